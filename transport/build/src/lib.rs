@@ -1,0 +1,137 @@
+//! Compiles contracts (`.proto`) into Rust, for the build script of the crate that holds them.
+//!
+//! For every message: a prost struct with the JSON mapping of protobuf. For every service `Greeter`
+//! of a package: a module `greeter` with
+//!
+//! * one type for each rpc, which is a `transport::Method`;
+//! * `Greeter`, the `transport::Contract`, which binds every rpc to an actor: an actor that lacks a
+//!   handler does not compile;
+//! * `Client`, which calls the service wherever it is placed.
+//!
+//! No `protoc` is needed. REST routes come from the standard `google.api.http` option.
+
+mod annotations;
+mod rest;
+mod service;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use prost_types::{FileDescriptorProto, FileDescriptorSet};
+use protox::Compiler;
+use protox::file::{ChainFileResolver, GoogleFileResolver, IncludeFileResolver};
+use protox::prost_reflect::DescriptorPool;
+
+use crate::annotations::AnnotationsResolver;
+use crate::rest::Routes;
+use crate::service::Services;
+
+/// Why contracts could not be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A `.proto` file is wrong; the text names file, line and column.
+    #[error("{0}")]
+    Proto(#[from] protox::Error),
+    /// A `google.api.http` option asks for something that the REST edge does not do.
+    #[error("{method}: google.api.http: {reason}")]
+    Route {
+        /// Full name of the rpc.
+        method: String,
+        /// What is wrong, and what was expected.
+        reason: String,
+    },
+    /// Two rpcs claim the same route.
+    #[error("{verb} {path} is claimed by {first} and by {second}")]
+    Claimed {
+        /// HTTP method.
+        verb: String,
+        /// Path template.
+        path: String,
+        /// Full name of one rpc.
+        first: String,
+        /// Full name of the other.
+        second: String,
+    },
+    /// A file could not be read or written.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Compiles every `.proto` file below `root` and writes `contracts.rs`, a tree of modules that mirrors
+/// the packages, into the folder `out`.
+///
+/// # Errors
+///
+/// Where a contract is wrong, where its routes are wrong or clash, or where files cannot be read or written.
+pub fn compile(root: &Path, out: &Path) -> Result<(), Error> {
+    let files = proto_files(root)?;
+    let pool = parse(root, &files)?;
+    let routes = Routes::read(&pool)?;
+    let set = FileDescriptorSet {
+        file: pool
+            .file_descriptor_protos()
+            .filter(|file| is_ours(file))
+            .cloned()
+            .collect(),
+    };
+    prost_build::Config::new()
+        .out_dir(out)
+        .include_file("contracts.rs")
+        .service_generator(Box::new(Services::new(routes)))
+        .compile_fds(set.clone())?;
+    append_json(&set, out)
+}
+
+/// Every `.proto` file below `root`, in the order of their names.
+fn proto_files(root: &Path) -> io::Result<BTreeSet<PathBuf>> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "proto") {
+                found.insert(path);
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn parse(root: &Path, files: &BTreeSet<PathBuf>) -> Result<DescriptorPool, Error> {
+    let mut resolver = ChainFileResolver::new();
+    resolver.add(IncludeFileResolver::new(root.to_owned()));
+    resolver.add(AnnotationsResolver);
+    resolver.add(GoogleFileResolver::new());
+    let mut compiler = Compiler::with_file_resolver(resolver);
+    compiler.include_imports(true).include_source_info(true);
+    for file in files {
+        compiler.open_file(file)?;
+    }
+    Ok(compiler.descriptor_pool())
+}
+
+/// The options of Google are known to the generator and need no code of their own.
+fn is_ours(file: &FileDescriptorProto) -> bool {
+    !file.package().starts_with("google.")
+}
+
+/// Adds the JSON mapping to the file that prost wrote for each package.
+fn append_json(set: &FileDescriptorSet, out: &Path) -> Result<(), Error> {
+    let mut json = pbjson_build::Builder::new();
+    json.emit_fields().ignore_unknown_fields();
+    for file in &set.file {
+        json.register_file_descriptor(file.clone());
+    }
+    let written = json.generate(&["."], |_| Ok(Vec::new()))?;
+    for (package, code) in written {
+        use io::Write as _;
+        std::fs::OpenOptions::new()
+            .append(true)
+            .open(out.join(format!("{package}.rs")))?
+            .write_all(&code)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! Writes the module of each service: its methods, its contract, its client.
+
+use std::fmt::Write as _;
+
+use prost_build::{Method, Service, ServiceGenerator};
+use prost_types::method_options::IdempotencyLevel;
+
+use crate::rest::{Route, Routes};
+
+pub(crate) struct Services {
+    routes: Routes,
+}
+
+impl Services {
+    pub(crate) fn new(routes: Routes) -> Self {
+        Self { routes }
+    }
+}
+
+impl ServiceGenerator for Services {
+    fn generate(&mut self, service: Service, buf: &mut String) {
+        service.comments.append_with_indent(0, buf);
+        write_module(&service, &self.routes, buf).expect("writing to a string does not fail");
+    }
+}
+
+fn write_module(service: &Service, routes: &Routes, buf: &mut String) -> std::fmt::Result {
+    writeln!(buf, "pub mod {} {{", module_name(&service.name))?;
+    for method in &service.methods {
+        let full = format!("{}.{}", full_name(service), method.proto_name);
+        write_method(service, method, routes.of(&full), buf)?;
+    }
+    write_contract(service, buf)?;
+    write_client(service, buf)?;
+    writeln!(buf, "}}")
+}
+
+fn write_method(
+    service: &Service,
+    method: &Method,
+    routes: &[Route],
+    buf: &mut String,
+) -> std::fmt::Result {
+    let path = format!("/{}/{}", full_name(service), method.proto_name);
+    let idempotency = match method.options.idempotency_level() {
+        IdempotencyLevel::IdempotencyUnknown => "Unknown",
+        IdempotencyLevel::NoSideEffects => "NoSideEffects",
+        IdempotencyLevel::Idempotent => "Idempotent",
+    };
+    method.comments.append_with_indent(1, buf);
+    writeln!(
+        buf,
+        "    #[doc = \"The rpc `{path}`.\"]
+    #[derive(Debug, Clone, Copy)]
+    pub struct {name};
+    impl ::transport::Method for {name} {{
+        type Request = {request};
+        type Response = {response};
+        type Contract = {contract};
+        const PATH: &'static str = \"{path}\";
+        const IDEMPOTENCY: ::transport::Idempotency = ::transport::Idempotency::{idempotency};",
+        name = type_name(method),
+        request = body(&method.input_type, method.client_streaming),
+        response = body(&method.output_type, method.server_streaming),
+        contract = service.name,
+    )?;
+    if !routes.is_empty() {
+        write_routes(method, routes, buf)?;
+    }
+    writeln!(buf, "    }}")
+}
+
+fn write_routes(method: &Method, routes: &[Route], buf: &mut String) -> std::fmt::Result {
+    let name = type_name(method);
+    writeln!(
+        buf,
+        "        fn routes() -> ::std::vec::Vec<::transport::rest::Route> {{
+            ::std::vec!["
+    )?;
+    for route in routes {
+        writeln!(
+            buf,
+            "                ::transport::rest::Route::new::<{name}>({:?}, {:?}, {}, {:?}),",
+            route.verb.to_uppercase(),
+            route.path,
+            route.body,
+            route.response_field,
+        )?;
+    }
+    writeln!(buf, "            ]\n        }}")
+}
+
+fn write_contract(service: &Service, buf: &mut String) -> std::fmt::Result {
+    let name = &service.name;
+    writeln!(
+        buf,
+        "    #[doc = \"The contract `{full}`.\"]
+    #[derive(Debug, Clone, Copy)]
+    pub struct {name};
+    impl ::transport::Contract for {name} {{
+        const NAME: &'static str = \"{module}\";
+    }}
+    impl<A> ::transport::Bind<A> for {name}
+    where
+        A: ::transport::Serve,",
+        full = full_name(service),
+        module = module_name(name),
+    )?;
+    for method in &service.methods {
+        writeln!(buf, "        A: ::actix::Handler<::transport::Call<{}>>,", type_name(method))?;
+    }
+    writeln!(buf, "    {{\n        fn bind(binding: &mut ::transport::Binding<'_, A>) {{")?;
+    for method in &service.methods {
+        writeln!(buf, "            binding.method::<{}>();", type_name(method))?;
+    }
+    writeln!(buf, "        }}\n    }}")
+}
+
+fn write_client(service: &Service, buf: &mut String) -> std::fmt::Result {
+    writeln!(
+        buf,
+        "    #[doc = \"Calls `{full}`, wherever it is placed.\"]
+    #[derive(Debug, Clone)]
+    pub struct Client(::transport::Client);
+    impl ::transport::Peer for Client {{
+        const NAME: &'static str = \"{module}\";
+        fn new(client: ::transport::Client) -> Self {{
+            Self(client)
+        }}
+    }}
+    impl Client {{
+        /// The untyped client below, for calls with metadata of their own.
+        pub fn inner(&self) -> &::transport::Client {{
+            &self.0
+        }}",
+        full = full_name(service),
+        module = module_name(&service.name),
+    )?;
+    for method in &service.methods {
+        method.comments.append_with_indent(2, buf);
+        writeln!(
+            buf,
+            "        #[doc = \"Calls `{full}/{rpc}`.\"]
+        pub async fn {fun}(&self, request: {request}) -> ::transport::Result<{response}> {{
+            self.0.call::<{name}>(request).await
+        }}",
+            full = full_name(service),
+            rpc = method.proto_name,
+            fun = method.name,
+            name = type_name(method),
+            request = body(&method.input_type, method.client_streaming),
+            response = body(&method.output_type, method.server_streaming),
+        )?;
+    }
+    writeln!(buf, "    }}")
+}
+
+fn full_name(service: &Service) -> String {
+    match service.package.as_str() {
+        "" => service.proto_name.clone(),
+        package => format!("{package}.{}", service.proto_name),
+    }
+}
+
+/// `ProcessName`, also where the proto says `processName` or `process_name`.
+fn type_name(method: &Method) -> String {
+    method
+        .name
+        .split('_')
+        .map(|word| {
+            let (first, rest) = word.split_at(usize::from(!word.is_empty()));
+            first.to_uppercase() + rest
+        })
+        .collect()
+}
+
+/// `user_profiles` for `UserProfiles`, `service1` for `Service1`.
+fn module_name(service: &str) -> String {
+    let mut name = String::new();
+    for (index, letter) in service.chars().enumerate() {
+        if letter.is_uppercase() && index > 0 {
+            name.push('_');
+        }
+        name.extend(letter.to_lowercase());
+    }
+    name
+}
+
+/// The Rust type of a request or response, seen from inside the service's module.
+fn body(message: &str, streaming: bool) -> String {
+    let message = if message.starts_with("::") || message == "()" {
+        message.to_owned()
+    } else {
+        format!("super::{message}")
+    };
+    if streaming { format!("::transport::Streaming<{message}>") } else { message }
+}

@@ -1,0 +1,65 @@
+//! One line in the log for every call and every request, when it has ended, however it ended.
+
+use std::borrow::Cow;
+
+use tokio::time::Instant;
+use tracing::info;
+
+use crate::CallContext;
+
+/// What the access line will say. Dropped before it was written, it says that the client went away.
+pub(crate) struct AccessLine {
+    context: CallContext,
+    method: &'static str,
+    path: Cow<'static, str>,
+    started: Instant,
+    /// Bytes of the answer, without headers.
+    pub(crate) bytes: u64,
+    cancelled: Outcome,
+    written: bool,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Outcome {
+    /// The HTTP status of a REST request.
+    Http(u16),
+    /// The name of a gRPC call's status.
+    Grpc(&'static str),
+}
+
+impl AccessLine {
+    /// `cancelled` is what stands there if the client goes away.
+    pub(crate) fn new(
+        context: CallContext,
+        method: &'static str,
+        path: Cow<'static, str>,
+        cancelled: Outcome,
+    ) -> Self {
+        let started = Instant::now();
+        Self { context, method, path, started, bytes: 0, cancelled, written: false }
+    }
+
+    pub(crate) fn write(&mut self, outcome: Outcome) {
+        if std::mem::replace(&mut self.written, true) {
+            return;
+        }
+        let Self { context, method, path, bytes, .. } = self;
+        let (method, path, bytes, peer) = (*method, &**path, *bytes, context.peer());
+        let duration_ms = self.started.elapsed().as_micros() as f64 / 1000.0;
+        context.sync_scope(|| match outcome {
+            Outcome::Http(status) => {
+                info!(target: "access", method, path, status, duration_ms, bytes, %peer, "request");
+            }
+            Outcome::Grpc(status) => {
+                info!(target: "access", method, path, status, duration_ms, bytes, %peer, "call");
+            }
+        });
+    }
+}
+
+impl Drop for AccessLine {
+    fn drop(&mut self) {
+        self.write(self.cancelled);
+    }
+}

@@ -1,0 +1,116 @@
+//! What an actor sees of a call, and what becomes of its answer.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use actix::dev::{MessageResponse, OneshotSender};
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
+use futures_util::task::noop_waker_ref;
+
+use crate::{CallContext, Method, Result, Status};
+
+/// A call to the method `M`: the request, and what travels with it.
+#[derive(Debug)]
+pub struct Call<M: Method> {
+    /// What is asked.
+    pub request: M::Request,
+    /// What travels with it.
+    pub context: CallContext,
+    witness: Witness,
+}
+
+impl<M: Method> actix::Message for Call<M> {
+    type Result = Result<M::Response>;
+}
+
+impl<M: Method> Call<M> {
+    pub(crate) fn new(request: M::Request, context: CallContext) -> Self {
+        Self { request, witness: Witness(context.clone()), context }
+    }
+
+    /// Answers with what `handler` comes to, in the context of this call.
+    ///
+    /// Log lines of the handler carry the call's request id; calls made from within inherit its
+    /// request id and what is left of its deadline. If the caller goes away or the deadline passes, the
+    /// handler's future is dropped where it stands. A panic becomes `INTERNAL` for this one call.
+    pub fn answer<F>(self, handler: F) -> Reply<M>
+    where
+        F: AsyncFnOnce(M::Request) -> Result<M::Response> + 'static,
+    {
+        let request = self.request;
+        let work = AssertUnwindSafe(async move { handler(request).await }).catch_unwind();
+        let work = self.context.scope(work);
+        let answer = Box::pin(async move { work.await.unwrap_or_else(|_| Err(panicked())) });
+        Reply { answer, _witness: self.witness }
+    }
+}
+
+/// The answer to a call, in the making.
+#[must_use = "a reply that is dropped answers nothing"]
+pub struct Reply<M: Method> {
+    answer: LocalBoxFuture<'static, Result<M::Response>>,
+    _witness: Witness,
+}
+
+impl<M: Method> std::fmt::Debug for Reply<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Reply").field(&M::PATH).finish()
+    }
+}
+
+impl<A: actix::Actor, M: Method> MessageResponse<A, Call<M>> for Reply<M> {
+    fn handle(self, _: &mut A::Context, tx: Option<OneshotSender<Result<M::Response>>>) {
+        let Some(caller) = tx else { return };
+        let mut work = Work::<M> { answer: self.answer, caller: Some(caller) };
+        // Most handlers are done in one go, or wait for another service. Those that are done need no
+        // task of their own. A new task is polled at once, so the waker given here is never missed.
+        let polled = Pin::new(&mut work).poll(&mut Context::from_waker(noop_waker_ref()));
+        if polled.is_pending() {
+            actix_rt::spawn(work);
+        }
+    }
+}
+
+/// Runs a handler until it answers or until nobody waits for the answer any more.
+struct Work<M: Method> {
+    answer: LocalBoxFuture<'static, Result<M::Response>>,
+    caller: Option<OneshotSender<Result<M::Response>>>,
+}
+
+impl<M: Method> Future for Work<M> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(caller) = &mut self.caller else { return Poll::Ready(()) };
+        if caller.poll_closed(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let Poll::Ready(answer) = self.answer.as_mut().poll(cx) else { return Poll::Pending };
+        if let Some(caller) = self.caller.take() {
+            // An error means that the caller went away in this very moment; nobody is left to tell.
+            drop(caller.send(answer));
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Sees whether the actor dies over this call: it is then dropped while the stack unwinds. Calls that
+/// only wait in the mailbox of that actor are dropped later, in peace.
+#[derive(Debug)]
+struct Witness(CallContext);
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.set_panicked();
+        }
+    }
+}
+
+/// What the caller of a handler that panicked is told: nothing of the inside.
+pub(crate) fn panicked() -> Status {
+    Status::internal("the handler panicked")
+}

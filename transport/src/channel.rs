@@ -1,0 +1,40 @@
+//! The one seam between a call and what carries it.
+
+use tonic::metadata::MetadataMap;
+use tokio::time::Instant;
+use tower::util::BoxCloneSyncService;
+
+use crate::payload::Payload;
+use crate::{RequestId, Status};
+
+/// Carries calls: memory, or gRPC over some network. Boxed once; everything above it is a tower layer.
+///
+/// Whatever carries it, a call ends exactly once; dropping its future cancels it, up to and including
+/// a running handler. A carrier enforces no deadline (the layer above does) but passes it on.
+pub type Channel = BoxCloneSyncService<Request, Response, Status>;
+
+/// A call on its way out.
+#[derive(Debug)]
+pub struct Request {
+    /// `/package.Service/Method`.
+    pub path: &'static str,
+    /// Whether the response is a stream.
+    pub streaming: bool,
+    /// The request that this call is part of.
+    pub request_id: RequestId,
+    /// When it ends at the latest.
+    pub deadline: Option<Instant>,
+    /// What the caller adds.
+    pub metadata: MetadataMap,
+    /// What is asked.
+    pub body: Payload,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Response {
+    /// What the handler added.
+    pub metadata: MetadataMap,
+    /// The answer.
+    pub body: Payload,
+}

@@ -1,0 +1,138 @@
+//! What travels with a call, besides its message.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::futures::TaskLocalFuture;
+use tokio::time::Instant;
+use tonic::metadata::MetadataMap;
+
+use crate::{PeerAddress, RequestId};
+
+tokio::task_local! {
+    static CURRENT: CallContext;
+}
+
+/// What travels with one call: request id, deadline, metadata, and who calls. Cheap to clone.
+///
+/// While a handler runs, its context is the *current* one: log lines carry its request id, and calls
+/// made from within inherit request id and remaining deadline with nothing said. Cancellation needs no
+/// token: the future of a call that has ended is dropped, and with it the calls that it was waiting for.
+#[derive(Debug, Clone)]
+pub struct CallContext(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    request_id: RequestId,
+    deadline: Option<Instant>,
+    service: Option<&'static str>,
+    peer: PeerAddress,
+    metadata: MetadataMap,
+    answer: Mutex<MetadataMap>,
+    panicked: AtomicBool,
+}
+
+impl CallContext {
+    pub(crate) fn new(
+        request_id: RequestId,
+        deadline: Option<Instant>,
+        service: Option<&'static str>,
+        peer: PeerAddress,
+        metadata: MetadataMap,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            request_id,
+            deadline,
+            service,
+            peer,
+            metadata,
+            answer: Mutex::default(),
+            panicked: AtomicBool::new(false),
+        }))
+    }
+
+    /// The context of the call that is being handled here and now, if any.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(Clone::clone).ok()
+    }
+
+    /// Looks at the current context without cloning it.
+    pub fn with_current<R>(look: impl FnOnce(Option<&Self>) -> R) -> R {
+        let mut look = Some(look);
+        let seen = CURRENT.try_with(|context| {
+            let look = look.take().expect("this closure runs at most once");
+            look(Some(context))
+        });
+        seen.unwrap_or_else(|_| {
+            let look = look.take().expect("the first closure did not run");
+            look(None)
+        })
+    }
+
+    /// The id of the request that this call is part of.
+    #[must_use]
+    pub fn request_id(&self) -> &RequestId {
+        &self.0.request_id
+    }
+
+    /// When the call ends at the latest. None: its caller set no limit, which only streaming calls may do.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.deadline
+    }
+
+    /// How much of the deadline is left; zero once it has passed.
+    #[must_use]
+    pub fn remaining(&self) -> Option<Duration> {
+        self.0.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// The service that is called.
+    #[must_use]
+    pub fn service(&self) -> Option<&'static str> {
+        self.0.service
+    }
+
+    /// Who calls.
+    #[must_use]
+    pub fn peer(&self) -> &PeerAddress {
+        &self.0.peer
+    }
+
+    /// The metadata that came with the call, without what gRPC and this crate keep for themselves.
+    #[must_use]
+    pub fn metadata(&self) -> &MetadataMap {
+        &self.0.metadata
+    }
+
+    /// Adds to the metadata of the answer, be it a message or an error.
+    pub fn answer_metadata(&self, add: impl FnOnce(&mut MetadataMap)) {
+        add(&mut self.0.answer.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(crate) fn take_answer_metadata(&self) -> MetadataMap {
+        std::mem::take(&mut self.0.answer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the actor died over this call.
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.0.panicked.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_panicked(&self) {
+        self.0.panicked.store(true, Ordering::Relaxed);
+    }
+
+    /// Makes this the current context while `future` is polled, and while it is dropped.
+    pub(crate) fn scope<F: Future>(&self, future: F) -> TaskLocalFuture<Self, F> {
+        CURRENT.scope(self.clone(), future)
+    }
+
+    /// Makes this the current context during `act`.
+    pub(crate) fn sync_scope<R>(&self, act: impl FnOnce() -> R) -> R {
+        CURRENT.sync_scope(self.clone(), act)
+    }
+}

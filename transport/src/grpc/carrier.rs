@@ -1,0 +1,293 @@
+//! The carrier of outgoing calls: a service that listens at one or more addresses.
+
+use std::error::Error;
+use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use futures_util::future::{BoxFuture, select_ok};
+use futures_util::{Stream, StreamExt as _, stream};
+use http::Uri;
+use http::uri::{PathAndQuery, Scheme};
+use http_body_util::BodyExt as _;
+use http_body_util::combinators::MapErr;
+use hyper::body::Incoming;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::Service;
+
+use super::codec::{Raw, repair_size};
+use super::subchannel::{Pick, Sender, Subchannel};
+use super::Keepalive;
+use crate::channel::{Request, Response};
+use crate::payload::{Message, MessageStream, Payload};
+use crate::{Address, Net, Result, deadline, metadata, status};
+
+/// Carries calls to one service over gRPC. Cheap to clone; it must stay on one worker.
+///
+/// There is one HTTP/2 connection to each address, opened with the first call. Calls take those that
+/// are connected in turn. A call that finds none waits for the first to be so, and fails at once with
+/// `UNAVAILABLE` when all are down. A call that provably never left goes to the next connection by itself.
+#[derive(Clone)]
+pub struct Grpc(Arc<Inner>);
+
+struct Inner {
+    service: &'static str,
+    subchannels: Vec<Arc<Subchannel>>,
+    turn: AtomicUsize,
+    message_size: usize,
+}
+
+impl Grpc {
+    /// A carrier to `service` at `addresses`, of which there is at least one. Nothing is connected yet.
+    #[must_use]
+    pub fn new(
+        service: &'static str,
+        addresses: &[Address],
+        net: &Arc<dyn Net>,
+        keepalive: Keepalive,
+        message_size: usize,
+    ) -> Self {
+        assert!(!addresses.is_empty(), "{service} has no address");
+        let subchannels = addresses
+            .iter()
+            .map(|address| Subchannel::new(service, address.clone(), net.clone(), keepalive))
+            .collect();
+        Self(Arc::new(Inner { service, subchannels, turn: AtomicUsize::new(0), message_size }))
+    }
+
+    async fn carry(self, request: Request) -> Result<Response> {
+        let path = PathAndQuery::from_static(request.path);
+        let (limit, streaming) = (self.0.message_size, request.streaming);
+        let (messages, mut failed) = outgoing(request.body);
+        let mut outgoing = tonic::Request::from_parts(request.metadata, Default::default(), messages);
+        metadata::insert_request_id(outgoing.metadata_mut().as_mut(), &request.request_id);
+        let mut grpc = tonic::client::Grpc::new(Wire { peer: self, deadline: request.deadline })
+            .max_decoding_message_size(limit);
+        let call = pin!(grpc.streaming(outgoing, path, Raw));
+        let answer = tokio::select! {
+            biased;
+            Some(status) = failed.wait() => Err(status),
+            answer = call => answer,
+        };
+        let answer = answer.map_err(|status| incoming_status(status, limit))?;
+        let (headers, messages, _) = answer.into_parts();
+        if streaming {
+            let metadata = metadata::of_user(headers.into_headers());
+            return Ok(Response { metadata, body: Payload::Stream(failed.watch(incoming(messages, limit))) });
+        }
+        let (message, trailers) =
+            single(messages).await.map_err(|status| incoming_status(status, limit))?;
+        let metadata = metadata::of_user(metadata::join(headers, trailers));
+        Ok(Response { metadata, body: Payload::One(Message::Encoded(message)) })
+    }
+}
+
+impl Service<Request> for Grpc {
+    type Response = Response;
+    type Error = Status;
+    type Future = BoxFuture<'static, Result<Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        Box::pin(self.clone().carry(request))
+    }
+}
+
+impl fmt::Debug for Grpc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grpc")
+            .field("service", &self.0.service)
+            .field("subchannels", &self.0.subchannels)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// A connected subchannel: the next in turn, or the first that gets connected.
+    async fn connected(&self) -> Result<(Arc<Subchannel>, Sender)> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let count = self.subchannels.len();
+        let mut waiting = Vec::new();
+        let mut last = None;
+        for subchannel in (0..count).map(|step| &self.subchannels[turn.wrapping_add(step) % count]) {
+            match subchannel.pick() {
+                Pick::Ready(sender) => return Ok((subchannel.clone(), sender)),
+                Pick::Wait(connecting) => {
+                    let subchannel = subchannel.clone();
+                    waiting.push(Box::pin(async move { Ok((subchannel, connecting.await?)) }));
+                }
+                Pick::Down(status) => last = Some(status),
+            }
+        }
+        if waiting.is_empty() {
+            return Err(last.expect("a carrier has at least one address"));
+        }
+        select_ok(waiting).await.map(|(connected, _)| connected)
+    }
+}
+
+/// Sends one HTTP request, over whichever connection takes it.
+struct Wire {
+    peer: Grpc,
+    deadline: Option<Instant>,
+}
+
+type ResponseBody = MapErr<Incoming, fn(hyper::Error) -> Status>;
+
+impl Service<http::Request<Body>> for Wire {
+    type Response = http::Response<ResponseBody>;
+    type Error = Status;
+    type Future = BoxFuture<'static, Result<Self::Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        Box::pin(send(self.peer.clone(), self.deadline, request))
+    }
+}
+
+async fn send(
+    peer: Grpc,
+    deadline: Option<Instant>,
+    mut request: http::Request<Body>,
+) -> Result<http::Response<ResponseBody>> {
+    // Each turn that fails has used up a connection, so this many turns have tried every address, and
+    // the connection that was lost with GOAWAY in this very moment.
+    for _ in 0..=peer.0.subchannels.len() {
+        let (subchannel, mut sender) = peer.0.connected().await?;
+        address(&mut request, &subchannel);
+        if let Some(deadline) = deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            request.headers_mut().insert(metadata::GRPC_TIMEOUT, deadline::encode(left));
+        }
+        match sender.try_send_request(request).await {
+            Ok(response) => return Ok(response.map(|body| body.map_err(repair as fn(_) -> _))),
+            Err(mut error) => match error.take_message() {
+                Some(unsent) => request = unsent,
+                None => return Err(repair(error.into_error())),
+            },
+        }
+    }
+    Err(status::not_sent(format!("{} closes its connections", peer.0.service)))
+}
+
+fn address(request: &mut http::Request<Body>, subchannel: &Subchannel) {
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(subchannel.authority().clone());
+    *request.uri_mut() = Uri::from_parts(parts).expect("scheme, authority and path make a URI");
+}
+
+/// What a broken connection or stream means for the call. tonic's own reading (`UNKNOWN` for a lost
+/// connection, `CANCELLED` for GOAWAY) would mislead whoever retries. Stream errors are mapped as in
+/// <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
+fn repair(error: hyper::Error) -> Status {
+    let h2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    let Some(h2) = h2 else { return Status::unavailable("the connection was lost") };
+    match h2.reason() {
+        // The peer says where it stopped reading, and this call came after.
+        Some(h2::Reason::NO_ERROR) if h2.is_go_away() && h2.is_remote() => {
+            status::not_sent("the peer is shutting down")
+        }
+        Some(h2::Reason::REFUSED_STREAM) => status::not_sent("the peer refused the call"),
+        _ if !h2.is_reset() => Status::unavailable("the connection was lost"),
+        Some(h2::Reason::CANCEL) => Status::cancelled("the peer cancelled the call"),
+        Some(h2::Reason::ENHANCE_YOUR_CALM) => {
+            Status::resource_exhausted("the peer asks for fewer calls")
+        }
+        Some(h2::Reason::INADEQUATE_SECURITY) => Status::permission_denied("the peer asks for TLS"),
+        _ => Status::internal("the peer broke the HTTP/2 protocol"),
+    }
+}
+
+/// Gives a status the form that it has on every carrier.
+fn incoming_status(mut status: Status, limit: usize) -> Status {
+    let own = std::mem::take(status.metadata_mut());
+    *status.metadata_mut() = metadata::of_user(own.into_headers());
+    // A call that ran into its deadline over there may be told so here a moment before its own timer.
+    debug_assert!(status.code() != Code::Ok, "an answer is no error");
+    repair_size(status, limit)
+}
+
+fn incoming(messages: tonic::Streaming<bytes::Bytes>, limit: usize) -> MessageStream {
+    messages
+        .map(move |item| {
+            item.map(Message::Encoded).map_err(|status| incoming_status(status, limit))
+        })
+        .boxed()
+}
+
+/// Reads the one message of an answer that is not streamed, and what comes after it.
+async fn single(
+    mut messages: tonic::Streaming<bytes::Bytes>,
+) -> Result<(bytes::Bytes, tonic::metadata::MetadataMap)> {
+    let message = messages.message().await?.ok_or_else(crate::contract::wrong_count)?;
+    if messages.message().await?.is_some() {
+        return Err(crate::contract::wrong_count());
+    }
+    Ok((message, messages.trailers().await?.unwrap_or_default()))
+}
+
+/// The messages of a request as HTTP can carry them, and word of an error among them: that cannot be
+/// sent, so it ends the call here and, by way of a reset stream, there.
+fn outgoing(body: Payload) -> (impl Stream<Item = Message> + Send + 'static, Failure) {
+    match body {
+        Payload::One(message) => (stream::iter(Some(message)).left_stream(), Failure(None)),
+        Payload::Stream(messages) => {
+            let (tell, told) = oneshot::channel();
+            let messages = stream::unfold((messages, tell), async |(mut messages, tell)| {
+                match messages.next().await? {
+                    Ok(message) => Some((message, (messages, tell))),
+                    Err(status) => {
+                        // Without a receiver the call has ended already.
+                        drop(tell.send(status));
+                        std::future::pending().await
+                    }
+                }
+            });
+            (messages.boxed().right_stream(), Failure(Some(told)))
+        }
+    }
+}
+
+/// The error among the messages of a request, when it comes.
+struct Failure(Option<oneshot::Receiver<Status>>);
+
+impl Failure {
+    /// The error; none if the messages ended well, or are one only.
+    async fn wait(&mut self) -> Option<Status> {
+        let status = self.0.as_mut()?.await.ok();
+        self.0 = None;
+        status
+    }
+
+    /// Ends an answer with the error of the request.
+    fn watch(self, messages: MessageStream) -> MessageStream {
+        let Some(failure) = self.0 else { return messages };
+        let failure = stream::once(failure).filter_map(async |failed| failed.ok().map(Err));
+        let mut ended = false;
+        // Items of the answer first, so that what had arrived is not lost; its end counts, that of the
+        // request's messages does not.
+        let messages = messages.map(Some).chain(stream::iter([None]));
+        stream::select_with_strategy(messages, failure.map(Some), |(): &mut ()| {
+            stream::PollNext::Left
+        })
+        .take_while(move |item| {
+            let go_on = !ended && item.is_some();
+            ended |= matches!(item, Some(Err(_)));
+            std::future::ready(go_on)
+        })
+        .filter_map(std::future::ready)
+        .boxed()
+    }
+}

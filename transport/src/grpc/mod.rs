@@ -1,0 +1,33 @@
+//! gRPC over HTTP/2, over any [`Net`](crate::Net): the carrier of outgoing calls and the edge for incoming ones.
+//!
+//! tonic does the framing, the metadata and the statuses; hyper does HTTP/2. Connections, deadlines,
+//! reconnecting, draining and the repair of statuses are done here.
+
+mod backoff;
+mod carrier;
+mod codec;
+mod preface;
+mod server;
+mod subchannel;
+
+use std::time::Duration;
+
+pub use carrier::Grpc;
+pub use server::Server;
+
+/// When an HTTP/2 connection counts as dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Send a PING when nothing was read for this long.
+    pub interval: Duration,
+    /// The connection is dead if the answer takes longer.
+    pub timeout: Duration,
+}
+
+impl Default for Keepalive {
+    /// 20 s and 10 s. Clients ping only while a call is open, as servers of gRPC's own stacks demand; a
+    /// half-open connection is found with the first call that uses it.
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(20), timeout: Duration::from_secs(10) }
+    }
+}

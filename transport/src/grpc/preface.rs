@@ -1,0 +1,138 @@
+//! What a client of the gRPC port says first. One that speaks no HTTP/2 is told so, in its own
+//! language where that can be guessed.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::time::timeout;
+
+use crate::Io;
+
+/// How a client of HTTP/2 begins (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long a client may take to send it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The answer to an HTTP/1 request.
+const HTTP1_ANSWER: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
+content-type: application/problem+json\r\n\
+content-length: 125\r\n\
+connection: close\r\n\
+\r\n\
+{\"type\":\"about:blank\",\"title\":\"HTTP Version Not Supported\",\"status\":505,\"detail\":\"this port speaks gRPC, which needs HTTP/2\"}";
+
+/// The answer to anything else: an empty SETTINGS frame, and GOAWAY with PROTOCOL_ERROR.
+const GOAWAY_ANSWER: &[u8] = b"\0\0\0\x04\0\0\0\0\0\
+\0\0\x21\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01this port speaks HTTP/2 ";
+
+/// Reads the preface. None: it did not come, and the client has been told.
+pub(super) async fn read(mut io: Io) -> io::Result<Option<Prefaced>> {
+    let mut seen = BytesMut::with_capacity(256);
+    let read = timeout(PATIENCE, async {
+        while seen.len() < PREFACE.len() && PREFACE.starts_with(&seen) {
+            if io.read_buf(&mut seen).await? == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+            }
+        }
+        Ok(())
+    });
+    read.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))?;
+    if seen.starts_with(PREFACE) {
+        return Ok(Some(Prefaced { seen: seen.freeze(), io }));
+    }
+    let answer = if is_http1(&seen) { HTTP1_ANSWER } else { GOAWAY_ANSWER };
+    timeout(PATIENCE, refuse(io, answer)).await.unwrap_or(Ok(()))?;
+    Ok(None)
+}
+
+/// A request line begins with a method: capital letters and a space.
+fn is_http1(seen: &[u8]) -> bool {
+    let method = seen.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
+    method > 0 && seen.get(method).is_none_or(|byte| *byte == b' ')
+}
+
+/// Answers, and reads on until the client has read the answer and closed: closing with unread bytes
+/// would reset the connection, and the answer with it. At most 64 KiB are read.
+async fn refuse(mut io: Io, answer: &[u8]) -> io::Result<()> {
+    io.write_all(answer).await?;
+    io.shutdown().await?;
+    tokio::io::copy(&mut io.take(64 * 1024), &mut tokio::io::sink()).await?;
+    Ok(())
+}
+
+/// A stream of which the beginning was read already.
+pub(super) struct Prefaced {
+    seen: Bytes,
+    io: Io,
+}
+
+impl AsyncRead for Prefaced {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.seen.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, buf);
+        }
+        let count = self.seen.len().min(buf.remaining());
+        buf.put_slice(&self.seen[..count]);
+        self.seen.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Prefaced {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_canned_answers_state_their_own_lengths() {
+        let text = std::str::from_utf8(HTTP1_ANSWER).expect("text");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{}", body.len());
+        let goaway = &GOAWAY_ANSWER[9..];
+        assert_eq!(usize::from(goaway[2]), goaway.len() - 9, "the length of the GOAWAY frame");
+    }
+
+    #[test]
+    fn http1_is_known_by_its_method() {
+        for http1 in [&b"GET / HTTP/1.1\r\n"[..], b"POST /x", b"PRI"] {
+            assert!(is_http1(http1));
+        }
+        for other in [&b"\x16\x03\x01"[..], b"get /", b"", b"GET\0"] {
+            assert!(!is_http1(other));
+        }
+    }
+}

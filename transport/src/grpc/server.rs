@@ -1,0 +1,291 @@
+//! The edge for incoming gRPC calls: serves one accepted connection.
+
+use std::borrow::Cow;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::{StreamExt as _, stream};
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::http2::Builder;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tonic::body::Body;
+use tonic::server::StreamingService;
+use tonic::{Code, Status};
+use tracing::debug;
+
+use super::codec::{Raw, repair_size};
+use super::{Keepalive, preface};
+use crate::access::{AccessLine, Outcome};
+use crate::drain::DrainWatch;
+use crate::payload::{Message, MessageStream, Payload};
+use crate::router::{Endpoint, Router};
+use crate::{CallContext, Io, PeerAddress, Result, deadline, metadata, status};
+
+/// A client that cancels this many calls faster than they are noticed is cut off (CVE-2023-44487).
+/// Deadlines that pass together, as in an overload, must stay below it.
+const RESETS_MAX: usize = 1024;
+
+/// The gRPC edge of one worker. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Server(Rc<Edge>);
+
+/// What all connections share.
+#[derive(Debug)]
+struct Edge {
+    router: Router,
+    deadline: Duration,
+    keepalive: Keepalive,
+}
+
+impl Server {
+    /// Serves the services of `router`. A unary call that brings no deadline gets `deadline`; a stream
+    /// that brings none has none. A client that is silent for longer than `keepalive` allows is gone.
+    #[must_use]
+    pub fn new(router: Router, deadline: Duration, keepalive: Keepalive) -> Self {
+        Self(Rc::new(Edge { router, deadline, keepalive }))
+    }
+
+    /// Serves one accepted connection until its client closes it, or a drain has started and the calls
+    /// on it have ended. Must run on the worker of this server.
+    pub async fn serve_connection(&self, io: Io, peer: PeerAddress, mut drain: DrainWatch) {
+        let prefaced = tokio::select! {
+            prefaced = preface::read(io) => prefaced,
+            // Nothing was asked yet, so nothing is lost.
+            () = drain.started() => return,
+        };
+        let io = match prefaced {
+            Ok(Some(io)) => TokioIo::new(io),
+            Ok(None) => return debug!(%peer, "not HTTP/2"),
+            Err(error) => return debug!(%peer, %error, "no HTTP/2 preface"),
+        };
+        let edge = self.0.clone();
+        let service = service_fn(move |request| {
+            let edge = edge.clone();
+            async move { Ok::<_, std::convert::Infallible>(serve_call(&edge, peer, request).await) }
+        });
+        let mut connection = pin!(self.0.http2().serve_connection(io, service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = drain.started() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            debug!(%peer, %error, "connection lost");
+        }
+    }
+}
+
+impl Edge {
+    fn http2(&self) -> Builder<Local> {
+        let streams_max = u32::try_from(self.router.limits().calls).unwrap_or(u32::MAX);
+        let mut builder = Builder::new(Local);
+        builder
+            .timer(TokioTimer::new())
+            .auto_date_header(false)
+            .keep_alive_interval(self.keepalive.interval)
+            .keep_alive_timeout(self.keepalive.timeout)
+            .max_concurrent_streams(streams_max)
+            .max_pending_accept_reset_streams(RESETS_MAX)
+            .max_local_error_reset_streams(RESETS_MAX);
+        builder
+    }
+}
+
+/// Runs hyper's tasks where the actors are.
+#[derive(Debug, Clone, Copy)]
+struct Local;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
+    fn execute(&self, task: F) {
+        tokio::task::spawn_local(task);
+    }
+}
+
+async fn serve_call(
+    edge: &Edge,
+    peer: PeerAddress,
+    request: http::Request<Incoming>,
+) -> http::Response<Answer> {
+    let (mut parts, body) = request.into_parts();
+    let endpoint = edge.router.endpoint(parts.uri.path());
+    let headers = take_headers(&mut parts.headers);
+    let request_id = metadata::request_id(&headers);
+    let refused = refusal(&parts, &headers);
+    let timeout = headers.get(metadata::GRPC_TIMEOUT).map(deadline::parse);
+    let unary = endpoint.as_ref().is_some_and(|endpoint| endpoint.is_unary());
+    let deadline = match timeout {
+        Some(timeout) => timeout.and_then(deadline::after),
+        None if unary => deadline::after(edge.deadline),
+        None => None,
+    };
+    let context = CallContext::new(
+        request_id,
+        deadline,
+        endpoint.as_ref().map(|endpoint| endpoint.service),
+        peer,
+        metadata::of_user(headers),
+    );
+    let path = match &endpoint {
+        Some(endpoint) => Cow::Borrowed(endpoint.path),
+        None => Cow::Owned(parts.uri.path().to_owned()),
+    };
+    let line = AccessLine::new(context.clone(), "POST", path, Outcome::Grpc("CANCELLED"));
+    let response = match (refused, endpoint, timeout) {
+        (Some(refused), _, _) => refused,
+        (None, None, _) => status::unknown_method(parts.uri.path()).into_http(),
+        (None, Some(_), Some(None)) => Status::invalid_argument("malformed grpc-timeout").into_http(),
+        (None, Some(endpoint), _) => {
+            let limit = edge.router.limits().message_size;
+            let dispatch = Dispatch { endpoint, context: context.clone(), limit };
+            let request = http::Request::from_parts(parts, body);
+            let mut grpc = tonic::server::Grpc::new(Raw).max_decoding_message_size(limit);
+            context.scope(grpc.streaming(dispatch, request)).await
+        }
+    };
+    finish(response, &context, line)
+}
+
+/// Takes the headers away, all but the one that tonic's framing needs.
+fn take_headers(headers: &mut HeaderMap) -> HeaderMap {
+    const ENCODING: &str = "grpc-encoding";
+    let mut taken = std::mem::take(headers);
+    if let Some(encoding) = taken.remove(ENCODING) {
+        headers.insert(ENCODING, encoding);
+    }
+    taken
+}
+
+/// The answer to what is HTTP/2 but not gRPC.
+fn refusal(parts: &http::request::Parts, headers: &HeaderMap) -> Option<http::Response<Body>> {
+    let mut response = http::Response::new(Body::empty());
+    let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    if parts.method != Method::POST {
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    } else if !content_type.starts_with(b"application/grpc") {
+        *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    } else {
+        return None;
+    }
+    Some(response)
+}
+
+/// Adds the request id, and hands the access line to the body, which knows when the call has ended.
+fn finish(
+    response: http::Response<Body>,
+    context: &CallContext,
+    mut line: AccessLine,
+) -> http::Response<Answer> {
+    let (mut parts, body) = response.into_parts();
+    metadata::insert_request_id(&mut parts.headers, context.request_id());
+    if let Some(code) = code_in(&parts.headers) {
+        line.write(Outcome::Grpc(code));
+    } else if parts.status != StatusCode::OK {
+        line.write(Outcome::Http(parts.status.as_u16()));
+    }
+    http::Response::from_parts(parts, Answer { body, line })
+}
+
+fn code_in(headers: &HeaderMap) -> Option<&'static str> {
+    let code = headers.get("grpc-status")?;
+    Some(status::code_name(Code::from_bytes(code.as_bytes())))
+}
+
+/// The body of an answer. It writes the access line when the trailers have gone out; if the client goes
+/// away before, it is dropped, and the line says that.
+struct Answer {
+    body: Body,
+    line: AccessLine,
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            if let Some(data) = frame.data_ref() {
+                // tonic's framing puts five bytes before each message.
+                self.line.bytes += data.len() as u64;
+            } else if let Some(code) = frame.trailers_ref().and_then(code_in) {
+                self.line.write(Outcome::Grpc(code));
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Takes one call from tonic's framing to its endpoint.
+struct Dispatch {
+    endpoint: Arc<Endpoint>,
+    context: CallContext,
+    limit: usize,
+}
+
+impl StreamingService<Bytes> for Dispatch {
+    type Response = Message;
+    type ResponseStream = Messages;
+    type Future = BoxFuture<'static, Result<tonic::Response<Messages>>>;
+
+    fn call(&mut self, request: tonic::Request<tonic::Streaming<Bytes>>) -> Self::Future {
+        let (endpoint, context, limit) = (self.endpoint.clone(), self.context.clone(), self.limit);
+        Box::pin(async move {
+            let call = async {
+                let body = read(&endpoint, request.into_inner(), limit).await?;
+                endpoint.call(&context, body).await
+            };
+            let answer = deadline::within(context.deadline(), call).await?;
+            let messages = match answer.body {
+                Payload::One(message) => stream::iter(Some(Ok(message))).left_stream(),
+                Payload::Stream(messages) => messages.right_stream(),
+            };
+            let mut response = tonic::Response::new(messages);
+            *response.metadata_mut() = answer.metadata;
+            Ok(response)
+        })
+    }
+}
+
+type Messages =
+    futures_util::future::Either<stream::Iter<std::option::IntoIter<Result<Message>>>, MessageStream>;
+
+async fn read(
+    endpoint: &Endpoint,
+    mut messages: tonic::Streaming<Bytes>,
+    limit: usize,
+) -> Result<Payload> {
+    let repair = move |status| repair_size(status, limit);
+    if endpoint.request_streaming {
+        let messages = messages.map(move |item| item.map(Message::Encoded).map_err(repair));
+        return Ok(Payload::Stream(messages.boxed()));
+    }
+    let message = messages.message().await.map_err(repair)?;
+    let message = message.ok_or_else(crate::contract::wrong_count)?;
+    match messages.message().await.map_err(repair)? {
+        None => Ok(Payload::One(Message::Encoded(message))),
+        Some(_) => Err(crate::contract::wrong_count()),
+    }
+}

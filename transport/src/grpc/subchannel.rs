@@ -1,0 +1,217 @@
+//! One connection to one address: opened when it is first wanted, opened again when it is lost, left
+//! alone for a while when it cannot be opened.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
+use http::uri::Authority;
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+use tonic::Status;
+use tonic::body::Body;
+use tracing::{debug, warn};
+
+use super::{Keepalive, backoff};
+use crate::{Address, Io, Net, status};
+
+/// The longest that connecting takes, TCP and HTTP/2 handshakes together: gRPC's `MIN_CONNECT_TIMEOUT`.
+const CONNECT_MAX: Duration = Duration::from_secs(20);
+
+pub(super) type Sender = SendRequest<Body>;
+
+/// The outcome of a connection in the making, for any number of waiting calls.
+pub(super) type Connecting = Shared<BoxFuture<'static, Result<Sender, Status>>>;
+
+/// What a subchannel can do for a call now.
+pub(super) enum Pick {
+    /// It is connected.
+    Ready(Sender),
+    /// It is connecting.
+    Wait(Connecting),
+    /// It is down, and not yet to be tried again.
+    Down(Status),
+}
+
+pub(super) struct Subchannel {
+    service: &'static str,
+    address: Address,
+    authority: Authority,
+    net: Arc<dyn Net>,
+    keepalive: Keepalive,
+    /// Held for moments only and never over an await. Contended never: a carrier stays on its worker.
+    state: Mutex<State>,
+}
+
+struct State {
+    connection: Connection,
+    /// Attempts in a row that failed.
+    failures: u32,
+}
+
+enum Connection {
+    Idle,
+    Connecting(Connecting),
+    Ready(Sender),
+    Backoff { until: Instant, status: Status },
+}
+
+impl Subchannel {
+    pub(super) fn new(
+        service: &'static str,
+        address: Address,
+        net: Arc<dyn Net>,
+        keepalive: Keepalive,
+    ) -> Arc<Self> {
+        let authority = match &address {
+            Address::Tcp { .. } => address.to_string()["http://".len()..].parse(),
+            Address::Unix(_) => "localhost".parse(),
+        };
+        let authority = authority.expect("an address has a host and a port that fit a URI");
+        let state = Mutex::new(State { connection: Connection::Idle, failures: 0 });
+        Arc::new(Self { service, address, authority, net, keepalive, state })
+    }
+
+    pub(super) fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Looks what there is, and starts connecting where that is due.
+    pub(super) fn pick(self: &Arc<Self>) -> Pick {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match &state.connection {
+            Connection::Ready(sender) if !sender.is_closed() => return Pick::Ready(sender.clone()),
+            Connection::Connecting(connecting) => return Pick::Wait(connecting.clone()),
+            Connection::Backoff { until, status } if *until > Instant::now() => {
+                return Pick::Down(status.clone());
+            }
+            // Never connected, lost, or down for long enough.
+            Connection::Idle | Connection::Ready(_) | Connection::Backoff { .. } => {}
+        }
+        let connecting = self.clone().start_connecting();
+        state.connection = Connection::Connecting(connecting.clone());
+        Pick::Wait(connecting)
+    }
+
+    /// Connects in a task of its own, so that a call that gives up waiting does not undo the work.
+    fn start_connecting(self: Arc<Self>) -> Connecting {
+        let (tell, told) = oneshot::channel();
+        tokio::spawn(async move {
+            let outcome = timeout(CONNECT_MAX, self.connect())
+                .await
+                .unwrap_or_else(|_| Err("timed out".into()));
+            // Nobody may be waiting any more; the next call finds the outcome in the state.
+            drop(tell.send(self.settle(outcome)));
+        });
+        let gone = || status::not_sent("the worker is shutting down");
+        told.map(move |outcome| outcome.unwrap_or_else(|_| Err(gone()))).boxed().shared()
+    }
+
+    /// Connected means that the peer has spoken HTTP/2, not only that it accepted a connection: one
+    /// that accepts and hangs up must not be tried again at once.
+    async fn connect(&self) -> Result<Sender, Box<dyn std::error::Error + Send + Sync>> {
+        let io = self.net.connect(&self.address).await?;
+        let (first_read, spoken) = oneshot::channel();
+        let io = TokioIo::new(Greeted { io, first_read: Some(first_read) });
+        let (sender, connection) = Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(self.keepalive.interval)
+            .keep_alive_timeout(self.keepalive.timeout)
+            .keep_alive_while_idle(false)
+            .handshake(io)
+            .await?;
+        let (service, address) = (self.service, self.address.clone());
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                debug!(peer = service, %address, %error, "connection lost");
+            }
+        });
+        spoken.await.map_err(|_| "the peer hung up before it spoke HTTP/2")?;
+        Ok(sender)
+    }
+
+    fn settle(&self, outcome: Result<Sender, Box<dyn std::error::Error + Send + Sync>>) -> Result<Sender, Status> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            Ok(sender) => {
+                debug!(peer = self.service, address = %self.address, "connected");
+                *state = State { connection: Connection::Ready(sender.clone()), failures: 0 };
+                Ok(sender)
+            }
+            Err(error) => {
+                let failures = state.failures.saturating_add(1);
+                let wait = backoff::wait(failures, fastrand::f64());
+                warn!(peer = self.service, address = %self.address, %error, next_try_in = ?wait, "cannot connect");
+                // The caller may be anybody: it learns which service is down, not where it would be.
+                let status = status::not_sent(format!("{} cannot be reached", self.service));
+                let until = Instant::now() + wait;
+                let connection = Connection::Backoff { until, status: status.clone() };
+                *state = State { connection, failures };
+                Err(status)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Subchannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Subchannel").field(&self.address).finish()
+    }
+}
+
+/// A stream that tells when the first bytes were read from it.
+struct Greeted {
+    io: Io,
+    first_read: Option<oneshot::Sender<()>>,
+}
+
+impl AsyncRead for Greeted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+        if buf.filled().len() > before
+            && let Some(first_read) = self.first_read.take()
+        {
+            // Nobody listens any more if connecting took too long.
+            first_read.send(()).ok();
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Greeted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

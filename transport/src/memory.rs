@@ -1,0 +1,90 @@
+//! The carrier of calls between services on the same worker: nothing is serialised.
+//!
+//! Everything else is as over a wire: limits, deadline, cancellation, statuses, metadata. In debug
+//! builds the messages of every eighth call take a trip through their encoding, to prove that the wire would not
+//! have changed them.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use tower::Service;
+
+use crate::channel::{Request, Response};
+use crate::payload::{Message, Payload};
+use crate::router::{Router, WeakRouter};
+use crate::{CallContext, PeerAddress, Result, Status, status};
+
+/// Hands calls to the router of this worker. Cheap to clone.
+///
+/// It exists before its router does, since the services there hold clients of each other.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    router: Arc<OnceLock<WeakRouter>>,
+    carried: Arc<AtomicUsize>,
+}
+
+impl Memory {
+    /// A carrier that leads nowhere yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Leads to `router` from now on; only the first time counts.
+    pub fn lead_to(&self, router: &Router) {
+        self.router.get_or_init(|| router.downgrade());
+    }
+}
+
+impl Service<Request> for Memory {
+    type Response = Response;
+    type Error = Status;
+    type Future = BoxFuture<'static, Result<Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move { this.carry(request).await })
+    }
+}
+
+impl Memory {
+    async fn carry(self, request: Request) -> Result<Response> {
+        let router = self.router.get().and_then(WeakRouter::upgrade);
+        let router = router.ok_or_else(|| status::not_sent("the worker is shutting down"))?;
+        let endpoint =
+            router.endpoint(request.path).ok_or_else(|| status::unknown_method(request.path))?;
+        let context = CallContext::new(
+            request.request_id,
+            request.deadline,
+            Some(endpoint.service),
+            PeerAddress::Memory,
+            request.metadata,
+        );
+        // Counted per call, not per message: nothing that a stream does may change what the next one sees.
+        let prove = cfg!(debug_assertions)
+            && self.carried.fetch_add(1, Ordering::Relaxed).is_multiple_of(8);
+        if !prove {
+            return endpoint.call(&context, request.body).await;
+        }
+        let mut response = endpoint.call(&context, round_trip(request.body)).await?;
+        response.body = round_trip(response.body);
+        Ok(response)
+    }
+}
+
+/// Sends every message through its encoding.
+fn round_trip(body: Payload) -> Payload {
+    match body {
+        Payload::One(message) => Payload::One(message.round_trip()),
+        Payload::Stream(messages) => {
+            Payload::Stream(messages.map(|item| item.map(Message::round_trip)).boxed())
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The REST edge: HTTP/1.1 and JSON in front, the same router behind.
+//!
+//! Which routes there are is said in the contracts, by the `google.api.http` option. JSON is that of
+//! protobuf's JSON mapping; fields of a request without a body come from path and query. Errors are
+//! `application/problem+json` (RFC 9457).
+
+mod problem;
+mod server;
+mod transcode;
+
+pub use server::Server;
+pub use transcode::Route;

@@ -1,0 +1,309 @@
+//! Serves one accepted connection with an actix-web app.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix_http::HttpService;
+use actix_service::{Service as _, ServiceFactory as _, boxed, map_config};
+use actix_web::body::MessageBody as _;
+use actix_web::dev::AppConfig;
+use actix_web::guard::{self, Guard};
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use actix_web::{App, FromRequest as _, HttpRequest, HttpResponse, web};
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Status};
+use tracing::{debug, warn};
+
+use super::problem;
+use super::transcode::{Incoming, Route};
+use crate::access::{AccessLine, Outcome};
+use crate::drain::DrainWatch;
+use crate::payload::Payload;
+use crate::router::{Endpoint, Router};
+use crate::{CallContext, Drain, Io, PeerAddress, RequestId, Result, deadline};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How long a client may take to send the head of a request, and to close after the last answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a connection may stay idle between requests.
+const IDLE_MAX: Duration = Duration::from_secs(75);
+
+type Connections = boxed::RcService<(Io, Option<SocketAddr>), (), actix_http::error::DispatchError>;
+
+/// The REST edge of one worker. Cheap to clone.
+#[derive(Clone)]
+pub struct Server(Connections);
+
+impl Server {
+    /// Serves the routes of `router`, and `/healthz` and `/readyz`. A request takes at most `deadline`.
+    pub async fn new(router: Router, deadline: Duration, drain: Drain) -> Self {
+        let edge = Rc::new(Edge { router, deadline });
+        let readiness = drain.clone();
+        let app = App::new()
+            .app_data(web::PayloadConfig::new(edge.router.limits().message_size))
+            .route("/healthz", web::get().to(|| async { "alive\n" }))
+            .route("/readyz", web::get().to(move || std::future::ready(readyz(&readiness))))
+            .configure(|config| add_routes(config, &edge))
+            .default_service(web::to({
+                let edge = edge.clone();
+                move |request: HttpRequest| refuse(edge.clone(), request, Refusal::NotFound)
+            }));
+        let service = HttpService::build()
+            .keep_alive(IDLE_MAX)
+            .client_request_timeout(PATIENCE)
+            .client_disconnect_timeout(PATIENCE)
+            // A client that hangs up does not want its answer any more.
+            .h1_allow_half_closed(false)
+            .graceful_shutdown_signal(move || {
+                let mut watch = drain.connection();
+                async move { watch.started().await }
+            })
+            .h1(map_config(app, |()| AppConfig::default()))
+            .new_service(())
+            .await
+            .expect("an app without fallible parts can be made");
+        Self(boxed::rc_service(service))
+    }
+
+    /// Serves one accepted connection until its client closes it, or a drain has started and its last
+    /// answer is out. Must run on the worker of this server.
+    pub async fn serve_connection(&self, io: Io, peer: PeerAddress, drain: DrainWatch) {
+        let address = match peer {
+            PeerAddress::Tcp(address) => Some(address),
+            PeerAddress::Unix | PeerAddress::Memory => None,
+        };
+        if let Err(error) = self.0.call((io, address)).await {
+            debug!(%peer, %error, "connection ended");
+        }
+        // The drain counts this connection up to here.
+        drop(drain);
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("rest::Server").finish_non_exhaustive()
+    }
+}
+
+fn readyz(drain: &Drain) -> HttpResponse {
+    if drain.has_started() {
+        HttpResponse::ServiceUnavailable().body("draining\n")
+    } else {
+        HttpResponse::Ok().body("ready\n")
+    }
+}
+
+/// What all requests share.
+struct Edge {
+    router: Router,
+    deadline: Duration,
+}
+
+/// One resource for each path, with all its verbs.
+fn add_routes(config: &mut web::ServiceConfig, edge: &Rc<Edge>) {
+    let mut paths: BTreeMap<&str, Vec<Route>> = BTreeMap::new();
+    for route in edge.router.routes() {
+        paths.entry(route.path).or_default().push(route.clone());
+    }
+    for (path, routes) in paths {
+        let mut resource = web::resource(path);
+        let mut allowed = Vec::new();
+        for route in routes {
+            allowed.push(route.verb);
+            if route.verb == "GET" {
+                allowed.push("HEAD");
+            }
+            let guard = verb_guard(route.verb);
+            let endpoint = edge.router.endpoint(route.rpc).expect("a route leads to an rpc here");
+            let target = Rc::new(Target { edge: edge.clone(), route, endpoint });
+            resource = resource.route(web::route().guard(guard).to(
+                move |request: HttpRequest, body: web::Payload| answer(target.clone(), request, body),
+            ));
+        }
+        let allowed: Rc<str> = allowed.join(", ").into();
+        let edge = edge.clone();
+        config.service(resource.default_service(web::to(move |request: HttpRequest| {
+            refuse(edge.clone(), request, Refusal::WrongMethod(allowed.clone()))
+        })));
+    }
+}
+
+/// HEAD is GET without the body of the answer (RFC 9110, section 9.3.2).
+fn verb_guard(verb: &'static str) -> impl Guard {
+    guard::fn_guard(move |context| {
+        let method = context.head().method.as_str();
+        method == verb || (method == "HEAD" && verb == "GET")
+    })
+}
+
+/// Where a request goes.
+struct Target {
+    edge: Rc<Edge>,
+    route: Route,
+    endpoint: std::sync::Arc<Endpoint>,
+}
+
+/// Makes a call of a request, and an answer of its outcome.
+async fn answer(target: Rc<Target>, request: HttpRequest, body: web::Payload) -> HttpResponse {
+    let deadline = deadline::after(target.edge.deadline);
+    let context = context(&request, deadline, Some(target.endpoint.service));
+    let line = access_line(&context, &request, target.route.path);
+    let response = match context.scope(call(&target, &context, &request, body)).await {
+        Ok(json) => HttpResponse::Ok().content_type("application/json").body(json),
+        Err(failure) => failure.into_response(&context),
+    };
+    finish(response, &context, line)
+}
+
+async fn call(
+    target: &Target,
+    context: &CallContext,
+    request: &HttpRequest,
+    body: web::Payload,
+) -> Result<Vec<u8>, Failure> {
+    let route = &target.route;
+    let answer = deadline::within(context.deadline(), async {
+        let body = if route.body { Ok(Some(read_json(request, body).await)) } else { no_body(request).map(|()| None) };
+        let body = match body? {
+            Some(Err(failure)) => return Ok(Err(failure)),
+            Some(Ok(body)) => Some(body),
+            None => None,
+        };
+        let incoming = Incoming {
+            query: request.query_string(),
+            path: path_values(route, request),
+            body: body.as_deref(),
+        };
+        let message = route.decode(&incoming)?;
+        let answer = target.endpoint.call(context, Payload::One(message)).await?;
+        route.encode(answer.body.single().await?).map(Ok)
+    });
+    answer.await?
+}
+
+fn path_values<'a>(route: &Route, request: &'a HttpRequest) -> Vec<(&'static str, &'a str)> {
+    route
+        .path_fields()
+        .map(|field| (field, request.match_info().get(field).unwrap_or_default()))
+        .collect()
+}
+
+fn no_body(request: &HttpRequest) -> Result<()> {
+    let headers = request.headers();
+    let length = headers.get("content-length").is_some_and(|length| length != "0");
+    if length || headers.contains_key("transfer-encoding") {
+        return Err(Status::invalid_argument("expected a request without a body"));
+    }
+    Ok(())
+}
+
+async fn read_json(request: &HttpRequest, body: web::Payload) -> Result<web::Bytes, Failure> {
+    let content_type = request.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    if !content_type.to_ascii_lowercase().starts_with(b"application/json") {
+        return Err(Failure::Http(415, Code::InvalidArgument, "expected content-type application/json"));
+    }
+    let mut body = body.into_inner();
+    web::Bytes::from_request(request, &mut body).await.map_err(|error| {
+        if error.as_response_error().status_code() == 413 {
+            Failure::Http(413, Code::ResourceExhausted, "the body is larger than the limit")
+        } else {
+            Failure::Http(400, Code::InvalidArgument, "the body could not be read")
+        }
+    })
+}
+
+/// Why there is no answer.
+enum Failure {
+    /// The call failed.
+    Call(Status),
+    /// There was no call: an HTTP status, the code next to it, and why.
+    Http(u16, Code, &'static str),
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        Self::Call(status)
+    }
+}
+
+impl Failure {
+    fn into_response(self, context: &CallContext) -> HttpResponse {
+        let id = context.request_id();
+        match self {
+            Self::Http(http, code, detail) => problem::of_http(http, code, detail, id),
+            Self::Call(status) => {
+                let code = crate::status::code_name(status.code());
+                if crate::status::http_status(status.code()).is_server_error() {
+                    context.sync_scope(|| warn!(code, error = status.message(), "request failed"));
+                }
+                problem::of_status(&status, id)
+            }
+        }
+    }
+}
+
+/// Why a request has no route.
+enum Refusal {
+    NotFound,
+    /// The methods that the path has.
+    WrongMethod(Rc<str>),
+}
+
+async fn refuse(_: Rc<Edge>, request: HttpRequest, refusal: Refusal) -> HttpResponse {
+    let context = context(&request, None, None);
+    let line = access_line(&context, &request, request.path());
+    let id = context.request_id();
+    let response = match refusal {
+        Refusal::NotFound => problem::of_http(404, Code::NotFound, "no such route", id),
+        Refusal::WrongMethod(allowed) => {
+            let detail = format!("expected one of: {allowed}");
+            let mut response = problem::of_http(405, Code::Unimplemented, &detail, id);
+            let allowed = HeaderValue::from_str(&allowed).expect("methods are ASCII");
+            response.headers_mut().insert(ALLOW, allowed);
+            response
+        }
+    };
+    finish(response, &context, line)
+}
+
+fn context(
+    request: &HttpRequest,
+    deadline: Option<tokio::time::Instant>,
+    service: Option<&'static str>,
+) -> CallContext {
+    let peer = request.peer_addr().map_or(PeerAddress::Unix, PeerAddress::Tcp);
+    CallContext::new(request_id(request.headers()), deadline, service, peer, MetadataMap::new())
+}
+
+fn request_id(headers: &HeaderMap) -> RequestId {
+    RequestId::accept([headers.get(&REQUEST_ID).map(HeaderValue::as_bytes)])
+}
+
+fn access_line(context: &CallContext, request: &HttpRequest, _: &str) -> AccessLine {
+    let path = request.path().to_owned().into();
+    AccessLine::new(context.clone(), method_name(request), path, Outcome::Http(499))
+}
+
+/// The method, where it is one that is known: whatever else a client invents is no matter for a log.
+fn method_name(request: &HttpRequest) -> &'static str {
+    const KNOWN: [&str; 8] =
+        ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE"];
+    let method = request.method().as_str();
+    KNOWN.into_iter().find(|known| *known == method).unwrap_or("OTHER")
+}
+
+fn finish(mut response: HttpResponse, context: &CallContext, mut line: AccessLine) -> HttpResponse {
+    let id = HeaderValue::from_str(context.request_id().as_str()).expect("an id is visible ASCII");
+    response.headers_mut().insert(REQUEST_ID, id);
+    if let actix_web::body::BodySize::Sized(bytes) = response.body().size() {
+        line.bytes = bytes;
+    }
+    line.write(Outcome::Http(response.status().as_u16()));
+    response
+}
