@@ -21,7 +21,6 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_rt::net::TcpStream;
 use actix_server::{Server, ServerBuilder};
@@ -135,12 +134,12 @@ impl Node {
         }
         drain.start();
         let drained = async {
-            // Closes the listeners at once, and waits for the workers, which look up once a second;
-            // the drain itself knows the moment.
+            // Closes the listeners at once, and waits for the workers. They look up once a second; the
+            // drain itself knows the moment.
             let stopped = async { tokio::join!(handle.stop(true), server).1 };
             tokio::select! {
                 stopped = stopped => stopped,
-                () = async { until_closed(&drain).await } => Ok(()),
+                () = drain.finished() => Ok(()),
             }
         };
         match timeout(drain_timeout, drained).await {
@@ -177,15 +176,6 @@ impl Node {
         }
         Ok((builder.run(), socket_file))
     }
-}
-
-/// Resolves when no connection is left and none can come any more. Connections that were accepted but
-/// have not reached their worker when the drain starts are dropped by actix-server: nothing was read of
-/// them.
-async fn until_closed(drain: &Drain) {
-    // Longer than any accepted connection takes to its worker.
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    drain.finished().await;
 }
 
 fn listen<S: Future<Output = ()> + 'static>(

@@ -131,7 +131,7 @@ def foreign_client_over_unix(checks, node):
     with tempfile.TemporaryDirectory(prefix="peers-") as folder:
         address = f"unix:{Path(folder) / 'service1.sock'}"
         with Process("our service1", node, "--services", "service1", "--http", "none", "--grpc", address) as service1:
-            with checks.check("Python client -> our service1 over a Unix socket answers"):
+            with checks.check("Python client -> our service1 over a Unix socket, by the authority localhost, answers"):
                 answer = run(client.call_grpc(address, "service1", "test", request_id="unix-1"))
                 expect_answer(answer, "TEST", "unix-1")
                 logged(service1, "unix-1")

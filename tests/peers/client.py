@@ -36,7 +36,10 @@ async def call_grpc(address, service, name="", *, request_id=None, deadline_s=No
     """One unary call. `path` takes the place of the method's, `raw` that of the encoded request."""
     method, request_type, read_reply = SERVICES[service]
     metadata = wire.request_id_metadata(request_id) if request_id is not None else ()
-    async with grpc.aio.insecure_channel(address) as channel:
+    # Over a Unix socket grpcio would send the socket's path as :authority, which the h2 crate refuses as
+    # malformed (hyperium/h2 pull request 487): PROTOCOL_ERROR before any service is reached.
+    channel_options = [("grpc.default_authority", "localhost")] if address.startswith("unix:") else []
+    async with grpc.aio.insecure_channel(address, options=channel_options) as channel:
         call = channel.unary_unary(path or method)(
             request_type(name=name).SerializeToString() if raw is None else raw,
             timeout=deadline_s,

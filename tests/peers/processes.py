@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-WAIT_MAX_S = 15.0
+WAIT_MAX_S = 10.0
 STOP_MAX_S = 10.0
 # Where a log line names an address: 127.0.0.1:4000, [::1]:4000, with or without http:// in front.
 ADDRESS = re.compile(r"((?:\d{1,3}\.){3}\d{1,3}|\[[0-9a-fA-F:]+\]|localhost):(\d+)")
@@ -105,7 +105,7 @@ class Process:
                 # Short turns, since the end of a process rouses nobody.
                 self.heard.wait(min(left_s, 0.1))
 
-    def last_words(self, count=8):
+    def last_words(self, count=4):
         words = [json.dumps(line) for line in self.lines[-count:]] + self.other[-count:]
         return "\n".join(f"      {word}" for word in words) or "      nothing"
 

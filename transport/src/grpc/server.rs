@@ -88,7 +88,10 @@ impl Server {
 
 impl Edge {
     fn http2(&self) -> Builder<Local> {
-        let streams_max = u32::try_from(self.router.limits().calls).unwrap_or(u32::MAX);
+        // Well above what a service takes on: HTTP/2 holds back what exceeds this, silently, where
+        // admission refuses it at once.
+        let calls = u32::try_from(self.router.limits().calls).unwrap_or(u32::MAX);
+        let streams_max = calls.saturating_mul(2).max(1024);
         let mut builder = Builder::new(Local);
         builder
             .timer(TokioTimer::new())

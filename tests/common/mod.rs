@@ -1,0 +1,349 @@
+//! A service that does what it is told, and a world in which any carrier leads to it.
+
+#![allow(dead_code, reason = "each file of tests uses its part")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler};
+use futures_util::{StreamExt as _, stream};
+use protos::rehearsal::probe::{self, Act, Count, Mirror, Probe, Sum};
+use protos::rehearsal::{ActRequest, ActResponse, CountResponse, Deed, SumResponse};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::mpsc;
+use transport::grpc::{Grpc, Keepalive, Server};
+use transport::memory::Memory;
+use transport::net::Sockets;
+use transport::{
+    Address, Call, CallContext, Client, Drain, Io, Limits, Net, Peer as _, PeerAddress, Reply, Result,
+    Router, Serve, Status, Streaming,
+};
+
+/// The longest that a test waits for what must happen.
+pub(crate) const SOON: Duration = Duration::from_secs(5);
+
+/// The limits in force in every world: small, so that they are easily met.
+pub(crate) const LIMITS: Limits = Limits { message_size: 64 * 1024, calls: 4 };
+
+/// What the probe tells of its handlers.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// A handler that will hang has begun.
+    Started,
+    /// The future of a handler that hung was dropped.
+    Dropped,
+}
+
+/// What the probe is given: a client of itself, and an ear.
+#[derive(Clone)]
+pub(crate) struct ProbePeers {
+    pub(crate) probe: probe::Client,
+    pub(crate) events: mpsc::UnboundedSender<Event>,
+}
+
+impl transport::Peers for ProbePeers {
+    const NAMES: &'static [&'static str] = &["probe"];
+
+    fn connect(_: &dyn Fn(&'static str) -> Client) -> Self {
+        unreachable!("worlds are built by hand")
+    }
+}
+
+pub(crate) struct ProbeActor(ProbePeers);
+
+impl Actor for ProbeActor {
+    type Context = Context<Self>;
+}
+
+impl Serve for ProbeActor {
+    type Contract = Probe;
+    type Peers = ProbePeers;
+
+    fn new(peers: ProbePeers) -> Self {
+        Self(peers)
+    }
+}
+
+/// Tells when it is dropped.
+struct Witness(mpsc::UnboundedSender<Event>);
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        self.0.send(Event::Dropped).ok();
+    }
+}
+
+impl ProbePeers {
+    async fn hang<T>(&self) -> T {
+        let _witness = Witness(self.events.clone());
+        self.events.send(Event::Started).ok();
+        std::future::pending().await
+    }
+}
+
+impl Handler<Call<Act>> for ProbeActor {
+    type Result = Reply<Act>;
+
+    fn handle(&mut self, call: Call<Act>, actor: &mut Context<Self>) -> Self::Result {
+        let peers = self.0.clone();
+        match call.request.deed() {
+            Deed::Die => panic!("told to die"),
+            Deed::Occupy => {
+                let busy = tokio::time::sleep(Duration::from_millis(300));
+                actor.wait(actix::fut::wrap_future::<_, Self>(busy).map(|(), _, _| ()));
+            }
+            _ => {}
+        }
+        call.answer(async move |request| act(request, &peers).await)
+    }
+}
+
+async fn act(request: ActRequest, peers: &ProbePeers) -> Result<ActResponse> {
+    let context = CallContext::current().ok_or_else(|| Status::internal("no context"))?;
+    let left_ms = context.remaining().map_or(-1, |left| left.as_millis() as i64);
+    match request.deed() {
+        Deed::Fail => Err(failure()),
+        Deed::Hang => peers.hang().await,
+        Deed::Panic => panic!("told to panic"),
+        Deed::Metadata => {
+            let text = context.metadata().get("x-probe").cloned();
+            let bytes = context.metadata().get_bin("x-probe-bin").cloned();
+            context.answer_metadata(|metadata| {
+                text.into_iter().for_each(|text| drop(metadata.insert("x-probe", text)));
+                bytes.into_iter().for_each(|bytes| drop(metadata.insert_bin("x-probe-bin", bytes)));
+            });
+            let mut names: Vec<_> = context.metadata().as_ref().keys().map(ToString::to_string).collect();
+            names.sort();
+            Ok(ActResponse { text: names.join(" "), ..Default::default() })
+        }
+        Deed::Report => {
+            Ok(ActResponse { text: context.request_id().to_string(), left_ms, ..Default::default() })
+        }
+        Deed::Relay => {
+            let ask = ActRequest { deed: Deed::Report.into(), ..Default::default() };
+            let answer = peers.probe.act(ask).await?;
+            let text = format!("{} {}", context.request_id(), answer.text);
+            Ok(ActResponse { text, left_ms: answer.left_ms, ..Default::default() })
+        }
+        Deed::Answer | Deed::Occupy | Deed::Die => {
+            let text = if request.loud { request.text.to_uppercase() } else { request.text };
+            Ok(ActResponse { text, left_ms: 0, numbers: request.numbers })
+        }
+    }
+}
+
+/// What a probe fails with.
+pub(crate) fn failure() -> Status {
+    let mut metadata = tonic::metadata::MetadataMap::new();
+    metadata.insert("x-reason", "told so".parse().expect("a value"));
+    Status::with_details_and_metadata(
+        transport::Code::InvalidArgument,
+        "wrong, \u{fc}ber and 100%\n",
+        bytes::Bytes::from_static(b"\x08\x03details"),
+        metadata,
+    )
+}
+
+impl Handler<Call<Count>> for ProbeActor {
+    type Result = Reply<Count>;
+
+    fn handle(&mut self, call: Call<Count>, _: &mut Context<Self>) -> Self::Result {
+        let peers = self.0.clone();
+        call.answer(async move |request| {
+            let numbers = stream::iter(1..=request.messages).map(|number| Ok(CountResponse { number }));
+            let then = stream::once(async move {
+                match request.then() {
+                    Deed::Fail => Some(Err(failure())),
+                    Deed::Panic => panic!("told to panic"),
+                    Deed::Hang => peers.hang().await,
+                    _ => None,
+                }
+            });
+            Ok(Streaming::new(numbers.chain(then.filter_map(std::future::ready))))
+        })
+    }
+}
+
+impl Handler<Call<Sum>> for ProbeActor {
+    type Result = Reply<Sum>;
+
+    fn handle(&mut self, call: Call<Sum>, _: &mut Context<Self>) -> Self::Result {
+        call.answer(async move |mut numbers| {
+            let mut sum = 0;
+            while let Some(next) = numbers.next().await {
+                sum += u64::from(next?.number);
+            }
+            Ok(SumResponse { sum })
+        })
+    }
+}
+
+impl Handler<Call<Mirror>> for ProbeActor {
+    type Result = Reply<Mirror>;
+
+    fn handle(&mut self, call: Call<Mirror>, _: &mut Context<Self>) -> Self::Result {
+        call.answer(async move |numbers| {
+            Ok(Streaming::new(numbers.map(|next| next.map(|next| CountResponse { number: next.number }))))
+        })
+    }
+}
+
+/// One probe, and a client that reaches it over one carrier.
+pub(crate) struct World {
+    pub(crate) probe: probe::Client,
+    pub(crate) events: mpsc::UnboundedReceiver<Event>,
+    /// Holds the actors.
+    _router: Router,
+    /// Kept for as long as its Unix socket is needed.
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl World {
+    /// The untyped client.
+    pub(crate) fn client(&self) -> &Client {
+        self.probe.inner()
+    }
+
+    /// What the probe tells next.
+    pub(crate) async fn event(&mut self) -> Event {
+        let event = tokio::time::timeout(SOON, self.events.recv()).await;
+        event.expect("an event comes soon").expect("the probe lives")
+    }
+}
+
+/// Runs `claim` in a world for each carrier.
+pub(crate) fn on_every_carrier(claim: impl AsyncFn(&mut World)) {
+    for carrier in ["memory", "tcp", "unix"] {
+        println!("over {carrier}:");
+        run(async {
+            let mut world = world(carrier).await;
+            claim(&mut world).await;
+        });
+    }
+}
+
+/// Runs a test on a worker-like thread: one runtime, local tasks.
+pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime can be built");
+    tokio::task::LocalSet::new().block_on(&runtime, test)
+}
+
+enum Listener {
+    None,
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+async fn world(carrier: &'static str) -> World {
+    let (tell, events) = mpsc::unbounded_channel();
+    let memory = Memory::new();
+    let folder = (carrier == "unix").then(|| tempfile::tempdir().expect("a folder can be made"));
+    let (client, listener) = match &folder {
+        _ if carrier == "memory" => (Client::new(memory.clone(), SOON, LIMITS), Listener::None),
+        None => {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+            let address = listener.local_addr().expect("a listener has an address");
+            (grpc_client(&format!("http://{address}")), Listener::Tcp(listener))
+        }
+        Some(folder) => {
+            let path = folder.path().join("probe");
+            let listener = UnixListener::bind(&path).expect("a socket can be made");
+            (grpc_client(&format!("unix:{}", path.display())), Listener::Unix(listener))
+        }
+    };
+    let probe = probe::Client::new(client);
+    let mut router = Router::builder(LIMITS);
+    router.host::<ProbeActor>(ProbePeers { probe: probe.clone(), events: tell });
+    let router = router.build();
+    memory.lead_to(&router);
+    tokio::task::spawn_local(accept(listener, router.clone(), Drain::new()));
+    World { probe, events, _router: router, _folder: folder }
+}
+
+/// Serves what `listener` accepts, until it is dropped.
+async fn accept(listener: Listener, router: Router, drain: Drain) {
+    let server = Server::new(router, SOON, Keepalive::default());
+    loop {
+        let (io, peer): (Io, _) = match &listener {
+            Listener::None => return,
+            Listener::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await.expect("a connection comes");
+                (Box::new(stream), PeerAddress::Tcp(peer))
+            }
+            Listener::Unix(listener) => {
+                let (stream, _) = listener.accept().await.expect("a connection comes");
+                (Box::new(stream), PeerAddress::Unix)
+            }
+        };
+        let (server, connection) = (server.clone(), drain.connection());
+        tokio::task::spawn_local(async move { server.serve_connection(io, peer, connection).await });
+    }
+}
+
+/// A client over real sockets.
+pub(crate) fn grpc_client(address: &str) -> Client {
+    client_of(&[address.to_owned()], Keepalive::default())
+}
+
+/// A client of a service with several addresses.
+pub(crate) fn client_of(addresses: &[String], keepalive: Keepalive) -> Client {
+    let addresses: Vec<Address> =
+        addresses.iter().map(|address| address.parse().expect("a valid address")).collect();
+    let net: Arc<dyn Net> = Arc::new(Sockets);
+    let carrier = Grpc::new("probe", &addresses, &net, keepalive, LIMITS.message_size);
+    Client::new(carrier, SOON, LIMITS)
+}
+
+/// A probe behind a TCP port. Dropped, it is gone as a process is that was killed: the port is closed,
+/// connections are broken.
+pub(crate) struct Peer {
+    pub(crate) address: std::net::SocketAddr,
+    pub(crate) drain: Drain,
+    pub(crate) router: Router,
+    pub(crate) events: mpsc::UnboundedReceiver<Event>,
+    tasks: tokio::task::JoinHandle<()>,
+}
+
+impl Peer {
+    /// Starts one at `address`; port 0 takes a free one.
+    pub(crate) async fn start(address: &str) -> Self {
+        let listener = TcpListener::bind(address).await.expect("the port is free");
+        let address = listener.local_addr().expect("a listener has an address");
+        let (tell, events) = mpsc::unbounded_channel();
+        let probe = probe::Client::new(grpc_client(&format!("http://{address}")));
+        let mut router = Router::builder(LIMITS);
+        router.host::<ProbeActor>(ProbePeers { probe, events: tell });
+        let router = router.build();
+        let drain = Drain::new();
+        let server = Server::new(router.clone(), SOON, Keepalive::default());
+        let serving = drain.clone();
+        let tasks = tokio::task::spawn_local(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            let mut drain = serving.connection();
+            loop {
+                let (stream, peer) = tokio::select! {
+                    accepted = listener.accept() => accepted.expect("a connection comes"),
+                    () = drain.started() => break,
+                };
+                let (server, connection) = (server.clone(), serving.connection());
+                connections.spawn_local(async move {
+                    server.serve_connection(Box::new(stream), PeerAddress::Tcp(peer), connection).await;
+                });
+            }
+            drop((listener, drain));
+            while connections.join_next().await.is_some() {}
+        });
+        Self { address, drain, router, events, tasks }
+    }
+
+    pub(crate) fn uri(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.tasks.abort();
+    }
+}

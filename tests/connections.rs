@@ -1,0 +1,238 @@
+//! What becomes of calls when connections cannot be made, break, fall silent or are drained.
+
+mod common;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use common::{Event, Peer, SOON, client_of, grpc_client, run};
+use protos::rehearsal::probe::Act;
+use protos::rehearsal::{ActRequest, Deed};
+use socket2::{Domain, Socket, Type};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use transport::grpc::Keepalive;
+use transport::{Client, Code, Status, status};
+
+fn told(deed: Deed) -> ActRequest {
+    ActRequest { deed: deed.into(), ..Default::default() }
+}
+
+async fn act(client: &Client) -> Result<(), Status> {
+    client.call::<Act>(told(Deed::Answer)).await.map(drop)
+}
+
+async fn act_within(client: &Client, limit: Duration) -> Result<(), Status> {
+    let mut request = tonic::Request::new(told(Deed::Answer));
+    request.set_timeout(limit);
+    client.exchange::<Act>(request).await.map(drop)
+}
+
+/// A port whose queue of connections is full: the next one hangs, as behind a firewall that drops.
+fn black_hole() -> (Socket, Vec<Socket>, SocketAddr) {
+    let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
+    listener.bind(&any.into()).expect("a port is free");
+    listener.listen(0).expect("a bound socket listens");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    let queued = (0..4)
+        .map(|_| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
+            socket.set_nonblocking(true).expect("a socket can be non-blocking");
+            // It connects in the background, or hangs: both fill the queue.
+            socket.connect(&address).ok();
+            socket
+        })
+        .collect();
+    (listener, queued, address.as_socket().expect("an IP address"))
+}
+
+#[test]
+fn the_deadline_covers_connecting() {
+    run(async {
+        let (_listener, _queued, address) = black_hole();
+        let client = grpc_client(&format!("http://{address}"));
+        let (started, limit) = (Instant::now(), Duration::from_millis(100));
+        let error = act_within(&client, limit).await.expect_err("nobody");
+        assert_eq!(error.code(), Code::DeadlineExceeded);
+        assert!(started.elapsed() >= limit && started.elapsed() < SOON);
+    });
+}
+
+#[test]
+fn the_deadline_covers_a_peer_that_accepts_and_says_nothing() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("a listener has an address");
+        let client = grpc_client(&format!("http://{address}"));
+        let error = act_within(&client, Duration::from_millis(100)).await.expect_err("silence");
+        assert_eq!(error.code(), Code::DeadlineExceeded);
+    });
+}
+
+#[test]
+fn a_peer_that_is_down_is_not_connected_to_for_every_call() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("a listener has an address");
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let counter = accepted.clone();
+        tokio::task::spawn_local(async move {
+            // Accepts and hangs up, which is no connection: nobody spoke HTTP/2.
+            while listener.accept().await.is_ok() {
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let client = grpc_client(&format!("http://{address}"));
+        for _ in 0..1000 {
+            let error = act(&client).await.expect_err("nobody");
+            assert_eq!(error.code(), Code::Unavailable);
+            assert!(status::is_not_sent(&error));
+        }
+        assert_eq!(accepted.load(Ordering::Relaxed), 1, "the backoff is 0.8 s at least");
+    });
+}
+
+#[test]
+fn a_peer_that_was_down_is_found_again() {
+    run(async {
+        let peer = Peer::start("127.0.0.1:0").await;
+        let (address, client) = (peer.address, grpc_client(&peer.uri()));
+        act(&client).await.expect("an answer");
+        drop(peer);
+        tokio::task::yield_now().await;
+        let error = loop {
+            match act(&client).await {
+                Ok(()) => tokio::task::yield_now().await,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.code(), Code::Unavailable);
+        let _peer = Peer::start(&address.to_string()).await;
+        let found = timeout(SOON, async {
+            // Every call fails at once until the backoff is over, so this waits in small steps.
+            while act(&client).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        found.await.expect("the first backoff is 1.2 s at most");
+    });
+}
+
+#[test]
+fn calls_take_turns_and_leave_out_what_is_down() {
+    run(async {
+        let (one, two) = (Peer::start("127.0.0.1:0").await, Peer::start("127.0.0.1:0").await);
+        let (_listener, _queued, nowhere) = black_hole();
+        let addresses = [one.uri(), format!("http://{nowhere}"), two.uri(), "http://127.0.0.1:1".to_owned()];
+        let client = client_of(&addresses, Keepalive::default());
+        for _ in 0..100 {
+            act_within(&client, Duration::from_secs(1)).await.expect("two of four are up");
+        }
+        let hanging: Vec<_> = (0..4)
+            .map(|_| {
+                let client = client.clone();
+                tokio::task::spawn_local(async move { client.call::<Act>(told(Deed::Hang)).await })
+            })
+            .collect();
+        for mut peer in [one, two] {
+            let event = timeout(SOON, peer.events.recv()).await;
+            assert_eq!(event.expect("both have their turn"), Some(Event::Started));
+        }
+        hanging.iter().for_each(tokio::task::JoinHandle::abort);
+    });
+}
+
+#[test]
+fn a_connection_that_breaks_makes_its_calls_unavailable() {
+    run(async {
+        let mut peer = Peer::start("127.0.0.1:0").await;
+        let client = grpc_client(&peer.uri());
+        let call = tokio::task::spawn_local(async move { client.call::<Act>(told(Deed::Hang)).await });
+        assert_eq!(peer.events.recv().await, Some(Event::Started));
+        drop(peer);
+        let error = call.await.expect("no panic").expect_err("the connection broke");
+        assert_eq!((error.code(), error.message()), (Code::Unavailable, "the connection was lost"));
+        assert!(!status::is_not_sent(&error), "it was sent, and even handled");
+    });
+}
+
+/// Passes bytes on, until it is told to swallow them: then the connection is half-open, and only a ping
+/// can tell. New connections are passed on always.
+async fn proxy(to: SocketAddr) -> (SocketAddr, watch::Sender<usize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let address = listener.local_addr().expect("a listener has an address");
+    // Connections with a number below this one are swallowed.
+    let (swallow, swallowed) = watch::channel(0);
+    tokio::task::spawn_local(async move {
+        for number in 0.. {
+            let (mut near, _) = listener.accept().await.expect("a connection comes");
+            let mut far = TcpStream::connect(to).await.expect("the peer is there");
+            let mut swallowed = swallowed.clone();
+            tokio::task::spawn_local(async move {
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    _ = swallowed.wait_for(|below| number < *below) => {
+                        std::future::pending::<()>().await;
+                    }
+                }
+                near.shutdown().await.ok();
+            });
+        }
+    });
+    (address, swallow)
+}
+
+#[test]
+fn a_half_open_connection_is_found_and_replaced() {
+    run(async {
+        let peer = Peer::start("127.0.0.1:0").await;
+        let (address, swallow) = proxy(peer.address).await;
+        let keepalive = Keepalive { interval: Duration::from_millis(100), timeout: Duration::from_millis(100) };
+        let client = client_of(&[format!("http://{address}")], keepalive);
+        act(&client).await.expect("an answer");
+        swallow.send_replace(1);
+        let started = Instant::now();
+        let error = act(&client).await.expect_err("nobody hears it");
+        assert_eq!(error.code(), Code::Unavailable, "{error:?}");
+        assert!(started.elapsed() < SOON / 2, "found by the ping, not by the deadline");
+        act(&client).await.expect("a new connection");
+    });
+}
+
+#[test]
+fn a_drain_finishes_calls_and_then_connections() {
+    run(async {
+        let mut peer = Peer::start("127.0.0.1:0").await;
+        let client = grpc_client(&peer.uri());
+        let hanging = client.clone();
+        let call = tokio::task::spawn_local(async move {
+            let mut request = tonic::Request::new(told(Deed::Hang));
+            request.set_timeout(Duration::from_millis(300));
+            hanging.exchange::<Act>(request).await
+        });
+        assert_eq!(peer.events.recv().await, Some(Event::Started));
+        peer.drain.start();
+        let error = call.await.expect("no panic").expect_err("it hangs to its deadline");
+        assert_eq!(error.code(), Code::DeadlineExceeded, "{error:?}");
+        timeout(SOON, peer.drain.finished()).await.expect("the connection ends after its last call");
+    });
+}
+
+#[test]
+fn calls_during_a_drain_fail_over_without_an_error() {
+    run(async {
+        let (one, two) = (Peer::start("127.0.0.1:0").await, Peer::start("127.0.0.1:0").await);
+        let client = client_of(&[one.uri(), two.uri()], Keepalive::default());
+        for number in 0..500 {
+            if number == 100 {
+                one.drain.start();
+            }
+            act(&client).await.unwrap_or_else(|error| panic!("call {number}: {error:?}"));
+        }
+    });
+}
