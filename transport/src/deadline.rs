@@ -62,12 +62,14 @@ where
 }
 
 /// Runs `call` until `deadline` at the latest.
-pub(crate) async fn within<T>(
+pub(crate) async fn within<T, E: From<Status>>(
     deadline: Option<Instant>,
-    call: impl Future<Output = Result<T>>,
-) -> Result<T> {
+    call: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     match deadline {
-        Some(deadline) => timeout_at(deadline, call).await.unwrap_or_else(|_| Err(exceeded())),
+        Some(deadline) => {
+            timeout_at(deadline, call).await.unwrap_or_else(|_| Err(exceeded().into()))
+        }
         None => call.await,
     }
 }

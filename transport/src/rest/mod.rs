@@ -4,6 +4,7 @@
 //! protobuf's JSON mapping; fields of a request without a body come from path and query. Errors are
 //! `application/problem+json` (RFC 9457).
 
+mod malformed;
 mod problem;
 mod server;
 mod transcode;

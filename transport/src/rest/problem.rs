@@ -29,15 +29,27 @@ pub(super) fn of_status(error: &Status, id: &RequestId) -> HttpResponse {
 
 /// The answer to a request that did not become a call.
 pub(super) fn of_http(http: u16, code: Code, detail: &str, id: &RequestId) -> HttpResponse {
+    let (_, body) = render(http, code, detail, id);
     let http = StatusCode::from_u16(http).expect("this crate makes valid statuses only");
+    HttpResponse::build(http).content_type("application/problem+json").body(body)
+}
+
+/// The reason phrase of the status, and the problem as JSON.
+pub(super) fn render(
+    http: u16,
+    code: Code,
+    detail: &str,
+    id: &RequestId,
+) -> (&'static str, Vec<u8>) {
+    let reason = StatusCode::from_u16(http).ok().and_then(|http| http.canonical_reason());
+    let title = reason.unwrap_or("Client Closed Request");
     let body = Body {
         r#type: "about:blank",
-        title: http.canonical_reason().unwrap_or("Client Closed Request"),
-        status: http.as_u16(),
+        title,
+        status: http,
         detail,
         code: status::code_name(code),
         request_id: id.as_str(),
     };
-    let body = serde_json::to_vec(&body).expect("strings and a number have a JSON form");
-    HttpResponse::build(http).content_type("application/problem+json").body(body)
+    (title, serde_json::to_vec(&body).expect("strings and a number have a JSON form"))
 }

@@ -11,12 +11,14 @@ use actix_service::{Service as _, ServiceFactory as _, boxed, map_config};
 use actix_web::body::MessageBody as _;
 use actix_web::dev::AppConfig;
 use actix_web::guard::{self, Guard};
+use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{App, FromRequest as _, HttpRequest, HttpResponse, web};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tracing::{debug, warn};
 
+use super::malformed::Malformed;
 use super::problem;
 use super::transcode::{Incoming, Route};
 use crate::access::{AccessLine, Outcome};
@@ -46,13 +48,16 @@ impl Server {
         let readiness = drain.clone();
         let app = App::new()
             .app_data(web::PayloadConfig::new(edge.router.limits().message_size))
-            .route("/healthz", web::get().to(|| async { "alive\n" }))
-            .route("/readyz", web::get().to(move || std::future::ready(readyz(&readiness))))
+            .route("/healthz", web::get().to(|request| plain(request, 200, "alive\n")))
+            .route("/readyz", web::get().to(move |request| {
+                if readiness.has_started() {
+                    plain(request, 503, "draining\n")
+                } else {
+                    plain(request, 200, "ready\n")
+                }
+            }))
             .configure(|config| add_routes(config, &edge))
-            .default_service(web::to({
-                let edge = edge.clone();
-                move |request: HttpRequest| refuse(edge.clone(), request, Refusal::NotFound)
-            }));
+            .default_service(web::to(|request: HttpRequest| refuse(request, Refusal::NotFound)));
         let service = HttpService::build()
             .keep_alive(IDLE_MAX)
             .client_request_timeout(PATIENCE)
@@ -77,6 +82,7 @@ impl Server {
             PeerAddress::Tcp(address) => Some(address),
             PeerAddress::Unix | PeerAddress::Memory => None,
         };
+        let io: Io = Box::new(Malformed::new(io, peer));
         if let Err(error) = self.0.call((io, address)).await {
             debug!(%peer, %error, "connection ended");
         }
@@ -88,14 +94,6 @@ impl Server {
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("rest::Server").finish_non_exhaustive()
-    }
-}
-
-fn readyz(drain: &Drain) -> HttpResponse {
-    if drain.has_started() {
-        HttpResponse::ServiceUnavailable().body("draining\n")
-    } else {
-        HttpResponse::Ok().body("ready\n")
     }
 }
 
@@ -127,9 +125,8 @@ fn add_routes(config: &mut web::ServiceConfig, edge: &Rc<Edge>) {
             ));
         }
         let allowed: Rc<str> = allowed.join(", ").into();
-        let edge = edge.clone();
         config.service(resource.default_service(web::to(move |request: HttpRequest| {
-            refuse(edge.clone(), request, Refusal::WrongMethod(allowed.clone()))
+            refuse(request, Refusal::WrongMethod(allowed.clone()))
         })));
     }
 }
@@ -153,7 +150,7 @@ struct Target {
 async fn answer(target: Rc<Target>, request: HttpRequest, body: web::Payload) -> HttpResponse {
     let deadline = deadline::after(target.edge.deadline);
     let context = context(&request, deadline, Some(target.endpoint.service));
-    let line = access_line(&context, &request, target.route.path);
+    let line = access_line(&context, &request);
     let response = match context.scope(call(&target, &context, &request, body)).await {
         Ok(json) => HttpResponse::Ok().content_type("application/json").body(json),
         Err(failure) => failure.into_response(&context),
@@ -168,12 +165,12 @@ async fn call(
     body: web::Payload,
 ) -> Result<Vec<u8>, Failure> {
     let route = &target.route;
-    let answer = deadline::within(context.deadline(), async {
-        let body = if route.body { Ok(Some(read_json(request, body).await)) } else { no_body(request).map(|()| None) };
-        let body = match body? {
-            Some(Err(failure)) => return Ok(Err(failure)),
-            Some(Ok(body)) => Some(body),
-            None => None,
+    let answer = async {
+        let body = if route.body {
+            Some(read_json(request, body).await?)
+        } else {
+            no_body(request)?;
+            None
         };
         let incoming = Incoming {
             query: request.query_string(),
@@ -182,9 +179,9 @@ async fn call(
         };
         let message = route.decode(&incoming)?;
         let answer = target.endpoint.call(context, Payload::One(message)).await?;
-        route.encode(answer.body.single().await?).map(Ok)
-    });
-    answer.await?
+        Ok(route.encode(answer.body.single().await?)?)
+    };
+    deadline::within(context.deadline(), answer).await
 }
 
 fn path_values<'a>(route: &Route, request: &'a HttpRequest) -> Vec<(&'static str, &'a str)> {
@@ -255,9 +252,9 @@ enum Refusal {
     WrongMethod(Rc<str>),
 }
 
-async fn refuse(_: Rc<Edge>, request: HttpRequest, refusal: Refusal) -> HttpResponse {
+async fn refuse(request: HttpRequest, refusal: Refusal) -> HttpResponse {
     let context = context(&request, None, None);
-    let line = access_line(&context, &request, request.path());
+    let line = access_line(&context, &request);
     let id = context.request_id();
     let response = match refusal {
         Refusal::NotFound => problem::of_http(404, Code::NotFound, "no such route", id),
@@ -269,6 +266,15 @@ async fn refuse(_: Rc<Edge>, request: HttpRequest, refusal: Refusal) -> HttpResp
             response
         }
     };
+    finish(response, &context, line)
+}
+
+/// The answer to a probe.
+async fn plain(request: HttpRequest, status: u16, text: &'static str) -> HttpResponse {
+    let context = context(&request, None, None);
+    let line = access_line(&context, &request);
+    let status = StatusCode::from_u16(status).expect("this file names valid statuses only");
+    let response = HttpResponse::build(status).content_type("text/plain").body(text);
     finish(response, &context, line)
 }
 
@@ -285,7 +291,7 @@ fn request_id(headers: &HeaderMap) -> RequestId {
     RequestId::accept([headers.get(&REQUEST_ID).map(HeaderValue::as_bytes)])
 }
 
-fn access_line(context: &CallContext, request: &HttpRequest, _: &str) -> AccessLine {
+fn access_line(context: &CallContext, request: &HttpRequest) -> AccessLine {
     let path = request.path().to_owned().into();
     AccessLine::new(context.clone(), method_name(request), path, Outcome::Http(499))
 }

@@ -1,0 +1,120 @@
+//! Answers to what never became a request.
+//!
+//! actix-http answers a malformed, oversized or tardy head by itself, with a bare status. This stream
+//! stands below it and puts the edge's own form of error in its place: problem+json, with a request id.
+//! Everything that passed the parser is answered by the app, always with an `x-request-id`, so a head
+//! without one is known to be actix-http's.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf as _, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tonic::Code;
+use tonic::metadata::MetadataMap;
+
+use super::problem;
+use crate::access::{AccessLine, Outcome};
+use crate::{CallContext, Io, PeerAddress, RequestId};
+
+pub(super) struct Malformed {
+    io: Io,
+    peer: PeerAddress,
+    /// What is still to be written in place of what actix-http wrote.
+    instead: Bytes,
+}
+
+impl Malformed {
+    pub(super) fn new(io: Io, peer: PeerAddress) -> Self {
+        Self { io, peer, instead: Bytes::new() }
+    }
+
+    fn problem(&self, status: u16) -> Bytes {
+        let id = RequestId::fresh();
+        let context = CallContext::new(id.clone(), None, None, self.peer, MetadataMap::new());
+        let (code, detail) = match status {
+            408 => (Code::DeadlineExceeded, "the request did not come in time"),
+            431 => (Code::ResourceExhausted, "the head of the request is too large"),
+            _ => (Code::InvalidArgument, "this is not an HTTP/1.1 request"),
+        };
+        let (title, body) = problem::render(status, code, detail, &id);
+        let mut line = AccessLine::new(context, "-", "-".into(), Outcome::Http(status));
+        line.bytes = body.len() as u64;
+        let length = body.len();
+        let head = format!(
+            "HTTP/1.1 {status} {title}\r\ncontent-type: application/problem+json\r\n\
+             content-length: {length}\r\nx-request-id: {id}\r\nconnection: close\r\n\r\n"
+        );
+        [head.into_bytes(), body].concat().into()
+    }
+
+    fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.instead.is_empty() {
+            let written = std::task::ready!(Pin::new(&mut self.io).poll_write(cx, &self.instead))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.instead.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The status of a bare client error of actix-http.
+fn bare_error(head: &[u8]) -> Option<u16> {
+    let status = head.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
+    let status: u16 = std::str::from_utf8(status).ok()?.parse().ok()?;
+    let id = b"x-request-id: ";
+    let bare = (400..500).contains(&status)
+        && !head.windows(id.len()).any(|part| part.eq_ignore_ascii_case(id));
+    bare.then_some(status)
+}
+
+impl AsyncRead for Malformed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Malformed {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        std::task::ready!(self.poll_instead(cx))?;
+        if let Some(status) = bare_error(buf) {
+            self.instead = self.problem(status);
+            // What cannot be written at once is written by the flush that follows.
+            if let Poll::Ready(Err(error)) = self.poll_instead(cx) {
+                return Poll::Ready(Err(error));
+            }
+            return Poll::Ready(Ok(buf.len()));
+        }
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        std::task::ready!(self.poll_instead(cx))?;
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        std::task::ready!(self.poll_instead(cx))?;
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_bare_client_error_is_replaced() {
+        assert_eq!(bare_error(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"), Some(400));
+        assert_eq!(bare_error(b"HTTP/1.1 400 Bad Request\r\nx-request-id: 1\r\n\r\n"), None);
+        assert_eq!(bare_error(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"), None);
+        assert_eq!(bare_error(b"{\"name\":\"HTTP/1.1 400\"}"), None);
+    }
+}
