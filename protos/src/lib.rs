@@ -6,6 +6,8 @@
     missing_docs,
     unreachable_pub,
     clippy::all,
+    clippy::allow_attributes_without_reason,
+    clippy::too_many_lines,
     reason = "generated; its documentation is that of the contracts"
 )]
 mod contracts {
