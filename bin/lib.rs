@@ -242,7 +242,7 @@ async fn worker(config: &Config, drain: Drain) -> Rc<Worker> {
     if let Some(worker) = WORKER.with_borrow(Weak::upgrade) {
         return worker;
     }
-    let worker = Worker::start(config, Arc::new(Sockets), drain).await;
+    let worker = Worker::start(config, Arc::new(Sockets), drain, None).await;
     WORKER.set(Rc::downgrade(&worker));
     worker
 }

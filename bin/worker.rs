@@ -9,7 +9,7 @@ use std::sync::Arc;
 use actors::SERVICES;
 use transport::grpc::{self, Grpc};
 use transport::memory::Memory;
-use transport::{Client, Drain, Io, Net, PeerAddress, Router, rest};
+use transport::{Client, Drain, Interceptor, Io, Net, PeerAddress, Router, rest};
 
 use crate::config::Config;
 
@@ -22,11 +22,20 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts the services of `config` on this thread. Calls to others go out through `net`.
-    pub async fn start(config: &Config, net: Arc<dyn Net>, drain: Drain) -> Rc<Self> {
+    /// Starts the services of `config` on this thread. Calls to others go out through `net`. An
+    /// `interceptor` runs in front of every handler; production has none.
+    pub async fn start(
+        config: &Config,
+        net: Arc<dyn Net>,
+        drain: Drain,
+        interceptor: Option<Interceptor>,
+    ) -> Rc<Self> {
         let memory = Memory::new();
         let client = |service: &'static str| client(config, service, &memory, &net);
         let mut router = Router::builder(config.limits());
+        if let Some(interceptor) = interceptor {
+            router.intercept(interceptor);
+        }
         for service in SERVICES.iter().filter(|service| config.hosts(service.name)) {
             router.add(service, &client);
         }

@@ -320,18 +320,17 @@ impl Peer {
         let serving = drain.clone();
         let tasks = tokio::task::spawn_local(async move {
             let mut connections = tokio::task::JoinSet::new();
-            let mut drain = serving.connection();
             loop {
                 let (stream, peer) = tokio::select! {
                     accepted = listener.accept() => accepted.expect("a connection comes"),
-                    () = drain.started() => break,
+                    () = serving.started() => break,
                 };
                 let (server, connection) = (server.clone(), serving.connection());
                 connections.spawn_local(async move {
                     server.serve_connection(Box::new(stream), PeerAddress::Tcp(peer), connection).await;
                 });
             }
-            drop((listener, drain));
+            drop(listener);
             while connections.join_next().await.is_some() {}
         });
         Self { address, drain, router, events, tasks }

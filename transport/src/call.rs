@@ -1,5 +1,6 @@
 //! What an actor sees of a call, and what becomes of its answer.
 
+use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -10,16 +11,17 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use futures_util::task::noop_waker_ref;
 
-use crate::{CallContext, Method, Result, Status};
+use crate::mutant::{Mutant, is_planted};
+use crate::{CallContext, Interceptor, Method, Result, Status};
 
 /// A call to the method `M`: the request, and what travels with it.
-#[derive(Debug)]
 pub struct Call<M: Method> {
     /// What is asked.
     pub request: M::Request,
     /// What travels with it.
     pub context: CallContext,
     witness: Witness,
+    interceptor: Option<Interceptor>,
 }
 
 impl<M: Method> actix::Message for Call<M> {
@@ -27,8 +29,12 @@ impl<M: Method> actix::Message for Call<M> {
 }
 
 impl<M: Method> Call<M> {
-    pub(crate) fn new(request: M::Request, context: CallContext) -> Self {
-        Self { request, witness: Witness(context.clone()), context }
+    pub(crate) fn new(
+        request: M::Request,
+        context: CallContext,
+        interceptor: Option<Interceptor>,
+    ) -> Self {
+        Self { request, witness: Witness(context.clone()), context, interceptor }
     }
 
     /// Answers with what `handler` comes to, in the context of this call.
@@ -41,10 +47,27 @@ impl<M: Method> Call<M> {
         F: AsyncFnOnce(M::Request) -> Result<M::Response> + 'static,
     {
         let request = self.request;
-        let work = AssertUnwindSafe(async move { handler(request).await }).catch_unwind();
-        let work = self.context.scope(work);
+        let interceptor = self.interceptor;
+        let context = self.context.clone();
+        let work = async move {
+            if let Some(intercept) = interceptor {
+                intercept(&context).await?;
+            }
+            handler(request).await
+        };
+        if is_planted(Mutant::PanicKillsActor) {
+            let answer = Box::pin(self.context.scope(work));
+            return Reply { answer, _witness: self.witness };
+        }
+        let work = self.context.scope(AssertUnwindSafe(work).catch_unwind());
         let answer = Box::pin(async move { work.await.unwrap_or_else(|_| Err(panicked())) });
         Reply { answer, _witness: self.witness }
+    }
+}
+
+impl<M: Method> fmt::Debug for Call<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Call").field(&M::PATH).field(&self.context).finish()
     }
 }
 
@@ -55,8 +78,8 @@ pub struct Reply<M: Method> {
     _witness: Witness,
 }
 
-impl<M: Method> std::fmt::Debug for Reply<M> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<M: Method> fmt::Debug for Reply<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Reply").field(&M::PATH).finish()
     }
 }
@@ -85,7 +108,7 @@ impl<M: Method> Future for Work<M> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(caller) = &mut self.caller else { return Poll::Ready(()) };
-        if caller.poll_closed(cx).is_ready() {
+        if caller.poll_closed(cx).is_ready() && !is_planted(Mutant::CancelledHandlerRuns) {
             return Poll::Ready(());
         }
         let Poll::Ready(answer) = self.answer.as_mut().poll(cx) else { return Poll::Pending };

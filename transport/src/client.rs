@@ -8,6 +8,7 @@ use tower::{Service, ServiceBuilder, ServiceExt as _};
 
 use crate::channel::{Channel, Request, Response};
 use crate::deadline::{self, DeadlineLayer};
+use crate::mutant::{Mutant, is_planted};
 use crate::{Body, CallContext, Limits, Method, RequestId, Result, Status, metadata};
 
 /// Calls the methods of one service. Cheap to clone; generated clients wrap it.
@@ -80,6 +81,7 @@ impl Client {
             Some(context) => (context.request_id().clone(), context.deadline()),
             None => (RequestId::fresh(), None),
         });
+        let inherited = inherited.filter(|_| !is_planted(Mutant::DeadlineRestarted));
         Ok(Request {
             path: M::PATH,
             streaming: M::Response::STREAMING,

@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tower::{Layer, Service};
 
 use crate::channel::{Request, Response};
+use crate::mutant::{Mutant, is_planted};
 use crate::payload::{MessageStream, Payload};
 use crate::{Result, Status};
 
@@ -54,7 +55,8 @@ where
         let deadline = request.deadline;
         let call = self.inner.call(request);
         Box::pin(async move {
-            let mut response = within(deadline, call).await?;
+            let limit = deadline.filter(|_| !is_planted(Mutant::DeadlineNotOverConnecting));
+            let mut response = within(limit, call).await?;
             response.body = bound(deadline, response.body);
             Ok(response)
         })

@@ -2,49 +2,71 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// The signal that serving ends, and the count of connections that have not ended yet. Cheap to clone.
 ///
 /// Once it has [started](Drain::start), gRPC connections send GOAWAY, REST answers say `Connection: close`,
 /// idle connections end at once and others after the calls that they carry.
-#[derive(Clone)]
-pub struct Drain(Arc<watch::Sender<bool>>);
+#[derive(Clone, Default)]
+pub struct Drain(Arc<Inner>);
+
+/// Not tokio's `watch`, which wakes those who wait in an order of its own choosing: here it is the order in
+/// which they came, so that a rehearsal can be repeated.
+#[derive(Default)]
+struct Inner {
+    has_started: AtomicBool,
+    started: Notify,
+    connections: AtomicUsize,
+    ended: Notify,
+}
 
 impl Drain {
     /// A drain that has not started.
     #[must_use]
     pub fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(false)))
+        Self::default()
     }
 
     /// Starts it. Further starts do nothing.
     pub fn start(&self) {
-        self.0.send_replace(true);
+        self.0.has_started.store(true, Ordering::SeqCst);
+        self.0.started.notify_waiters();
     }
 
     /// Whether it has started.
     #[must_use]
     pub fn has_started(&self) -> bool {
-        *self.0.borrow()
+        self.0.has_started.load(Ordering::SeqCst)
+    }
+
+    /// Resolves when it starts.
+    pub async fn started(&self) {
+        // Listening comes before looking, so that a start in between is not missed.
+        let started = self.0.started.notified();
+        if !self.has_started() {
+            started.await;
+        }
     }
 
     /// Counts one connection for as long as the returned value lives.
     #[must_use]
-    pub fn connection(&self) -> DrainWatch {
-        DrainWatch(self.0.subscribe())
+    pub fn connection(&self) -> OpenConnection {
+        self.0.connections.fetch_add(1, Ordering::SeqCst);
+        OpenConnection(self.clone())
     }
 
     /// Resolves once no connection is left.
     pub async fn finished(&self) {
-        self.0.closed().await;
-    }
-}
-
-impl Default for Drain {
-    fn default() -> Self {
-        Self::new()
+        loop {
+            let ended = self.0.ended.notified();
+            if self.0.connections.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            ended.await;
+        }
     }
 }
 
@@ -52,21 +74,26 @@ impl fmt::Debug for Drain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Drain")
             .field("started", &self.has_started())
-            .field("connections", &self.0.receiver_count())
+            .field("connections", &self.0.connections.load(Ordering::SeqCst))
             .finish()
     }
 }
 
-/// One connection's view of the drain.
-#[derive(Debug, Clone)]
-pub struct DrainWatch(watch::Receiver<bool>);
+/// One connection that the drain waits for.
+#[derive(Debug)]
+pub struct OpenConnection(Drain);
 
-impl DrainWatch {
+impl OpenConnection {
     /// Resolves when the drain starts.
-    pub async fn started(&mut self) {
-        // An error means that the drain itself is gone, and with it whoever could start it.
-        if self.0.wait_for(|started| *started).await.is_err() {
-            std::future::pending::<()>().await;
+    pub async fn drain_started(&self) {
+        self.0.started().await;
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        if self.0.0.connections.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.0.ended.notify_waiters();
         }
     }
 }
@@ -80,12 +107,15 @@ mod tests {
     #[tokio::test]
     async fn a_drain_is_finished_when_its_last_connection_ends() {
         let drain = Drain::new();
-        let mut connection = drain.connection();
-        assert!(connection.started().now_or_never().is_none());
+        let connection = drain.connection();
+        let mut waits = Box::pin(connection.drain_started());
+        assert!(waits.as_mut().now_or_never().is_none());
         drain.start();
-        assert!(connection.started().now_or_never().is_some());
-        assert!(drain.finished().now_or_never().is_none());
+        assert!(waits.now_or_never().is_some(), "one who waited is told");
+        assert!(connection.drain_started().now_or_never().is_some(), "one who comes late is told");
+        let mut finished = Box::pin(drain.finished());
+        assert!(finished.as_mut().now_or_never().is_none());
         drop(connection);
-        assert!(drain.finished().now_or_never().is_some());
+        assert!(finished.now_or_never().is_some());
     }
 }

@@ -12,6 +12,7 @@
 //! | [`net`] | the one seam between gRPC and the network: [`Net`] |
 //! | [`rest`] | the REST edge |
 //! | [`drain`] | how serving ends: [`Drain`] |
+//! | [`mutant`] | bugs to plant, so that rehearsals can prove themselves |
 //!
 //! A third carrier, gRPC over a simulated network, is nothing but another [`Net`]; it lives in the
 //! `sim` crate. This crate knows no service.
@@ -27,6 +28,7 @@ pub mod drain;
 pub mod grpc;
 pub mod memory;
 mod metadata;
+pub mod mutant;
 pub mod net;
 pub mod payload;
 mod request_id;
@@ -42,7 +44,7 @@ pub use contract::{Bind, Body, Contract, Idempotency, Method, Streaming};
 pub use drain::Drain;
 pub use net::{Address, Io, Net, PeerAddress};
 pub use request_id::RequestId;
-pub use router::{Binding, Limits, Router, Serve, ServiceEntry};
+pub use router::{Binding, Interceptor, Limits, Router, Serve, ServiceEntry};
 pub use tonic::{Code, Status};
 
 /// What a call ends with: there is one error on the wire, and it is gRPC's.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 
 use actix::{Actor, Addr, Handler};
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, LocalBoxFuture};
 use futures_util::{Stream, StreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::error;
@@ -18,6 +18,7 @@ use crate::call::panicked;
 use crate::channel::Response;
 use crate::client::{Client, Peers};
 use crate::deadline::bound;
+use crate::mutant::{Mutant, is_planted};
 use crate::payload::{MessageStream, Payload};
 use crate::{Bind, Body, Call, CallContext, Contract, Method, Result, Status, metadata, rest, status};
 
@@ -72,6 +73,11 @@ impl Default for Limits {
     }
 }
 
+/// Runs in front of every handler, as part of it: it may take its time, refuse the call, or panic, and the
+/// call fares as if the handler had. Rehearsals make handlers slow or broken with it.
+pub type Interceptor =
+    Arc<dyn Fn(&CallContext) -> LocalBoxFuture<'static, Result<()>> + Send + Sync>;
+
 /// Finds the actor for a call. One for each worker; cheap to clone.
 #[derive(Clone)]
 pub struct Router(Arc<RouterBuilder>);
@@ -90,7 +96,7 @@ impl Router {
     /// Starts with no services.
     #[must_use]
     pub fn builder(limits: Limits) -> RouterBuilder {
-        RouterBuilder { limits, endpoints: HashMap::new(), routes: Vec::new() }
+        RouterBuilder { limits, interceptor: None, endpoints: HashMap::new(), routes: Vec::new() }
     }
 
     pub(crate) fn downgrade(&self) -> WeakRouter {
@@ -123,11 +129,17 @@ impl fmt::Debug for Router {
 /// A router in the making.
 pub struct RouterBuilder {
     limits: Limits,
+    interceptor: Option<Interceptor>,
     endpoints: HashMap<&'static str, Arc<Endpoint>>,
     routes: Vec<rest::Route>,
 }
 
 impl RouterBuilder {
+    /// Puts `interceptor` in front of the handlers of all services that are added from now on.
+    pub fn intercept(&mut self, interceptor: Interceptor) {
+        self.interceptor = Some(interceptor);
+    }
+
     /// Hosts the service of `entry`; `client` gives the clients that it needs.
     pub fn add(&mut self, entry: &ServiceEntry, client: &dyn Fn(&'static str) -> Client) {
         (entry.host)(self, client);
@@ -169,6 +181,7 @@ impl<A: Serve> Binding<'_, A> {
     {
         let actor = self.actor.clone();
         let limit = self.router.limits.message_size;
+        let interceptor = self.router.interceptor.clone();
         let endpoint = Endpoint {
             service: M::Contract::NAME,
             path: M::PATH,
@@ -176,7 +189,7 @@ impl<A: Serve> Binding<'_, A> {
             response_streaming: M::Response::STREAMING,
             admission: self.admission.clone(),
             deliver: Box::new(move |context, body| {
-                Box::pin(deliver::<A, M>(actor.clone(), context, body, limit))
+                Box::pin(deliver::<A, M>(actor.clone(), context, body, limit, interceptor.clone()))
             }),
         };
         self.router.routes.extend(M::routes());
@@ -218,6 +231,9 @@ impl Endpoint {
     }
 
     async fn admitted(&self, context: &CallContext, body: Payload) -> Result<Payload> {
+        if is_planted(Mutant::NoAdmission) {
+            self.admission.add_permits(1);
+        }
         let permit = self.admission.clone().try_acquire_owned().map_err(|_| {
             Status::resource_exhausted(format!("{} has as many calls as it takes on", self.service))
         })?;
@@ -238,12 +254,13 @@ async fn deliver<A: Serve + Handler<Call<M>>, M: Method>(
     context: CallContext,
     body: Payload,
     limit: usize,
+    interceptor: Option<Interceptor>,
 ) -> Result<Payload> {
     let request = match M::Request::from_payload_now(body, limit) {
         Ok(request) => request?,
         Err(body) => M::Request::from_payload(body, limit).await?,
     };
-    let call = Call::new(request, context.clone());
+    let call = Call::new(request, context.clone(), interceptor);
     match actor.address().send(call).await {
         Ok(answer) => Ok(answer?.into_payload()),
         Err(_) if context.has_panicked() => Err(panicked()),
@@ -270,7 +287,7 @@ impl<A: Serve> Hosted<A> {
     /// The address of the actor; of a new one, if the last one died.
     fn address(&self) -> Addr<A> {
         let mut address = self.address.lock().unwrap_or_else(PoisonError::into_inner);
-        if !address.connected() {
+        if !address.connected() && !is_planted(Mutant::PanicKillsActor) {
             error!(service = A::Contract::NAME, "the actor has died and is started again");
             *address = start::<A>(self.peers.clone(), self.mailbox);
         }

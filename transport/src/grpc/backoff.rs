@@ -22,9 +22,9 @@ mod tests {
 
     #[test]
     fn waits_grow_by_1_6_up_to_two_minutes() {
-        let waits: Vec<_> = (1..=13).map(|failures| wait(failures, 0.5).as_secs_f64()).collect();
-        assert_eq!(waits[..3], [1.0, 1.6, 1.6 * 1.6]);
-        assert_eq!(waits[11..], [120.0, 120.0]);
+        let waits: Vec<_> = (1..=13).map(|failures| wait(failures, 0.5).as_millis()).collect();
+        assert_eq!(waits[..3], [1000, 1600, 2560]);
+        assert_eq!(waits[11..], [120_000, 120_000]);
         assert_eq!(wait(u32::MAX, 0.5), LONGEST);
     }
 

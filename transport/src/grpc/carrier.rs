@@ -24,8 +24,9 @@ use super::codec::{Raw, repair_size};
 use super::subchannel::{Pick, Sender, Subchannel};
 use super::Keepalive;
 use crate::channel::{Request, Response};
+use crate::mutant::{Mutant, is_planted};
 use crate::payload::{Message, MessageStream, Payload};
-use crate::{Address, Net, Result, deadline, metadata, status};
+use crate::{Address, Net, Result, deadline, metadata, mutant, status};
 
 /// Carries calls to one service over gRPC. Cheap to clone; it must stay on one worker.
 ///
@@ -83,6 +84,7 @@ impl Grpc {
         let (message, trailers) =
             single(messages).await.map_err(|status| incoming_status(status, limit))?;
         let metadata = metadata::of_user(metadata::join(headers, trailers));
+        let message = mutant::answer(message);
         Ok(Response { metadata, body: Payload::One(Message::Encoded(message)) })
     }
 }
@@ -111,6 +113,12 @@ impl fmt::Debug for Grpc {
 }
 
 impl Inner {
+    /// Whether there were connections, and there is none.
+    fn is_reconnecting(&self) -> bool {
+        let is_ready = |subchannel: &Arc<Subchannel>| matches!(subchannel.pick(), Pick::Ready(_));
+        self.turn.load(Ordering::Relaxed) > 0 && !self.subchannels.iter().any(is_ready)
+    }
+
     /// A connected subchannel: the next in turn, or the first that gets connected.
     async fn connected(&self) -> Result<(Arc<Subchannel>, Sender)> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
@@ -164,11 +172,19 @@ async fn send(
     // Each turn that fails has used up a connection, so this many turns have tried every address, and
     // the connection that was lost with GOAWAY in this very moment.
     for _ in 0..=peer.0.subchannels.len() {
+        let reconnects = is_planted(Mutant::IdLostOnReconnect) && peer.0.is_reconnecting();
         let (subchannel, mut sender) = peer.0.connected().await?;
         address(&mut request, &subchannel);
         if let Some(deadline) = deadline {
             let left = deadline.saturating_duration_since(Instant::now());
             request.headers_mut().insert(metadata::GRPC_TIMEOUT, deadline::encode(left));
+        }
+        if reconnects {
+            request.headers_mut().remove(metadata::REQUEST_ID);
+            request.headers_mut().remove(metadata::REQUEST_ID_PLAIN);
+        }
+        if is_planted(Mutant::DeadlineByWallClock) {
+            mutant::stamp_wall_deadline(request.headers_mut());
         }
         match sender.try_send_request(request).await {
             Ok(response) => return Ok(response.map(|body| body.map_err(repair as fn(_) -> _))),
@@ -193,6 +209,9 @@ fn address(request: &mut http::Request<Body>, subchannel: &Subchannel) {
 /// <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
 fn repair(error: hyper::Error) -> Status {
     let h2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    if is_planted(Mutant::LostMeansNotSent) {
+        return status::not_sent("the connection was lost");
+    }
     let Some(h2) = h2 else { return Status::unavailable("the connection was lost") };
     match h2.reason() {
         // The peer says where it stopped reading, and this call came after.

@@ -28,7 +28,7 @@ connection: close\r\n\
 
 /// The answer to anything else: an empty SETTINGS frame, and GOAWAY with PROTOCOL_ERROR.
 const GOAWAY_ANSWER: &[u8] = b"\0\0\0\x04\0\0\0\0\0\
-\0\0\x21\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01this port speaks HTTP/2 ";
+\0\0\x1f\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01this port speaks HTTP/2";
 
 /// Reads the preface. None: it did not come, and the client has been told.
 pub(super) async fn read(mut io: Io) -> io::Result<Option<Prefaced>> {

@@ -25,10 +25,11 @@ use tracing::debug;
 use super::codec::{Raw, repair_size};
 use super::{Keepalive, preface};
 use crate::access::{AccessLine, Outcome};
-use crate::drain::DrainWatch;
+use crate::drain::OpenConnection;
+use crate::mutant::{Mutant, is_planted};
 use crate::payload::{Message, MessageStream, Payload};
 use crate::router::{Endpoint, Router};
-use crate::{CallContext, Io, PeerAddress, Result, deadline, metadata, status};
+use crate::{CallContext, Io, PeerAddress, Result, deadline, metadata, mutant, status};
 
 /// A client that cancels this many calls faster than they are noticed is cut off (CVE-2023-44487).
 /// Deadlines that pass together, as in an overload, must stay below it.
@@ -56,11 +57,11 @@ impl Server {
 
     /// Serves one accepted connection until its client closes it, or a drain has started and the calls
     /// on it have ended. Must run on the worker of this server.
-    pub async fn serve_connection(&self, io: Io, peer: PeerAddress, mut drain: DrainWatch) {
+    pub async fn serve_connection(&self, io: Io, peer: PeerAddress, open: OpenConnection) {
         let prefaced = tokio::select! {
             prefaced = preface::read(io) => prefaced,
             // Nothing was asked yet, so nothing is lost.
-            () = drain.started() => return,
+            () = open.drain_started() => return,
         };
         let io = match prefaced {
             Ok(Some(io)) => TokioIo::new(io),
@@ -75,7 +76,10 @@ impl Server {
         let mut connection = pin!(self.0.http2().serve_connection(io, service));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = drain.started() => {
+            () = open.drain_started() => {
+                if is_planted(Mutant::DrainDropsCalls) {
+                    return;
+                }
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -126,6 +130,10 @@ async fn serve_call(
     let request_id = metadata::request_id(&headers);
     let refused = refusal(&parts, &headers);
     let timeout = headers.get(metadata::GRPC_TIMEOUT).map(deadline::parse);
+    let timeout = match is_planted(Mutant::DeadlineByWallClock) {
+        true => mutant::wall_timeout(&headers).map(Some).or(timeout),
+        false => timeout,
+    };
     let unary = endpoint.as_ref().is_some_and(|endpoint| endpoint.is_unary());
     let deadline = match timeout {
         Some(timeout) => timeout.and_then(deadline::after),

@@ -20,6 +20,7 @@ use tonic::body::Body;
 use tracing::{debug, warn};
 
 use super::{Keepalive, backoff};
+use crate::mutant::{Mutant, is_planted};
 use crate::{Address, Io, Net, status};
 
 /// The longest that connecting takes, TCP and HTTP/2 handshakes together: gRPC's `MIN_CONNECT_TIMEOUT`.
@@ -87,9 +88,15 @@ impl Subchannel {
     pub(super) fn pick(self: &Arc<Self>) -> Pick {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &state.connection {
-            Connection::Ready(sender) if !sender.is_closed() => return Pick::Ready(sender.clone()),
+            Connection::Ready(sender)
+                if !sender.is_closed() || is_planted(Mutant::StaleConnectionKept) =>
+            {
+                return Pick::Ready(sender.clone());
+            }
             Connection::Connecting(connecting) => return Pick::Wait(connecting.clone()),
-            Connection::Backoff { until, status } if *until > Instant::now() => {
+            Connection::Backoff { until, status }
+                if *until > Instant::now() || is_planted(Mutant::NeverReconnects) =>
+            {
                 return Pick::Down(status.clone());
             }
             // Never connected, lost, or down for long enough.

@@ -22,7 +22,7 @@ use super::malformed::Malformed;
 use super::problem;
 use super::transcode::{Incoming, Route};
 use crate::access::{AccessLine, Outcome};
-use crate::drain::DrainWatch;
+use crate::drain::OpenConnection;
 use crate::payload::Payload;
 use crate::router::{Endpoint, Router};
 use crate::{CallContext, Drain, Io, PeerAddress, RequestId, Result, deadline};
@@ -65,8 +65,8 @@ impl Server {
             // A client that hangs up does not want its answer any more.
             .h1_allow_half_closed(false)
             .graceful_shutdown_signal(move || {
-                let mut watch = drain.connection();
-                async move { watch.started().await }
+                let drain = drain.clone();
+                async move { drain.started().await }
             })
             .h1(map_config(app, |()| AppConfig::default()))
             .new_service(())
@@ -77,7 +77,7 @@ impl Server {
 
     /// Serves one accepted connection until its client closes it, or a drain has started and its last
     /// answer is out. Must run on the worker of this server.
-    pub async fn serve_connection(&self, io: Io, peer: PeerAddress, drain: DrainWatch) {
+    pub async fn serve_connection(&self, io: Io, peer: PeerAddress, open: OpenConnection) {
         let address = match peer {
             PeerAddress::Tcp(address) => Some(address),
             PeerAddress::Unix | PeerAddress::Memory => None,
@@ -87,7 +87,7 @@ impl Server {
             debug!(%peer, %error, "connection ended");
         }
         // The drain counts this connection up to here.
-        drop(drain);
+        drop(open);
     }
 }
 
