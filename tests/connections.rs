@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use transport::grpc::Keepalive;
+use transport::status::NotSent;
 use transport::{Client, Code, Status, status};
 
 fn told(deed: Deed) -> ActRequest {
@@ -91,7 +92,7 @@ fn a_peer_that_is_down_is_not_connected_to_for_every_call() {
         for _ in 0..1000 {
             let error = act(&client).await.expect_err("nobody");
             assert_eq!(error.code(), Code::Unavailable);
-            assert!(status::is_not_sent(&error));
+            assert_eq!(status::proof_not_sent(&error), Some(NotSent::Unreachable));
         }
         assert_eq!(accepted.load(Ordering::Relaxed), 1, "the backoff is 0.8 s at least");
     });
@@ -157,7 +158,7 @@ fn a_connection_that_breaks_makes_its_calls_unavailable() {
         drop(peer);
         let error = call.await.expect("no panic").expect_err("the connection broke");
         assert_eq!((error.code(), error.message()), (Code::Unavailable, "the connection was lost"));
-        assert!(!status::is_not_sent(&error), "it was sent, and even handled");
+        assert_eq!(status::proof_not_sent(&error), None, "it was sent, and even handled");
     });
 }
 

@@ -12,6 +12,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, future, stream};
 use protos::rehearsal::probe::{Act, Count, Probe};
 use protos::rehearsal::{ActRequest, ActResponse, CountRequest, Deed, SumRequest};
 use tokio::time::{Instant, timeout};
+use transport::status::NotSent;
 use transport::{Code, Idempotency, Method, Status, Streaming, status};
 
 fn told(deed: Deed) -> ActRequest {
@@ -330,6 +331,6 @@ fn a_peer_that_is_not_there_is_unavailable_at_once() {
         let client = grpc_client(&format!("http://{address}"));
         let error = client.call::<Act>(told(Deed::Answer)).await.expect_err("nobody");
         assert_status(&error, Code::Unavailable, "probe cannot be reached");
-        assert!(status::is_not_sent(&error));
+        assert_eq!(status::proof_not_sent(&error), Some(NotSent::Unreachable));
     });
 }

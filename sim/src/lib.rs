@@ -1,1 +1,83 @@
-//! Later.
+//! A deterministic world to rehearse services in: network, clocks, entropy, faults, checks.
+//!
+//! A [`Scenario`] says which hosts there are, who calls them, what may break and what must hold nevertheless. A
+//! seed makes a [`Plan`] of it; the plan is played by [`rehearse`] on a thread of its own, and [`Runner`] plays
+//! many. This crate knows no service: a host is any async program that listens and connects through its
+//! [`HostContext`].
+//!
+//! ```
+//! use std::time::Duration;
+//! use sim::{EndsByDeadline, HostContext, HostResult, Keep, Load, Reply, Request, Scenario, Swarm};
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//! use transport::{Address, Net};
+//!
+//! async fn echo(host: HostContext) -> HostResult {
+//!     let listener = host.listen(7).await?;
+//!     loop {
+//!         let (mut io, _) = listener.accept().await?;
+//!         let mut line = [0; 5];
+//!         io.read_exact(&mut line).await?;
+//!         io.write_all(&line).await?;
+//!     }
+//! }
+//!
+//! async fn call(host: HostContext, request: Request) -> std::io::Result<Reply> {
+//!     let mut io = host.net().connect(&Address::Tcp { host: "echo".to_owned(), port: 7 }).await?;
+//!     io.write_all(request.argument.as_bytes()).await?;
+//!     let mut answer = [0; 5];
+//!     io.read_exact(&mut answer).await?;
+//!     Ok(Reply::ok(String::from_utf8_lossy(&answer)).with_request_id(Some(request.request_id())))
+//! }
+//!
+//! let second = Duration::from_secs(1);
+//! let load = Load::new(5..=5, second, second..=second).kind("caller", "echo", "[a-z]{5}");
+//! let scenario = Scenario::new("echo", "nothing goes wrong", load, Swarm::calm())
+//!     .host("echo", echo)
+//!     .client("caller", |host| {
+//!         move |request| {
+//!             let host = host.clone();
+//!             async move { call(host, request).await.unwrap_or_else(|error| Reply::failed("IO", error.to_string())) }
+//!         }
+//!     })
+//!     .invariant(|| EndsByDeadline { grace: Duration::from_millis(1) });
+//!
+//! let first = sim::rehearse_seed(&scenario, 7, None, Keep::Hash);
+//! assert_eq!(first.violation, None);
+//! assert_eq!(first.trace_hash, sim::rehearse_seed(&scenario, 7, None, Keep::Hash).trace_hash);
+//! ```
+
+mod call;
+mod draw;
+mod entropy;
+mod faults;
+mod host;
+mod http1;
+mod invariant;
+mod net;
+mod panics;
+mod plan;
+mod rehearsal;
+mod report;
+mod runner;
+mod scenario;
+mod shrink;
+mod spans;
+mod stage;
+mod subscriber;
+mod trace;
+mod world;
+
+pub use call::{CallRecord, Reply};
+pub use draw::{Family, Load, Swarm};
+pub use host::{CallFault, HostContext, call_fault, planned_panic};
+pub use invariant::{
+    AtMost, EndsByDeadline, Invariant, LogsKnowTheirCaller, NothingAfterTheEnd, ReplyCarriesId,
+};
+pub use net::{Listener, SimNet, poll_turn, turn};
+pub use plan::{Fault, FaultKind, Network, Plan, Request};
+pub use rehearsal::{Keep, Rehearsal, Summary, rehearse, rehearse_seed, rehearse_twice};
+pub use report::page as report_page;
+pub use runner::Runner;
+pub use scenario::{CLIENTS, HostResult, Scenario};
+pub use stage::Violation;
+pub use trace::{Event, EventKind, first_difference};

@@ -10,9 +10,10 @@ use actix::dev::{MessageResponse, OneshotSender};
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use futures_util::task::noop_waker_ref;
+use tokio::time::Instant;
 
 use crate::mutant::{Mutant, is_planted};
-use crate::{CallContext, Interceptor, Method, Result, Status};
+use crate::{CallContext, Interceptor, Method, Result, Status, deadline};
 
 /// A call to the method `M`: the request, and what travels with it.
 pub struct Call<M: Method> {
@@ -57,11 +58,11 @@ impl<M: Method> Call<M> {
         };
         if is_planted(Mutant::PanicKillsActor) {
             let answer = Box::pin(self.context.scope(work));
-            return Reply { answer, _witness: self.witness };
+            return Reply { answer, witness: self.witness };
         }
         let work = self.context.scope(AssertUnwindSafe(work).catch_unwind());
         let answer = Box::pin(async move { work.await.unwrap_or_else(|_| Err(panicked())) });
-        Reply { answer, _witness: self.witness }
+        Reply { answer, witness: self.witness }
     }
 }
 
@@ -75,7 +76,7 @@ impl<M: Method> fmt::Debug for Call<M> {
 #[must_use = "a reply that is dropped answers nothing"]
 pub struct Reply<M: Method> {
     answer: LocalBoxFuture<'static, Result<M::Response>>,
-    _witness: Witness,
+    witness: Witness,
 }
 
 impl<M: Method> fmt::Debug for Reply<M> {
@@ -87,7 +88,8 @@ impl<M: Method> fmt::Debug for Reply<M> {
 impl<A: actix::Actor, M: Method> MessageResponse<A, Call<M>> for Reply<M> {
     fn handle(self, _: &mut A::Context, tx: Option<OneshotSender<Result<M::Response>>>) {
         let Some(caller) = tx else { return };
-        let mut work = Work::<M> { answer: self.answer, caller: Some(caller) };
+        let deadline = self.witness.0.deadline();
+        let mut work = Work::<M> { answer: self.answer, caller: Some(caller), deadline };
         // Most handlers are done in one go, or wait for another service. Those that are done need no
         // task of their own. A new task is polled at once, so the waker given here is never missed.
         let polled = Pin::new(&mut work).poll(&mut Context::from_waker(noop_waker_ref()));
@@ -101,6 +103,7 @@ impl<A: actix::Actor, M: Method> MessageResponse<A, Call<M>> for Reply<M> {
 struct Work<M: Method> {
     answer: LocalBoxFuture<'static, Result<M::Response>>,
     caller: Option<OneshotSender<Result<M::Response>>>,
+    deadline: Option<Instant>,
 }
 
 impl<M: Method> Future for Work<M> {
@@ -108,10 +111,17 @@ impl<M: Method> Future for Work<M> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(caller) = &mut self.caller else { return Poll::Ready(()) };
-        if caller.poll_closed(cx).is_ready() && !is_planted(Mutant::CancelledHandlerRuns) {
+        let runs_on = is_planted(Mutant::CancelledHandlerRuns);
+        if caller.poll_closed(cx).is_ready() && !runs_on {
             return Poll::Ready(());
         }
-        let Poll::Ready(answer) = self.answer.as_mut().poll(cx) else { return Poll::Pending };
+        // A machine that was paused may find a deadline passed that no timer has told of yet.
+        let is_late = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        let answer = if is_late && !runs_on {
+            Err(deadline::exceeded())
+        } else {
+            std::task::ready!(self.answer.as_mut().poll(cx))
+        };
         if let Some(caller) = self.caller.take() {
             // An error means that the caller went away in this very moment; nobody is left to tell.
             drop(caller.send(answer));

@@ -9,12 +9,13 @@ use tower::{Service, ServiceBuilder, ServiceExt as _};
 use crate::channel::{Channel, Request, Response};
 use crate::deadline::{self, DeadlineLayer};
 use crate::mutant::{Mutant, is_planted};
-use crate::{Body, CallContext, Limits, Method, RequestId, Result, Status, metadata};
+use crate::{Body, CallContext, Limits, Method, Result, Status, metadata};
 
 /// Calls the methods of one service. Cheap to clone; generated clients wrap it.
 ///
 /// A call made while handling another inherits that one's request id and, where it is shorter than its
-/// own, what is left of its deadline.
+/// own, what is left of its deadline. A call made outside of any takes its request id from the metadata
+/// entry `x-request-id`, or gets a fresh one.
 #[derive(Clone)]
 pub struct Client {
     channel: Channel,
@@ -74,13 +75,14 @@ impl Client {
 
     fn outgoing<M: Method>(&self, metadata: MetadataMap, request: M::Request) -> Result<Request> {
         let asked = metadata.as_ref().get(metadata::GRPC_TIMEOUT).and_then(deadline::parse);
+        let fresh = || metadata::request_id(metadata.as_ref());
+        let (request_id, inherited) = CallContext::with_current(|context| match context {
+            Some(context) => (context.request_id().clone(), context.deadline()),
+            None => (fresh(), None),
+        });
         let metadata = metadata::of_user(metadata.into_headers());
         metadata::check_size(&metadata)?;
         let own = deadline::after(asked.map_or(self.deadline, |asked| asked.min(self.deadline)));
-        let (request_id, inherited) = CallContext::with_current(|context| match context {
-            Some(context) => (context.request_id().clone(), context.deadline()),
-            None => (RequestId::fresh(), None),
-        });
         let inherited = inherited.filter(|_| !is_planted(Mutant::DeadlineRestarted));
         Ok(Request {
             path: M::PATH,

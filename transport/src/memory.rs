@@ -15,6 +15,7 @@ use tower::Service;
 use crate::channel::{Request, Response};
 use crate::payload::{Message, Payload};
 use crate::router::{Router, WeakRouter};
+use crate::status::NotSent;
 use crate::{CallContext, PeerAddress, Result, Status, status};
 
 /// Hands calls to the router of this worker. Cheap to clone.
@@ -57,7 +58,7 @@ impl Service<Request> for Memory {
 impl Memory {
     async fn carry(self, request: Request) -> Result<Response> {
         let router = self.router.get().and_then(WeakRouter::upgrade);
-        let router = router.ok_or_else(|| status::not_sent("the worker is shutting down"))?;
+        let router = router.ok_or_else(|| status::not_sent(NotSent::Unreachable, "the worker is shutting down"))?;
         let endpoint =
             router.endpoint(request.path).ok_or_else(|| status::unknown_method(request.path))?;
         let context = CallContext::new(

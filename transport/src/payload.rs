@@ -111,6 +111,14 @@ impl Message {
         }
     }
 
+    /// Its encoding, which can be cloned at no cost.
+    pub(crate) fn encoded(self) -> Bytes {
+        match self {
+            Self::Value(value) => value.encoded(),
+            Self::Encoded(bytes) => bytes,
+        }
+    }
+
     pub(crate) fn encode(self, buf: &mut EncodeBuf<'_>) {
         match self {
             Self::Value(value) => value.encode(buf),
@@ -134,6 +142,8 @@ pub trait Value: fmt::Debug + Send + Sync {
     fn encoded_len(&self) -> usize;
     /// Writes its encoding.
     fn encode(&self, buf: &mut EncodeBuf<'_>);
+    /// Its encoding.
+    fn encoded(&self) -> Bytes;
     /// Gives back the value, for whoever knows its type.
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
     /// Encodes and decodes it.
@@ -147,6 +157,10 @@ impl<T: MessageType> Value for T {
 
     fn encode(&self, buf: &mut EncodeBuf<'_>) {
         prost::Message::encode(self, buf).expect("an encode buffer grows as needed");
+    }
+
+    fn encoded(&self) -> Bytes {
+        self.encode_to_vec().into()
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {

@@ -20,6 +20,7 @@ use crate::client::{Client, Peers};
 use crate::deadline::bound;
 use crate::mutant::{Mutant, is_planted};
 use crate::payload::{MessageStream, Payload};
+use crate::status::NotSent;
 use crate::{Bind, Body, Call, CallContext, Contract, Method, Result, Status, metadata, rest, status};
 
 /// An actor that serves a contract. This and its handlers are all that the author of a service writes.
@@ -265,7 +266,7 @@ async fn deliver<A: Serve + Handler<Call<M>>, M: Method>(
         Ok(answer) => Ok(answer?.into_payload()),
         Err(_) if context.has_panicked() => Err(panicked()),
         // The actor died while the call was waiting in its mailbox.
-        Err(_) => Err(status::not_sent(format!("{} has just died", M::Contract::NAME))),
+        Err(_) => Err(status::not_sent(NotSent::Unreachable, format!("{} has just died", M::Contract::NAME))),
     }
 }
 

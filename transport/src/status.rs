@@ -5,23 +5,30 @@ use std::sync::Arc;
 use http::StatusCode;
 use tonic::{Code, Status};
 
-/// The source of a status that proves that the call never left: whoever holds it may try again elsewhere.
+/// The source of a status that proves that nobody has handled the call: whoever holds it may try again
+/// elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the call was not sent")]
-pub struct NotSent;
+pub enum NotSent {
+    /// There was no connection to send it over.
+    #[error("the call was not sent")]
+    Unreachable,
+    /// It was sent, and the peer says that it did not read it: it was shutting down, or had enough.
+    #[error("the call was refused unread")]
+    Refused,
+}
 
-/// `UNAVAILABLE`, with the proof that nobody has seen the call.
+/// `UNAVAILABLE`, with the proof that nobody has handled the call.
 #[must_use]
-pub fn not_sent(message: impl Into<String>) -> Status {
+pub fn not_sent(why: NotSent, message: impl Into<String>) -> Status {
     let mut status = Status::unavailable(message);
-    status.set_source(Arc::new(NotSent));
+    status.set_source(Arc::new(why));
     status
 }
 
-/// Whether `status` proves that nobody has seen the call.
+/// The proof that nobody has handled the call, if `status` is one.
 #[must_use]
-pub fn is_not_sent(status: &Status) -> bool {
-    std::error::Error::source(status).is_some_and(<dyn std::error::Error>::is::<NotSent>)
+pub fn proof_not_sent(status: &Status) -> Option<NotSent> {
+    std::error::Error::source(status)?.downcast_ref().copied()
 }
 
 pub(crate) fn message_too_large(limit: usize) -> Status {
@@ -92,7 +99,8 @@ mod tests {
 
     #[test]
     fn only_a_status_that_says_so_was_not_sent() {
-        assert!(is_not_sent(&not_sent("no connection")));
-        assert!(!is_not_sent(&Status::unavailable("no connection")));
+        let refused = not_sent(NotSent::Refused, "no connection");
+        assert_eq!(proof_not_sent(&refused), Some(NotSent::Refused));
+        assert_eq!(proof_not_sent(&Status::unavailable("no connection")), None);
     }
 }

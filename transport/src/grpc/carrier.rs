@@ -26,6 +26,7 @@ use super::Keepalive;
 use crate::channel::{Request, Response};
 use crate::mutant::{Mutant, is_planted};
 use crate::payload::{Message, MessageStream, Payload};
+use crate::status::NotSent;
 use crate::{Address, Net, Result, deadline, metadata, mutant, status};
 
 /// Carries calls to one service over gRPC. Cheap to clone; it must stay on one worker.
@@ -61,7 +62,26 @@ impl Grpc {
         Self(Arc::new(Inner { service, subchannels, turn: AtomicUsize::new(0), message_size }))
     }
 
-    async fn carry(self, request: Request) -> Result<Response> {
+    /// Carries a call; once more if the peer says that it has not read it, and if there is a request to
+    /// send again (gRFC A6 calls this a transparent retry).
+    async fn carry(self, mut request: Request) -> Result<Response> {
+        let again = match request.body {
+            Payload::Stream(_) => return self.carry_once(request).await,
+            Payload::One(message) => message.encoded(),
+        };
+        request.body = Payload::One(Message::Encoded(again.clone()));
+        let (metadata, request_id) = (request.metadata.clone(), request.request_id.clone());
+        let body = Payload::One(Message::Encoded(again));
+        let again = Request { metadata, request_id, body, ..request };
+        match self.clone().carry_once(request).await {
+            Err(status) if status::proof_not_sent(&status) == Some(NotSent::Refused) => {
+                self.carry_once(again).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn carry_once(self, request: Request) -> Result<Response> {
         let path = PathAndQuery::from_static(request.path);
         let (limit, streaming) = (self.0.message_size, request.streaming);
         let (messages, mut failed) = outgoing(request.body);
@@ -194,7 +214,7 @@ async fn send(
             },
         }
     }
-    Err(status::not_sent(format!("{} closes its connections", peer.0.service)))
+    Err(status::not_sent(NotSent::Unreachable, format!("{} closes its connections", peer.0.service)))
 }
 
 fn address(request: &mut http::Request<Body>, subchannel: &Subchannel) {
@@ -210,15 +230,15 @@ fn address(request: &mut http::Request<Body>, subchannel: &Subchannel) {
 fn repair(error: hyper::Error) -> Status {
     let h2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
     if is_planted(Mutant::LostMeansNotSent) {
-        return status::not_sent("the connection was lost");
+        return status::not_sent(NotSent::Unreachable, "the connection was lost");
     }
     let Some(h2) = h2 else { return Status::unavailable("the connection was lost") };
     match h2.reason() {
         // The peer says where it stopped reading, and this call came after.
         Some(h2::Reason::NO_ERROR) if h2.is_go_away() && h2.is_remote() => {
-            status::not_sent("the peer is shutting down")
+            status::not_sent(NotSent::Refused, "the peer is shutting down")
         }
-        Some(h2::Reason::REFUSED_STREAM) => status::not_sent("the peer refused the call"),
+        Some(h2::Reason::REFUSED_STREAM) => status::not_sent(NotSent::Refused, "the peer refused the call"),
         _ if !h2.is_reset() => Status::unavailable("the connection was lost"),
         Some(h2::Reason::CANCEL) => Status::cancelled("the peer cancelled the call"),
         Some(h2::Reason::ENHANCE_YOUR_CALM) => {

@@ -59,6 +59,7 @@ impl Server {
     /// on it have ended. Must run on the worker of this server.
     pub async fn serve_connection(&self, io: Io, peer: PeerAddress, open: OpenConnection) {
         let prefaced = tokio::select! {
+            biased;
             prefaced = preface::read(io) => prefaced,
             // Nothing was asked yet, so nothing is lost.
             () = open.drain_started() => return,
@@ -75,6 +76,7 @@ impl Server {
         });
         let mut connection = pin!(self.0.http2().serve_connection(io, service));
         let ended = tokio::select! {
+            biased;
             ended = connection.as_mut() => ended,
             () = open.drain_started() => {
                 if is_planted(Mutant::DrainDropsCalls) {

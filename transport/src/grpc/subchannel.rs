@@ -21,6 +21,7 @@ use tracing::{debug, warn};
 
 use super::{Keepalive, backoff};
 use crate::mutant::{Mutant, is_planted};
+use crate::status::NotSent;
 use crate::{Address, Io, Net, status};
 
 /// The longest that connecting takes, TCP and HTTP/2 handshakes together: gRPC's `MIN_CONNECT_TIMEOUT`.
@@ -117,7 +118,7 @@ impl Subchannel {
             // Nobody may be waiting any more; the next call finds the outcome in the state.
             drop(tell.send(self.settle(outcome)));
         });
-        let gone = || status::not_sent("the worker is shutting down");
+        let gone = || status::not_sent(NotSent::Unreachable, "the worker is shutting down");
         told.map(move |outcome| outcome.unwrap_or_else(|_| Err(gone()))).boxed().shared()
     }
 
@@ -157,7 +158,7 @@ impl Subchannel {
                 let wait = backoff::wait(failures, fastrand::f64());
                 warn!(peer = self.service, address = %self.address, %error, next_try_in = ?wait, "cannot connect");
                 // The caller may be anybody: it learns which service is down, not where it would be.
-                let status = status::not_sent(format!("{} cannot be reached", self.service));
+                let status = status::not_sent(NotSent::Unreachable, format!("{} cannot be reached", self.service));
                 let until = Instant::now() + wait;
                 let connection = Connection::Backoff { until, status: status.clone() };
                 *state = State { connection, failures };

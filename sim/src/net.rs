@@ -1,0 +1,244 @@
+//! The simulated network as hosts see it: a [`Net`] to connect with and a [`Listener`] to be connected to.
+//!
+//! The bytes travel over turmoil's sockets. Around each socket this module adds what turmoil has not: a
+//! connection can be reset, a machine whose process is gone refuses, a seeded turn lets other tasks go
+//! first, and every byte is hashed into the trace.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::task::AtomicWaker;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use transport::{Address, Io, Net};
+
+use crate::http1;
+use crate::stage::{self, Status};
+use crate::trace::{EventKind, Fingerprint};
+
+/// Connects from the host that runs to any host of the simulation, by name.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SimNet(());
+
+impl SimNet {
+    pub(crate) fn new() -> Self {
+        Self(())
+    }
+}
+
+impl Net for SimNet {
+    fn connect<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
+        Box::pin(async move {
+            let Address::Tcp { host, port } = address else {
+                let reason = "a simulation has no Unix sockets";
+                return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+            };
+            if stage::with(|stage| is_refused(stage, host)).unwrap_or(true) {
+                // As long as an answer takes over a healthy link.
+                tokio::time::sleep(REFUSAL_TIME).await;
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            let stream = turmoil::net::TcpStream::connect((host.as_str(), *port)).await?;
+            let peer = stream.peer_addr()?;
+            Ok(Box::new(Socket::new(stream, peer)) as Io)
+        })
+    }
+}
+
+/// How long it takes to hear that nobody listens.
+const REFUSAL_TIME: Duration = Duration::from_millis(2);
+
+/// Whether the machine answers for a process that is not there. Notes that a call went that way, too.
+fn is_refused(stage: &mut stage::Stage, host: &str) -> bool {
+    let Some(target) = stage.host_named(host) else {
+        return true;
+    };
+    if let Some(from) = stage.current() {
+        stage.touch(from, target);
+    }
+    stage.hosts[target].status == Status::Stopped
+}
+
+/// Accepts connections on a port of the host that runs.
+pub struct Listener(turmoil::net::TcpListener);
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Listener")
+            .field(&self.0.local_addr())
+            .finish()
+    }
+}
+
+impl Listener {
+    pub(crate) async fn bind(port: u16) -> io::Result<Self> {
+        let listener = turmoil::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?;
+        Ok(Self(listener))
+    }
+
+    /// The next connection, and where it comes from.
+    ///
+    /// # Errors
+    /// None that turmoil is known to give; a host may end when there is one.
+    pub async fn accept(&self) -> io::Result<(Io, SocketAddr)> {
+        let (stream, peer) = self.0.accept().await?;
+        Ok((Box::new(Socket::new(stream, peer)), peer))
+    }
+}
+
+/// The part of a connection that the harness can reach.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    pub(crate) local: usize,
+    pub(crate) peer: usize,
+    is_broken: AtomicBool,
+    reader: AtomicWaker,
+    writer: AtomicWaker,
+}
+
+impl Wire {
+    /// Resets this end of the connection.
+    pub(crate) fn reset(&self) {
+        self.is_broken.store(true, Ordering::Relaxed);
+        self.reader.wake();
+        self.writer.wake();
+    }
+
+    fn check(&self) -> io::Result<()> {
+        match self.is_broken.load(Ordering::Relaxed) {
+            true => Err(io::ErrorKind::ConnectionReset.into()),
+            false => Ok(()),
+        }
+    }
+}
+
+/// One end of a simulated connection.
+#[derive(Debug)]
+struct Socket {
+    stream: turmoil::net::TcpStream,
+    wire: Arc<Wire>,
+    ports: u64,
+}
+
+impl Socket {
+    fn new(stream: turmoil::net::TcpStream, peer: SocketAddr) -> Self {
+        let local_port = stream.local_addr().map_or(0, |address| address.port());
+        let ports = (u64::from(local_port) << 16) | u64::from(peer.port());
+        let wire = stage::with(|stage| {
+            let local = stage.current().unwrap_or_default();
+            let peer = stage.host_at(peer.ip()).unwrap_or_default();
+            let (reader, writer) = (AtomicWaker::new(), AtomicWaker::new());
+            let wire = Arc::new(Wire {
+                local,
+                peer,
+                is_broken: AtomicBool::new(false),
+                reader,
+                writer,
+            });
+            stage.wires.push(Arc::downgrade(&wire));
+            wire
+        });
+        let wire = wire.expect("sockets are only made by hosts, which run on a stage");
+        Self {
+            stream,
+            wire,
+            ports,
+        }
+    }
+
+    /// Hashes what passed, and tells the faults in force about it.
+    fn passed(&self, text: &'static str, bytes: &[u8]) {
+        let mut hash = Fingerprint::default();
+        hash.bytes(bytes);
+        let hash = hash.value();
+        stage::with(|stage| {
+            stage.touch(self.wire.local, self.wire.peer);
+            let peer = Arc::clone(&stage.hosts[self.wire.peer].name);
+            stage.push_frequent(EventKind::Bytes, text, &[self.ports, hash], || {
+                let size = bytes.len().to_string();
+                vec![
+                    ("peer", peer.to_string()),
+                    ("bytes", size),
+                    ("hash", format!("{hash:016x}")),
+                ]
+            });
+        });
+    }
+}
+
+/// Whether the task polled by `context` should come back later, as the seed has it. It is woken at once.
+///
+/// tokio polls tasks in the order in which they were woken, in every run; this is what varies the order.
+pub fn poll_turn(context: &mut Context<'_>) -> Poll<()> {
+    if stage::with(stage::Stage::should_yield).unwrap_or(false) {
+        context.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    Poll::Ready(())
+}
+
+/// Lets other tasks of the host go first, as the seed has it. For seams that are no socket: a mailbox, a queue.
+pub async fn turn() {
+    let mut asked = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut asked, true) {
+            Poll::Ready(())
+        } else {
+            poll_turn(context)
+        }
+    })
+    .await;
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.wire.check()?;
+        std::task::ready!(poll_turn(context));
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
+        match &result {
+            Poll::Pending => self.wire.reader.register(context.waker()),
+            Poll::Ready(Ok(())) => self.passed("read", &buffer.filled()[before..]),
+            Poll::Ready(Err(_)) => {}
+        }
+        result
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.wire.check()?;
+        std::task::ready!(poll_turn(context));
+        let bytes = http1::in_order(bytes);
+        let result = Pin::new(&mut self.stream).poll_write(context, &bytes);
+        match &result {
+            Poll::Pending => self.wire.writer.register(context.waker()),
+            Poll::Ready(Ok(written)) => self.passed("wrote", &bytes[..*written]),
+            Poll::Ready(Err(_)) => {}
+        }
+        result
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.wire.check()?;
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.wire.check()?;
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,54 @@
+//! Notices panics on simulation threads, also those in tasks that nobody awaits.
+//!
+//! Without `tokio_unstable`, turmoil does not notice a panic in a spawned task. A hook does.
+
+use std::cell::RefCell;
+use std::panic::PanicHookInfo;
+use std::sync::Once;
+
+use crate::{entropy, host};
+
+thread_local! {
+    static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Counts panics on simulation threads from now on; elsewhere they are reported as before.
+pub(crate) fn watch() {
+    static WATCHING: Once = Once::new();
+    WATCHING.call_once(|| {
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !entropy::is_simulated() {
+                report(panic);
+            } else if !host::take_planned_panic() {
+                note(panic);
+            }
+        }));
+    });
+}
+
+/// The panics of this thread since the last time.
+pub(crate) fn take() -> Vec<String> {
+    PANICS.with(|panics| {
+        panics
+            .try_borrow_mut()
+            .map(|mut panics| std::mem::take(&mut *panics))
+            .unwrap_or_default()
+    })
+}
+
+fn note(panic: &PanicHookInfo<'_>) {
+    let payload = panic.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let message = message.unwrap_or("a panic without a message");
+    let place = panic
+        .location()
+        .map(|place| format!(" at {}:{}", place.file(), place.line()));
+    let line = format!("{message}{}", place.unwrap_or_default());
+    PANICS.with(|panics| {
+        if let Ok(mut panics) = panics.try_borrow_mut() {
+            panics.push(line);
+        }
+    });
+}

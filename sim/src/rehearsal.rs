@@ -1,0 +1,252 @@
+//! One rehearsal: a plan, played on a thread of its own, and what came of it.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::call::CallRecord;
+use crate::plan::Plan;
+use crate::scenario::Scenario;
+use crate::stage::{self, Violation};
+use crate::trace::{Event, first_difference};
+use crate::{draw, entropy, panics, subscriber, world};
+
+/// What came of one rehearsal.
+#[derive(Debug, Clone)]
+pub struct Rehearsal {
+    /// What was played.
+    pub plan: Plan,
+    /// All that happened, as one number.
+    pub trace_hash: u64,
+    /// The first promise that was broken.
+    pub violation: Option<Violation>,
+    /// All calls, in the order in which they began.
+    pub calls: Vec<CallRecord>,
+    /// For each fault of the plan, whether it touched a call.
+    pub bites: Vec<bool>,
+    /// How much virtual time passed.
+    pub simulated: Duration,
+    /// How long it took.
+    pub wall: Duration,
+    /// All that happened, if that was asked for.
+    pub events: Vec<Event>,
+    /// The hosts, in the order in which they were added.
+    pub hosts: Vec<String>,
+}
+
+/// What came of a rehearsal, as one line of JSON.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The seed.
+    pub seed: u64,
+    /// The planted bug that was switched on, if one was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mutant: Option<String>,
+    /// All that happened, as a number in hexadecimal digits.
+    pub trace_hash: String,
+    /// `passed`, `inert` (there were faults and none touched a call) or `violated`.
+    pub outcome: &'static str,
+    /// The promise that was broken, and how.
+    pub violation: Option<String>,
+    /// How many calls were made.
+    pub calls: usize,
+    /// How many faults happened.
+    pub faults: usize,
+    /// How many of these touched a call.
+    pub faults_that_bit: usize,
+    /// How much virtual time passed.
+    pub simulated_seconds: f64,
+    /// How long it took.
+    pub wall_seconds: f64,
+}
+
+/// What to keep of a rehearsal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// The number that stands for the trace.
+    Hash,
+    /// The whole trace.
+    Trace,
+}
+
+impl Rehearsal {
+    /// The outcome in a line.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let bit = self.bites.iter().filter(|bit| **bit).count();
+        let outcome = match &self.violation {
+            Some(_) => "violated",
+            None if bit == 0 && !self.bites.is_empty() => "inert",
+            None => "passed",
+        };
+        Summary {
+            scenario: self.plan.scenario.clone(),
+            seed: self.plan.seed,
+            mutant: self.plan.mutant.clone(),
+            trace_hash: format!("{:016x}", self.trace_hash),
+            outcome,
+            violation: self.violation.as_ref().map(ToString::to_string),
+            calls: self.calls.len(),
+            faults: self.plan.faults.len(),
+            faults_that_bit: bit,
+            simulated_seconds: self.simulated.as_secs_f64(),
+            wall_seconds: self.wall.as_secs_f64(),
+        }
+    }
+
+    /// The line to paste that does it again.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let mutant = self
+            .plan
+            .mutant
+            .as_ref()
+            .map(|mutant| format!(" --mutant {mutant}"));
+        format!(
+            "cargo sim --scenario {} --seed {}{}",
+            self.plan.scenario,
+            self.plan.seed,
+            mutant.unwrap_or_default()
+        )
+    }
+}
+
+impl fmt::Display for Rehearsal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let summary = self.summary();
+        write!(
+            f,
+            "{} seed {}: {}",
+            summary.scenario, summary.seed, summary.outcome
+        )?;
+        if let Some(violation) = &summary.violation {
+            write!(f, ": {violation}")?;
+        }
+        write!(
+            f,
+            " ({} calls, {} of {} faults bit, {:.3} s simulated in {:.1} ms, trace {})",
+            summary.calls,
+            summary.faults_that_bit,
+            summary.faults,
+            summary.simulated_seconds,
+            summary.wall_seconds * 1e3,
+            summary.trace_hash
+        )
+    }
+}
+
+/// Draws the plan of `seed` and plays it.
+#[must_use]
+pub fn rehearse_seed(
+    scenario: &Scenario,
+    seed: u64,
+    mutant: Option<&str>,
+    keep: Keep,
+) -> Rehearsal {
+    rehearse(scenario, &draw::plan(scenario, seed, mutant), keep)
+}
+
+/// Plays `plan` on a fresh thread.
+///
+/// The thread must be fresh because the standard library draws the keys of its hash maps once for each.
+#[must_use]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a rehearsal takes is a fact about the real world"
+)]
+pub fn rehearse(scenario: &Scenario, plan: &Plan, keep: Keep) -> Rehearsal {
+    panics::watch();
+    let start = Instant::now();
+    let mut played = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name(format!("seed {}", plan.seed));
+        let thread = thread.spawn_scoped(scope, || play(scenario, plan, keep));
+        thread
+            .expect("the machine has room for one more thread")
+            .join()
+    })
+    .unwrap_or_else(|_| panic_outside_of_play(plan));
+    played.wall = start.elapsed();
+    played
+}
+
+/// Plays `plan` twice; the second time must leave the same trace.
+#[must_use]
+pub fn rehearse_twice(scenario: &Scenario, plan: &Plan) -> Rehearsal {
+    let mut first = rehearse(scenario, plan, Keep::Hash);
+    let second = rehearse(scenario, plan, Keep::Hash);
+    if first.trace_hash != second.trace_hash {
+        let (one, other) = (
+            rehearse(scenario, plan, Keep::Trace),
+            rehearse(scenario, plan, Keep::Trace),
+        );
+        let hashes = format!(
+            "traces {:016x} and {:016x}",
+            first.trace_hash, second.trace_hash
+        );
+        let difference = first_difference(&one.events, &other.events);
+        let difference = difference.unwrap_or_else(|| "two more runs were the same".to_owned());
+        let (invariant, at) = (
+            "the same seed leaves the same trace".to_owned(),
+            Duration::ZERO,
+        );
+        first.violation = Some(Violation {
+            invariant,
+            detail: format!("{hashes}: {difference}"),
+            at,
+        });
+    }
+    first
+}
+
+fn play(scenario: &Scenario, plan: &Plan, keep: Keep) -> Rehearsal {
+    let _simulated = entropy::simulate(entropy::mix(!plan.seed));
+    fastrand::seed(entropy::mix(plan.seed ^ 2));
+    let run = || subscriber::subscribed(|| world::run(scenario, plan, keep));
+    // A panic of turmoil itself ends up here; one of a host's task ends in tokio, and in the list of panics.
+    let simulated = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+    let left_over = panics::take();
+    let mut stage = stage::take().expect("playing a plan leaves its stage behind");
+    for panic in left_over {
+        stage.violate("hosts do not panic", panic);
+    }
+    Rehearsal {
+        plan: plan.clone(),
+        trace_hash: stage.trace_hash(),
+        simulated: simulated.unwrap_or_default(),
+        wall: Duration::ZERO,
+        bites: stage.faults.iter().map(|fault| fault.bit).collect(),
+        hosts: stage
+            .hosts
+            .iter()
+            .map(|host| host.name.to_string())
+            .collect(),
+        violation: stage.violation,
+        calls: stage.calls,
+        events: stage.events.unwrap_or_default(),
+    }
+}
+
+fn panic_outside_of_play(plan: &Plan) -> Rehearsal {
+    let (invariant, detail) = (
+        "the harness does not panic".to_owned(),
+        "its thread died".to_owned(),
+    );
+    Rehearsal {
+        plan: plan.clone(),
+        trace_hash: 0,
+        violation: Some(Violation {
+            invariant,
+            detail,
+            at: Duration::ZERO,
+        }),
+        calls: Vec::new(),
+        bites: Vec::new(),
+        simulated: Duration::ZERO,
+        wall: Duration::ZERO,
+        events: Vec::new(),
+        hosts: Vec::new(),
+    }
+}

@@ -1,0 +1,144 @@
+//! Many rehearsals, as many at once as there are jobs.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::Instant;
+
+use crate::draw;
+use crate::rehearsal::{Keep, Rehearsal, rehearse, rehearse_twice};
+use crate::scenario::Scenario;
+
+use super::options::Options;
+use super::progress::Progress;
+use super::{Runner, failure, single};
+
+/// Rehearses the seeds that the options name; whether all promises held.
+pub(super) fn run(
+    runner: &Runner,
+    scenarios: &[&Scenario],
+    options: &Options,
+) -> Result<bool, String> {
+    let total = options
+        .seed_count()
+        .map(|_| options.share() * scenarios.len() as u64);
+    let mut progress = Progress::start(total, !options.json);
+    let mut trouble = Ok(());
+    each(scenarios, options, |scenario, rehearsal| {
+        progress.add(&rehearsal.summary());
+        if options.json {
+            match single::json(&rehearsal) {
+                Ok(line) => println!("{line}"),
+                Err(error) => trouble = Err(error),
+            }
+        }
+        let failed = rehearsal.violation.is_some();
+        if failed && !options.json {
+            let wants_shrink = !options.no_shrink;
+            progress.print(&failure::explain(
+                scenario,
+                &rehearsal,
+                &runner.graveyard,
+                wants_shrink,
+            ));
+        }
+        !failed || options.keep_going
+    });
+    progress.finish();
+    if !options.json {
+        println!("{progress}");
+    }
+    trouble.map(|()| progress.violated == 0)
+}
+
+/// Switches on every planted bug in turn; whether all were found.
+pub(super) fn find_mutants(scenarios: &[&Scenario], options: &Options) -> bool {
+    let mut all_found = true;
+    for scenario in scenarios {
+        for mutant in &scenario.mutants {
+            let options = Options {
+                mutant: Some(mutant.clone()),
+                jobs: Some(1),
+                ..options.clone()
+            };
+            let mut seeds = 0_u64;
+            let mut violation = None;
+            each(&[scenario], &options, |_, rehearsal| {
+                seeds += 1;
+                violation = rehearsal.violation;
+                violation.is_none()
+            });
+            all_found &= violation.is_some();
+            let found =
+                violation.map_or_else(|| "NOT FOUND".to_owned(), |violation| violation.invariant);
+            println!(
+                "{:<24} {mutant:<32} {seeds:>6} seeds  {found}",
+                scenario.name
+            );
+        }
+    }
+    all_found
+}
+
+/// Shows every rehearsal to `show`, in the order in which they end, until it says no.
+#[expect(clippy::disallowed_methods, reason = "--time is about the real world")]
+fn each<'a>(
+    scenarios: &[&'a Scenario],
+    options: &Options,
+    mut show: impl FnMut(&'a Scenario, Rehearsal) -> bool,
+) {
+    if scenarios.is_empty() {
+        return;
+    }
+    let jobs = options.job_count();
+    let ends_at = options.time.map(|time| Instant::now() + time);
+    let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let total = options.share().saturating_mul(scenarios.len() as u64);
+    std::thread::scope(|scope| {
+        let (sender, results) = mpsc::sync_channel(jobs);
+        for _ in 0..jobs {
+            let sender = sender.clone();
+            scope.spawn(|| {
+                let sender = sender;
+                while !stop.load(Ordering::Relaxed)
+                    && ends_at.is_none_or(|end| Instant::now() < end)
+                {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    if n >= total {
+                        break;
+                    }
+                    let (scenario, rehearsal) = play_nth(scenarios, options, n);
+                    if sender.send((scenario, rehearsal)).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        for (scenario, rehearsal) in results {
+            if !stop.load(Ordering::Relaxed) && !show(scenario, rehearsal) {
+                stop.store(true, Ordering::Relaxed);
+            }
+        }
+    });
+}
+
+/// Goes round the scenarios with each seed, so that any part of a batch is a fair sample.
+fn play_nth<'a>(
+    scenarios: &[&'a Scenario],
+    options: &Options,
+    n: u64,
+) -> (&'a Scenario, Rehearsal) {
+    let count = scenarios.len() as u64;
+    let scenario = scenarios[usize::try_from(n % count).unwrap_or_default()];
+    let plan = draw::plan(
+        scenario,
+        options.seed_at(n / count),
+        options.mutant.as_deref(),
+    );
+    let rehearsal = if options.twice {
+        rehearse_twice(scenario, &plan)
+    } else {
+        rehearse(scenario, &plan, Keep::Hash)
+    };
+    (scenario, rehearsal)
+}

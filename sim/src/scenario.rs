@@ -1,0 +1,186 @@
+//! A scenario: which hosts there are, who calls them, what may break, and what must hold nevertheless.
+
+use std::fmt;
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+
+use crate::call::{CallRecord, Reply};
+use crate::draw::{Load, Swarm};
+use crate::host::HostContext;
+use crate::invariant::{CallCheck, Invariant};
+use crate::plan::Request;
+
+/// How a host's program ends: `Ok` when it was told to, else with what went wrong.
+pub type HostResult = Result<(), Box<dyn std::error::Error>>;
+
+type Program = Box<dyn Fn(HostContext) -> LocalBoxFuture<'static, HostResult> + Send + Sync>;
+type Client = Box<dyn Fn(HostContext) -> Caller + Send + Sync>;
+type NewCheck = Box<dyn Fn() -> Box<dyn Invariant> + Send + Sync>;
+
+/// Makes one call, and resolves to what the caller got.
+pub(crate) type Caller = Rc<dyn Fn(Request) -> LocalBoxFuture<'static, Reply>>;
+
+/// The host on which all clients run.
+pub const CLIENTS: &str = "clients";
+
+/// A world to rehearse in, described once and built anew for every seed.
+pub struct Scenario {
+    pub(crate) name: String,
+    pub(crate) about: String,
+    pub(crate) hosts: Vec<(String, Program)>,
+    pub(crate) clients: Vec<(String, Client)>,
+    pub(crate) options: Vec<(String, Vec<String>)>,
+    pub(crate) mutants: Vec<String>,
+    pub(crate) load: Load,
+    pub(crate) swarm: Swarm,
+    pub(crate) checks: Vec<NewCheck>,
+    pub(crate) recovers_within: Duration,
+    pub(crate) tick: Duration,
+    pub(crate) latency_max: Duration,
+}
+
+impl Scenario {
+    /// A world in which `load` is put on, and `swarm` says what may break.
+    #[must_use]
+    pub fn new(name: &str, about: &str, load: Load, swarm: Swarm) -> Self {
+        Self {
+            name: name.to_owned(),
+            about: about.to_owned(),
+            hosts: Vec::new(),
+            clients: Vec::new(),
+            options: Vec::new(),
+            mutants: Vec::new(),
+            load,
+            swarm,
+            checks: Vec::new(),
+            recovers_within: Duration::from_secs(5),
+            tick: Duration::from_millis(1),
+            latency_max: Duration::from_millis(5),
+        }
+    }
+
+    /// Adds a host and the program it runs each time it is started. Local tasks die with the program.
+    #[must_use]
+    pub fn host<F, Fut>(mut self, name: &str, program: F) -> Self
+    where
+        F: Fn(HostContext) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HostResult> + 'static,
+    {
+        self.hosts.push((
+            name.to_owned(),
+            Box::new(move |host| program(host).boxed_local()),
+        ));
+        self
+    }
+
+    /// Adds a client: `connect` makes, once, the function that makes each of its calls.
+    ///
+    /// All clients share the host [`CLIENTS`], so that links to it are links to all of them.
+    #[must_use]
+    pub fn client<F, C, Fut>(mut self, name: &str, connect: F) -> Self
+    where
+        F: Fn(HostContext) -> C + Send + Sync + 'static,
+        C: Fn(Request) -> Fut + 'static,
+        Fut: Future<Output = Reply> + 'static,
+    {
+        let client = move |host| -> Caller {
+            let call = connect(host);
+            Rc::new(move |request| call(request).boxed_local())
+        };
+        self.clients.push((name.to_owned(), Box::new(client)));
+        self
+    }
+
+    /// Adds an option of which each seed picks one choice; hosts read it by [`HostContext::option`].
+    #[must_use]
+    pub fn option(mut self, name: &str, choices: &[&str]) -> Self {
+        self.options.push((
+            name.to_owned(),
+            choices.iter().map(|choice| (*choice).to_owned()).collect(),
+        ));
+        self
+    }
+
+    /// Names planted bugs that this scenario is meant to find; `--mutant` switches one on.
+    #[must_use]
+    pub fn mutants(mut self, names: &[&str]) -> Self {
+        self.mutants = names.iter().map(|name| (*name).to_owned()).collect();
+        self
+    }
+
+    /// Adds a check; `new` makes it for each rehearsal.
+    #[must_use]
+    pub fn invariant<I, F>(mut self, new: F) -> Self
+    where
+        I: Invariant + 'static,
+        F: Fn() -> I + Send + Sync + 'static,
+    {
+        self.checks.push(Box::new(move || Box::new(new())));
+        self
+    }
+
+    /// Adds a promise about single calls, checked as each ends.
+    #[must_use]
+    pub fn every_call(
+        mut self,
+        promise: &str,
+        check: fn(&CallRecord) -> Result<(), String>,
+    ) -> Self {
+        let promise = promise.to_owned();
+        self.checks.push(Box::new(move || {
+            Box::new(CallCheck {
+                promise: promise.clone(),
+                check,
+            })
+        }));
+        self
+    }
+
+    /// Within this time after the last fault has healed, every sort of call must work again; 5 s at first.
+    #[must_use]
+    pub fn recovers_within(mut self, bound: Duration) -> Self {
+        self.recovers_within = bound;
+        self
+    }
+
+    /// The step of the simulated network, in whole milliseconds; 1 ms at first.
+    ///
+    /// Timers are exact to the millisecond whatever the tick, but a segment takes at least until the next tick. A
+    /// longer tick is less work for each simulated second.
+    #[must_use]
+    pub fn tick(mut self, tick: Duration) -> Self {
+        self.tick = tick;
+        self
+    }
+
+    /// The longest time a segment may take over a healthy link; 5 ms at first.
+    #[must_use]
+    pub fn latency_max(mut self, latency: Duration) -> Self {
+        self.latency_max = latency;
+        self
+    }
+
+    /// Its name, as the runner lists it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it is about, in a sentence.
+    #[must_use]
+    pub fn about(&self) -> &str {
+        &self.about
+    }
+}
+
+impl fmt::Debug for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scenario")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}

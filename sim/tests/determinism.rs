@@ -1,0 +1,62 @@
+//! The same seed is the same world.
+
+#[path = "toy/scenarios.rs"]
+mod scenarios;
+mod toy;
+
+use sim::{EventKind, Keep, Scenario, rehearse_seed};
+
+fn hashes(scenario: &Scenario) -> Vec<u64> {
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..8)
+            .map(|seed| {
+                scope.spawn(move || rehearse_seed(scenario, seed, None, Keep::Hash).trace_hash)
+            })
+            .collect();
+        runs.into_iter()
+            .map(|run| run.join().expect("a run does not panic"))
+            .collect()
+    })
+}
+
+#[test]
+fn eight_seeds_at_once_leave_the_same_eight_traces_twice() {
+    for scenario in scenarios::all() {
+        let first = hashes(&scenario);
+        assert_eq!(first, hashes(&scenario), "{}", scenario.name());
+        let distinct: std::collections::BTreeSet<_> = first.iter().collect();
+        assert_eq!(distinct.len(), 8, "{}", scenario.name());
+    }
+}
+
+#[test]
+fn keeping_the_trace_does_not_change_it() {
+    for scenario in scenarios::all() {
+        let hash = |keep| rehearse_seed(&scenario, 3, None, keep).trace_hash;
+        assert_eq!(hash(Keep::Hash), hash(Keep::Trace));
+    }
+}
+
+#[test]
+fn everything_that_happens_has_a_host() {
+    for scenario in scenarios::all() {
+        let events = rehearse_seed(&scenario, 3, None, Keep::Trace).events;
+        let homeless = |event: &&sim::Event| event.host.is_empty() && event.kind == EventKind::Log;
+        assert_eq!(events.iter().find(homeless), None);
+        for host in ["service1", "service2", sim::CLIENTS] {
+            assert!(
+                events.iter().any(|event| event.host == host),
+                "{host} is not in the trace"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_thread_started_by_a_host_fails_the_seed_and_is_named() {
+    let calm = &scenarios::all()[0];
+    let violation = rehearse_seed(calm, 1, Some("starts-a-thread"), Keep::Hash)
+        .violation
+        .expect("a violation");
+    assert!(violation.detail.contains("spawn_blocking"), "{violation}");
+}

@@ -1,0 +1,194 @@
+//! What must hold whatever happens. One type or function for each promise.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use sim::{CallRecord, Event, EventKind, Invariant};
+
+use crate::hosts::{BEGUN, ENDED};
+
+/// The right value for the right caller.
+pub(crate) fn right_value(call: &CallRecord) -> Result<(), String> {
+    let Some(reply) = call.reply.as_ref().filter(|reply| reply.is_ok()) else { return Ok(()) };
+    let name = call.request.argument.to_uppercase();
+    let expected = if call.request.kind == "name" { name } else { format!("Hello, {name}!") };
+    if reply.value == expected {
+        return Ok(());
+    }
+    Err(format!("{} got {:?}, not {expected:?}", call.request_id, reply.value))
+}
+
+/// What two hops of a healthy network may take: a caller with less is promised nothing.
+const ENOUGH: Duration = Duration::from_millis(100);
+
+/// Without a fault, every call works.
+pub(crate) fn works(call: &CallRecord) -> Result<(), String> {
+    match &call.reply {
+        _ if call.request.deadline < ENOUGH => Ok(()),
+        Some(reply) if reply.is_ok() => Ok(()),
+        other => Err(format!("{} got {other:?}", call.request_id)),
+    }
+}
+
+/// A status is one that the faults explain which have been in force so far: their aftermath may last.
+/// `BROKEN` and `GAVE UP` are the client's own words for a connection that broke under it, and for its own
+/// deadline.
+#[derive(Debug, Default)]
+pub(crate) struct StatusesAreExplained {
+    seen: BTreeSet<String>,
+}
+
+impl Invariant for StatusesAreExplained {
+    fn name(&self) -> &str {
+        "a status is one that the faults explain"
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        if event.kind == EventKind::Fault {
+            let fault = event.fields.iter().find(|(name, _)| *name == "fault");
+            let family = fault.and_then(|(_, fault)| fault.split_whitespace().next());
+            self.seen.extend(family.map(str::to_owned));
+        }
+        Ok(())
+    }
+
+    fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
+        let Some(reply) = &call.reply else { return Ok(()) };
+        let explained = match reply.status.as_str() {
+            "OK" => true,
+            "DEADLINE_EXCEEDED" | "GAVE UP" => self.is_troubled() || call.request.deadline < ENOUGH,
+            "UNAVAILABLE" | "UNKNOWN" | "CANCELLED" | "BROKEN" | "RESOURCE_EXHAUSTED" => self.is_troubled(),
+            "INTERNAL" => self.seen.contains("panicking-handler"),
+            _ => false,
+        };
+        if explained {
+            return Ok(());
+        }
+        Err(format!("{} got {reply:?} after {:?}", call.request_id, self.seen))
+    }
+}
+
+impl StatusesAreExplained {
+    /// Whether there was a fault that a call can feel. A wrong wall clock is none.
+    fn is_troubled(&self) -> bool {
+        self.seen.iter().any(|family| !family.starts_with("clock"))
+    }
+}
+
+/// Faults that delay what a host hears, or the host itself: it may learn late that a call has ended.
+const DELAYS: &[&str] = &["partition", "partition-one-way", "hold", "slow-link", "pause", "power-loss", "reset"];
+
+/// No handler runs on when its call has ended, but for the time that word of it takes.
+#[derive(Debug)]
+pub(crate) struct HandlersEndWithTheirCalls {
+    /// How long word may take over two hops of a healthy network.
+    pub(crate) grace: Duration,
+    /// When the call of each request ended, where nothing delayed the word of it.
+    ended: BTreeMap<String, Duration>,
+}
+
+impl HandlersEndWithTheirCalls {
+    pub(crate) fn new(grace: Duration) -> Self {
+        Self { grace, ended: BTreeMap::new() }
+    }
+}
+
+impl Invariant for HandlersEndWithTheirCalls {
+    fn name(&self) -> &str {
+        "no handler runs on when its call has ended"
+    }
+
+    fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
+        if !call.faults.iter().any(|fault| DELAYS.contains(fault)) {
+            self.ended.insert(call.request_id.clone(), call.ended.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        if event.kind == EventKind::Fault {
+            // Word of what ended a moment ago may be under way.
+            self.ended.clear();
+        }
+        let ended = event.request_id.as_ref().and_then(|id| self.ended.get(id));
+        let is_of_handler = event.kind == EventKind::Log && [BEGUN, ENDED].contains(&event.text.as_str());
+        match ended {
+            Some(ended) if is_of_handler && event.at > *ended + self.grace => {
+                let (id, late) = (event.request_id.as_deref().unwrap_or_default(), event.at - *ended);
+                Err(format!("{} for {id} on {}, {} ms after its call", event.text, event.host, late.as_millis()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A service takes on no more calls at once than it says.
+#[derive(Debug)]
+pub(crate) struct NoMoreThanAdmitted {
+    most: usize,
+    /// The handlers that run, by host.
+    running: BTreeMap<String, usize>,
+}
+
+impl NoMoreThanAdmitted {
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most, running: BTreeMap::new() }
+    }
+}
+
+impl Invariant for NoMoreThanAdmitted {
+    fn name(&self) -> &str {
+        "a service takes on no more calls than it says"
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        if event.kind != EventKind::Log {
+            return Ok(());
+        }
+        let running = self.running.entry(event.host.clone()).or_default();
+        match event.text.as_str() {
+            "node started" => *running = 0,
+            ENDED => *running = running.saturating_sub(1),
+            BEGUN => *running += 1,
+            _ => {}
+        }
+        if *running > self.most {
+            return Err(format!("{} handlers at once on {}", running, event.host));
+        }
+        Ok(())
+    }
+}
+
+/// A call that is said not to have been sent was handled nowhere.
+#[derive(Debug, Default)]
+pub(crate) struct NotSentMeansNotHandled {
+    /// Where the handler of each request began, and how often.
+    handled: BTreeMap<(String, String), u32>,
+}
+
+impl Invariant for NotSentMeansNotHandled {
+    fn name(&self) -> &str {
+        "a call is handled once at most, and never if it was not sent"
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        let Some(id) = event.request_id.clone().filter(|_| event.kind == EventKind::Log) else {
+            return Ok(());
+        };
+        let service = event.fields.iter().find(|(name, _)| *name == "peer_service");
+        let times = self.handled.entry((id.clone(), event.host.clone())).or_default();
+        if event.text == BEGUN {
+            *times += 1;
+            if *times > 1 {
+                return Err(format!("{id} was handled twice on {}", event.host));
+            }
+        }
+        if event.text == "not sent"
+            && let Some((_, service)) = service
+            && self.handled.contains_key(&(id.clone(), service.clone()))
+        {
+            return Err(format!("{id} was handled on {service}, and is said not to have been sent"));
+        }
+        Ok(())
+    }
+}

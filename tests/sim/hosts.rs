@@ -1,0 +1,93 @@
+//! A host of the simulation is a node: the same configuration, the same worker, the same edges.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use rehearsal::{Config, Worker};
+use sim::{CallFault, HostContext, HostResult};
+use tokio::time::{sleep, timeout};
+use tracing::info;
+use transport::mutant::{self, Mutant};
+use transport::{Drain, Interceptor, PeerAddress, Status};
+
+/// The REST port of every node.
+pub(crate) const HTTP_PORT: u16 = 8080;
+
+/// The gRPC port of every node.
+pub(crate) const GRPC_PORT: u16 = 50051;
+
+/// What a handler logs when it begins, and when it is done or dropped.
+pub(crate) const BEGUN: &str = "handler begun";
+/// The other end of [`BEGUN`].
+pub(crate) const ENDED: &str = "handler ended";
+
+/// Flags that all nodes have: faults last for seconds here, not for minutes.
+const COMMON: &[&str] =
+    &["node", "--workers", "1", "--deadline", "2s", "--drain-timeout", "5s", "--keepalive", "500ms", "--max-calls", "8"];
+
+/// Runs the node that `flags` describe, until it is told to drain.
+pub(crate) async fn node(host: HostContext, flags: &[&str]) -> HostResult {
+    let arguments = COMMON.iter().chain(flags).map(Into::into);
+    let config = Config::read(arguments)?;
+    mutant::plant(host.mutant().and_then(Mutant::named));
+    let drain = Drain::new();
+    let worker = Worker::start(&config, host.net(), drain.clone(), Some(interceptor())).await;
+    let (http, grpc) = (host.listen(HTTP_PORT).await?, host.listen(GRPC_PORT).await?);
+    info!(services = config.services.join(","), "node started");
+    loop {
+        // Not fair, and the same in every run.
+        tokio::select! {
+            biased;
+            () = host.drain() => break,
+            accepted = http.accept() => {
+                let (io, peer) = accepted?;
+                tokio::task::spawn_local(worker.clone().serve_http(io, PeerAddress::Tcp(peer)));
+            }
+            accepted = grpc.accept() => {
+                let (io, peer) = accepted?;
+                tokio::task::spawn_local(worker.clone().serve_grpc(io, PeerAddress::Tcp(peer)));
+            }
+        }
+    }
+    info!("draining");
+    drop((http, grpc));
+    drain.start();
+    if timeout(config.drain_timeout, drain.finished()).await.is_err() {
+        info!("the drain took too long");
+    }
+    Ok(())
+}
+
+/// Brings the faults of the plan to the handlers, and tells the trace when each runs.
+fn interceptor() -> Interceptor {
+    Arc::new(|_| {
+        async {
+            let _running = Running::new();
+            sim::turn().await;
+            match sim::call_fault() {
+                Some(CallFault::Slow(delay)) => sleep(delay).await,
+                Some(CallFault::Panic) => sim::planned_panic(),
+                Some(CallFault::Full) => return Err(Status::resource_exhausted("full, says the plan")),
+                None => {}
+            }
+            Ok(())
+        }
+        .boxed_local()
+    })
+}
+
+/// A handler at work.
+struct Running;
+
+impl Running {
+    fn new() -> Self {
+        info!("{BEGUN}");
+        Self
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        info!("{ENDED}");
+    }
+}

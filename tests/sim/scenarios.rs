@@ -1,0 +1,104 @@
+//! What is rehearsed.
+
+use std::time::Duration;
+
+use sim::{EndsByDeadline, Family, Load, LogsKnowTheirCaller, ReplyCarriesId, Scenario, Swarm};
+
+use crate::{checks, clients, hosts};
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+const TWO: &[&str] = &["--services", "service2", "--peer", "service1=http://service1:50051"];
+const TWO_OF_PAIR: &[&str] =
+    &["--services", "service2", "--peer", "service1=http://service1:50051,http://spare1:50051"];
+const ONE: &[&str] = &["--services", "service1"];
+
+/// Forty calls in a second: short rehearsals find most, and many fit in a second.
+fn load() -> Load {
+    Load::new(40..=40, ms(1000), ms(100)..=ms(800))
+        .kind("rest", "hello", "[a-z]{1,12}")
+        .kind("grpc", "hello", "[a-z]{1,12}")
+        .kind("grpc", "name", "[a-z]{1,12}")
+}
+
+fn faults() -> Swarm {
+    Swarm::new(1..=4, ms(800), ms(20)..=ms(700))
+        .link("service2", "service1")
+        .link(sim::CLIENTS, "service2")
+        .host("service1")
+        .host("service2")
+}
+
+/// Two nodes, one service each, and all that must hold of them.
+fn node(name: &str, about: &str, swarm: Swarm) -> Scenario {
+    build(name, about, load(), swarm).host("service2", |host| hosts::node(host, TWO))
+}
+
+fn build(name: &str, about: &str, load: Load, swarm: Swarm) -> Scenario {
+    Scenario::new(name, about, load, swarm)
+        .host("service1", |host| hosts::node(host, ONE))
+        .client("rest", clients::rest)
+        .client("grpc", clients::grpc)
+        .tick(ms(2))
+        .latency_max(ms(6))
+        .recovers_within(ms(8000))
+        .invariant(|| EndsByDeadline { grace: ms(4) })
+        .invariant(|| ReplyCarriesId)
+        .invariant(LogsKnowTheirCaller::default)
+        .invariant(checks::StatusesAreExplained::default)
+        .invariant(|| checks::HandlersEndWithTheirCalls::new(ms(60)))
+        .invariant(|| checks::NoMoreThanAdmitted::new(8))
+        .invariant(checks::NotSentMeansNotHandled::default)
+        .every_call("every reply belongs to its request", checks::right_value)
+}
+
+/// All scenarios.
+pub(crate) fn all() -> Vec<Scenario> {
+    let between = || Swarm::new(1..=2, ms(600), ms(100)..=ms(900)).link("service2", "service1");
+    let at_service1 = || Swarm::new(1..=2, ms(600), ms(50)..=ms(900)).host("service1");
+    vec![
+        node("calm", "nothing goes wrong", Swarm::calm()).every_call("in calm, every call works", checks::works),
+        node(
+            "partition",
+            "service2 and service1 cannot reach each other",
+            between().only(&[Family::Partition, Family::PartitionOneWay, Family::Hold]),
+        ),
+        node(
+            "crash",
+            "service1 dies, and comes back with no memory",
+            at_service1().only(&[Family::PowerLoss, Family::Kill]),
+        ),
+        node(
+            "slow",
+            "a slow link, a slow or busy service1, against the deadline",
+            between().host("service1").only(&[Family::SlowLink, Family::SlowHandler, Family::FullService, Family::Pause]),
+        ),
+        node("drain", "service1 drains and restarts under load", at_service1().only(&[Family::Drain])),
+        build(
+            "drain-one-of-two",
+            "one of two hosts of service1 drains: no call is lost",
+            load_of_two(),
+            Swarm::new(1..=2, ms(600), ms(500)..=ms(900)).host("service1").only(&[Family::Drain]),
+        )
+        .host("spare1", |host| hosts::node(host, ONE))
+        .host("service2", |host| hosts::node(host, TWO_OF_PAIR))
+        .every_call("with another host there, a drain loses no call", checks::works),
+        node(
+            "clocks",
+            "wall clocks are skewed, drift and jump",
+            faults().only(&[Family::ClockSkew, Family::ClockDrift, Family::ClockJump]),
+        )
+        .every_call("a wrong clock changes nothing", checks::works),
+        node("panics", "handlers panic", faults().only(&[Family::PanickingHandler, Family::SlowHandler])),
+        node("storm", "everything at once", faults()),
+    ]
+}
+
+/// Calls of `service2` only: what a client makes of its own connections is not what is rehearsed here.
+fn load_of_two() -> Load {
+    Load::new(40..=40, ms(1000), ms(300)..=ms(800))
+        .kind("rest", "hello", "[a-z]{1,12}")
+        .kind("grpc", "hello", "[a-z]{1,12}")
+}
