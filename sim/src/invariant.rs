@@ -1,6 +1,6 @@
 //! What must hold in every rehearsal, and the checks that know no service.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -121,7 +121,7 @@ impl Invariant for ReplyCarriesId {
 /// Every log line that names a request names one that a client made.
 #[derive(Debug, Default)]
 pub struct LogsKnowTheirCaller {
-    known: std::collections::BTreeSet<String>,
+    known: BTreeSet<String>,
 }
 
 impl Invariant for LogsKnowTheirCaller {
@@ -247,6 +247,66 @@ impl Invariant for AtMost {
             "{:?} for {id} on {} for the {count}th time",
             self.log_line, event.host
         ))
+    }
+}
+
+/// A call whose caller was told that it was never sent is never handled: not before, and not later.
+#[derive(Debug)]
+pub struct NeverHandled {
+    /// The log line by which a service says that it works on a call.
+    pub log_line: &'static str,
+    /// Whether the caller was told so.
+    pub was_not_sent: fn(&CallRecord) -> bool,
+    handled: BTreeSet<String>,
+    not_sent: BTreeSet<String>,
+}
+
+impl NeverHandled {
+    /// Watches for `log_line` for the calls that were not sent.
+    #[must_use]
+    pub fn new(log_line: &'static str, was_not_sent: fn(&CallRecord) -> bool) -> Self {
+        let (handled, not_sent) = (BTreeSet::new(), BTreeSet::new());
+        Self {
+            log_line,
+            was_not_sent,
+            handled,
+            not_sent,
+        }
+    }
+}
+
+impl Invariant for NeverHandled {
+    fn name(&self) -> &str {
+        "a call that was not sent is never handled"
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        let is_handling = event.kind == EventKind::Log && event.text == self.log_line;
+        let Some(id) = event.request_id.as_ref().filter(|_| is_handling) else {
+            return Ok(());
+        };
+        if self.not_sent.contains(id) {
+            return Err(format!(
+                "{} handles {id}, of which its caller was told it was not sent",
+                event.host
+            ));
+        }
+        self.handled.insert(id.clone());
+        Ok(())
+    }
+
+    fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
+        if !(self.was_not_sent)(call) {
+            return Ok(());
+        }
+        if self.handled.contains(&call.request_id) {
+            return Err(format!(
+                "{} was handled, but its caller was told it was not sent",
+                call.request_id
+            ));
+        }
+        self.not_sent.insert(call.request_id.clone());
+        Ok(())
     }
 }
 

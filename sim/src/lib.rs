@@ -5,6 +5,17 @@
 //! many. This crate knows no service: a host is any async program that listens and connects through its
 //! [`HostContext`].
 //!
+//! # What a host must not do
+//!
+//! * Start a thread, or use `spawn_blocking`. It is noticed and fails the seed.
+//! * Use `tokio::select!` without `biased;`, or let several tasks wait for one `tokio::sync::watch`: tokio seeds the
+//!   choice from a counter that outlives the simulation. Playing a plan twice notices it, but not each time.
+//! * Keep state in a `static`, or iterate over a map whose hasher is neither fixed nor the standard library's
+//!   (`foldhash` takes its keys from addresses). The headers of actix-http are such a map; the order in which it
+//!   writes those of a response is mended here, the order in which it hands out those of a request is not.
+//!
+//! # Example
+//!
 //! ```
 //! use std::time::Duration;
 //! use sim::{EndsByDeadline, HostContext, HostResult, Keep, Load, Reply, Request, Scenario, Swarm};
@@ -54,6 +65,7 @@ mod host;
 mod http1;
 mod invariant;
 mod net;
+mod packet;
 mod panics;
 mod plan;
 mod rehearsal;
@@ -64,14 +76,16 @@ mod shrink;
 mod spans;
 mod stage;
 mod subscriber;
+mod swarm;
 mod trace;
 mod world;
 
 pub use call::{CallRecord, Reply};
-pub use draw::{Family, Load, Swarm};
+pub use draw::Load;
 pub use host::{CallFault, HostContext, call_fault, planned_panic};
 pub use invariant::{
-    AtMost, EndsByDeadline, Invariant, LogsKnowTheirCaller, NothingAfterTheEnd, ReplyCarriesId,
+    AtMost, EndsByDeadline, Invariant, LogsKnowTheirCaller, NeverHandled, NothingAfterTheEnd,
+    ReplyCarriesId,
 };
 pub use net::{Listener, SimNet, poll_turn, turn};
 pub use plan::{Fault, FaultKind, Network, Plan, Request};
@@ -80,4 +94,5 @@ pub use report::page as report_page;
 pub use runner::Runner;
 pub use scenario::{CLIENTS, HostResult, Scenario};
 pub use stage::Violation;
+pub use swarm::{Family, Swarm};
 pub use trace::{Event, EventKind, first_difference};

@@ -9,10 +9,11 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
 use crate::call::{CallRecord, Reply};
-use crate::draw::{Load, Swarm};
+use crate::draw::Load;
 use crate::host::HostContext;
 use crate::invariant::{CallCheck, Invariant};
 use crate::plan::Request;
+use crate::swarm::Swarm;
 
 /// How a host's program ends: `Ok` when it was told to, else with what went wrong.
 pub type HostResult = Result<(), Box<dyn std::error::Error>>;

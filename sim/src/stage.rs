@@ -414,7 +414,7 @@ impl FaultKind {
     }
 
     /// Whether only the wall clock is touched; such a fault bites who reads that clock.
-    fn is_of_clock(&self) -> bool {
+    pub(crate) fn is_of_clock(&self) -> bool {
         matches!(
             self,
             Self::ClockSkew { .. } | Self::ClockDrift { .. } | Self::ClockJump { .. }

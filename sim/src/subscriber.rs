@@ -3,8 +3,7 @@
 //! One subscriber serves all simulation threads: it keeps nothing itself but writes to the thread's stage.
 //! Which events are wanted is decided once for each place in the code, not for each event.
 
-use std::fmt::{self, Write as _};
-use std::net::SocketAddr;
+use std::fmt;
 use std::sync::OnceLock;
 
 use tracing::field::{Field, Visit};
@@ -14,9 +13,10 @@ use tracing::{Dispatch, Level, Metadata, Subscriber};
 use tracing_core::span::Current;
 use transport::CallContext;
 
+use crate::packet::{Details, Packet};
 use crate::spans::HOST_SPANS;
 use crate::stage::{self, Stage};
-use crate::trace::{EventKind, Fingerprint};
+use crate::trace::EventKind;
 
 /// The field by which a span or an event says which request it belongs to.
 const REQUEST_ID: &str = "request_id";
@@ -187,7 +187,7 @@ fn log_event(stage: &mut Stage, event: &tracing::Event<'_>) {
 fn net_event(stage: &mut Stage, event: &tracing::Event<'_>) {
     let mut packet = Packet::default();
     event.record(&mut packet);
-    let (text, numbers) = (packet.text(), [packet.hash.value()]);
+    let (text, numbers) = (packet.text(), [packet.hash()]);
     if packet.is_held()
         && let Some((from, to)) = packet.ends()
         && let (Some(from), Some(to)) = (stage.host_at(from.ip()), stage.host_at(to.ip()))
@@ -197,7 +197,7 @@ fn net_event(stage: &mut Stage, event: &tracing::Event<'_>) {
     if stage.events.is_some() {
         let mut details = Details::default();
         event.record(&mut details);
-        stage.push_frequent(EventKind::Net, text, &numbers, || details.0);
+        stage.push_frequent(EventKind::Net, text, &numbers, || details.into_fields());
     } else {
         stage.push_frequent(EventKind::Net, text, &numbers, Vec::new);
     }
@@ -245,120 +245,5 @@ impl Visit for LogLine {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.put(field, format!("{value:?}"));
-    }
-}
-
-/// A packet event of turmoil, hashed without its payload.
-///
-/// turmoil prints payloads byte by byte, at many times the cost of sending them; the sockets hash the same
-/// bytes as they are (see [`crate::net`]). So here formatting stops at the bracket where a payload starts.
-#[derive(Default)]
-struct Packet {
-    message: Short,
-    source: Short,
-    target: Short,
-    hash: Fingerprint,
-}
-
-impl Packet {
-    fn text(&self) -> &'static str {
-        match self.message.as_str() {
-            "Send" => "sent",
-            "Delivered" => "delivered",
-            "Hold" => "held",
-            "Drop" => "dropped",
-            "Crash" => "crashed",
-            "Bounce" => "started again",
-            "Bind" => "listens",
-            "Unbind" => "listens no more",
-            _ => "network",
-        }
-    }
-
-    fn is_held(&self) -> bool {
-        matches!(self.message.as_str(), "Hold" | "Drop")
-    }
-
-    fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
-        Some((
-            self.source.as_str().parse().ok()?,
-            self.target.as_str().parse().ok()?,
-        ))
-    }
-}
-
-impl Visit for Packet {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // A segment that is sent was just written to a socket, which has hashed more than this.
-        if self.message.as_str() == "Send" {
-            return;
-        }
-        let place = match field.name() {
-            "message" => &mut self.message,
-            "src" => &mut self.source,
-            "dst" => &mut self.target,
-            _ => &mut Short::default(),
-        };
-        place.print(value);
-        self.hash.bytes(place.as_str().as_bytes());
-    }
-}
-
-/// The fields of a packet event as text, again without the payload.
-#[derive(Default)]
-struct Details(Vec<(&'static str, String)>);
-
-impl Visit for Details {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let mut short = Short::default();
-        short.print(value);
-        if field.name() != "message" {
-            self.0.push((
-                field.name(),
-                short.as_str().trim_end_matches(" [").to_owned(),
-            ));
-        }
-    }
-}
-
-/// The start of a printed value, on the stack.
-struct Short {
-    bytes: [u8; 48],
-    length: usize,
-}
-
-impl Default for Short {
-    fn default() -> Self {
-        Self {
-            bytes: [0; 48],
-            length: 0,
-        }
-    }
-}
-
-impl Short {
-    fn print(&mut self, value: &dyn fmt::Debug) {
-        // An error here is our own: it ends the formatting of a payload.
-        write!(self, "{value:?}").unwrap_or_default();
-    }
-
-    fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
-    }
-}
-
-impl fmt::Write for Short {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = self
-            .bytes
-            .get_mut(self.length..self.length + text.len())
-            .ok_or(fmt::Error)?;
-        room.copy_from_slice(text.as_bytes());
-        self.length += text.len();
-        if text == " [" {
-            Err(fmt::Error)
-        } else {
-            Ok(())
-        }
     }
 }

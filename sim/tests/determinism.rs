@@ -4,7 +4,10 @@
 mod scenarios;
 mod toy;
 
-use sim::{EventKind, Keep, Scenario, rehearse_seed};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use sim::{EventKind, Keep, Load, Scenario, Swarm, rehearse_seed};
 
 fn hashes(scenario: &Scenario) -> Vec<u64> {
     std::thread::scope(|scope| {
@@ -59,4 +62,24 @@ fn a_thread_started_by_a_host_fails_the_seed_and_is_named() {
         .violation
         .expect("a violation");
     assert!(violation.detail.contains("spawn_blocking"), "{violation}");
+}
+
+/// What no seed determines: something that outlives the simulation.
+async fn forgets_nothing(_: sim::HostContext) -> sim::HostResult {
+    static STARTS: AtomicU32 = AtomicU32::new(0);
+    tracing::info!(start = STARTS.fetch_add(1, Ordering::Relaxed), "started");
+    std::future::pending().await
+}
+
+#[test]
+fn a_run_that_differs_from_the_first_is_noticed_and_the_event_named() {
+    let nothing = Load::new(0..=0, Duration::ZERO, Duration::ZERO..=Duration::ZERO);
+    let leaky =
+        Scenario::new("leaky", "a static", nothing, Swarm::calm()).host("host", forgets_nothing);
+    let plan = rehearse_seed(&leaky, 1, None, Keep::Hash).plan;
+    let violation = sim::rehearse_twice(&leaky, &plan)
+        .violation
+        .expect("a violation");
+    assert_eq!(violation.invariant, "the same seed leaves the same trace");
+    assert!(violation.detail.contains("started start="), "{violation}");
 }

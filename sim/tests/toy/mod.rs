@@ -86,6 +86,7 @@ pub(crate) async fn service1(host: HostContext) -> HostResult {
     let last = Rc::new(RefCell::new(String::new()));
     loop {
         let (io, _) = tokio::select! {
+            biased;
             accepted = listener.accept() => accepted?,
             () = host.drain() => break,
         };
@@ -242,6 +243,7 @@ pub(crate) async fn service2(host: HostContext) -> HostResult {
     let service = Rc::new(factory.new_service(()).await.map_err(|()| "no service")?);
     loop {
         let (io, peer) = tokio::select! {
+            biased;
             accepted = listener.accept() => accepted?,
             () = host.drain() => break,
         };

@@ -1,0 +1,137 @@
+//! turmoil's packet events, read at the cost of a few numbers.
+
+use std::fmt::{self, Write as _};
+use std::net::SocketAddr;
+
+use tracing::field::{Field, Visit};
+
+use crate::trace::Fingerprint;
+
+/// A packet event of turmoil, hashed without its payload.
+///
+/// turmoil prints payloads byte by byte, at many times the cost of sending them; the sockets hash the same
+/// bytes as they are (see [`crate::net`]). So here formatting stops at the bracket where a payload starts.
+#[derive(Default)]
+pub(crate) struct Packet {
+    message: Short,
+    source: Short,
+    target: Short,
+    hash: Fingerprint,
+}
+
+impl Packet {
+    /// All that it says but its payload, as a number.
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash.value()
+    }
+
+    /// What happened.
+    pub(crate) fn text(&self) -> &'static str {
+        match self.message.as_str() {
+            "Send" => "sent",
+            "Delivered" => "delivered",
+            "Hold" => "held",
+            "Drop" => "dropped",
+            "Crash" => "crashed",
+            "Bounce" => "started again",
+            "Bind" => "listens",
+            "Unbind" => "listens no more",
+            _ => "network",
+        }
+    }
+
+    /// Whether the segment waits for its link.
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self.message.as_str(), "Hold" | "Drop")
+    }
+
+    /// Where it comes from and goes to.
+    pub(crate) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        Some((
+            self.source.as_str().parse().ok()?,
+            self.target.as_str().parse().ok()?,
+        ))
+    }
+}
+
+impl Visit for Packet {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // A segment that is sent was just written to a socket, which has hashed more than this.
+        if self.message.as_str() == "Send" {
+            return;
+        }
+        let place = match field.name() {
+            "message" => &mut self.message,
+            "src" => &mut self.source,
+            "dst" => &mut self.target,
+            _ => &mut Short::default(),
+        };
+        place.print(value);
+        self.hash.bytes(place.as_str().as_bytes());
+    }
+}
+
+/// The fields of a packet event as text, again without the payload.
+#[derive(Default)]
+pub(crate) struct Details(Vec<(&'static str, String)>);
+
+impl Details {
+    pub(crate) fn into_fields(self) -> Vec<(&'static str, String)> {
+        self.0
+    }
+}
+
+impl Visit for Details {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let mut short = Short::default();
+        short.print(value);
+        if field.name() != "message" {
+            self.0.push((
+                field.name(),
+                short.as_str().trim_end_matches(" [").to_owned(),
+            ));
+        }
+    }
+}
+
+/// The start of a printed value, on the stack.
+struct Short {
+    bytes: [u8; 48],
+    length: usize,
+}
+
+impl Default for Short {
+    fn default() -> Self {
+        Self {
+            bytes: [0; 48],
+            length: 0,
+        }
+    }
+}
+
+impl Short {
+    fn print(&mut self, value: &dyn fmt::Debug) {
+        // An error here is our own: it ends the formatting of a payload.
+        write!(self, "{value:?}").unwrap_or_default();
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+}
+
+impl fmt::Write for Short {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = self
+            .bytes
+            .get_mut(self.length..self.length + text.len())
+            .ok_or(fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.length += text.len();
+        if text == " [" {
+            Err(fmt::Error)
+        } else {
+            Ok(())
+        }
+    }
+}
