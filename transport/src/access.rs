@@ -58,6 +58,12 @@ impl AccessLine {
     }
 }
 
+/// The name of a method, where it is one that is known: whatever else a client invents is no matter for a log.
+pub(crate) fn method_name(method: &str) -> &'static str {
+    const KNOWN: [&str; 8] = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE"];
+    KNOWN.into_iter().find(|known| *known == method).unwrap_or("OTHER")
+}
+
 impl Drop for AccessLine {
     fn drop(&mut self) {
         self.write(self.cancelled);

@@ -63,12 +63,14 @@ where
     }
 }
 
-/// Runs `call` until `deadline` at the latest.
+/// Runs `call` until `deadline` at the latest. One that has passed already ends it before it begins: the
+/// timer alone would not, since it counts in milliseconds and a call may be quicker.
 pub(crate) async fn within<T, E: From<Status>>(
     deadline: Option<Instant>,
     call: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
     match deadline {
+        Some(deadline) if deadline <= Instant::now() => Err(exceeded().into()),
         Some(deadline) => {
             timeout_at(deadline, call).await.unwrap_or_else(|_| Err(exceeded().into()))
         }

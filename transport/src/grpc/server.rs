@@ -153,7 +153,8 @@ async fn serve_call(
         Some(endpoint) => Cow::Borrowed(endpoint.path),
         None => Cow::Owned(parts.uri.path().to_owned()),
     };
-    let line = AccessLine::new(context.clone(), "POST", path, Outcome::Grpc("CANCELLED"));
+    let method = crate::access::method_name(parts.method.as_str());
+    let line = AccessLine::new(context.clone(), method, path, Outcome::Grpc("CANCELLED"));
     let response = match (refused, endpoint, timeout) {
         (Some(refused), _, _) => refused,
         (None, None, _) => status::unknown_method(parts.uri.path()).into_http(),
@@ -186,12 +187,18 @@ fn refusal(parts: &http::request::Parts, headers: &HeaderMap) -> Option<http::Re
     if parts.method != Method::POST {
         *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-    } else if !content_type.starts_with(b"application/grpc") {
+    } else if !is_grpc(content_type) {
         *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
     } else {
         return None;
     }
     Some(response)
+}
+
+/// `application/grpc`, with or without a subtype or parameters. Its namesake grpc-web frames differently.
+fn is_grpc(content_type: &[u8]) -> bool {
+    let rest = content_type.strip_prefix(b"application/grpc");
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 /// Adds the request id, and hands the access line to the body, which knows when the call has ended.

@@ -293,15 +293,8 @@ fn request_id(headers: &HeaderMap) -> RequestId {
 
 fn access_line(context: &CallContext, request: &HttpRequest) -> AccessLine {
     let path = request.path().to_owned().into();
-    AccessLine::new(context.clone(), method_name(request), path, Outcome::Http(499))
-}
-
-/// The method, where it is one that is known: whatever else a client invents is no matter for a log.
-fn method_name(request: &HttpRequest) -> &'static str {
-    const KNOWN: [&str; 8] =
-        ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE"];
-    let method = request.method().as_str();
-    KNOWN.into_iter().find(|known| *known == method).unwrap_or("OTHER")
+    let method = crate::access::method_name(request.method().as_str());
+    AccessLine::new(context.clone(), method, path, Outcome::Http(499))
 }
 
 fn finish(mut response: HttpResponse, context: &CallContext, mut line: AccessLine) -> HttpResponse {
