@@ -1,10 +1,14 @@
-//! The built binary as a process, and HTTP/1.1 by hand.
+//! The built binary as a process, and HTTP/1.1 by hand. Every wait has a bound.
 
 #![allow(dead_code, reason = "each file of tests uses its part")]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+pub(crate) mod http2;
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -14,48 +18,95 @@ pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 /// A running node. Dropped, it is killed.
 pub(crate) struct Node {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
+    child: Killed,
+    stdout: BufReader<UnixStream>,
     /// The first line that it logged.
-    pub(crate) started: Value,
+    pub(crate) started: String,
 }
 
 /// What a node left behind.
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
-    /// Every line that it logged after the first.
+    /// Every line that it logged after those that were read before.
     pub(crate) lines: Vec<Value>,
 }
 
+/// What a program that ended by itself has said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// The node with nothing of this environment's own that it would listen to.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
     command.args(arguments).env_remove("RUST_LOG");
+    let variables = std::env::vars_os().map(|(name, _)| name);
+    let own = variables.filter(|name| name.as_encoded_bytes().starts_with(b"NODE_"));
+    own.for_each(|name| {
+        command.env_remove(name);
+    });
     command
 }
 
 /// Runs a node that is expected to end by itself.
-pub(crate) fn output(arguments: &[&str]) -> Output {
-    command(arguments).output().expect("the binary was built")
+pub(crate) fn output(command: &mut Command) -> Said {
+    let (child, mut stdout) = spawn(command.stderr(Stdio::piped()));
+    let mut child = Killed(child);
+    let mut said = String::new();
+    stdout.read_to_string(&mut said).expect("it ends soon, and says text");
+    let mut stderr = String::new();
+    let errors = child.0.stderr.take().expect("stderr is piped");
+    BufReader::new(errors).read_to_string(&mut stderr).expect("an error is text");
+    let status = child.0.wait().expect("it was started");
+    Said { code: status.code(), stdout: said, stderr }
+}
+
+/// The standard output is a socket, since reading from that can have a bound.
+fn spawn(command: &mut Command) -> (Child, UnixStream) {
+    let (ours, its) = UnixStream::pair().expect("a pair of sockets can be made");
+    ours.set_read_timeout(Some(SOON)).expect("a timeout can be set");
+    let child = command.stdout(OwnedFd::from(its)).spawn().expect("the binary was built");
+    // The command holds the other end, too, and would keep it open.
+    command.stdout(Stdio::null());
+    (child, ours)
+}
+
+/// Does not outlive the test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It may have ended already.
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
 }
 
 impl Node {
-    /// Starts a node on free ports; `arguments` come after these and may override them.
+    /// Starts a node on free ports.
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        Self::spawn(command(&["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--log-format", "json"]).args(arguments))
+        Self::start_at("127.0.0.1:0", arguments)
+    }
+
+    /// Starts a node with its gRPC edge at `grpc`.
+    pub(crate) fn start_at(grpc: &str, arguments: &[&str]) -> Self {
+        Self::spawn(command(&["--http", "127.0.0.1:0", "--grpc", grpc]).args(arguments))
     }
 
     pub(crate) fn spawn(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary was built");
-        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
-        let mut line = String::new();
-        stdout.read_line(&mut line).expect("a line comes");
-        let started = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
-        Self { child, stdout, started }
+        let (child, stdout) = spawn(command);
+        let mut node = Self { child: Killed(child), stdout: BufReader::new(stdout), started: String::new() };
+        node.started = node.text_line();
+        node
     }
 
     /// The bound address, `http` or `grpc`, as the log names it.
     pub(crate) fn address(&self, key: &str) -> String {
-        self.started[key].as_str().unwrap_or_else(|| panic!("{key} in {}", self.started)).to_owned()
+        let started = json(&self.started);
+        started[key].as_str().unwrap_or_else(|| panic!("{key} in {started}")).to_owned()
     }
 
     pub(crate) fn http(&self) -> Connection {
@@ -71,25 +122,43 @@ impl Node {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
+        let id = self.child.0.id().to_string();
         let status = Command::new("kill").args(["-s", name, &id]).status().expect("kill is there");
         assert!(status.success(), "kill -s {name} {id}");
     }
 
     /// The next line that is logged.
     pub(crate) fn line(&mut self) -> Value {
+        json(&self.text_line())
+    }
+
+    pub(crate) fn text_line(&mut self) -> String {
         let mut line = String::new();
         self.stdout.read_line(&mut line).expect("a line comes");
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+        line
+    }
+
+    /// The next line that is logged with this message.
+    pub(crate) fn line_that_says(&mut self, message: &str) -> Value {
+        loop {
+            let line = self.line();
+            if line["message"] == message {
+                return line;
+            }
+        }
     }
 
     /// Waits until the node ends.
-    pub(crate) fn wait(mut self) -> Ended {
+    pub(crate) fn wait(self) -> Ended {
+        let (status, rest) = self.wait_text();
+        Ended { status, lines: rest.lines().map(json).collect() }
+    }
+
+    /// Waits until the node ends. What it logged until then is returned as it is.
+    pub(crate) fn wait_text(mut self) -> (ExitStatus, String) {
         let mut rest = String::new();
-        self.stdout.read_to_string(&mut rest).expect("the log is text");
-        let status = self.child.wait().expect("it was started");
-        let lines = rest.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")));
-        Ended { status, lines: lines.collect() }
+        self.stdout.read_to_string(&mut rest).expect("it ends soon, and its log is text");
+        (self.child.0.wait().expect("it was started"), rest)
     }
 
     /// Asks the node to stop, and waits until it has.
@@ -99,12 +168,8 @@ impl Node {
     }
 }
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        // It may have ended already.
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
+fn json(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
 }
 
 /// An HTTP/1.1 connection, byte by byte.
@@ -120,10 +185,14 @@ pub(crate) struct Answer {
 
 impl Connection {
     pub(crate) fn open(address: &str) -> Self {
+        Self::try_open(address).expect("the node listens")
+    }
+
+    pub(crate) fn try_open(address: &str) -> io::Result<Self> {
         let address: SocketAddr = address.parse().expect("a socket address");
-        let stream = TcpStream::connect(address).expect("the node listens");
-        stream.set_read_timeout(Some(SOON)).expect("a timeout can be set");
-        Self(stream)
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(SOON))?;
+        Ok(Self(stream))
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -161,7 +230,10 @@ impl Connection {
 
     /// Whether the node closes the connection, now that it has said all.
     pub(crate) fn is_closed(&mut self) -> bool {
-        matches!(self.0.read(&mut [0]), Ok(0) | Err(_))
+        match self.0.read(&mut [0]) {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
     }
 }
 
