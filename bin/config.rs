@@ -53,27 +53,33 @@ pub struct Config {
     pub peers: Vec<PeerConfig>,
 
     /// Threads; each has its own actors, connections and channels
-    #[arg(long, env = "NODE_WORKERS", value_name = "N", default_value = cores(), value_parser = clap::value_parser!(u16).range(1..=512))]
+    #[arg(long, env = "NODE_WORKERS", value_name = "N", default_value = cores(),
+          value_parser = |text: &str| number::<u16>(text, 512), allow_hyphen_values = true)]
     pub workers: u16,
 
     /// The longest that a call takes whose caller does not say: REST requests, unary gRPC calls, calls to peers
-    #[arg(long, env = "NODE_DEADLINE", value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    #[arg(long, env = "NODE_DEADLINE", value_name = "DURATION", default_value = "10s", value_parser = duration,
+          allow_hyphen_values = true)]
     pub deadline: Duration,
 
     /// The longest that a drain takes
-    #[arg(long, env = "NODE_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    #[arg(long, env = "NODE_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = duration,
+          allow_hyphen_values = true)]
     pub drain_timeout: Duration,
 
     /// Ping a gRPC connection with open calls that was silent for this long; half of it later it is dead
-    #[arg(long, env = "NODE_KEEPALIVE", value_name = "DURATION", default_value = "20s", value_parser = duration)]
+    #[arg(long, env = "NODE_KEEPALIVE", value_name = "DURATION", default_value = "20s", value_parser = duration,
+          allow_hyphen_values = true)]
     pub keepalive: Duration,
 
     /// The most calls that one service takes on at once on one worker; more are refused
-    #[arg(long, env = "NODE_MAX_CALLS", value_name = "N", default_value = "1024", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, env = "NODE_MAX_CALLS", value_name = "N", default_value = "1024",
+          value_parser = |text: &str| number::<u32>(text, 1_000_000), allow_hyphen_values = true)]
     pub max_calls: u32,
 
     /// The largest message, in bytes
-    #[arg(long, env = "NODE_MAX_MESSAGE_SIZE", value_name = "BYTES", default_value = "4194304", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, env = "NODE_MAX_MESSAGE_SIZE", value_name = "BYTES", default_value = "4194304",
+          value_parser = |text: &str| number::<u32>(text, u32::MAX), allow_hyphen_values = true)]
     pub max_message_size: u32,
 
     /// What log lines look like
@@ -188,6 +194,9 @@ impl Config {
         if self.http == Listen::None && self.grpc == Listen::None {
             return wrong("--http and --grpc are both none: expected an address for one of them".into());
         }
+        if self.services.is_empty() {
+            return wrong(format!("--services is empty: expected some of {}", every_service()));
+        }
         for (index, peer) in self.peers.iter().enumerate() {
             if self.peers[..index].iter().any(|earlier| earlier.name == peer.name) {
                 return wrong(format!("--peer {} is given twice: expected once, with all its addresses", peer.name));
@@ -296,6 +305,13 @@ fn duration(text: &str) -> Result<Duration, String> {
     parsed.filter(|parsed| !parsed.is_zero() && *parsed <= longest).ok_or_else(|| expected.to_owned())
 }
 
+/// A whole number from 1 to `max`.
+fn number<T: TryFrom<u32>>(text: &str, max: u32) -> Result<T, String> {
+    let parsed = text.parse().ok().filter(|number| (1..=max).contains(number));
+    let number = parsed.and_then(|number| T::try_from(number).ok());
+    number.ok_or_else(|| format!("expected a whole number from 1 to {max}"))
+}
+
 fn filter(text: &str) -> Result<String, String> {
     let expected = |error| format!("{error}: expected a filter like info or warn,access=info");
     let parsed = text.parse::<tracing_subscriber::filter::Targets>();
@@ -317,7 +333,7 @@ fn log_filter() -> String {
 /// Makes the values in `file` the defaults, so that all sources go through the same parser.
 fn with_defaults_of(command: clap::Command, file: &Path) -> Result<clap::Command, ConfigError> {
     let wrong = |text: String| ConfigError::Wrong(format!("--config {}: {text}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(format!("{error}: expected a TOML file")))?;
     let table: BTreeMap<String, toml::Value> =
         toml::from_str(&text).map_err(|error| wrong(one_line(&error.to_string())))?;
     let mut command = command;
@@ -326,7 +342,13 @@ fn with_defaults_of(command: clap::Command, file: &Path) -> Result<clap::Command
         let known = argument.filter(|argument| !matches!(argument.get_id().as_str(), "config" | "check"));
         let id = known.map(|argument| argument.get_id().clone());
         let id = id.ok_or_else(|| wrong(format!("unknown key {key}: expected one of {}", keys())))?;
-        let values = plain(&key, value).map_err(wrong)?;
+        let values = match value {
+            toml::Value::Array(items) if matches!(key.as_str(), "services" | "peer") => {
+                items.into_iter().map(|item| plain(&key, item)).collect()
+            }
+            value => plain(&key, value).map(|value| vec![value]),
+        };
+        let values = values.map_err(wrong)?;
         command = command.mut_arg(id, |argument| argument.default_values(values));
     }
     Ok(command)
@@ -339,16 +361,12 @@ fn keys() -> String {
     keys.join(", ")
 }
 
-/// A value of the file as flags would give it.
-fn plain(key: &str, value: toml::Value) -> Result<Vec<String>, String> {
+/// A value of the file as a flag would give it.
+fn plain(key: &str, value: toml::Value) -> Result<String, String> {
     match value {
-        toml::Value::String(text) => Ok(vec![text]),
-        toml::Value::Integer(number) => Ok(vec![number.to_string()]),
-        toml::Value::Array(items) => {
-            let items = items.into_iter().map(|item| plain(key, item));
-            Ok(items.collect::<Result<Vec<_>, _>>()?.concat())
-        }
-        other => Err(format!("{key} is a {}: expected a string, a number or a list", other.type_str())),
+        toml::Value::String(text) => Ok(text),
+        toml::Value::Integer(number) => Ok(number.to_string()),
+        other => Err(format!("{key} has a value of type {}: expected a string or a number", other.type_str())),
     }
 }
 
@@ -360,7 +378,8 @@ fn explain(error: &clap::Error, arguments: &[OsString], file: Option<&Path>) -> 
     }
     let paragraph = text.split("\n\n").next().unwrap_or_default();
     let line = one_line(paragraph.trim_start_matches("error: "));
-    ConfigError::Wrong(line + &source(error, arguments, file))
+    let help = if error.kind() == ErrorKind::UnknownArgument { ": expected one of those that --help shows" } else { "" };
+    ConfigError::Wrong(line + help + &source(error, arguments, file))
 }
 
 /// Where a wrong value came from, if it was not on the command line.
