@@ -16,6 +16,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -104,7 +105,7 @@ impl Node {
     pub fn grpc_address(&self) -> Listen {
         match &self.grpc {
             Some(Listener::Tcp(listener)) => listener.local_addr().map_or(Listen::None, Listen::Tcp),
-            Some(Listener::Unix(_, file)) => Listen::Unix(file.0.clone()),
+            Some(Listener::Unix(_, file)) => Listen::Unix(file.path.clone()),
             None => Listen::None,
         }
     }
@@ -256,26 +257,43 @@ fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// A file that was left behind by a process that is gone does not count as an address in use.
+/// A socket that was left behind by a process that is gone does not count as an address in use.
 fn listen_unix(path: &Path) -> io::Result<Listener> {
-    let stale = || matches!(UnixStream::connect(path), Err(error) if error.kind() == io::ErrorKind::ConnectionRefused);
     let listener = match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && stale() => {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
             std::fs::remove_file(path)?;
             UnixListener::bind(path)?
         }
         other => other?,
     };
-    Ok(Listener::Unix(listener, SocketFile(path.to_owned())))
+    Ok(Listener::Unix(listener, SocketFile { path: path.to_owned(), identity: identity(path)? }))
 }
 
-/// Removes the file of a Unix socket when its listener is done.
+/// A file of any other kind refuses connections, too, and is not ours to replace.
+fn is_stale(path: &Path) -> bool {
+    let file = std::fs::symlink_metadata(path);
+    file.is_ok_and(|file| file.file_type().is_socket())
+        && matches!(UnixStream::connect(path), Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// Device and inode.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    std::fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
+/// Removes the file of a Unix socket when its listener is done, unless another has taken its place: a
+/// node that drains is deaf already, so its successor may have found a stale socket there.
 #[derive(Debug)]
-struct SocketFile(PathBuf);
+struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // It may be gone already, which is as good.
-        std::fs::remove_file(&self.0).ok();
+        if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
+            // It may be gone in this very moment, which is as good.
+            std::fs::remove_file(&self.path).ok();
+        }
     }
 }
