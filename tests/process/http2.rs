@@ -11,6 +11,7 @@ use h2::{Ping, PingPong, Reason, SendStream};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::SOON;
@@ -39,6 +40,7 @@ pub(crate) struct Client {
     runtime: Runtime,
     sender: SendRequest<Bytes>,
     pings: PingPong,
+    connection: JoinHandle<Result<(), h2::Error>>,
     /// As the server sees it.
     pub(crate) address: SocketAddr,
 }
@@ -61,16 +63,14 @@ pub(crate) struct Begun {
 impl Client {
     pub(crate) fn open(address: &str) -> Self {
         let runtime = runtime();
-        let (sender, pings, address) = runtime.block_on(soon(async {
+        let (sender, pings, connection, address) = runtime.block_on(soon(async {
             let stream = TcpStream::connect(address).await.expect("the node listens");
             let address = stream.local_addr().expect("a connected socket has an address");
             let (sender, mut connection) = h2::client::handshake(stream).await.expect("HTTP/2");
             let pings = connection.ping_pong().expect("this is the first time");
-            // What goes wrong with the connection goes wrong with each of its calls.
-            tokio::spawn(async move { connection.await.ok() });
-            (sender, pings, address)
+            (sender, pings, tokio::spawn(connection), address)
         }));
-        let mut client = Self { runtime, sender, pings, address };
+        let mut client = Self { runtime, sender, pings, connection, address };
         client.flush();
         client
     }
@@ -118,10 +118,10 @@ impl Client {
         self.runtime.block_on(soon(pong)).expect("the connection is open");
     }
 
-    /// Waits until the server has said that it takes no more requests, and has closed.
-    pub(crate) fn is_closed(&mut self) -> bool {
-        let ready = async { std::future::poll_fn(|cx| self.sender.poll_ready(cx)).await };
-        self.runtime.block_on(soon(ready)).is_err()
+    /// Waits until the server has said GOAWAY and the connection is closed, in good order.
+    pub(crate) fn ended(self) {
+        let ended = self.runtime.block_on(soon(self.connection)).expect("no panic");
+        ended.expect("GOAWAY with NO_ERROR");
     }
 }
 
@@ -160,8 +160,7 @@ impl SlowPeer {
 
     /// What `--peer` is to say.
     pub(crate) fn flag(&self) -> String {
-        let address = self.listener.local_addr().expect("a listener has an address");
-        format!("service1=http://{address}")
+        format!("service1=http://{}", self.listener.local_addr().expect("a listener has an address"))
     }
 
     /// Waits for a call. It is in flight from here on.

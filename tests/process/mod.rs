@@ -228,6 +228,13 @@ impl Connection {
         answer
     }
 
+    /// The first bytes that come; none if the connection ends before.
+    pub(crate) fn said(&mut self) -> Option<String> {
+        let mut bytes = [0; 64];
+        let count = self.0.read(&mut bytes).ok().filter(|count| *count > 0)?;
+        Some(String::from_utf8_lossy(&bytes[..count]).into_owned())
+    }
+
     /// Whether the node closes the connection, now that it has said all.
     pub(crate) fn is_closed(&mut self) -> bool {
         match self.0.read(&mut [0]) {
