@@ -83,7 +83,13 @@ pub struct Config {
     pub max_message_size: u32,
 
     /// What log lines look like
-    #[arg(long, env = "NODE_LOG_FORMAT", value_name = "FORMAT", default_value = "auto", hide_possible_values = false)]
+    #[arg(
+        long,
+        env = "NODE_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "auto",
+        hide_possible_values = false
+    )]
     pub log_format: LogFormat,
 
     /// Which log lines are written, as in RUST_LOG, which is the default where it is set
@@ -199,7 +205,10 @@ impl Config {
         }
         for (index, peer) in self.peers.iter().enumerate() {
             if self.peers[..index].iter().any(|earlier| earlier.name == peer.name) {
-                return wrong(format!("--peer {} is given twice: expected once, with all its addresses", peer.name));
+                return wrong(format!(
+                    "--peer {} is given twice: expected once, with all its addresses",
+                    peer.name
+                ));
             }
         }
         for service in SERVICES.iter().filter(|service| self.hosts(service.name)) {
@@ -207,7 +216,9 @@ impl Config {
                 if !self.hosts(peer) && self.addresses(peer).is_empty() {
                     return wrong(format!(
                         "--peer {peer} is missing: {} calls {peer}, expected --peer {peer}=http://HOST:PORT \
-                         or {peer} among --services", service.name));
+                         or {peer} among --services",
+                        service.name
+                    ));
                 }
             }
         }
@@ -333,7 +344,8 @@ fn log_filter() -> String {
 /// Makes the values in `file` the defaults, so that all sources go through the same parser.
 fn with_defaults_of(command: clap::Command, file: &Path) -> Result<clap::Command, ConfigError> {
     let wrong = |text: String| ConfigError::Wrong(format!("--config {}: {text}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|error| wrong(format!("{error}: expected a TOML file")))?;
+    let text =
+        std::fs::read_to_string(file).map_err(|error| wrong(format!("{error}: expected a TOML file")))?;
     let table: BTreeMap<String, toml::Value> =
         toml::from_str(&text).map_err(|error| wrong(one_line(&error.to_string())))?;
     let mut command = command;
@@ -366,7 +378,9 @@ fn plain(key: &str, value: toml::Value) -> Result<String, String> {
     match value {
         toml::Value::String(text) => Ok(text),
         toml::Value::Integer(number) => Ok(number.to_string()),
-        other => Err(format!("{key} has a value of type {}: expected a string or a number", other.type_str())),
+        other => {
+            Err(format!("{key} has a value of type {}: expected a string or a number", other.type_str()))
+        }
     }
 }
 
@@ -378,7 +392,11 @@ fn explain(error: &clap::Error, arguments: &[OsString], file: Option<&Path>) -> 
     }
     let paragraph = text.split("\n\n").next().unwrap_or_default();
     let line = one_line(paragraph.trim_start_matches("error: "));
-    let help = if error.kind() == ErrorKind::UnknownArgument { ": expected one of those that --help shows" } else { "" };
+    let help = if error.kind() == ErrorKind::UnknownArgument {
+        ": expected one of those that --help shows"
+    } else {
+        ""
+    };
     ConfigError::Wrong(line + help + &source(error, arguments, file))
 }
 

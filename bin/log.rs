@@ -36,10 +36,8 @@ pub struct Log {
 #[must_use]
 pub fn start(config: &Config) -> Log {
     let stdout = BufWriter::with_capacity(64 * 1024, io::stdout());
-    let (writer, guard) = NonBlockingBuilder::default()
-        .buffered_lines_limit(QUEUE_LINES)
-        .thread_name("log")
-        .finish(stdout);
+    let (writer, guard) =
+        NonBlockingBuilder::default().buffered_lines_limit(QUEUE_LINES).thread_name("log").finish(stdout);
     let dropped = writer.error_counter();
     let filter: Targets = config.log.parse().expect("the filter was checked with the configuration");
     let json = match config.log_format {
@@ -70,7 +68,10 @@ impl Log {
             tokio::time::sleep(Duration::from_secs(5)).await;
             let dropped = self.dropped.dropped_lines();
             if dropped > reported {
-                warn!(lines = dropped - reported, "log lines were dropped: they came faster than they could be written");
+                warn!(
+                    lines = dropped - reported,
+                    "log lines were dropped: they came faster than they could be written"
+                );
                 reported = dropped;
             }
         }

@@ -9,8 +9,18 @@ use tempfile::NamedTempFile;
 
 /// Every key, as `--check` prints it.
 const KEYS: [&str; 12] = [
-    "services", "http", "grpc", "peer", "workers", "deadline", "drain-timeout", "keepalive", "max-calls",
-    "max-message-size", "log-format", "log",
+    "services",
+    "http",
+    "grpc",
+    "peer",
+    "workers",
+    "deadline",
+    "drain-timeout",
+    "keepalive",
+    "max-calls",
+    "max-message-size",
+    "log-format",
+    "log",
 ];
 
 fn file(text: &str) -> NamedTempFile {
@@ -55,7 +65,8 @@ fn help_names_every_flag_with_its_default() {
     let defaults = checked(check(&[]));
     assert_eq!(defaults.lines().filter_map(|line| line.split(" = ").next()).collect::<Vec<_>>(), KEYS);
     for key in KEYS {
-        let told = help.split(&format!("\n      --{key} <")).nth(1).unwrap_or_else(|| panic!("--{key} in {help}"));
+        let told =
+            help.split(&format!("\n      --{key} <")).nth(1).unwrap_or_else(|| panic!("--{key} in {help}"));
         let told = told.split("\n      --").next().unwrap_or_default();
         let default = value_in(&defaults, key).replace(['"', '[', ']', ' '], "");
         if !default.is_empty() {
@@ -72,10 +83,30 @@ fn help_names_every_flag_with_its_default() {
 #[test]
 fn what_check_prints_reads_as_it_was_written() {
     let changed = [
-        "--services", "service2", "--http", "[::1]:1", "--grpc", "unix:/tmp/a \"b\".sock", "--peer",
-        "service1=http://[::1]:1,http://name.example:2,unix:/tmp/c", "--workers", "7", "--deadline", "1m 30s 5ms",
-        "--drain-timeout", "1h", "--keepalive", "100us", "--max-calls", "1", "--max-message-size", "4294967295",
-        "--log-format", "text", "--log", "warn,access=info",
+        "--services",
+        "service2",
+        "--http",
+        "[::1]:1",
+        "--grpc",
+        "unix:/tmp/a \"b\".sock",
+        "--peer",
+        "service1=http://[::1]:1,http://name.example:2,unix:/tmp/c",
+        "--workers",
+        "7",
+        "--deadline",
+        "1m 30s 5ms",
+        "--drain-timeout",
+        "1h",
+        "--keepalive",
+        "100us",
+        "--max-calls",
+        "1",
+        "--max-message-size",
+        "4294967295",
+        "--log-format",
+        "text",
+        "--log",
+        "warn,access=info",
     ];
     let defaults = checked(check(&[]));
     for arguments in [&[][..], &changed] {
@@ -99,8 +130,24 @@ fn a_flag_overrides_the_environment_which_overrides_the_file_which_overrides_the
         ("log-format", [r#""auto""#, r#""json""#, r#""text""#, r#""auto""#]),
         ("log", [r#""info,actix_server=warn""#, r#""error""#, r#""warn""#, r#""a=debug""#]),
         ("max-calls", ["1024", "1", "2", "3"]),
-        ("services", [r#"["service1", "service2"]"#, r#"["service1"]"#, r#"["service2", "service1"]"#, r#"["service1"]"#]),
-        ("peer", ["[]", r#"["service1=http://a:1"]"#, r#"["service2=http://b:1", "service1=unix:c"]"#, r#"["service1=http://d:1"]"#]),
+        (
+            "services",
+            [
+                r#"["service1", "service2"]"#,
+                r#"["service1"]"#,
+                r#"["service2", "service1"]"#,
+                r#"["service1"]"#,
+            ],
+        ),
+        (
+            "peer",
+            [
+                "[]",
+                r#"["service1=http://a:1"]"#,
+                r#"["service2=http://b:1", "service1=unix:c"]"#,
+                r#"["service1=http://d:1"]"#,
+            ],
+        ),
     ] {
         let file = file(&format!("{key} = {in_file}\n"));
         let from = ["--config", path(&file)];
@@ -133,7 +180,10 @@ fn rust_log_is_the_default_of_the_filter() {
     assert_eq!(value_in(&printed, "log"), r#""debug""#);
     let printed = checked(output(command(&["--check"]).env("RUST_LOG", "debug").env("NODE_LOG", "warn")));
     assert_eq!(value_in(&printed, "log"), r#""warn""#);
-    assert_wrong(&output(command(&["--check"]).env("RUST_LOG", "a=b=c")), &["--log", "a=b=c", "expected a filter"]);
+    assert_wrong(
+        &output(command(&["--check"]).env("RUST_LOG", "a=b=c")),
+        &["--log", "a=b=c", "expected a filter"],
+    );
 }
 
 #[test]
@@ -173,7 +223,10 @@ fn a_wrong_value_is_told_its_key_and_what_was_expected_wherever_it_stands() {
         let words = [flag.as_str(), value, expected];
         assert_wrong(&check(&[&flag, value]), &words);
         let variable = format!("NODE_{}", key.replace('-', "_").to_uppercase());
-        assert_wrong(&output(command(&["--check"]).env(&variable, value)), &[&words[..], &[&variable]].concat());
+        assert_wrong(
+            &output(command(&["--check"]).env(&variable, value)),
+            &[&words[..], &[&variable]].concat(),
+        );
         let file = file(&format!("{key} = \"{value}\"\n"));
         let path = path(&file);
         // A list is not split at its commas there, so the value may be more than what is wrong with it.
@@ -186,8 +239,14 @@ fn keys_that_do_not_go_together_are_told_so() {
     for (arguments, words) in [
         (&["--http", "none", "--grpc", "none"][..], &["--http", "--grpc", "none", "expected an address"][..]),
         (&["--services", "service2"], &["--peer service1", "service2 calls service1", "expected --peer"]),
-        (&["--services", "service2", "--peer", "service2=http://a:1"], &["--peer service1", "expected --peer"]),
-        (&["--peer", "service1=http://a:1", "--peer", "service1=http://b:1"], &["--peer service1", "twice", "expected once"]),
+        (
+            &["--services", "service2", "--peer", "service2=http://a:1"],
+            &["--peer service1", "expected --peer"],
+        ),
+        (
+            &["--peer", "service1=http://a:1", "--peer", "service1=http://b:1"],
+            &["--peer service1", "twice", "expected once"],
+        ),
         (&["--http", "none", "--http", "none"], &["--http", "cannot be used multiple times"]),
         (&["--services"], &["--services", "a value is required"]),
         (&["--nonsense"], &["--nonsense", "expected one of those that --help shows"]),

@@ -193,7 +193,8 @@ fn a_half_open_connection_is_found_and_replaced() {
     run(async {
         let peer = Peer::start("127.0.0.1:0").await;
         let (address, swallow) = proxy(peer.address).await;
-        let keepalive = Keepalive { interval: Duration::from_millis(100), timeout: Duration::from_millis(100) };
+        let keepalive =
+            Keepalive { interval: Duration::from_millis(100), timeout: Duration::from_millis(100) };
         let client = client_of(&[format!("http://{address}")], keepalive);
         act(&client).await.expect("an answer");
         swallow.send_replace(1);

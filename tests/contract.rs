@@ -44,11 +44,19 @@ fn assert_status(status: &Status, code: Code, message: &str) {
 fn an_answer_arrives_as_it_was_given() {
     on_every_carrier(async |world| {
         let numbers = vec![0, -1, i64::MIN, i64::MAX];
-        let request = ActRequest { text: "h\u{e9}llo\0".into(), numbers: numbers.clone(), loud: true, ..Default::default() };
+        let request = ActRequest {
+            text: "h\u{e9}llo\0".into(),
+            numbers: numbers.clone(),
+            loud: true,
+            ..Default::default()
+        };
         // Often enough that memory proves its encoding too.
         for _ in 0..20 {
             let answer = world.probe.act(request.clone()).await.expect("an answer");
-            assert_eq!(answer, ActResponse { text: "H\u{c9}LLO\0".into(), left_ms: 0, numbers: numbers.clone() });
+            assert_eq!(
+                answer,
+                ActResponse { text: "H\u{c9}LLO\0".into(), left_ms: 0, numbers: numbers.clone() }
+            );
         }
     });
 }
@@ -238,7 +246,9 @@ fn a_stream_arrives_in_order_and_ends() {
 #[test]
 fn a_stream_that_fails_ends_with_its_error() {
     on_every_carrier(async |world| {
-        for (then, expected) in [(Deed::Fail, failure()), (Deed::Panic, Status::internal("the handler panicked"))] {
+        for (then, expected) in
+            [(Deed::Fail, failure()), (Deed::Panic, Status::internal("the handler panicked"))]
+        {
             let count = CountRequest { messages: 2, then: then.into() };
             let items: Vec<_> = world.probe.count(count).await.expect("a stream").collect().await;
             assert_eq!(items.len(), 3);

@@ -77,7 +77,11 @@ fn a_request_id_comes_back_whatever_its_header_is_called() {
     let mut client = grpc(&node);
     let longest = "x".repeat(128);
     for id in ["abc-1", "!~", &longest] {
-        for headers in [&[("x-request-id", id)][..], &[("request_id", id)], &[("x-request-id", "\t"), ("request_id", id)]] {
+        for headers in [
+            &[("x-request-id", id)][..],
+            &[("request_id", id)],
+            &[("x-request-id", "\t"), ("request_id", id)],
+        ] {
             for (path, code) in [(SERVICE_2, OK), ("/app.grpc.Service2/Nothing", UNIMPLEMENTED)] {
                 let reply = client.call(post_with(path, headers), TEST);
                 assert_eq!((reply.code(), id_of(&reply)), (Some(code), id));
@@ -110,7 +114,9 @@ fn an_unusable_request_id_is_replaced_and_never_echoed() {
     }
     drop(client);
     let lines = node.stop().lines;
-    assert!(!lines.iter().any(|line| line.to_string().contains("two words") || line.to_string().contains(&long)));
+    assert!(
+        !lines.iter().any(|line| line.to_string().contains("two words") || line.to_string().contains(&long))
+    );
 }
 
 #[test]
@@ -121,13 +127,26 @@ fn an_access_line_tells_method_path_status_duration_bytes_and_peer() {
     let line = node.line();
     let keys: Vec<_> = line.as_object().expect("an object").keys().map(String::as_str).collect();
     let mut expected = [
-        "timestamp", "level", "target", "message", "request_id", "service", "method", "path", "status", "duration_ms",
-        "bytes", "peer",
+        "timestamp",
+        "level",
+        "target",
+        "message",
+        "request_id",
+        "service",
+        "method",
+        "path",
+        "status",
+        "duration_ms",
+        "bytes",
+        "peer",
     ];
     expected.sort_unstable();
     assert_eq!(keys, expected);
     assert_eq!((&line["request_id"], &line["service"]), (&"one".into(), &"service1".into()));
-    assert_eq!((&line["method"], &line["path"], &line["status"]), (&"POST".into(), &SERVICE_1.into(), &"OK".into()));
+    assert_eq!(
+        (&line["method"], &line["path"], &line["status"]),
+        (&"POST".into(), &SERVICE_1.into(), &"OK".into())
+    );
     assert_eq!((&line["bytes"], &line["peer"]), (&11.into(), &Value::from(client.address.to_string())));
     assert!(line["duration_ms"].as_f64().expect("a number") > 0.0);
 }
@@ -145,7 +164,10 @@ fn the_access_line_of_what_failed_tells_how() {
     ] {
         client.call(request, TEST);
         let line = node.line();
-        assert_eq!((&line["method"], &line["path"], &line["status"]), (&method.into(), &path.into(), &status));
+        assert_eq!(
+            (&line["method"], &line["path"], &line["status"]),
+            (&method.into(), &path.into(), &status)
+        );
         assert_eq!(line["bytes"], 0);
     }
 }
@@ -188,12 +210,18 @@ fn what_is_http2_but_not_grpc_is_refused_in_terms_of_http() {
 #[test]
 fn an_http1_request_is_told_that_this_port_speaks_http2() {
     let node = Node::start(&[]);
-    for head in ["GET / HTTP/1.1\r\nhost: node\r\n\r\n", "POST /x HTTP/1.1\r\nhost: node\r\ncontent-length: 9\r\n\r\nnot all"] {
+    for head in [
+        "GET / HTTP/1.1\r\nhost: node\r\n\r\n",
+        "POST /x HTTP/1.1\r\nhost: node\r\ncontent-length: 9\r\n\r\nnot all",
+    ] {
         let mut http = Connection::open(&node.address("grpc"));
         http.send(head);
         let answer = http.answer(true);
         assert_eq!((answer.status, answer.header("content-type")), (505, Some("application/problem+json")));
-        assert_eq!((answer.header("connection"), answer.json()["status"].as_u64()), (Some("close"), Some(505)));
+        assert_eq!(
+            (answer.header("connection"), answer.json()["status"].as_u64()),
+            (Some("close"), Some(505))
+        );
         assert!(http.is_closed());
     }
     assert_unharmed(&mut grpc(&node));
@@ -214,7 +242,11 @@ fn what_is_no_http_is_told_so_with_goaway() {
         // follows its nine bytes of head, and the fourth is its type. Of GOAWAY, the error code follows four
         // bytes of stream id.
         let (settings, goaway) = said.split_at(9);
-        assert_eq!((settings[3], goaway[3], goaway[9 + 7]), (4, GOAWAY, PROTOCOL_ERROR), "{garbage:?}: {said:?}");
+        assert_eq!(
+            (settings[3], goaway[3], goaway[9 + 7]),
+            (4, GOAWAY, PROTOCOL_ERROR),
+            "{garbage:?}: {said:?}"
+        );
         assert_eq!(usize::from(goaway[2]), goaway.len() - 9, "{garbage:?}: {said:?}");
     }
     // An HTTP/2 preface that is followed by something else.
@@ -263,7 +295,11 @@ fn a_message_that_only_announces_its_size_is_refused_at_once() {
         assert_unharmed(&mut client);
     }
     let largest = [&b"\0\0\0\x03\xe8\x0a\xe5\x07"[..], &[b'x'; 997]].concat();
-    assert_eq!(client.call(post(SERVICE_1), &largest).code(), Some(OK), "1000 bytes are no more than the limit");
+    assert_eq!(
+        client.call(post(SERVICE_1), &largest).code(),
+        Some(OK),
+        "1000 bytes are no more than the limit"
+    );
 }
 
 #[test]
@@ -305,7 +341,8 @@ fn a_deadline_is_understood_or_refused_and_one_that_has_passed_is_exceeded() {
 fn a_call_that_its_client_takes_back_is_cancelled_and_harms_nothing_else() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let peer = format!("service1=http://{}", silent.local_addr().expect("an address"));
-    let mut node = Node::start(&["--services", "service2", "--peer", &peer, "--log", "access=info,rehearsal=info"]);
+    let mut node =
+        Node::start(&["--services", "service2", "--peer", &peer, "--log", "access=info,rehearsal=info"]);
     let mut client = grpc(&node);
     let mut begun = client.begin(post_with(SERVICE_2, &[("x-request-id", "taken-back")]));
     begun.send(TEST, true);

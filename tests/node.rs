@@ -39,7 +39,10 @@ fn targets<'a>(lines: &'a [Value], id: &str) -> Vec<&'a str> {
 fn the_first_line_names_each_address_with_its_real_port() {
     let node = Node::start(&["--workers", "3"]);
     let started: Value = serde_json::from_str(&node.started).expect("JSON");
-    assert_eq!((&started["message"], &started["services"]), (&"node started".into(), &"service1,service2".into()));
+    assert_eq!(
+        (&started["message"], &started["services"]),
+        (&"node started".into(), &"service1,service2".into())
+    );
     assert_eq!(started["workers"], 3);
     for key in ["http", "grpc"] {
         let address = node.address(key);
@@ -60,10 +63,19 @@ fn an_address_that_cannot_be_bound_is_named_and_nothing_is_half_started() {
     let port = taken.local_addr().expect("an address").port();
     // Ports of this other address of the machine are given out to nobody.
     let (taken, free) = (format!("127.0.0.1:{port}"), format!("127.0.0.2:{port}"));
-    assert_unavailable(&["--http", &taken, "--grpc", &free], &["--http", &taken, "in use", "expected an address"]);
-    assert_unavailable(&["--http", &free, "--grpc", &taken], &["--grpc", &taken, "in use", "expected an address"]);
+    assert_unavailable(
+        &["--http", &taken, "--grpc", &free],
+        &["--http", &taken, "in use", "expected an address"],
+    );
+    assert_unavailable(
+        &["--http", &free, "--grpc", &taken],
+        &["--grpc", &taken, "in use", "expected an address"],
+    );
     TcpListener::bind(&free).expect("the other address is free");
-    assert_unavailable(&["--http", &free, "--grpc", "192.0.2.1:1"], &["--grpc", "192.0.2.1:1", "expected an address"]);
+    assert_unavailable(
+        &["--http", &free, "--grpc", "192.0.2.1:1"],
+        &["--grpc", "192.0.2.1:1", "expected an address"],
+    );
     let folder = tempfile::tempdir().expect("a folder can be made");
     let socket = format!("unix:{}/socket", folder.path().display());
     assert_unavailable(&["--http", &taken, "--grpc", &socket], &["--http"]);
@@ -198,7 +210,9 @@ fn a_drain_lets_a_grpc_call_finish_and_says_goaway() {
 
 #[test]
 fn a_client_that_asks_nothing_does_not_hold_up_a_drain() {
-    for (key, said) in [("http", ""), ("http", "GET /readyz HTTP/1.1\r\n"), ("grpc", ""), ("grpc", "PRI * HTTP/2.0\r\n")] {
+    for (key, said) in
+        [("http", ""), ("http", "GET /readyz HTTP/1.1\r\n"), ("grpc", ""), ("grpc", "PRI * HTTP/2.0\r\n")]
+    {
         let node = Node::start(&FOR_EVER);
         let mut silent = Connection::open(&node.address(key));
         silent.send(said);
@@ -240,7 +254,8 @@ fn a_client_that_falls_silent_holds_up_a_drain_for_no_longer_than_its_timeout() 
 fn a_second_signal_ends_the_node_at_once() {
     for signals in [["TERM", "TERM"], ["TERM", "INT"], ["INT", "TERM"]] {
         let mut peer = SlowPeer::start();
-        let mut node = Node::start(&[&["--services", "service2", "--peer", &peer.flag()][..], &FOR_EVER].concat());
+        let mut node =
+            Node::start(&[&["--services", "service2", "--peer", &peer.flag()][..], &FOR_EVER].concat());
         let mut http = node.http();
         http.send(format!("GET {GREETING} HTTP/1.1\r\nhost: node\r\n\r\n"));
         let _call = peer.accept();
@@ -257,7 +272,9 @@ fn a_filter_chooses_what_is_logged() {
     let node = Node::start(&["--log", "warn,rehearsal=info,actors::service1=info"]);
     node.http().get(GREETING, "x-request-id: filtered\r\n");
     assert_eq!(targets(&node.stop().lines, "filtered"), ["actors::service1"]);
-    let node = Node::spawn(command(&["--http", "127.0.0.1:0", "--grpc", "none"]).env("RUST_LOG", "off,rehearsal=info"));
+    let node = Node::spawn(
+        command(&["--http", "127.0.0.1:0", "--grpc", "none"]).env("RUST_LOG", "off,rehearsal=info"),
+    );
     node.http().get(GREETING, "x-request-id: filtered\r\n");
     assert!(targets(&node.stop().lines, "filtered").is_empty());
 }
@@ -275,7 +292,9 @@ fn log_lines_for_people_have_the_same_facts() {
     assert!(status.success());
     let lines: Vec<_> = text.lines().filter(|line| line.contains("request_id=for-people")).collect();
     assert_eq!(lines.len(), 3, "{text}");
-    for fact in ["service1", "service2", "name=TEST", "method=\"GET\"", "status=200", "path=\"/api/v1/say-hello\""] {
+    for fact in
+        ["service1", "service2", "name=TEST", "method=\"GET\"", "status=200", "path=\"/api/v1/say-hello\""]
+    {
         assert!(lines.iter().any(|line| line.contains(fact)), "{fact} in {text}");
     }
 }

@@ -65,7 +65,9 @@ fn an_unusable_request_id_is_replaced_and_never_echoed() {
         assert_eq!((form, id.as_bytes()[14]), (vec![8, 4, 4, 4, 12], b'4'), "{id} is no UUID v4");
     }
     let lines = node.stop().lines;
-    assert!(!lines.iter().any(|line| line.to_string().contains("two words") || line.to_string().contains(&long)));
+    assert!(
+        !lines.iter().any(|line| line.to_string().contains("two words") || line.to_string().contains(&long))
+    );
 }
 
 #[test]
@@ -76,11 +78,27 @@ fn an_access_line_tells_method_path_status_duration_bytes_and_peer() {
     http.get("/api/v1/name?name=secret", "X-Request-ID: one\r\n");
     let line = node.line();
     let keys: Vec<_> = line.as_object().expect("an object").keys().map(String::as_str).collect();
-    let expected = ["timestamp", "level", "target", "message", "request_id", "service", "method", "path", "status", "duration_ms", "bytes", "peer"];
+    let expected = [
+        "timestamp",
+        "level",
+        "target",
+        "message",
+        "request_id",
+        "service",
+        "method",
+        "path",
+        "status",
+        "duration_ms",
+        "bytes",
+        "peer",
+    ];
     let mut sorted = expected;
     sorted.sort_unstable();
     assert_eq!(keys, sorted);
-    assert_eq!((&line["method"], &line["path"], &line["status"]), (&"GET".into(), &"/api/v1/name".into(), &200.into()));
+    assert_eq!(
+        (&line["method"], &line["path"], &line["status"]),
+        (&"GET".into(), &"/api/v1/name".into(), &200.into())
+    );
     assert_eq!((&line["bytes"], &line["peer"]), (&17.into(), &Value::from(peer)));
     assert!(line["duration_ms"].as_f64().expect("a number") > 0.0);
 }

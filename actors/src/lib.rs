@@ -11,7 +11,5 @@ pub use service2::GreetingService;
 use transport::ServiceEntry;
 
 /// Every service that a node can host.
-pub const SERVICES: &[ServiceEntry] = &[
-    ServiceEntry::of::<NameService>(),
-    ServiceEntry::of::<GreetingService>(),
-];
+pub const SERVICES: &[ServiceEntry] =
+    &[ServiceEntry::of::<NameService>(), ServiceEntry::of::<GreetingService>()];

@@ -28,11 +28,7 @@ pub(crate) struct Score {
 }
 
 /// Drives node and peer in turns. Both run throughout: the one that is not driven has nothing to do.
-pub(crate) fn compete(
-    field: Field,
-    options: &Options,
-    progress: &mut Progress,
-) -> Result<Outcome, Error> {
+pub(crate) fn compete(field: Field, options: &Options, progress: &mut Progress) -> Result<Outcome, Error> {
     let Field { title, node, peer } = field;
     let (mut node, mut peer) = (Contestant::new(node), Contestant::new(peer));
     for round in 0..=options.rounds() {
@@ -64,11 +60,7 @@ pub(crate) fn compete(
 /// The middle one of values in rising order.
 pub(crate) fn median(sorted: &[f64]) -> f64 {
     let middle = sorted.len() / 2;
-    if sorted.len() % 2 == 1 {
-        sorted[middle]
-    } else {
-        (sorted[middle - 1] + sorted[middle]) / 2.0
-    }
+    if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
 }
 
 pub(crate) fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
@@ -86,11 +78,7 @@ struct Contestant {
 impl Contestant {
     fn new(side: Side) -> Self {
         let log_lines = vec![0; side.programs.len()];
-        Self {
-            side,
-            samples: Vec::new(),
-            log_lines,
-        }
+        Self { side, samples: Vec::new(), log_lines }
     }
 
     /// A second that does not count: connections, caches and allocators find their places.
@@ -100,36 +88,22 @@ impl Contestant {
     }
 
     fn play(&mut self, options: &Options) -> Result<(), Error> {
-        self.samples
-            .push(load::drive(&self.side.url, options.duration())?);
+        self.samples.push(load::drive(&self.side.url, options.duration())?);
         let lines = self.take_log_lines()?;
-        self.log_lines
-            .iter_mut()
-            .zip(lines)
-            .for_each(|(sum, lines)| *sum += lines);
+        self.log_lines.iter_mut().zip(lines).for_each(|(sum, lines)| *sum += lines);
         Ok(())
     }
 
     /// Also waits until the side has written its log out, so that it does not do so in the other's time.
     fn take_log_lines(&self) -> Result<Vec<u64>, Error> {
-        self.side
-            .programs
-            .iter()
-            .map(Program::take_log_lines)
-            .collect()
+        self.side.programs.iter().map(Program::take_log_lines).collect()
     }
 
     fn score(self) -> Score {
-        let requests = self
-            .samples
-            .iter()
-            .map(|sample| sample.requests)
-            .sum::<u64>();
+        let requests = self.samples.iter().map(|sample| sample.requests).sum::<u64>();
         Score {
             title: self.side.title,
-            requests_per_s: median(&sorted(
-                self.samples.iter().map(|sample| sample.requests_per_s),
-            )),
+            requests_per_s: median(&sorted(self.samples.iter().map(|sample| sample.requests_per_s))),
             log_lines_per_request: self
                 .log_lines
                 .iter()

@@ -9,11 +9,7 @@ pub(crate) enum Error {
     #[error("wrk: {0}")]
     Load(String),
     #[error("{title} gave no right answer: {reason}; see its log, {log}")]
-    NoAnswer {
-        title: String,
-        reason: String,
-        log: String,
-    },
+    NoAnswer { title: String, reason: String, log: String },
     #[error("{what}: {source}")]
     Io { what: String, source: io::Error },
     #[error("peer: {0}")]

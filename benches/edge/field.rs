@@ -25,10 +25,7 @@ pub(crate) struct Side {
 
 /// REST -> gRPC -> actor in two processes, beside axum -> tonic in two processes, which log nothing.
 pub(crate) fn two_processes(options: &Options) -> Result<Field, Error> {
-    let target = Target {
-        path: "/api/v1/say-hello?name=test",
-        answer: "\"Hello, TEST!\"",
-    };
+    let target = Target { path: "/api/v1/say-hello?name=test", answer: "\"Hello, TEST!\"" };
 
     let [service1_address, rest, grpc] = addresses()?;
     let service1 = Program::start(
@@ -47,49 +44,29 @@ pub(crate) fn two_processes(options: &Options) -> Result<Field, Error> {
     let node = target.side("node + node", rest, vec![service2, service1])?;
 
     let [service1_address, rest] = addresses()?;
-    let service1 = Program::start(
-        "tonic service1",
-        &mut peer("tonic-service1", service1_address, options)?,
-    )?;
+    let service1 = Program::start("tonic service1", &mut peer("tonic-service1", service1_address, options)?)?;
     let front = Program::start(
         "axum front",
-        peer("axum-front", rest, options)?
-            .args(["--service1", &format!("http://{service1_address}")]),
+        peer("axum-front", rest, options)?.args(["--service1", &format!("http://{service1_address}")]),
     )?;
     let peer = target.side("axum + tonic", rest, vec![front, service1])?;
 
-    Ok(Field {
-        title: "REST -> gRPC -> actor, two processes",
-        node,
-        peer,
-    })
+    Ok(Field { title: "REST -> gRPC -> actor, two processes", node, peer })
 }
 
 /// REST -> memory -> actor in one process, beside an actix-web handler that does the work itself.
 pub(crate) fn one_process(options: &Options) -> Result<Field, Error> {
-    let target = Target {
-        path: "/api/v1/name?name=test",
-        answer: "{\"name\":\"TEST\"}",
-    };
+    let target = Target { path: "/api/v1/name?name=test", answer: "{\"name\":\"TEST\"}" };
 
     let (whole, rest) = whole_node(options)?;
     let node = target.side("node", rest, vec![whole])?;
 
     let [rest] = addresses()?;
     let title = "actix-web handler";
-    let handler = Program::start(
-        title,
-        peer("actix-web", rest, options)?
-            .arg("--log")
-            .arg(log_path(title)),
-    )?;
+    let handler = Program::start(title, peer("actix-web", rest, options)?.arg("--log").arg(log_path(title)))?;
     let peer = target.side(title, rest, vec![handler])?;
 
-    Ok(Field {
-        title: "REST -> memory -> actor, one process",
-        node,
-        peer,
-    })
+    Ok(Field { title: "REST -> memory -> actor, one process", node, peer })
 }
 
 /// A node with every service and both edges, just started, and the address of its REST edge.
@@ -116,11 +93,7 @@ impl Target {
         mut programs: Vec<Program>,
     ) -> Result<Side, Error> {
         programs[0].wait_for_answer(address, self.path, self.answer)?;
-        Ok(Side {
-            title,
-            url: format!("http://{address}{}", self.path),
-            programs,
-        })
+        Ok(Side { title, url: format!("http://{address}{}", self.path), programs })
     }
 }
 
@@ -131,8 +104,7 @@ fn node(options: &Options) -> Command {
 }
 
 fn peer(role: &str, listen: SocketAddr, options: &Options) -> Result<Command, Error> {
-    let mut command =
-        Command::new(std::env::current_exe().map_err(Error::io("finding this program"))?);
+    let mut command = Command::new(std::env::current_exe().map_err(Error::io("finding this program"))?);
     command.args([
         "peer",
         role,
@@ -145,8 +117,6 @@ fn peer(role: &str, listen: SocketAddr, options: &Options) -> Result<Command, Er
 }
 
 fn addresses<const N: usize>() -> Result<[SocketAddr; N], Error> {
-    let addresses = (0..N)
-        .map(|_| free_address())
-        .collect::<Result<Vec<_>, _>>()?;
+    let addresses = (0..N).map(|_| free_address()).collect::<Result<Vec<_>, _>>()?;
     Ok(addresses.try_into().expect("as many as were asked for"))
 }

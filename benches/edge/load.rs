@@ -14,18 +14,10 @@ pub(crate) struct Sample {
 }
 
 pub(crate) fn find_wrk() -> Result<(), Error> {
-    match Command::new("wrk")
-        .arg("-v")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-    {
+    match Command::new("wrk").arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status() {
         Ok(_) => Ok(()), // wrk's own exit code for -v is 1
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::NoWrk),
-        Err(source) => Err(Error::Io {
-            what: "starting wrk".into(),
-            source,
-        }),
+        Err(source) => Err(Error::Io { what: "starting wrk".into(), source }),
     }
 }
 
@@ -37,14 +29,9 @@ pub(crate) fn drive(url: &str, duration: Duration) -> Result<Sample, Error> {
         .map_err(Error::io("starting wrk"))?;
     let said = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
-        return Err(Error::Load(
-            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        ));
+        return Err(Error::Load(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }
-    if let Some(line) = said
-        .lines()
-        .find(|line| line.contains("Non-2xx") || line.contains("Socket errors"))
-    {
+    if let Some(line) = said.lines().find(|line| line.contains("Non-2xx") || line.contains("Socket errors")) {
         return Err(Error::Load(format!("{url}: {}", line.trim())));
     }
     parse(&said).ok_or_else(|| Error::Load(format!("cannot read its answer: {said}")))
@@ -52,13 +39,8 @@ pub(crate) fn drive(url: &str, duration: Duration) -> Result<Sample, Error> {
 
 /// Reads `119811 requests in 1.10s, 14.51MB read` and `Requests/sec: 108925.45`.
 fn parse(said: &str) -> Option<Sample> {
-    let requests = said
-        .lines()
-        .find_map(|line| line.split_once(" requests in "))?
-        .0;
-    let requests_per_s = said
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("Requests/sec:"))?;
+    let requests = said.lines().find_map(|line| line.split_once(" requests in "))?.0;
+    let requests_per_s = said.lines().find_map(|line| line.trim().strip_prefix("Requests/sec:"))?;
     Some(Sample {
         requests: requests.trim().parse().ok()?,
         requests_per_s: requests_per_s.trim().parse().ok()?,

@@ -44,22 +44,12 @@ fn measure(options: &Options) -> Result<ExitCode, Error> {
     let mut report = Report::new(options);
 
     report.start(&start::measure(options, &mut progress)?);
-    report.contest(
-        1.25,
-        &contest::compete(field::two_processes(options)?, options, &mut progress)?,
-    );
-    report.contest(
-        0.8,
-        &contest::compete(field::one_process(options)?, options, &mut progress)?,
-    );
+    report.contest(1.25, &contest::compete(field::two_processes(options)?, options, &mut progress)?);
+    report.contest(0.8, &contest::compete(field::one_process(options)?, options, &mut progress)?);
 
     progress.clear();
     println!("{report}");
-    Ok(if report.passed() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn told(outcome: Result<ExitCode, Error>) -> ExitCode {

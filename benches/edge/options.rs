@@ -42,17 +42,11 @@ impl Options {
     }
 
     pub(crate) fn duration(&self) -> Duration {
-        Duration::from_secs(if self.short {
-            1
-        } else {
-            self.seconds.get() as u64
-        })
+        Duration::from_secs(if self.short { 1 } else { self.seconds.get() as u64 })
     }
 
     pub(crate) fn workers(&self) -> usize {
-        self.workers
-            .or_else(|| thread::available_parallelism().ok())
-            .map_or(1, NonZeroUsize::get)
+        self.workers.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
     }
 }
 

@@ -41,11 +41,7 @@ impl Program {
             .stderr(append()?)
             .spawn()
             .map_err(Error::io(format!("starting {title}")))?;
-        Ok(Self {
-            title: title.to_owned(),
-            child,
-            log,
-        })
+        Ok(Self { title: title.to_owned(), child, log })
     }
 
     /// Waits until the program answers `path` with a body that holds `wanted`.
@@ -64,17 +60,10 @@ impl Program {
                 Ok(answer) => format!("expected {wanted}, got {answer:.400}"),
                 Err(error) => error.to_string(),
             };
-            let ended = self
-                .child
-                .try_wait()
-                .map_err(Error::io("waiting for a program"))?;
+            let ended = self.child.try_wait().map_err(Error::io("waiting for a program"))?;
             if ended.is_some() || start.elapsed() > ANSWER_MAX {
                 let log = self.log.display().to_string();
-                return Err(Error::NoAnswer {
-                    title: self.title.clone(),
-                    reason,
-                    log,
-                });
+                return Err(Error::NoAnswer { title: self.title.clone(), reason, log });
             }
             pause(Duration::from_micros(200));
         }
@@ -82,10 +71,7 @@ impl Program {
 
     /// Waits until the program has written out its log, counts the lines of it, and empties it.
     pub(crate) fn take_log_lines(&self) -> Result<u64, Error> {
-        let io = |source| Error::Io {
-            what: format!("reading {}", self.log.display()),
-            source,
-        };
+        let io = |source| Error::Io { what: format!("reading {}", self.log.display()), source };
         let start = now();
         let mut bytes = fs::metadata(&self.log).map_err(io)?.len();
         loop {
@@ -97,11 +83,7 @@ impl Program {
             bytes = bytes_now;
         }
         let lines = count_lines(&self.log).map_err(io)?;
-        OpenOptions::new()
-            .write(true)
-            .open(&self.log)
-            .and_then(|file| file.set_len(0))
-            .map_err(io)?;
+        OpenOptions::new().write(true).open(&self.log).and_then(|file| file.set_len(0)).map_err(io)?;
         Ok(lines)
     }
 
@@ -112,10 +94,7 @@ impl Program {
         let field = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         field
             .and_then(|value| value.trim().trim_end_matches(" kB").parse().ok())
-            .ok_or_else(|| Error::Io {
-                what: path,
-                source: io::ErrorKind::InvalidData.into(),
-            })
+            .ok_or_else(|| Error::Io { what: path, source: io::ErrorKind::InvalidData.into() })
     }
 }
 
@@ -139,18 +118,12 @@ pub(crate) fn free_address() -> Result<SocketAddr, Error> {
         .map_err(Error::io("looking for a free port"))
 }
 
-#[allow(
-    clippy::disallowed_methods,
-    reason = "real time is what a benchmark measures"
-)]
+#[allow(clippy::disallowed_methods, reason = "real time is what a benchmark measures")]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-#[allow(
-    clippy::disallowed_methods,
-    reason = "this thread has nothing to do but wait for another process"
-)]
+#[allow(clippy::disallowed_methods, reason = "this thread has nothing to do but wait for another process")]
 pub(crate) fn pause(duration: Duration) {
     std::thread::sleep(duration);
 }
@@ -158,10 +131,7 @@ pub(crate) fn pause(duration: Duration) {
 fn get(address: SocketAddr, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(ANSWER_MAX))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
@@ -174,12 +144,7 @@ fn count_lines(path: &Path) -> io::Result<u64> {
     loop {
         match file.read(&mut buffer)? {
             0 => return Ok(lines),
-            count => {
-                lines += buffer[..count]
-                    .iter()
-                    .filter(|byte| **byte == b'\n')
-                    .count() as u64
-            }
+            count => lines += buffer[..count].iter().filter(|byte| **byte == b'\n').count() as u64,
         }
     }
 }

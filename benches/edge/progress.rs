@@ -9,9 +9,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn new() -> Self {
-        Self {
-            shown: stderr().is_terminal(),
-        }
+        Self { shown: stderr().is_terminal() }
     }
 
     pub(crate) fn say(&mut self, text: &str) {
@@ -24,9 +22,6 @@ impl Progress {
 
     fn write(&mut self, text: &str) {
         // A terminal that went away is no reason to stop measuring.
-        self.shown = self.shown
-            && write!(stderr(), "{text}")
-                .and_then(|()| stderr().flush())
-                .is_ok();
+        self.shown = self.shown && write!(stderr(), "{text}").and_then(|()| stderr().flush()).is_ok();
     }
 }

@@ -29,20 +29,11 @@ struct Row {
 
 impl Report {
     pub(crate) fn new(options: &Options) -> Self {
-        let (rounds, seconds, workers) = (
-            options.rounds(),
-            options.duration().as_secs(),
-            options.workers(),
-        );
+        let (rounds, seconds, workers) = (options.rounds(), options.duration().as_secs(), options.workers());
         let set_up = format!(
             "wrk -t1 -c100, {rounds} x {seconds} s for each side in turns, {workers} workers a process"
         );
-        Self {
-            judged: !options.short,
-            set_up,
-            rows: Vec::new(),
-            notes: Vec::new(),
-        }
+        Self { judged: !options.short, set_up, rows: Vec::new(), notes: Vec::new() }
     }
 
     pub(crate) fn start(&mut self, start: &Start) {
@@ -96,10 +87,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line = |f: &mut fmt::Formatter<'_>, cells: [&str; 6]| {
             let [title, node, peer, ratio, target, verdict] = cells;
-            writeln!(
-                f,
-                "{title:<37} {node:>10} {peer:>10}   {ratio:<20} {target:<9} {verdict}"
-            )
+            writeln!(f, "{title:<37} {node:>10} {peer:>10}   {ratio:<20} {target:<9} {verdict}")
         };
         line(f, ["", "node", "by hand", "ratio (spread)", "target", ""])?;
         for row in &self.rows {
@@ -108,17 +96,7 @@ impl fmt::Display for Report {
                 (true, true) => "pass",
                 (true, false) => "FAIL",
             };
-            line(
-                f,
-                [
-                    &row.title,
-                    &row.node,
-                    &row.peer,
-                    &row.ratio,
-                    &row.target,
-                    verdict,
-                ],
-            )?;
+            line(f, [&row.title, &row.node, &row.peer, &row.ratio, &row.target, verdict])?;
         }
         writeln!(f, "\n{}; medians.", self.set_up)?;
         self.notes.iter().try_for_each(|note| writeln!(f, "{note}"))
@@ -126,10 +104,6 @@ impl fmt::Display for Report {
 }
 
 fn log_lines(score: &Score) -> String {
-    let counts: Vec<_> = score
-        .log_lines_per_request
-        .iter()
-        .map(|count| format!("{count:.2}"))
-        .collect();
+    let counts: Vec<_> = score.log_lines_per_request.iter().map(|count| format!("{count:.2}")).collect();
     format!("{} {}", score.title, counts.join(" + "))
 }

@@ -35,8 +35,5 @@ pub(crate) fn measure(options: &Options, progress: &mut Progress) -> Result<Star
             resident_kib = node.resident_kib()?;
         }
     }
-    Ok(Start {
-        first_answer_ms: sorted(first_answer_ms.into_iter()),
-        resident_kib,
-    })
+    Ok(Start { first_answer_ms: sorted(first_answer_ms.into_iter()), resident_kib })
 }

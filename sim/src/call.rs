@@ -19,21 +19,13 @@ impl Reply {
     /// A call that worked.
     #[must_use]
     pub fn ok(value: impl Into<String>) -> Self {
-        Self {
-            status: "OK".to_owned(),
-            value: value.into(),
-            request_id: None,
-        }
+        Self { status: "OK".to_owned(), value: value.into(), request_id: None }
     }
 
     /// A call that did not.
     #[must_use]
     pub fn failed(status: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            status: status.into(),
-            value: message.into(),
-            request_id: None,
-        }
+        Self { status: status.into(), value: message.into(), request_id: None }
     }
 
     /// Adds the request id that came back.

@@ -31,17 +31,8 @@ pub(crate) struct CallKind {
 impl Load {
     /// So many calls, spread evenly over a time, each with a deadline within the range.
     #[must_use]
-    pub fn new(
-        calls: RangeInclusive<usize>,
-        over: Duration,
-        deadline: RangeInclusive<Duration>,
-    ) -> Self {
-        Self {
-            kinds: Vec::new(),
-            calls,
-            over,
-            deadline,
-        }
+    pub fn new(calls: RangeInclusive<usize>, over: Duration, deadline: RangeInclusive<Duration>) -> Self {
+        Self { kinds: Vec::new(), calls, over, deadline }
     }
 
     /// Adds a sort of call: which client makes it, its name, and what it sends.
@@ -53,11 +44,7 @@ impl Load {
         argument: impl Strategy<Value = String> + Send + Sync + 'static,
     ) -> Self {
         let (client, kind, argument) = (client.to_owned(), kind.to_owned(), argument.sboxed());
-        self.kinds.push(CallKind {
-            client,
-            kind,
-            argument,
-        });
+        self.kinds.push(CallKind { client, kind, argument });
         self
     }
 
@@ -76,14 +63,9 @@ impl Load {
     fn probes(&self) -> BoxedStrategy<Vec<Request>> {
         const FIRST_PROBE: u32 = 900_000;
         let deadline = millis(*self.deadline.end());
-        let one_each: Vec<_> = self
-            .kinds
-            .iter()
-            .map(|kind| (kind.clone().draw(), Just(0), Just(deadline)))
-            .collect();
-        one_each
-            .prop_map(|drawn| number(drawn, FIRST_PROBE))
-            .boxed()
+        let one_each: Vec<_> =
+            self.kinds.iter().map(|kind| (kind.clone().draw(), Just(0), Just(deadline))).collect();
+        one_each.prop_map(|drawn| number(drawn, FIRST_PROBE)).boxed()
     }
 }
 
@@ -99,14 +81,7 @@ fn number(mut drawn: Vec<Drawn>, first: u32) -> Vec<Request> {
     drawn.sort_by_key(|(_, at, _)| *at);
     let request = |(((client, kind, argument), at, deadline), id): (Drawn, u32)| {
         let (at, deadline) = (Duration::from_millis(at), Duration::from_millis(deadline));
-        Request {
-            id,
-            at,
-            client,
-            kind,
-            argument,
-            deadline,
-        }
+        Request { id, at, client, kind, argument, deadline }
     };
     drawn.into_iter().zip(first..).map(request).collect()
 }
@@ -130,11 +105,7 @@ pub(crate) fn plan(scenario: &Scenario, seed: u64, mutant: Option<&str>) -> Plan
         seed,
         mutant: mutant.map(str::to_owned),
         options,
-        network: Network {
-            latency_min,
-            latency_max,
-            yield_percent,
-        },
+        network: Network { latency_min, latency_max, yield_percent },
         faults: draw(&mut runner, &scenario.swarm.faults()),
         requests: draw(&mut runner, &scenario.load.requests()),
         probes: draw(&mut runner, &scenario.load.probes()),
@@ -146,19 +117,12 @@ fn network(scenario: &Scenario) -> impl Strategy<Value = (Duration, Duration, u8
     let latency = (0..=latency_max / 2, latency_max / 2..=latency_max);
     // Half of all seeds keep tokio's own order, so that bugs which need it are found as well.
     let yields = prop_oneof![Just(0), 1_u8..=30];
-    (latency, yields).prop_map(|((min, max), yields)| {
-        (
-            Duration::from_millis(min),
-            Duration::from_millis(max),
-            yields,
-        )
-    })
+    (latency, yields)
+        .prop_map(|((min, max), yields)| (Duration::from_millis(min), Duration::from_millis(max), yields))
 }
 
 pub(crate) fn draw<S: Strategy>(runner: &mut TestRunner, strategy: &S) -> S::Value {
-    let tree = strategy
-        .new_tree(runner)
-        .expect("no strategy of ours rejects what it draws");
+    let tree = strategy.new_tree(runner).expect("no strategy of ours rejects what it draws");
     tree.current()
 }
 
@@ -177,21 +141,10 @@ mod tests {
         let host = || "a".to_owned();
         let kinds = [
             FaultKind::Kill { host: host() },
-            FaultKind::SlowLink {
-                a: host(),
-                b: host(),
-                latency: second,
-            },
-            FaultKind::ClockSkew {
-                host: host(),
-                by_ms: -3,
-            },
+            FaultKind::SlowLink { a: host(), b: host(), latency: second },
+            FaultKind::ClockSkew { host: host(), by_ms: -3 },
         ];
-        let fault = |what| Fault {
-            from: second,
-            lasts: second * 2,
-            what,
-        };
+        let fault = |what| Fault { from: second, lasts: second * 2, what };
         let load = Load::new(3..=3, second, second..=second).kind("client", "kind", "[a-z\"]{3}");
         let mut runner = TestRunner::deterministic();
         let plan = Plan {
@@ -199,11 +152,7 @@ mod tests {
             seed: 1,
             mutant: None,
             options: [("hosts".to_owned(), "two".to_owned())].into(),
-            network: Network {
-                latency_min: Duration::ZERO,
-                latency_max: second,
-                yield_percent: 3,
-            },
+            network: Network { latency_min: Duration::ZERO, latency_max: second, yield_percent: 3 },
             faults: kinds.map(fault).to_vec(),
             requests: draw(&mut runner, &load.requests()),
             probes: draw(&mut runner, &load.probes()),

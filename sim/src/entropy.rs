@@ -137,11 +137,7 @@ unsafe extern "C" fn getrandom(buffer: *mut c_void, length: usize, flags: c_uint
 unsafe extern "C" fn getentropy(buffer: *mut c_void, length: usize) -> c_int {
     // SAFETY: the caller vouches for the buffer.
     let written = unsafe { getrandom(buffer, length, 0) };
-    if usize::try_from(written) == Ok(length) {
-        0
-    } else {
-        -1
-    }
+    if usize::try_from(written) == Ok(length) { 0 } else { -1 }
 }
 
 /// Replaces `clock_gettime(2)`. Clocks of CPU time stay real.
@@ -204,9 +200,7 @@ unsafe extern "C" fn pthread_create(
         return libc::EAGAIN;
     }
     // SAFETY: the symbol is the C library's function of this type; the arguments are the caller's.
-    unsafe {
-        std::mem::transmute::<*mut c_void, Function>(real)(thread, attributes, start, argument)
-    }
+    unsafe { std::mem::transmute::<*mut c_void, Function>(real)(thread, attributes, start, argument) }
 }
 
 /// The C library's `clock_gettime`, which reads the vDSO; the plain system call until that is found.
@@ -246,11 +240,7 @@ mod tests {
     use std::hash::{BuildHasher, RandomState};
 
     fn on_fresh_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-        std::thread::Builder::new()
-            .spawn(work)
-            .unwrap()
-            .join()
-            .unwrap()
+        std::thread::Builder::new().spawn(work).unwrap().join().unwrap()
     }
 
     #[test]

@@ -44,22 +44,13 @@ struct Block {
     down: bool,
 }
 
-const OPEN: Block = Block {
-    up: false,
-    down: false,
-};
+const OPEN: Block = Block { up: false, down: false };
 
 impl Timeline {
     pub(crate) fn new(plan: &Plan, scenario: &Scenario) -> Self {
         let latency = (plan.network.latency_min, plan.network.latency_max);
         let lag_max = scenario.recovers_within / 2;
-        let mut timeline = Self {
-            due: BTreeMap::new(),
-            blocked: BTreeMap::new(),
-            latency,
-            lag_max,
-            next: 0,
-        };
+        let mut timeline = Self { due: BTreeMap::new(), blocked: BTreeMap::new(), latency, lag_max, next: 0 };
         for (number, fault) in plan.faults.iter().enumerate() {
             timeline.at(fault.from, Action::Begin(number));
             timeline.at(fault.until(), Action::End(number));
@@ -117,9 +108,7 @@ impl World<'_> {
         self.tell(number, "fault ends");
         let mut lag = Duration::ZERO;
         match what {
-            FaultKind::PowerLoss { .. } | FaultKind::Kill { .. } | FaultKind::Drain { .. } => {
-                self.start(a)
-            }
+            FaultKind::PowerLoss { .. } | FaultKind::Kill { .. } | FaultKind::Drain { .. } => self.start(a),
             FaultKind::Pause { .. } => on_host(a, |host| host.shared.pause(is_paused(a))),
             FaultKind::Partition { .. } | FaultKind::PartitionOneWay { .. } => {
                 let lasted = stage::with(|stage| now - stage.faults[number].fault.from);
@@ -193,12 +182,10 @@ impl World<'_> {
 
     fn set_link(&mut self, a: usize, b: usize, lag: Duration) {
         let (wanted, latency) =
-            stage::with(|stage| (wanted_block(stage, a, b), slowed(stage, a, b)))
-                .unwrap_or((OPEN, None));
+            stage::with(|stage| (wanted_block(stage, a, b), slowed(stage, a, b))).unwrap_or((OPEN, None));
         let (min, max) = latency.map_or(self.timeline.latency, |latency| (latency, latency));
         self.sim.set_link_latency(address(a), address(b), min);
-        self.sim
-            .set_link_max_message_latency(address(a), address(b), max);
+        self.sim.set_link_max_message_latency(address(a), address(b), max);
         let was = self.block_of(a, b);
         if was == wanted {
             return;
@@ -316,10 +303,7 @@ fn is_paused(host: usize) -> bool {
 /// A host that stops takes its connections along; that touches a call if one is in flight.
 fn bite_if_connected(stage: &mut Stage, host: usize) {
     let wires = stage.wires.iter().filter_map(std::sync::Weak::upgrade);
-    let ends: Vec<_> = wires
-        .filter(|wire| wire.peer == host)
-        .map(|wire| wire.local)
-        .collect();
+    let ends: Vec<_> = wires.filter(|wire| wire.peer == host).map(|wire| wire.local).collect();
     for end in ends {
         stage.touch(end, host);
     }
@@ -330,11 +314,8 @@ fn reset_wires(a: usize, b: Option<usize>) {
     let wires = stage::with(|stage| {
         stage.wires.retain(|wire| wire.strong_count() > 0);
         let wires = stage.wires.iter().filter_map(std::sync::Weak::upgrade);
-        let is_between =
-            |local, peer| Some(local) == b && peer == a || local == a && Some(peer) == b;
-        let between: Vec<_> = wires
-            .filter(|wire| is_between(wire.local, wire.peer))
-            .collect();
+        let is_between = |local, peer| Some(local) == b && peer == a || local == a && Some(peer) == b;
+        let between: Vec<_> = wires.filter(|wire| is_between(wire.local, wire.peer)).collect();
         if let (Some(b), false) = (b, between.is_empty()) {
             stage.touch(a, b);
         }
@@ -349,22 +330,15 @@ fn reset_wires(a: usize, b: Option<usize>) {
 fn wanted_block(stage: &Stage, low: usize, high: usize) -> Block {
     let mut block = OPEN;
     for state in stage.faults.iter().filter(|state| state.active) {
-        let is_here =
-            (state.a, state.b) == (low, Some(high)) || (state.a, state.b) == (high, Some(low));
+        let is_here = (state.a, state.b) == (low, Some(high)) || (state.a, state.b) == (high, Some(low));
         match state.fault.what {
             FaultKind::Partition { .. } | FaultKind::Hold { .. } if is_here => {
-                block = Block {
-                    up: true,
-                    down: true,
-                }
+                block = Block { up: true, down: true }
             }
             FaultKind::PartitionOneWay { .. } if is_here && state.a == low => block.up = true,
             FaultKind::PartitionOneWay { .. } if is_here => block.down = true,
             FaultKind::Pause { .. } if state.a == low || state.a == high => {
-                block = Block {
-                    up: true,
-                    down: true,
-                }
+                block = Block { up: true, down: true }
             }
             _ => {}
         }
@@ -374,9 +348,8 @@ fn wanted_block(stage: &Stage, low: usize, high: usize) -> Block {
 
 fn slowed(stage: &Stage, low: usize, high: usize) -> Option<Duration> {
     let here = stage.faults.iter().filter(|state| state.active);
-    let here = here.filter(|state| {
-        (state.a, state.b) == (low, Some(high)) || (state.a, state.b) == (high, Some(low))
-    });
+    let here = here
+        .filter(|state| (state.a, state.b) == (low, Some(high)) || (state.a, state.b) == (high, Some(low)));
     let latency = |state: &FaultState| match state.fault.what {
         FaultKind::SlowLink { latency, .. } => Some(latency),
         _ => None,
@@ -391,9 +364,6 @@ mod tests {
     #[test]
     fn a_sender_tries_again_after_doubling_pauses() {
         let lag = |lasted| retransmission_lag(Duration::from_millis(lasted)).as_millis();
-        assert_eq!(
-            [lag(0), lag(200), lag(201), lag(600), lag(700), lag(1400)],
-            [200, 0, 399, 0, 700, 0]
-        );
+        assert_eq!([lag(0), lag(200), lag(201), lag(600), lag(700), lag(1400)], [200, 0, 399, 0, 700, 0]);
     }
 }

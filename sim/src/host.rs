@@ -87,12 +87,7 @@ impl HostContext {
         let incarnation = shared.starts.fetch_add(1, Ordering::Relaxed);
         shared.drain.clear();
         shared.has_left.store(false, Ordering::Relaxed);
-        Self {
-            name,
-            shared,
-            choices,
-            incarnation,
-        }
+        Self { name, shared, choices, incarnation }
     }
 
     /// The host's name, by which others connect to it.
@@ -145,13 +140,8 @@ impl HostContext {
 pub fn call_fault() -> Option<CallFault> {
     stage::with(|stage| {
         let host = stage.current()?;
-        let in_force = stage
-            .faults
-            .iter()
-            .filter(|fault| fault.active && fault.a == host);
-        let fault = in_force
-            .filter_map(|fault| as_call_fault(&fault.fault.what))
-            .next()?;
+        let in_force = stage.faults.iter().filter(|fault| fault.active && fault.a == host);
+        let fault = in_force.filter_map(|fault| as_call_fault(&fault.fault.what)).next()?;
         stage.bite(|kind| as_call_fault(kind) == Some(fault));
         Some(fault)
     })

@@ -30,12 +30,7 @@ fn sort_head(bytes: &mut [u8]) -> Option<usize> {
     let status = lines.next()?;
     let mut lines: Vec<&str> = lines.collect();
     // A stable sort by name: lines of one name keep their order, which does mean something.
-    lines.sort_by_key(|line| {
-        line.split(':')
-            .next()
-            .unwrap_or_default()
-            .to_ascii_lowercase()
-    });
+    lines.sort_by_key(|line| line.split(':').next().unwrap_or_default().to_ascii_lowercase());
     let body_length = lines.iter().find_map(|line| content_length(line));
     let sorted = [status, &lines.concat()].concat();
     bytes[..head_length].copy_from_slice(sorted.as_bytes());
@@ -64,10 +59,7 @@ mod tests {
 
     #[test]
     fn what_is_no_response_passes_as_it_is() {
-        for bytes in [
-            b"PRI * HTTP/2.0\r\n\r\n".as_slice(),
-            b"HTTP/1.1 200 OK\r\nb: 2\r\na",
-        ] {
+        for bytes in [b"PRI * HTTP/2.0\r\n\r\n".as_slice(), b"HTTP/1.1 200 OK\r\nb: 2\r\na"] {
             assert_eq!(in_order(bytes).as_ref(), bytes);
         }
     }

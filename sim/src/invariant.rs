@@ -84,10 +84,7 @@ impl EndsByDeadline {
             return Ok(());
         }
         let (id, late) = (&call.request_id, now - call.due());
-        Err(format!(
-            "{id} {what} {} ms after its deadline",
-            late.as_millis()
-        ))
+        Err(format!("{id} {what} {} ms after its deadline", late.as_millis()))
     }
 }
 
@@ -101,18 +98,13 @@ impl Invariant for ReplyCarriesId {
     }
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
-        match call
-            .reply
-            .as_ref()
-            .and_then(|reply| reply.request_id.as_deref())
-        {
+        match call.reply.as_ref().and_then(|reply| reply.request_id.as_deref()) {
             Some(id) if id != call.request_id => {
                 Err(format!("the reply to {} carries {id}", call.request_id))
             }
-            None if call.reply.as_ref().is_some_and(crate::call::Reply::is_ok) => Err(format!(
-                "the reply to {} carries no request id",
-                call.request_id
-            )),
+            None if call.reply.as_ref().is_some_and(crate::call::Reply::is_ok) => {
+                Err(format!("the reply to {} carries no request id", call.request_id))
+            }
             _ => Ok(()),
         }
     }
@@ -136,10 +128,9 @@ impl Invariant for LogsKnowTheirCaller {
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
         match &event.request_id {
-            Some(id) if event.kind == EventKind::Log && !self.known.contains(id) => Err(format!(
-                "{} logged {:?} for {id}, which nobody sent",
-                event.host, event.text
-            )),
+            Some(id) if event.kind == EventKind::Log && !self.known.contains(id) => {
+                Err(format!("{} logged {:?} for {id}, which nobody sent", event.host, event.text))
+            }
             _ => Ok(()),
         }
     }
@@ -159,11 +150,7 @@ impl NothingAfterTheEnd {
     /// Watches for `log_line`.
     #[must_use]
     pub fn new(log_line: &'static str, grace: Duration) -> Self {
-        Self {
-            log_line,
-            grace,
-            ended: BTreeMap::new(),
-        }
+        Self { log_line, grace, ended: BTreeMap::new() }
     }
 }
 
@@ -173,8 +160,7 @@ impl Invariant for NothingAfterTheEnd {
     }
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
-        self.ended
-            .insert(call.request_id.clone(), call.ended.unwrap_or_default());
+        self.ended.insert(call.request_id.clone(), call.ended.unwrap_or_default());
         Ok(())
     }
 
@@ -188,10 +174,7 @@ impl Invariant for NothingAfterTheEnd {
         match self.ended.get(id) {
             Some(ended) if event.at > *ended + self.grace => {
                 let late = (event.at - *ended).as_millis();
-                Err(format!(
-                    "{} worked on {id} {late} ms after it had ended",
-                    event.host
-                ))
+                Err(format!("{} worked on {id} {late} ms after it had ended", event.host))
             }
             _ => Ok(()),
         }
@@ -214,12 +197,7 @@ impl AtMost {
     /// Counts `log_line`, for the promise in words.
     #[must_use]
     pub fn new(promise: &'static str, log_line: &'static str, times: u32) -> Self {
-        Self {
-            promise,
-            log_line,
-            times,
-            seen: BTreeMap::new(),
-        }
+        Self { promise, log_line, times, seen: BTreeMap::new() }
     }
 }
 
@@ -235,18 +213,12 @@ impl Invariant for AtMost {
         let Some(id) = &event.request_id else {
             return Ok(());
         };
-        let count = self
-            .seen
-            .entry((event.host.clone(), id.clone()))
-            .or_default();
+        let count = self.seen.entry((event.host.clone(), id.clone())).or_default();
         *count += 1;
         if *count <= self.times {
             return Ok(());
         }
-        Err(format!(
-            "{:?} for {id} on {} for the {count}th time",
-            self.log_line, event.host
-        ))
+        Err(format!("{:?} for {id} on {} for the {count}th time", self.log_line, event.host))
     }
 }
 
@@ -266,12 +238,7 @@ impl NeverHandled {
     #[must_use]
     pub fn new(log_line: &'static str, was_not_sent: fn(&CallRecord) -> bool) -> Self {
         let (handled, not_sent) = (BTreeSet::new(), BTreeSet::new());
-        Self {
-            log_line,
-            was_not_sent,
-            handled,
-            not_sent,
-        }
+        Self { log_line, was_not_sent, handled, not_sent }
     }
 }
 
@@ -286,10 +253,7 @@ impl Invariant for NeverHandled {
             return Ok(());
         };
         if self.not_sent.contains(id) {
-            return Err(format!(
-                "{} handles {id}, of which its caller was told it was not sent",
-                event.host
-            ));
+            return Err(format!("{} handles {id}, of which its caller was told it was not sent", event.host));
         }
         self.handled.insert(id.clone());
         Ok(())
@@ -300,10 +264,7 @@ impl Invariant for NeverHandled {
             return Ok(());
         }
         if self.handled.contains(&call.request_id) {
-            return Err(format!(
-                "{} was handled, but its caller was told it was not sent",
-                call.request_id
-            ));
+            return Err(format!("{} was handled, but its caller was told it was not sent", call.request_id));
         }
         self.not_sent.insert(call.request_id.clone());
         Ok(())

@@ -84,8 +84,7 @@ pub use call::{CallRecord, Reply};
 pub use draw::Load;
 pub use host::{CallFault, HostContext, call_fault, planned_panic};
 pub use invariant::{
-    AtMost, EndsByDeadline, Invariant, LogsKnowTheirCaller, NeverHandled, NothingAfterTheEnd,
-    ReplyCarriesId,
+    AtMost, EndsByDeadline, Invariant, LogsKnowTheirCaller, NeverHandled, NothingAfterTheEnd, ReplyCarriesId,
 };
 pub use net::{Listener, SimNet, poll_turn, turn};
 pub use plan::{Fault, FaultKind, Network, Plan, Request};

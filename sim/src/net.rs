@@ -69,9 +69,7 @@ pub struct Listener(turmoil::net::TcpListener);
 
 impl std::fmt::Debug for Listener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Listener")
-            .field(&self.0.local_addr())
-            .finish()
+        f.debug_tuple("Listener").field(&self.0.local_addr()).finish()
     }
 }
 
@@ -133,22 +131,12 @@ impl Socket {
             let local = stage.current().unwrap_or_default();
             let peer = stage.host_at(peer.ip()).unwrap_or_default();
             let (reader, writer) = (AtomicWaker::new(), AtomicWaker::new());
-            let wire = Arc::new(Wire {
-                local,
-                peer,
-                is_broken: AtomicBool::new(false),
-                reader,
-                writer,
-            });
+            let wire = Arc::new(Wire { local, peer, is_broken: AtomicBool::new(false), reader, writer });
             stage.wires.push(Arc::downgrade(&wire));
             wire
         });
         let wire = wire.expect("sockets are only made by hosts, which run on a stage");
-        Self {
-            stream,
-            wire,
-            ports,
-        }
+        Self { stream, wire, ports }
     }
 
     /// Hashes what passed, and tells the faults in force about it.
@@ -161,11 +149,7 @@ impl Socket {
             let peer = Arc::clone(&stage.hosts[self.wire.peer].name);
             stage.push_frequent(EventKind::Bytes, text, &[self.ports, hash], || {
                 let size = bytes.len().to_string();
-                vec![
-                    ("peer", peer.to_string()),
-                    ("bytes", size),
-                    ("hash", format!("{hash:016x}")),
-                ]
+                vec![("peer", peer.to_string()), ("bytes", size), ("hash", format!("{hash:016x}"))]
             });
         });
     }
@@ -186,11 +170,7 @@ pub fn poll_turn(context: &mut Context<'_>) -> Poll<()> {
 pub async fn turn() {
     let mut asked = false;
     std::future::poll_fn(|context| {
-        if std::mem::replace(&mut asked, true) {
-            Poll::Ready(())
-        } else {
-            poll_turn(context)
-        }
+        if std::mem::replace(&mut asked, true) { Poll::Ready(()) } else { poll_turn(context) }
     })
     .await;
 }

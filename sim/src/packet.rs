@@ -47,10 +47,7 @@ impl Packet {
 
     /// Where it comes from and goes to.
     pub(crate) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
-        Some((
-            self.source.as_str().parse().ok()?,
-            self.target.as_str().parse().ok()?,
-        ))
+        Some((self.source.as_str().parse().ok()?, self.target.as_str().parse().ok()?))
     }
 }
 
@@ -86,10 +83,7 @@ impl Visit for Details {
         let mut short = Short::default();
         short.print(value);
         if field.name() != "message" {
-            self.0.push((
-                field.name(),
-                short.as_str().trim_end_matches(" [").to_owned(),
-            ));
+            self.0.push((field.name(), short.as_str().trim_end_matches(" [").to_owned()));
         }
     }
 }
@@ -102,10 +96,7 @@ struct Short {
 
 impl Default for Short {
     fn default() -> Self {
-        Self {
-            bytes: [0; 48],
-            length: 0,
-        }
+        Self { bytes: [0; 48], length: 0 }
     }
 }
 
@@ -122,16 +113,9 @@ impl Short {
 
 impl fmt::Write for Short {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = self
-            .bytes
-            .get_mut(self.length..self.length + text.len())
-            .ok_or(fmt::Error)?;
+        let room = self.bytes.get_mut(self.length..self.length + text.len()).ok_or(fmt::Error)?;
         room.copy_from_slice(text.as_bytes());
         self.length += text.len();
-        if text == " [" {
-            Err(fmt::Error)
-        } else {
-            Ok(())
-        }
+        if text == " [" { Err(fmt::Error) } else { Ok(()) }
     }
 }

@@ -30,10 +30,7 @@ pub(crate) fn watch() {
 /// The panics of this thread since the last time.
 pub(crate) fn take() -> Vec<String> {
     PANICS.with(|panics| {
-        panics
-            .try_borrow_mut()
-            .map(|mut panics| std::mem::take(&mut *panics))
-            .unwrap_or_default()
+        panics.try_borrow_mut().map(|mut panics| std::mem::take(&mut *panics)).unwrap_or_default()
     })
 }
 
@@ -42,9 +39,7 @@ fn note(panic: &PanicHookInfo<'_>) {
     let text = payload.downcast_ref::<&str>().copied();
     let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     let message = message.unwrap_or("a panic without a message");
-    let place = panic
-        .location()
-        .map(|place| format!(" at {}:{}", place.file(), place.line()));
+    let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
     let line = format!("{message}{}", place.unwrap_or_default());
     PANICS.with(|panics| {
         if let Ok(mut panics) = panics.try_borrow_mut() {

@@ -108,10 +108,7 @@ impl Fault {
 /// have tried again after the link healed. Only a dead host or a reset loses bytes for good.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-#[expect(
-    missing_docs,
-    reason = "the fields are the two ends, the host and the amount"
-)]
+#[expect(missing_docs, reason = "the fields are the two ends, the host and the amount")]
 pub enum FaultKind {
     /// Nothing passes in either direction.
     Partition { a: String, b: String },
@@ -249,31 +246,19 @@ impl Plan {
     /// # Errors
     /// When one is not; the error names it.
     pub fn check(&self, scenario: &Scenario) -> Result<(), String> {
-        let is_host =
-            |name: &str| name == CLIENTS || scenario.hosts.iter().any(|(host, _)| host == name);
-        let (firsts, seconds): (Vec<_>, Vec<_>) =
-            self.faults.iter().map(|fault| fault.what.hosts()).unzip();
-        if let Some(name) = firsts
-            .into_iter()
-            .chain(seconds.into_iter().flatten())
-            .find(|name| !is_host(name))
+        let is_host = |name: &str| name == CLIENTS || scenario.hosts.iter().any(|(host, _)| host == name);
+        let (firsts, seconds): (Vec<_>, Vec<_>) = self.faults.iter().map(|fault| fault.what.hosts()).unzip();
+        if let Some(name) =
+            firsts.into_iter().chain(seconds.into_iter().flatten()).find(|name| !is_host(name))
         {
-            return Err(format!(
-                "a fault names the host {name:?}, which {} has not",
-                self.scenario
-            ));
+            return Err(format!("a fault names the host {name:?}, which {} has not", self.scenario));
         }
         let is_client = |name: &str| scenario.clients.iter().any(|(client, _)| client == name);
-        let mut clients = self
-            .requests
-            .iter()
-            .chain(&self.probes)
-            .map(|request| &request.client);
+        let mut clients = self.requests.iter().chain(&self.probes).map(|request| &request.client);
         match clients.find(|client| !is_client(client)) {
-            Some(name) => Err(format!(
-                "a request names the client {name:?}, which {} has not",
-                self.scenario
-            )),
+            Some(name) => {
+                Err(format!("a request names the client {name:?}, which {} has not", self.scenario))
+            }
             None => Ok(()),
         }
     }
@@ -308,18 +293,10 @@ impl fmt::Display for Plan {
             writeln!(f, "  fault     {from:>9} to {until:>9}  {}", fault.what)?;
         }
         for request in &self.requests {
-            let Request {
-                client,
-                kind,
-                argument,
-                ..
-            } = request;
+            let Request { client, kind, argument, .. } = request;
             let (at, deadline) = (Millis(request.at), Millis(request.deadline));
             let id = request.request_id();
-            writeln!(
-                f,
-                "  request   {at:>9} {id}  {client} {kind} {argument:?} within {deadline}"
-            )?;
+            writeln!(f, "  request   {at:>9} {id}  {client} {kind} {argument:?} within {deadline}")?;
         }
         Ok(())
     }

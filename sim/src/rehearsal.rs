@@ -100,11 +100,7 @@ impl Rehearsal {
     /// The line to paste that does it again.
     #[must_use]
     pub fn command(&self) -> String {
-        let mutant = self
-            .plan
-            .mutant
-            .as_ref()
-            .map(|mutant| format!(" --mutant {mutant}"));
+        let mutant = self.plan.mutant.as_ref().map(|mutant| format!(" --mutant {mutant}"));
         format!(
             "cargo sim --scenario {} --seed {}{}",
             self.plan.scenario,
@@ -117,11 +113,7 @@ impl Rehearsal {
 impl fmt::Display for Rehearsal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let summary = self.summary();
-        write!(
-            f,
-            "{} seed {}: {}",
-            summary.scenario, summary.seed, summary.outcome
-        )?;
+        write!(f, "{} seed {}: {}", summary.scenario, summary.seed, summary.outcome)?;
         if let Some(violation) = &summary.violation {
             write!(f, ": {violation}")?;
         }
@@ -140,12 +132,7 @@ impl fmt::Display for Rehearsal {
 
 /// Draws the plan of `seed` and plays it.
 #[must_use]
-pub fn rehearse_seed(
-    scenario: &Scenario,
-    seed: u64,
-    mutant: Option<&str>,
-    keep: Keep,
-) -> Rehearsal {
+pub fn rehearse_seed(scenario: &Scenario, seed: u64, mutant: Option<&str>, keep: Keep) -> Rehearsal {
     rehearse(scenario, &draw::plan(scenario, seed, mutant), keep)
 }
 
@@ -153,19 +140,14 @@ pub fn rehearse_seed(
 ///
 /// The thread must be fresh because the standard library draws the keys of its hash maps once for each.
 #[must_use]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "how long a rehearsal takes is a fact about the real world"
-)]
+#[expect(clippy::disallowed_methods, reason = "how long a rehearsal takes is a fact about the real world")]
 pub fn rehearse(scenario: &Scenario, plan: &Plan, keep: Keep) -> Rehearsal {
     panics::watch();
     let start = Instant::now();
     let mut played = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name(format!("seed {}", plan.seed));
         let thread = thread.spawn_scoped(scope, || play(scenario, plan, keep));
-        thread
-            .expect("the machine has room for one more thread")
-            .join()
+        thread.expect("the machine has room for one more thread").join()
     })
     .unwrap_or_else(|_| panic_outside_of_play(plan));
     played.wall = start.elapsed();
@@ -179,38 +161,18 @@ pub fn rehearse_twice(scenario: &Scenario, plan: &Plan) -> Rehearsal {
     let mut first = rehearse(scenario, plan, Keep::Hash);
     let second = rehearse(scenario, plan, Keep::Hash);
     if first.trace_hash != second.trace_hash {
-        let (one, other) = (
-            rehearse(scenario, plan, Keep::Trace),
-            rehearse(scenario, plan, Keep::Trace),
-        );
-        let hashes = format!(
-            "traces {:016x} and {:016x}",
-            first.trace_hash, second.trace_hash
-        );
+        let (one, other) = (rehearse(scenario, plan, Keep::Trace), rehearse(scenario, plan, Keep::Trace));
+        let hashes = format!("traces {:016x} and {:016x}", first.trace_hash, second.trace_hash);
         let difference = first_difference(&one.events, &other.events);
         let difference = difference.unwrap_or_else(|| "two more runs were the same".to_owned());
-        let (invariant, at) = (
-            "the same seed leaves the same trace".to_owned(),
-            Duration::ZERO,
-        );
-        first.violation = Some(Violation {
-            invariant,
-            detail: format!("{hashes}: {difference}"),
-            at,
-        });
+        let (invariant, at) = ("the same seed leaves the same trace".to_owned(), Duration::ZERO);
+        first.violation = Some(Violation { invariant, detail: format!("{hashes}: {difference}"), at });
     }
     if first.violation.is_none()
         && let Some(difference) = difference_by_clocks(scenario, &first)
     {
-        let (invariant, at) = (
-            "wrong wall clocks change nothing".to_owned(),
-            Duration::ZERO,
-        );
-        first.violation = Some(Violation {
-            invariant,
-            detail: difference,
-            at,
-        });
+        let (invariant, at) = ("wrong wall clocks change nothing".to_owned(), Duration::ZERO);
+        first.violation = Some(Violation { invariant, detail: difference, at });
     }
     first
 }
@@ -224,21 +186,10 @@ fn difference_by_clocks(scenario: &Scenario, played: &Rehearsal) -> Option<Strin
     }
     let right = rehearse(scenario, &plan, Keep::Hash);
     // Probes start when the last fault has healed, which may be earlier without the clock faults.
-    let mut calls = played
-        .calls
-        .iter()
-        .zip(&right.calls)
-        .filter(|(call, _)| !call.is_probe);
-    let (wrong, right) =
-        calls.find(|(one, other)| (one.ended, &one.reply) != (other.ended, &other.reply))?;
-    let end =
-        |call: &CallRecord| format!("{:?} at {:?}", call.reply, call.ended.unwrap_or_default());
-    Some(format!(
-        "{} ends with {}; with right clocks {}",
-        wrong.request_id,
-        end(wrong),
-        end(right)
-    ))
+    let mut calls = played.calls.iter().zip(&right.calls).filter(|(call, _)| !call.is_probe);
+    let (wrong, right) = calls.find(|(one, other)| (one.ended, &one.reply) != (other.ended, &other.reply))?;
+    let end = |call: &CallRecord| format!("{:?} at {:?}", call.reply, call.ended.unwrap_or_default());
+    Some(format!("{} ends with {}; with right clocks {}", wrong.request_id, end(wrong), end(right)))
 }
 
 fn play(scenario: &Scenario, plan: &Plan, keep: Keep) -> Rehearsal {
@@ -258,11 +209,7 @@ fn play(scenario: &Scenario, plan: &Plan, keep: Keep) -> Rehearsal {
         simulated: simulated.unwrap_or_default(),
         wall: Duration::ZERO,
         bites: stage.faults.iter().map(|fault| fault.bit).collect(),
-        hosts: stage
-            .hosts
-            .iter()
-            .map(|host| host.name.to_string())
-            .collect(),
+        hosts: stage.hosts.iter().map(|host| host.name.to_string()).collect(),
         violation: stage.violation,
         calls: stage.calls,
         events: stage.events.unwrap_or_default(),
@@ -270,18 +217,11 @@ fn play(scenario: &Scenario, plan: &Plan, keep: Keep) -> Rehearsal {
 }
 
 fn panic_outside_of_play(plan: &Plan) -> Rehearsal {
-    let (invariant, detail) = (
-        "the harness does not panic".to_owned(),
-        "its thread died".to_owned(),
-    );
+    let (invariant, detail) = ("the harness does not panic".to_owned(), "its thread died".to_owned());
     Rehearsal {
         plan: plan.clone(),
         trace_hash: 0,
-        violation: Some(Violation {
-            invariant,
-            detail,
-            at: Duration::ZERO,
-        }),
+        violation: Some(Violation { invariant, detail, at: Duration::ZERO }),
         calls: Vec::new(),
         bites: Vec::new(),
         simulated: Duration::ZERO,

@@ -81,18 +81,9 @@ struct Violation {
 #[must_use]
 pub fn page(rehearsal: &Rehearsal) -> String {
     let hosts = lanes(rehearsal);
-    let lane = |name: &str| {
-        hosts
-            .iter()
-            .position(|host| host == name)
-            .unwrap_or_default()
-    };
+    let lane = |name: &str| hosts.iter().position(|host| host == name).unwrap_or_default();
     let (messages, more_messages) = messages(&rehearsal.events, &hosts);
-    let logs: Vec<_> = rehearsal
-        .events
-        .iter()
-        .filter(|event| event.kind == EventKind::Log)
-        .collect();
+    let logs: Vec<_> = rehearsal.events.iter().filter(|event| event.kind == EventKind::Log).collect();
     let left_out = more_messages + logs.len().saturating_sub(LOGS_MAX);
     let violation = rehearsal.violation.as_ref().map(|violation| Violation {
         at: millis(violation.at),
@@ -108,17 +99,12 @@ pub fn page(rehearsal: &Rehearsal) -> String {
         calls: rehearsal.calls.iter().map(call).collect(),
         faults: faults(rehearsal, &lane),
         messages,
-        logs: logs
-            .into_iter()
-            .take(LOGS_MAX)
-            .map(|event| log(event, &lane))
-            .collect(),
+        logs: logs.into_iter().take(LOGS_MAX).map(|event| log(event, &lane)).collect(),
         violation,
         left_out,
         hosts,
     };
-    let json = serde_json::to_string(&data)
-        .expect("the page's data has string keys and finite numbers only");
+    let json = serde_json::to_string(&data).expect("the page's data has string keys and finite numbers only");
     // `</script>` in a value would end the script.
     include_str!("report.html").replace(PLACE, &json.replace("</", "<\\/"))
 }
@@ -152,33 +138,16 @@ fn faults(rehearsal: &Rehearsal, lane: &impl Fn(&str) -> usize) -> Vec<Fault> {
         let (a, b) = fault.what.hosts();
         let hosts = [Some(a), b].into_iter().flatten().map(lane).collect();
         let (what, link) = (fault.what.to_string(), b.is_some());
-        Fault {
-            what,
-            from: millis(fault.from),
-            until: millis(fault.until()),
-            hosts,
-            link,
-            bit: *bit,
-        }
+        Fault { what, from: millis(fault.from), until: millis(fault.until()), hosts, link, bit: *bit }
     };
     faults.map(fault).collect()
 }
 
 fn log(event: &Event, lane: &impl Fn(&str) -> usize) -> Log {
-    let fields = event
-        .fields
-        .iter()
-        .filter(|(name, _)| *name != "target" && *name != "level");
-    let fields: String = fields
-        .map(|(name, value)| format!(" {name}={value}"))
-        .collect();
+    let fields = event.fields.iter().filter(|(name, _)| *name != "target" && *name != "level");
+    let fields: String = fields.map(|(name, value)| format!(" {name}={value}")).collect();
     let text = format!("{}{fields}", event.text);
-    Log {
-        at: millis(event.at),
-        host: lane(&event.host),
-        id: event.request_id.clone(),
-        text,
-    }
+    Log { at: millis(event.at), host: lane(&event.host), id: event.request_id.clone(), text }
 }
 
 /// Joins each segment's departure with its arrival; how many did not fit, too.
@@ -222,16 +191,9 @@ fn messages(events: &[Event], hosts: &[String]) -> (Vec<Message>, usize) {
 /// Which lane an IP address belongs to: whoever sends from it.
 fn addresses<'a>(events: &'a [Event], hosts: &[String]) -> BTreeMap<&'a str, usize> {
     let mut addresses = BTreeMap::new();
-    for event in events
-        .iter()
-        .filter(|event| event.kind == EventKind::Net && event.text == "sent")
-    {
-        let source = event
-            .field("src")
-            .and_then(|source| source.rsplit_once(':'));
-        if let (Some((ip, _)), Some(lane)) =
-            (source, hosts.iter().position(|host| *host == event.host))
-        {
+    for event in events.iter().filter(|event| event.kind == EventKind::Net && event.text == "sent") {
+        let source = event.field("src").and_then(|source| source.rsplit_once(':'));
+        if let (Some((ip, _)), Some(lane)) = (source, hosts.iter().position(|host| *host == event.host)) {
             addresses.entry(ip).or_insert(lane);
         }
     }

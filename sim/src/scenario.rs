@@ -71,10 +71,7 @@ impl Scenario {
         F: Fn(HostContext) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = HostResult> + 'static,
     {
-        self.hosts.push((
-            name.to_owned(),
-            Box::new(move |host| program(host).boxed_local()),
-        ));
+        self.hosts.push((name.to_owned(), Box::new(move |host| program(host).boxed_local())));
         self
     }
 
@@ -99,10 +96,7 @@ impl Scenario {
     /// Adds an option of which each seed picks one choice; hosts read it by [`HostContext::option`].
     #[must_use]
     pub fn option(mut self, name: &str, choices: &[&str]) -> Self {
-        self.options.push((
-            name.to_owned(),
-            choices.iter().map(|choice| (*choice).to_owned()).collect(),
-        ));
+        self.options.push((name.to_owned(), choices.iter().map(|choice| (*choice).to_owned()).collect()));
         self
     }
 
@@ -126,18 +120,9 @@ impl Scenario {
 
     /// Adds a promise about single calls, checked as each ends.
     #[must_use]
-    pub fn every_call(
-        mut self,
-        promise: &str,
-        check: fn(&CallRecord) -> Result<(), String>,
-    ) -> Self {
+    pub fn every_call(mut self, promise: &str, check: fn(&CallRecord) -> Result<(), String>) -> Self {
         let promise = promise.to_owned();
-        self.checks.push(Box::new(move || {
-            Box::new(CallCheck {
-                promise: promise.clone(),
-                check,
-            })
-        }));
+        self.checks.push(Box::new(move || Box::new(CallCheck { promise: promise.clone(), check })));
         self
     }
 
@@ -180,8 +165,6 @@ impl Scenario {
 
 impl fmt::Debug for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scenario")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Scenario").field("name", &self.name).finish_non_exhaustive()
     }
 }

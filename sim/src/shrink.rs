@@ -25,24 +25,12 @@ pub(crate) struct Shrunk {
 }
 
 /// The smallest plan found that breaks the same promise as `failed`; at most `bound` of wall time is spent.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the bound is on the time of whoever waits for the result"
-)]
+#[expect(clippy::disallowed_methods, reason = "the bound is on the time of whoever waits for the result")]
 pub(crate) fn shrink(scenario: &Scenario, failed: &Rehearsal, bound: Duration) -> Shrunk {
     let start = Instant::now();
-    let mut search = Search {
-        scenario,
-        best: failed.clone(),
-        tried: 0,
-        ends_at: start + bound,
-    };
+    let mut search = Search { scenario, best: failed.clone(), tried: 0, ends_at: start + bound };
     while search.pass() {}
-    Shrunk {
-        rehearsal: search.best,
-        tried: search.tried,
-        wall: start.elapsed(),
-    }
+    Shrunk { rehearsal: search.best, tried: search.tried, wall: start.elapsed() }
 }
 
 struct Search<'a> {
@@ -83,12 +71,8 @@ impl Search<'_> {
         }
         self.tried += 1;
         let rehearsal = rehearse(self.scenario, plan, Keep::Hash);
-        let promise = |rehearsal: &Rehearsal| {
-            rehearsal
-                .violation
-                .as_ref()
-                .map(|violation| violation.invariant.clone())
-        };
+        let promise =
+            |rehearsal: &Rehearsal| rehearsal.violation.as_ref().map(|violation| violation.invariant.clone());
         let is_same = promise(&rehearsal).is_some() && promise(&rehearsal) == promise(&self.best);
         if is_same {
             self.best = rehearsal;

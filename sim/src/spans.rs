@@ -33,11 +33,7 @@ impl Spans {
             self.open.push(None);
             self.open.len() - 1
         });
-        self.open[slot] = Some(Span {
-            metadata,
-            request_id,
-            handles: 1,
-        });
+        self.open[slot] = Some(Span { metadata, request_id, handles: 1 });
         slot as u64 + HOST_SPANS + 1
     }
 

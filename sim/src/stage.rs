@@ -89,13 +89,7 @@ pub struct Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {} (at {} ms)",
-            self.invariant,
-            self.detail,
-            self.at.as_millis()
-        )
+        write!(f, "{}: {} (at {} ms)", self.invariant, self.detail, self.at.as_millis())
     }
 }
 
@@ -115,16 +109,8 @@ pub(crate) fn with<T>(work: impl FnOnce(&mut Stage) -> T) -> Option<T> {
 }
 
 impl Stage {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is where virtual time starts"
-    )]
-    pub(crate) fn new(
-        plan: &Plan,
-        warm_up: Duration,
-        checks: Vec<Box<dyn Invariant>>,
-        keep: Keep,
-    ) -> Self {
+    #[expect(clippy::disallowed_methods, reason = "this is where virtual time starts")]
+    pub(crate) fn new(plan: &Plan, warm_up: Duration, checks: Vec<Box<dyn Invariant>>, keep: Keep) -> Self {
         Self {
             hosts: Vec::new(),
             spans: Spans::default(),
@@ -159,9 +145,7 @@ impl Stage {
             return self.tick_start;
         }
         let elapsed = tokio::time::Instant::now().saturating_duration_since(self.origin);
-        elapsed
-            .saturating_sub(RUNTIME_HEAD_START)
-            .max(self.tick_start)
+        elapsed.saturating_sub(RUNTIME_HEAD_START).max(self.tick_start)
     }
 
     pub(crate) fn start_tick(&mut self, now: Duration) {
@@ -205,14 +189,9 @@ impl Stage {
 
     /// How far the host's wall clock is off: the sum of the clock faults in force.
     fn wall_offset_nanos(&self, host: usize) -> i64 {
-        let in_force = self
-            .faults
-            .iter()
-            .filter(|fault| fault.active && fault.a == host);
+        let in_force = self.faults.iter().filter(|fault| fault.active && fault.a == host);
         let offset = |state: &FaultState| match &state.fault.what {
-            FaultKind::ClockSkew { by_ms, .. } | FaultKind::ClockJump { by_ms, .. } => {
-                by_ms * 1_000_000
-            }
+            FaultKind::ClockSkew { by_ms, .. } | FaultKind::ClockJump { by_ms, .. } => by_ms * 1_000_000,
             FaultKind::ClockDrift { ppm, .. } => {
                 let lasted = self.tick_start.saturating_sub(state.fault.from);
                 ppm * i64::try_from(lasted.as_micros()).unwrap_or(i64::MAX) / 1_000
@@ -226,11 +205,7 @@ impl Stage {
     pub(crate) fn violate(&mut self, invariant: &str, detail: impl Into<String>) {
         if self.violation.is_none() {
             let (invariant, detail, at) = (invariant.to_owned(), detail.into(), self.now());
-            self.violation = Some(Violation {
-                invariant,
-                detail,
-                at,
-            });
+            self.violation = Some(Violation { invariant, detail, at });
         }
     }
 
@@ -274,14 +249,7 @@ impl Stage {
         fields: Vec<(&'static str, String)>,
     ) -> Event {
         let (at, host) = (self.now(), self.current_name().to_owned());
-        Event {
-            at,
-            host,
-            kind,
-            text: text.to_owned(),
-            request_id,
-            fields,
-        }
+        Event { at, host, kind, text: text.to_owned(), request_id, fields }
     }
 
     fn stamp(&mut self, kind: EventKind, text: &str) {
@@ -311,26 +279,13 @@ impl Stage {
             ("argument", request.argument.clone()),
             ("deadline_ms", request.deadline.as_millis().to_string()),
         ];
-        let event = self.event(
-            EventKind::Call,
-            "call started",
-            Some(request_id.clone()),
-            fields,
-        );
+        let event = self.event(EventKind::Call, "call started", Some(request_id.clone()), fields);
         let started = event.at;
         self.push(event);
         let active = self.faults.iter().filter(|fault| fault.active);
         let faults = active.map(|fault| fault.fault.what.name()).collect();
         let request = request.clone();
-        let call = CallRecord {
-            request,
-            request_id,
-            started,
-            ended: None,
-            reply: None,
-            is_probe,
-            faults,
-        };
+        let call = CallRecord { request, request_id, started, ended: None, reply: None, is_probe, faults };
         self.ask(|check| check.call_started(&call));
         self.calls.push(call);
         self.in_flight.push(self.calls.len() - 1);
@@ -340,10 +295,7 @@ impl Stage {
     /// A client has its reply.
     pub(crate) fn end_call(&mut self, number: usize, reply: Reply) {
         let id = self.calls[number].request_id.clone();
-        let fields = vec![
-            ("status", reply.status.clone()),
-            ("value", reply.value.clone()),
-        ];
+        let fields = vec![("status", reply.status.clone()), ("value", reply.value.clone())];
         let event = self.event(EventKind::Call, "call ended", Some(id), fields);
         let at = event.at;
         self.push(event);
@@ -379,11 +331,7 @@ impl Stage {
         if self.in_flight.is_empty() {
             return;
         }
-        for state in self
-            .faults
-            .iter_mut()
-            .filter(|state| state.active && !state.bit)
-        {
+        for state in self.faults.iter_mut().filter(|state| state.active && !state.bit) {
             state.bit = match state.b {
                 Some(b) => (state.a, b) == (one, other) || (state.a, b) == (other, one),
                 None => state.fault.what.stops_host() && (state.a == one || state.a == other),
@@ -394,10 +342,7 @@ impl Stage {
     /// The program asked for, and met, a fault of this sort on the host that runs.
     pub(crate) fn bite(&mut self, is_this: impl Fn(&FaultKind) -> bool) {
         let current = self.current;
-        let here = self
-            .faults
-            .iter_mut()
-            .filter(|state| state.active && Some(state.a) == current);
+        let here = self.faults.iter_mut().filter(|state| state.active && Some(state.a) == current);
         for state in here.filter(|state| is_this(&state.fault.what)) {
             state.bit = true;
         }
@@ -407,17 +352,11 @@ impl Stage {
 impl FaultKind {
     /// Whether the host neither sends nor receives while the fault lasts.
     pub(crate) fn stops_host(&self) -> bool {
-        matches!(
-            self,
-            Self::PowerLoss { .. } | Self::Kill { .. } | Self::Pause { .. } | Self::Drain { .. }
-        )
+        matches!(self, Self::PowerLoss { .. } | Self::Kill { .. } | Self::Pause { .. } | Self::Drain { .. })
     }
 
     /// Whether only the wall clock is touched; such a fault bites who reads that clock.
     pub(crate) fn is_of_clock(&self) -> bool {
-        matches!(
-            self,
-            Self::ClockSkew { .. } | Self::ClockDrift { .. } | Self::ClockJump { .. }
-        )
+        matches!(self, Self::ClockSkew { .. } | Self::ClockDrift { .. } | Self::ClockJump { .. })
     }
 }

@@ -165,21 +165,12 @@ fn open_span(stage: &mut Stage, attributes: &Attributes<'_>) -> u64 {
 fn log_event(stage: &mut Stage, event: &tracing::Event<'_>) {
     let mut line = LogLine::default();
     event.record(&mut line);
-    let parent = event
-        .parent()
-        .map(Id::into_u64)
-        .or_else(|| stage.spans.current());
-    let inherited = || {
-        parent
-            .and_then(|span| stage.spans.request_id_of(span))
-            .map(str::to_owned)
-    };
+    let parent = event.parent().map(Id::into_u64).or_else(|| stage.spans.current());
+    let inherited = || parent.and_then(|span| stage.spans.request_id_of(span)).map(str::to_owned);
     let of_call = || CallContext::with_current(|call| Some(call?.request_id().to_string()));
     let request_id = line.request_id.or_else(of_call).or_else(inherited);
-    line.fields
-        .push(("level", event.metadata().level().as_str().to_owned()));
-    line.fields
-        .push(("target", event.metadata().target().to_owned()));
+    line.fields.push(("level", event.metadata().level().as_str().to_owned()));
+    line.fields.push(("target", event.metadata().target().to_owned()));
     let event = stage.event(EventKind::Log, &line.message, request_id, line.fields);
     stage.push(event);
 }

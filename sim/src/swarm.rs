@@ -13,10 +13,7 @@ use crate::plan::{Fault, FaultKind};
 
 /// The families of faults that a swarm can draw from, one for each [`FaultKind`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "documented at the variants of FaultKind of the same names"
-)]
+#[expect(missing_docs, reason = "documented at the variants of FaultKind of the same names")]
 pub enum Family {
     Partition,
     PartitionOneWay,
@@ -56,48 +53,30 @@ impl Family {
     ];
 
     fn is_of_link(self) -> bool {
-        matches!(
-            self,
-            Self::Partition | Self::PartitionOneWay | Self::Hold | Self::SlowLink | Self::Reset
-        )
+        matches!(self, Self::Partition | Self::PartitionOneWay | Self::Hold | Self::SlowLink | Self::Reset)
     }
 
     /// Makes the fault, at the link or on the host, with an amount from 0 to 1 and a direction.
     fn make(self, link: (String, String), host: String, amount: f64, back: bool) -> FaultKind {
         let (a, b) = if back { (link.1, link.0) } else { link };
         let sign = if back { -1.0 } else { 1.0 };
-        let scaled =
-            |range: RangeInclusive<f64>| range.start() + amount * (range.end() - range.start());
+        let scaled = |range: RangeInclusive<f64>| range.start() + amount * (range.end() - range.start());
         let millis = |range| Duration::from_millis(scaled(range) as u64);
         match self {
             Self::Partition => FaultKind::Partition { a, b },
             Self::PartitionOneWay => FaultKind::PartitionOneWay { a, b },
             Self::Hold => FaultKind::Hold { a, b },
-            Self::SlowLink => FaultKind::SlowLink {
-                a,
-                b,
-                latency: millis(20.0..=400.0),
-            },
+            Self::SlowLink => FaultKind::SlowLink { a, b, latency: millis(20.0..=400.0) },
             Self::Reset => FaultKind::Reset { a, b },
             Self::PowerLoss => FaultKind::PowerLoss { host },
             Self::Kill => FaultKind::Kill { host },
             Self::Pause => FaultKind::Pause { host },
-            Self::ClockSkew => FaultKind::ClockSkew {
-                host,
-                by_ms: (sign * scaled(1.0..=600_000.0)) as i64,
-            },
-            Self::ClockDrift => FaultKind::ClockDrift {
-                host,
-                ppm: (sign * scaled(10.0..=200_000.0)) as i64,
-            },
-            Self::ClockJump => FaultKind::ClockJump {
-                host,
-                by_ms: (sign * scaled(1_000.0..=86_400_000.0)) as i64,
-            },
-            Self::SlowHandler => FaultKind::SlowHandler {
-                host,
-                delay: millis(10.0..=600.0),
-            },
+            Self::ClockSkew => FaultKind::ClockSkew { host, by_ms: (sign * scaled(1.0..=600_000.0)) as i64 },
+            Self::ClockDrift => FaultKind::ClockDrift { host, ppm: (sign * scaled(10.0..=200_000.0)) as i64 },
+            Self::ClockJump => {
+                FaultKind::ClockJump { host, by_ms: (sign * scaled(1_000.0..=86_400_000.0)) as i64 }
+            }
+            Self::SlowHandler => FaultKind::SlowHandler { host, delay: millis(10.0..=600.0) },
             Self::PanickingHandler => FaultKind::PanickingHandler { host },
             Self::FullService => FaultKind::FullService { host },
             Self::Drain => FaultKind::Drain { host },
@@ -119,20 +98,9 @@ pub struct Swarm {
 impl Swarm {
     /// So many faults, beginning within a time, each lasting as long as the range has it. It knows no place yet.
     #[must_use]
-    pub fn new(
-        count: RangeInclusive<usize>,
-        within: Duration,
-        lasts: RangeInclusive<Duration>,
-    ) -> Self {
+    pub fn new(count: RangeInclusive<usize>, within: Duration, lasts: RangeInclusive<Duration>) -> Self {
         let (links, hosts) = (Vec::new(), Vec::new());
-        Self {
-            families: Family::ALL.to_vec(),
-            links,
-            hosts,
-            count,
-            within,
-            lasts,
-        }
+        Self { families: Family::ALL.to_vec(), links, hosts, count, within, lasts }
     }
 
     /// No faults at all.
@@ -164,61 +132,36 @@ impl Swarm {
 
     /// The faults of one rehearsal.
     pub fn faults(&self) -> BoxedStrategy<Vec<Fault>> {
-        let possible: Vec<_> = self
-            .families
-            .iter()
-            .copied()
-            .filter(|family| self.has_place_for(*family))
-            .collect();
+        let possible: Vec<_> =
+            self.families.iter().copied().filter(|family| self.has_place_for(*family)).collect();
         if possible.is_empty() || *self.count.end() == 0 {
             return Just(Vec::new()).boxed();
         }
         let swarm = self.clone();
         let some_families = 1..=possible.len();
         let subset = prop::sample::subsequence(possible, some_families);
-        subset
-            .prop_flat_map(move |families| swarm.faults_of(families))
-            .boxed()
+        subset.prop_flat_map(move |families| swarm.faults_of(families)).boxed()
     }
 
     fn has_place_for(&self, family: Family) -> bool {
-        if family.is_of_link() {
-            !self.links.is_empty()
-        } else {
-            !self.hosts.is_empty()
-        }
+        if family.is_of_link() { !self.links.is_empty() } else { !self.hosts.is_empty() }
     }
 
     fn faults_of(&self, families: Vec<Family>) -> impl Strategy<Value = Vec<Fault>> + use<> {
         let family = prop::sample::select(families);
-        let times = (
-            0..=millis(self.within),
-            millis(*self.lasts.start())..=millis(*self.lasts.end()),
-        );
+        let times = (0..=millis(self.within), millis(*self.lasts.start())..=millis(*self.lasts.end()));
         let place = (any::<prop::sample::Index>(), any::<prop::sample::Index>());
         let amount = (0.0..1.0, any::<bool>());
         let (links, hosts) = (self.links.clone(), self.hosts.clone());
-        let fault = (family, times, place, amount).prop_map(
-            move |(family, (from, lasts), place, amount)| {
-                let pick = |index: prop::sample::Index, count: usize| index.index(count.max(1));
-                let link = links
-                    .get(pick(place.0, links.len()))
-                    .cloned()
-                    .unwrap_or_default();
-                let host = hosts
-                    .get(pick(place.1, hosts.len()))
-                    .cloned()
-                    .unwrap_or_default();
-                // A reset is over as soon as it has happened.
-                let lasts = if family == Family::Reset { 0 } else { lasts };
-                let (from, lasts) = (Duration::from_millis(from), Duration::from_millis(lasts));
-                Fault {
-                    from,
-                    lasts,
-                    what: family.make(link, host, amount.0, amount.1),
-                }
-            },
-        );
+        let fault = (family, times, place, amount).prop_map(move |(family, (from, lasts), place, amount)| {
+            let pick = |index: prop::sample::Index, count: usize| index.index(count.max(1));
+            let link = links.get(pick(place.0, links.len())).cloned().unwrap_or_default();
+            let host = hosts.get(pick(place.1, hosts.len())).cloned().unwrap_or_default();
+            // A reset is over as soon as it has happened.
+            let lasts = if family == Family::Reset { 0 } else { lasts };
+            let (from, lasts) = (Duration::from_millis(from), Duration::from_millis(lasts));
+            Fault { from, lasts, what: family.make(link, host, amount.0, amount.1) }
+        });
         let faults = prop::collection::vec(fault, self.count.clone());
         faults.prop_map(|mut faults| {
             faults.sort_by_key(|fault| fault.from);
@@ -236,14 +179,9 @@ mod tests {
 
     fn faults(seed: u8) -> Vec<Fault> {
         let second = Duration::from_secs(1);
-        let swarm = Swarm::new(1..=6, second, Duration::ZERO..=second)
-            .link("a", "b")
-            .host("b");
+        let swarm = Swarm::new(1..=6, second, Duration::ZERO..=second).link("a", "b").host("b");
         let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
-        draw(
-            &mut TestRunner::new_with_rng(Config::default(), rng),
-            &swarm.faults(),
-        )
+        draw(&mut TestRunner::new_with_rng(Config::default(), rng), &swarm.faults())
     }
 
     #[test]
@@ -254,10 +192,8 @@ mod tests {
 
     #[test]
     fn every_family_is_drawn_by_some_seed() {
-        let drawn: std::collections::BTreeSet<_> = (0..200)
-            .flat_map(faults)
-            .map(|fault| fault.what.name())
-            .collect();
+        let drawn: std::collections::BTreeSet<_> =
+            (0..200).flat_map(faults).map(|fault| fault.what.name()).collect();
         assert_eq!(drawn.len(), Family::ALL.len(), "{drawn:?}");
     }
 }

@@ -71,11 +71,7 @@ impl fmt::Display for Event {
         let seconds = self.at.as_secs_f64();
         let (host, kind) = (&self.host, self.kind.name());
         let id = self.request_id.as_deref().unwrap_or("-");
-        write!(
-            f,
-            "{seconds:>9.3} {host:<10} {kind:<5} {id:<12} {}",
-            self.text
-        )?;
+        write!(f, "{seconds:>9.3} {host:<10} {kind:<5} {id:<12} {}", self.text)?;
         for (name, value) in &self.fields {
             write!(f, " {name}={value}")?;
         }
@@ -157,14 +153,7 @@ mod tests {
 
     fn event(text: &str) -> Event {
         let (at, host, kind) = (Duration::ZERO, "a".to_owned(), EventKind::Log);
-        Event {
-            at,
-            host,
-            kind,
-            text: text.to_owned(),
-            request_id: None,
-            fields: Vec::new(),
-        }
+        Event { at, host, kind, text: text.to_owned(), request_id: None, fields: Vec::new() }
     }
 
     #[test]

@@ -72,10 +72,7 @@ impl<'a> World<'a> {
             .tcp_capacity(TCP_CAPACITY)
             .enable_random_order()
             .build();
-        let choices = Arc::new(Choices {
-            options: plan.options.clone(),
-            mutant: plan.mutant.clone(),
-        });
+        let choices = Arc::new(Choices { options: plan.options.clone(), mutant: plan.mutant.clone() });
         let curtain = Curtain {
             has_healed: Rc::default(),
             requests_left: Rc::new(Cell::new(plan.requests.len())),
@@ -87,28 +84,15 @@ impl<'a> World<'a> {
         let clients = curtain.clone();
         add_host(&mut sim, CLIENTS, &choices, move |host| {
             let callers = scenario.clients.iter();
-            let callers = callers
-                .map(|(name, client)| (name.clone(), client(host.clone())))
-                .collect();
+            let callers = callers.map(|(name, client)| (name.clone(), client(host.clone()))).collect();
             let start = tokio::time::Instant::now() + warm_up(scenario);
             Box::pin(play(callers, start, plan.clone(), clients.clone()))
         });
         let timeline = Timeline::new(plan, scenario);
         stage::with(|stage| {
-            stage.faults = plan
-                .faults
-                .iter()
-                .filter_map(|fault| fault_state(stage, fault))
-                .collect()
+            stage.faults = plan.faults.iter().filter_map(|fault| fault_state(stage, fault)).collect()
         });
-        Self {
-            sim,
-            timeline,
-            plan,
-            scenario,
-            now: Duration::ZERO,
-            curtain,
-        }
+        Self { sim, timeline, plan, scenario, now: Duration::ZERO, curtain }
     }
 
     /// Lets the hosts start before the clock does: who calls a service that does not listen yet learns nothing.
@@ -141,10 +125,7 @@ impl<'a> World<'a> {
             self.note_leavers();
             if self.now > heals_at + LAST_CALL {
                 stage::with(|stage| {
-                    stage.violate(
-                        "every call ends",
-                        "one was still in flight when the curtain fell",
-                    )
+                    stage.violate("every call ends", "one was still in flight when the curtain fell")
                 });
             }
             if self.is_broken() || healed_at.is_some_and(|at| self.is_over(at)) {
@@ -163,10 +144,7 @@ impl<'a> World<'a> {
         let left = self.curtain.probes_left.get();
         let bound = self.scenario.recovers_within;
         if left > 0 && self.now > healed_at + bound {
-            let detail = format!(
-                "{left} sort(s) of call still fail {} ms after healing",
-                bound.as_millis()
-            );
+            let detail = format!("{left} sort(s) of call still fail {} ms after healing", bound.as_millis());
             stage::with(|stage| stage.violate("after healing, calls succeed", detail));
             return true;
         }
@@ -201,11 +179,7 @@ impl<'a> World<'a> {
     /// connections refused.
     fn note_leavers(&mut self) {
         let has_left = |host: &HostState| {
-            host.status == Status::Running
-                && host
-                    .shared
-                    .has_left
-                    .load(std::sync::atomic::Ordering::Relaxed)
+            host.status == Status::Running && host.shared.has_left.load(std::sync::atomic::Ordering::Relaxed)
         };
         let leavers = stage::with(|stage| {
             let leavers = stage.hosts.iter_mut().filter(|host| has_left(host));
@@ -233,13 +207,7 @@ fn fault_state(stage: &Stage, fault: &crate::plan::Fault) -> Option<FaultState> 
         Some(name) => Some(stage.host_named(name)?),
         None => None,
     };
-    Some(FaultState {
-        fault: fault.clone(),
-        a,
-        b,
-        active: false,
-        bit: false,
-    })
+    Some(FaultState { fault: fault.clone(), a, b, active: false, bit: false })
 }
 
 /// Registers a host whose program runs under the harness's hand.
@@ -251,19 +219,10 @@ fn add_host<'a>(
 ) {
     let name: Arc<str> = name.into();
     let shared = Arc::new(HostShared::new());
-    let (its_name, its_shared, choices) =
-        (Arc::clone(&name), Arc::clone(&shared), Arc::clone(choices));
+    let (its_name, its_shared, choices) = (Arc::clone(&name), Arc::clone(&shared), Arc::clone(choices));
     sim.host(&*name, move || {
-        let host = HostContext::new(
-            Arc::clone(&its_name),
-            Arc::clone(&its_shared),
-            Arc::clone(&choices),
-        );
-        let (program, shared, name) = (
-            program(host),
-            Arc::clone(&its_shared),
-            Arc::clone(&its_name),
-        );
+        let host = HostContext::new(Arc::clone(&its_name), Arc::clone(&its_shared), Arc::clone(&choices));
+        let (program, shared, name) = (program(host), Arc::clone(&its_shared), Arc::clone(&its_name));
         async move {
             if let Err(error) = shared.hold(program).await {
                 stage::with(|stage| stage.violate("hosts do not fail", format!("{name}: {error}")));
@@ -273,14 +232,7 @@ fn add_host<'a>(
         }
     });
     let address = sim.lookup(&*name);
-    stage::with(|stage| {
-        stage.hosts.push(HostState {
-            name,
-            address,
-            shared,
-            status: Status::Running,
-        })
-    });
+    stage::with(|stage| stage.hosts.push(HostState { name, address, shared, status: Status::Running }));
 }
 
 /// The program of the host on which all clients run.
@@ -299,9 +251,7 @@ async fn play(
     }
     curtain.has_healed.wait().await;
     for probe in plan.probes {
-        let caller = callers
-            .get(&probe.client)
-            .ok_or("a probe names no client")?;
+        let caller = callers.get(&probe.client).ok_or("a probe names no client")?;
         tokio::task::spawn_local(probe_until_it_works(
             Rc::clone(caller),
             probe,
@@ -327,16 +277,7 @@ async fn probe_until_it_works(caller: Caller, probe: Request, probes_left: Rc<Ce
     let mut in_a_row = 0;
     for attempt in 0.. {
         let id = probe.id * ATTEMPTS + attempt;
-        in_a_row = match call(
-            Rc::clone(&caller),
-            Request {
-                id,
-                ..probe.clone()
-            },
-            true,
-        )
-        .await
-        {
+        in_a_row = match call(Rc::clone(&caller), Request { id, ..probe.clone() }, true).await {
             true => in_a_row + 1,
             false => 0,
         };

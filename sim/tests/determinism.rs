@@ -12,13 +12,9 @@ use sim::{EventKind, Keep, Load, Scenario, Swarm, rehearse_seed};
 fn hashes(scenario: &Scenario) -> Vec<u64> {
     std::thread::scope(|scope| {
         let runs: Vec<_> = (0..8)
-            .map(|seed| {
-                scope.spawn(move || rehearse_seed(scenario, seed, None, Keep::Hash).trace_hash)
-            })
+            .map(|seed| scope.spawn(move || rehearse_seed(scenario, seed, None, Keep::Hash).trace_hash))
             .collect();
-        runs.into_iter()
-            .map(|run| run.join().expect("a run does not panic"))
-            .collect()
+        runs.into_iter().map(|run| run.join().expect("a run does not panic")).collect()
     })
 }
 
@@ -47,10 +43,7 @@ fn everything_that_happens_has_a_host() {
         let homeless = |event: &&sim::Event| event.host.is_empty() && event.kind == EventKind::Log;
         assert_eq!(events.iter().find(homeless), None);
         for host in ["service1", "service2", sim::CLIENTS] {
-            assert!(
-                events.iter().any(|event| event.host == host),
-                "{host} is not in the trace"
-            );
+            assert!(events.iter().any(|event| event.host == host), "{host} is not in the trace");
         }
     }
 }
@@ -58,9 +51,8 @@ fn everything_that_happens_has_a_host() {
 #[test]
 fn a_thread_started_by_a_host_fails_the_seed_and_is_named() {
     let calm = &scenarios::all()[0];
-    let violation = rehearse_seed(calm, 1, Some("starts-a-thread"), Keep::Hash)
-        .violation
-        .expect("a violation");
+    let violation =
+        rehearse_seed(calm, 1, Some("starts-a-thread"), Keep::Hash).violation.expect("a violation");
     assert!(violation.detail.contains("spawn_blocking"), "{violation}");
 }
 
@@ -74,12 +66,9 @@ async fn forgets_nothing(_: sim::HostContext) -> sim::HostResult {
 #[test]
 fn a_run_that_differs_from_the_first_is_noticed_and_the_event_named() {
     let nothing = Load::new(0..=0, Duration::ZERO, Duration::ZERO..=Duration::ZERO);
-    let leaky =
-        Scenario::new("leaky", "a static", nothing, Swarm::calm()).host("host", forgets_nothing);
+    let leaky = Scenario::new("leaky", "a static", nothing, Swarm::calm()).host("host", forgets_nothing);
     let plan = rehearse_seed(&leaky, 1, None, Keep::Hash).plan;
-    let violation = sim::rehearse_twice(&leaky, &plan)
-        .violation
-        .expect("a violation");
+    let violation = sim::rehearse_twice(&leaky, &plan).violation.expect("a violation");
     assert_eq!(violation.invariant, "the same seed leaves the same trace");
     assert!(violation.detail.contains("started start="), "{violation}");
 }

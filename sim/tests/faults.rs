@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sim::{
-    CallFault, Event, Fault, FaultKind, HostContext, HostResult, Keep, Load, Network, Plan,
-    Rehearsal, Reply, Request, Scenario, Swarm,
+    CallFault, Event, Fault, FaultKind, HostContext, HostResult, Keep, Load, Network, Plan, Rehearsal, Reply,
+    Request, Scenario, Swarm,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use transport::{Address, Io};
@@ -24,10 +24,7 @@ async fn server(host: HostContext) -> HostResult {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the wall clock is what is looked at"
-)]
+#[expect(clippy::disallowed_methods, reason = "the wall clock is what is looked at")]
 async fn serve(mut io: Io) -> std::io::Result<()> {
     loop {
         io.read_u8().await?;
@@ -38,21 +35,14 @@ async fn serve(mut io: Io) -> std::io::Result<()> {
             None => {}
         }
         let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        io.write_u64(wall.unwrap_or_default().as_millis() as u64)
-            .await?;
+        io.write_u64(wall.unwrap_or_default().as_millis() as u64).await?;
     }
 }
 
 /// `ask` sends a byte and waits for the answer; `wait` sends nothing and waits for the end of the connection.
 async fn client(host: HostContext, request: Request) -> Reply {
     let answer = async {
-        let mut io = host
-            .net()
-            .connect(&Address::Tcp {
-                host: SERVER.to_owned(),
-                port: 1,
-            })
-            .await?;
+        let mut io = host.net().connect(&Address::Tcp { host: SERVER.to_owned(), port: 1 }).await?;
         if request.kind == "ask" {
             io.write_u8(1).await?;
         }
@@ -69,9 +59,7 @@ fn scenario() -> Scenario {
     let nothing = Load::new(0..=0, Duration::ZERO, Duration::ZERO..=Duration::ZERO);
     Scenario::new("faults", "one fault at a time", nothing, Swarm::calm())
         .host(SERVER, server)
-        .client("client", |host| {
-            move |request| client(host.clone(), request)
-        })
+        .client("client", |host| move |request| client(host.clone(), request))
 }
 
 fn ms(millis: u64) -> Duration {
@@ -90,30 +78,15 @@ fn at_server() -> String {
 fn with_fault(what: FaultKind, kind: &str, at: &[u64]) -> Rehearsal {
     let request = |(id, at): (u32, &u64)| {
         let (client, kind, argument) = ("client".to_owned(), kind.to_owned(), String::new());
-        Request {
-            id,
-            at: ms(*at),
-            client,
-            kind,
-            argument,
-            deadline: ms(1000),
-        }
+        Request { id, at: ms(*at), client, kind, argument, deadline: ms(1000) }
     };
     let plan = Plan {
         scenario: "faults".to_owned(),
         seed: 1,
         mutant: None,
         options: Default::default(),
-        network: Network {
-            latency_min: ms(1),
-            latency_max: ms(1),
-            yield_percent: 0,
-        },
-        faults: vec![Fault {
-            from: ms(100),
-            lasts: ms(300),
-            what,
-        }],
+        network: Network { latency_min: ms(1), latency_max: ms(1), yield_percent: 0 },
+        faults: vec![Fault { from: ms(100), lasts: ms(300), what }],
         requests: (1..).zip(at).map(request).collect(),
         probes: Vec::new(),
     };
@@ -131,29 +104,14 @@ fn trace(events: &[Event]) -> String {
 fn ends(rehearsal: &Rehearsal) -> Vec<(&str, u128)> {
     let end = |call: &sim::CallRecord| call.ended.unwrap_or_default().as_millis() / 10 * 10;
     let status = |call| -> &str {
-        sim::CallRecord::clone(call)
-            .reply
-            .map_or("none", |reply| status_name(&reply.status))
+        sim::CallRecord::clone(call).reply.map_or("none", |reply| status_name(&reply.status))
     };
-    rehearsal
-        .calls
-        .iter()
-        .map(|call| (status(call), end(call)))
-        .collect()
+    rehearsal.calls.iter().map(|call| (status(call), end(call))).collect()
 }
 
 fn status_name(status: &str) -> &'static str {
-    let names = [
-        "OK",
-        "late",
-        "ConnectionRefused",
-        "ConnectionReset",
-        "UnexpectedEof",
-    ];
-    names
-        .into_iter()
-        .find(|name| *name == status)
-        .unwrap_or("something else")
+    let names = ["OK", "late", "ConnectionRefused", "ConnectionReset", "UnexpectedEof"];
+    names.into_iter().find(|name| *name == status).unwrap_or("something else")
 }
 
 #[test]
@@ -161,11 +119,7 @@ fn what_a_partition_swallows_arrives_when_the_sender_tries_again() {
     let (a, b) = both();
     // Lost at 150 ms and before; timeouts double from 100 ms on: tried at 300, 700.
     assert_eq!(
-        ends(&with_fault(
-            FaultKind::Partition { a, b },
-            "ask",
-            &[150, 450]
-        )),
+        ends(&with_fault(FaultKind::Partition { a, b }, "ask", &[150, 450])),
         [("OK", 700), ("OK", 450)]
     );
 }
@@ -173,10 +127,7 @@ fn what_a_partition_swallows_arrives_when_the_sender_tries_again() {
 #[test]
 fn held_segments_arrive_together() {
     let (a, b) = both();
-    assert_eq!(
-        ends(&with_fault(FaultKind::Hold { a, b }, "ask", &[150, 200])),
-        [("OK", 400), ("OK", 400)]
-    );
+    assert_eq!(ends(&with_fault(FaultKind::Hold { a, b }, "ask", &[150, 200])), [("OK", 400), ("OK", 400)]);
 }
 
 #[test]
@@ -184,22 +135,10 @@ fn a_one_way_partition_lets_the_other_way_through() {
     for (a, b) in [both(), (both().1, both().0)] {
         let sender = a.clone();
         let rehearsal = with_fault(FaultKind::PartitionOneWay { a, b }, "ask", &[98]);
-        let during =
-            |event: &&Event| event.text == "delivered" && (ms(104)..ms(400)).contains(&event.at);
-        let through: Vec<_> = rehearsal
-            .events
-            .iter()
-            .filter(during)
-            .map(|event| event.host.as_str())
-            .collect();
-        assert!(
-            !through.contains(&if sender == SERVER {
-                sim::CLIENTS
-            } else {
-                SERVER
-            }),
-            "{through:?}"
-        );
+        let during = |event: &&Event| event.text == "delivered" && (ms(104)..ms(400)).contains(&event.at);
+        let through: Vec<_> =
+            rehearsal.events.iter().filter(during).map(|event| event.host.as_str()).collect();
+        assert!(!through.contains(&if sender == SERVER { sim::CLIENTS } else { SERVER }), "{through:?}");
         assert_eq!(ends(&rehearsal), [("OK", 700)]);
     }
 }
@@ -208,34 +147,20 @@ fn a_one_way_partition_lets_the_other_way_through() {
 fn a_slow_link_takes_its_time_for_every_segment() {
     let (a, b) = both();
     // SYN, its answer with no delay of its own, then the byte and the answer to it.
-    let rehearsal = with_fault(
-        FaultKind::SlowLink {
-            a,
-            b,
-            latency: ms(50),
-        },
-        "ask",
-        &[150],
-    );
+    let rehearsal = with_fault(FaultKind::SlowLink { a, b, latency: ms(50) }, "ask", &[150]);
     assert_eq!(ends(&rehearsal), [("OK", 300)]);
 }
 
 #[test]
 fn a_reset_breaks_open_connections_at_once() {
     let (a, b) = both();
-    assert_eq!(
-        ends(&with_fault(FaultKind::Reset { a, b }, "wait", &[50])),
-        [("ConnectionReset", 100)]
-    );
+    assert_eq!(ends(&with_fault(FaultKind::Reset { a, b }, "wait", &[50])), [("ConnectionReset", 100)]);
 }
 
 #[test]
 fn a_killed_process_closes_its_connections_and_refuses_new_ones() {
     let rehearsal = with_fault(FaultKind::Kill { host: at_server() }, "wait", &[50, 200]);
-    assert_eq!(
-        ends(&rehearsal),
-        [("UnexpectedEof", 100), ("ConnectionRefused", 200)]
-    );
+    assert_eq!(ends(&rehearsal), [("UnexpectedEof", 100), ("ConnectionRefused", 200)]);
 }
 
 #[test]
@@ -246,59 +171,28 @@ fn a_power_loss_tells_nobody() {
 
 #[test]
 fn a_paused_host_goes_on_where_it_was() {
-    assert_eq!(
-        ends(&with_fault(
-            FaultKind::Pause { host: at_server() },
-            "ask",
-            &[150]
-        )),
-        [("OK", 400)]
-    );
+    assert_eq!(ends(&with_fault(FaultKind::Pause { host: at_server() }, "ask", &[150])), [("OK", 400)]);
 }
 
 #[test]
 fn a_skewed_clock_is_read_by_its_host_only() {
     let host = at_server();
-    let rehearsal = with_fault(
-        FaultKind::ClockSkew { host, by_ms: 5000 },
-        "ask",
-        &[50, 200],
-    );
+    let rehearsal = with_fault(FaultKind::ClockSkew { host, by_ms: 5000 }, "ask", &[50, 200]);
     let wall = |number: usize| {
-        rehearsal.calls[number]
-            .reply
-            .clone()
-            .expect("a reply")
-            .value
-            .parse::<u64>()
-            .expect("a number")
+        rehearsal.calls[number].reply.clone().expect("a reply").value.parse::<u64>().expect("a number")
     };
-    assert!(
-        (5140..5160).contains(&(wall(1) - wall(0))),
-        "{} and {}",
-        wall(0),
-        wall(1)
-    );
+    assert!((5140..5160).contains(&(wall(1) - wall(0))), "{} and {}", wall(0), wall(1));
 }
 
 #[test]
 fn a_handler_is_slow_or_panics_or_has_no_room() {
     let host = at_server;
-    let slow = FaultKind::SlowHandler {
-        host: host(),
-        delay: ms(100),
-    };
+    let slow = FaultKind::SlowHandler { host: host(), delay: ms(100) };
     assert_eq!(ends(&with_fault(slow, "ask", &[150])), [("OK", 250)]);
     let panics = FaultKind::PanickingHandler { host: host() };
-    assert_eq!(
-        ends(&with_fault(panics, "ask", &[150])),
-        [("UnexpectedEof", 150)]
-    );
+    assert_eq!(ends(&with_fault(panics, "ask", &[150])), [("UnexpectedEof", 150)]);
     let full = FaultKind::FullService { host: host() };
-    assert_eq!(
-        ends(&with_fault(full, "ask", &[150])),
-        [("UnexpectedEof", 150)]
-    );
+    assert_eq!(ends(&with_fault(full, "ask", &[150])), [("UnexpectedEof", 150)]);
 }
 
 #[test]

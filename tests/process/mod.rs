@@ -220,7 +220,8 @@ impl Connection {
         let status = head[9..12].parse().expect("a status");
         let mut answer = Answer { status, head, body: String::new() };
         if body {
-            let length = answer.header("content-length").map_or(0, |length| length.parse().expect("a length"));
+            let length =
+                answer.header("content-length").map_or(0, |length| length.parse().expect("a length"));
             let mut bytes = vec![0; length];
             self.0.read_exact(&mut bytes).expect("the body comes");
             answer.body = String::from_utf8(bytes).expect("a body is UTF-8");

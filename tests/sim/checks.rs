@@ -76,7 +76,8 @@ impl StatusesAreExplained {
 }
 
 /// Faults that delay what a host hears, or the host itself: it may learn late that a call has ended.
-const DELAYS: &[&str] = &["partition", "partition-one-way", "hold", "slow-link", "pause", "power-loss", "reset"];
+const DELAYS: &[&str] =
+    &["partition", "partition-one-way", "hold", "slow-link", "pause", "power-loss", "reset"];
 
 /// No handler runs on when its call has ended, but for the time that word of it takes.
 #[derive(Debug)]
@@ -115,7 +116,12 @@ impl Invariant for HandlersEndWithTheirCalls {
         match ended {
             Some(ended) if is_of_handler && event.at > *ended + self.grace => {
                 let (id, late) = (event.request_id.as_deref().unwrap_or_default(), event.at - *ended);
-                Err(format!("{} for {id} on {}, {} ms after its call", event.text, event.host, late.as_millis()))
+                Err(format!(
+                    "{} for {id} on {}, {} ms after its call",
+                    event.text,
+                    event.host,
+                    late.as_millis()
+                ))
             }
             _ => Ok(()),
         }
@@ -159,11 +165,11 @@ impl Invariant for NoMoreThanAdmitted {
     }
 }
 
-/// A call that is said not to have been sent was handled nowhere.
+/// A call is handled once at most on each host, and on no other host if it is said not to have been sent.
 #[derive(Debug, Default)]
 pub(crate) struct NotSentMeansNotHandled {
-    /// Where the handler of each request began, and how often.
-    handled: BTreeMap<(String, String), u32>,
+    /// The hosts where the handler of each request began.
+    handled: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Invariant for NotSentMeansNotHandled {
@@ -172,23 +178,18 @@ impl Invariant for NotSentMeansNotHandled {
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
-        let Some(id) = event.request_id.clone().filter(|_| event.kind == EventKind::Log) else {
+        let Some(id) = event.request_id.as_ref().filter(|_| event.kind == EventKind::Log) else {
             return Ok(());
         };
-        let service = event.fields.iter().find(|(name, _)| *name == "peer_service");
-        let times = self.handled.entry((id.clone(), event.host.clone())).or_default();
-        if event.text == BEGUN {
-            *times += 1;
-            if *times > 1 {
-                return Err(format!("{id} was handled twice on {}", event.host));
-            }
+        let hosts = self.handled.entry(id.clone()).or_default();
+        if event.text == BEGUN && !hosts.insert(event.host.clone()) {
+            return Err(format!("{id} was handled twice on {}", event.host));
         }
-        if event.text == "not sent"
-            && let Some((_, service)) = service
-            && self.handled.contains_key(&(id.clone(), service.clone()))
-        {
-            return Err(format!("{id} was handled on {service}, and is said not to have been sent"));
+        let says_not_sent = event.text == "request failed"
+            && event.fields.iter().any(|(name, value)| *name == "not_sent" && value == "true");
+        match hosts.iter().find(|host| says_not_sent && **host != event.host) {
+            Some(host) => Err(format!("{id} was handled on {host}, and is said not to have been sent")),
+            None => Ok(()),
         }
-        Ok(())
     }
 }

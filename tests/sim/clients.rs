@@ -42,13 +42,15 @@ async fn get(host: &HostContext, idle: &Connections, request: &Request) -> Resul
         Some(connection) => connection,
         None => {
             let address = Address::Tcp { host: "service2".to_owned(), port: HTTP_PORT };
-            let (connection, driver) = http1::handshake(TokioIo::new(host.net().connect(&address).await?)).await?;
+            let (connection, driver) =
+                http1::handshake(TokioIo::new(host.net().connect(&address).await?)).await?;
             tokio::task::spawn_local(driver);
             connection
         }
     };
     let target = format!("/api/v1/say-hello?name={}", request.argument);
-    let call = http::Request::get(target).header("host", "service2").header("x-request-id", request.request_id());
+    let call =
+        http::Request::get(target).header("host", "service2").header("x-request-id", request.request_id());
     let answer = connection.send_request(call.body(Empty::new())?).await?;
     let (head, body) = answer.into_parts();
     let id = head.headers.get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
@@ -95,25 +97,49 @@ fn channel(host: &HostContext, service: &'static str) -> Channel {
 
 async fn call(channel: Channel, request: Request) -> Reply {
     let answer = match request.kind.as_str() {
-        "name" => unary(channel, &request, "/app.grpc.Service1/ProcessName", ProcessNameRequest { name: request.argument.clone() })
-            .await
-            .map(|answer| answer.map(|answer: ProcessNameResponse| answer.name)),
-        _ => unary(channel, &request, "/app.grpc.Service2/SayHello", SayHelloRequest { name: request.argument.clone() })
-            .await
-            .map(|answer| answer.map(|answer: SayHelloResponse| answer.hello)),
+        "name" => unary(
+            channel,
+            &request,
+            "/app.grpc.Service1/ProcessName",
+            ProcessNameRequest { name: request.argument.clone() },
+        )
+        .await
+        .map(|answer| answer.map(|answer: ProcessNameResponse| answer.name)),
+        _ => unary(
+            channel,
+            &request,
+            "/app.grpc.Service2/SayHello",
+            SayHelloRequest { name: request.argument.clone() },
+        )
+        .await
+        .map(|answer| answer.map(|answer: SayHelloResponse| answer.hello)),
     };
     let (id, reply) = match answer {
         Ok(answer) => (answer.metadata().get("x-request-id").cloned(), Reply::ok(answer.into_inner())),
-        // tonic's own deadline, which it calls a cancellation.
+        // What tonic says of a connection that the server gave up, and of its own deadline.
+        Err(status) if why(&status).contains("connection error received: not a result of an error") => {
+            return Reply::failed("BROKEN", "GOAWAY");
+        }
         Err(status) if status.message() == "Timeout expired" => {
             return Reply::failed("GAVE UP", "the client's own deadline");
         }
         Err(status) => {
             let code = transport::status::code_name(status.code());
-            (status.metadata().get("x-request-id").cloned(), Reply::failed(code, status.message()))
+            (status.metadata().get("x-request-id").cloned(), Reply::failed(code, why(&status)))
         }
     };
     reply.with_request_id(id.and_then(|id| id.to_str().map(str::to_owned).ok()))
+}
+
+/// The message of a status, and what is behind it.
+fn why(status: &tonic::Status) -> String {
+    let mut text = status.message().to_owned();
+    let mut source = status.source();
+    while let Some(error) = source {
+        text.push_str(&format!(": {error}"));
+        source = error.source();
+    }
+    text
 }
 
 async fn unary<I, O>(

@@ -22,8 +22,19 @@ pub(crate) const BEGUN: &str = "handler begun";
 pub(crate) const ENDED: &str = "handler ended";
 
 /// Flags that all nodes have: faults last for seconds here, not for minutes.
-const COMMON: &[&str] =
-    &["node", "--workers", "1", "--deadline", "2s", "--drain-timeout", "5s", "--keepalive", "500ms", "--max-calls", "8"];
+const COMMON: &[&str] = &[
+    "node",
+    "--workers",
+    "1",
+    "--deadline",
+    "2s",
+    "--drain-timeout",
+    "5s",
+    "--keepalive",
+    "500ms",
+    "--max-calls",
+    "8",
+];
 
 /// Runs the node that `flags` describe, until it is told to drain.
 pub(crate) async fn node(host: HostContext, flags: &[&str]) -> HostResult {

@@ -59,7 +59,8 @@ pub(crate) fn all() -> Vec<Scenario> {
     let between = || Swarm::new(1..=2, ms(600), ms(100)..=ms(900)).link("service2", "service1");
     let at_service1 = || Swarm::new(1..=2, ms(600), ms(50)..=ms(900)).host("service1");
     vec![
-        node("calm", "nothing goes wrong", Swarm::calm()).every_call("in calm, every call works", checks::works),
+        node("calm", "nothing goes wrong", Swarm::calm())
+            .every_call("in calm, every call works", checks::works),
         node(
             "partition",
             "service2 and service1 cannot reach each other",
@@ -73,7 +74,12 @@ pub(crate) fn all() -> Vec<Scenario> {
         node(
             "slow",
             "a slow link, a slow or busy service1, against the deadline",
-            between().host("service1").only(&[Family::SlowLink, Family::SlowHandler, Family::FullService, Family::Pause]),
+            between().host("service1").only(&[
+                Family::SlowLink,
+                Family::SlowHandler,
+                Family::FullService,
+                Family::Pause,
+            ]),
         ),
         node("drain", "service1 drains and restarts under load", at_service1().only(&[Family::Drain])),
         build(
@@ -98,7 +104,9 @@ pub(crate) fn all() -> Vec<Scenario> {
 
 /// Calls of `service2` only: what a client makes of its own connections is not what is rehearsed here.
 fn load_of_two() -> Load {
-    Load::new(40..=40, ms(1000), ms(300)..=ms(800))
-        .kind("rest", "hello", "[a-z]{1,12}")
-        .kind("grpc", "hello", "[a-z]{1,12}")
+    Load::new(40..=40, ms(1000), ms(300)..=ms(800)).kind("rest", "hello", "[a-z]{1,12}").kind(
+        "grpc",
+        "hello",
+        "[a-z]{1,12}",
+    )
 }

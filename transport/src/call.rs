@@ -13,6 +13,7 @@ use futures_util::task::noop_waker_ref;
 use tokio::time::Instant;
 
 use crate::mutant::{Mutant, is_planted};
+use crate::router::Place;
 use crate::{CallContext, Interceptor, Method, Result, Status, deadline};
 
 /// A call to the method `M`: the request, and what travels with it.
@@ -23,6 +24,7 @@ pub struct Call<M: Method> {
     pub context: CallContext,
     witness: Witness,
     interceptor: Option<Interceptor>,
+    place: Place,
 }
 
 impl<M: Method> actix::Message for Call<M> {
@@ -34,8 +36,9 @@ impl<M: Method> Call<M> {
         request: M::Request,
         context: CallContext,
         interceptor: Option<Interceptor>,
+        place: Place,
     ) -> Self {
-        Self { request, witness: Witness(context.clone()), context, interceptor }
+        Self { request, witness: Witness(context.clone()), context, interceptor, place }
     }
 
     /// Answers with what `handler` comes to, in the context of this call.
@@ -58,11 +61,11 @@ impl<M: Method> Call<M> {
         };
         if is_planted(Mutant::PanicKillsActor) {
             let answer = Box::pin(self.context.scope(work));
-            return Reply { answer, witness: self.witness };
+            return Reply { answer, witness: self.witness, place: self.place };
         }
         let work = self.context.scope(AssertUnwindSafe(work).catch_unwind());
         let answer = Box::pin(async move { work.await.unwrap_or_else(|_| Err(panicked())) });
-        Reply { answer, witness: self.witness }
+        Reply { answer, witness: self.witness, place: self.place }
     }
 }
 
@@ -77,6 +80,7 @@ impl<M: Method> fmt::Debug for Call<M> {
 pub struct Reply<M: Method> {
     answer: LocalBoxFuture<'static, Result<M::Response>>,
     witness: Witness,
+    place: Place,
 }
 
 impl<M: Method> fmt::Debug for Reply<M> {
@@ -89,7 +93,7 @@ impl<A: actix::Actor, M: Method> MessageResponse<A, Call<M>> for Reply<M> {
     fn handle(self, _: &mut A::Context, tx: Option<OneshotSender<Result<M::Response>>>) {
         let Some(caller) = tx else { return };
         let deadline = self.witness.0.deadline();
-        let mut work = Work::<M> { answer: self.answer, caller: Some(caller), deadline };
+        let mut work = Work::<M> { answer: self.answer, caller: Some(caller), deadline, _place: self.place };
         // Most handlers are done in one go, or wait for another service. Those that are done need no
         // task of their own. A new task is polled at once, so the waker given here is never missed.
         let polled = Pin::new(&mut work).poll(&mut Context::from_waker(noop_waker_ref()));
@@ -104,6 +108,7 @@ struct Work<M: Method> {
     answer: LocalBoxFuture<'static, Result<M::Response>>,
     caller: Option<OneshotSender<Result<M::Response>>>,
     deadline: Option<Instant>,
+    _place: Place,
 }
 
 impl<M: Method> Future for Work<M> {

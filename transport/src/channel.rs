@@ -1,7 +1,7 @@
 //! The one seam between a call and what carries it.
 
-use tonic::metadata::MetadataMap;
 use tokio::time::Instant;
+use tonic::metadata::MetadataMap;
 use tower::util::BoxCloneSyncService;
 
 use crate::payload::Payload;

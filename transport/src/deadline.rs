@@ -71,9 +71,7 @@ pub(crate) async fn within<T, E: From<Status>>(
 ) -> Result<T, E> {
     match deadline {
         Some(deadline) if deadline <= Instant::now() => Err(exceeded().into()),
-        Some(deadline) => {
-            timeout_at(deadline, call).await.unwrap_or_else(|_| Err(exceeded().into()))
-        }
+        Some(deadline) => timeout_at(deadline, call).await.unwrap_or_else(|_| Err(exceeded().into())),
         None => call.await,
     }
 }
@@ -123,11 +121,12 @@ impl Stream for Bounded {
 pub(crate) fn encode(timeout: Duration) -> HeaderValue {
     const DIGITS: u128 = 100_000_000;
     let nanos = timeout.as_nanos();
-    let (value, unit) = [(1, 'n'), (1_000, 'u'), (1_000_000, 'm'), (1_000_000_000, 'S'), (60_000_000_000, 'M')]
-        .into_iter()
-        .map(|(size, unit)| (nanos / size, unit))
-        .find(|(value, _)| *value < DIGITS)
-        .unwrap_or(((nanos / 3_600_000_000_000).min(DIGITS - 1), 'H'));
+    let (value, unit) =
+        [(1, 'n'), (1_000, 'u'), (1_000_000, 'm'), (1_000_000_000, 'S'), (60_000_000_000, 'M')]
+            .into_iter()
+            .map(|(size, unit)| (nanos / size, unit))
+            .find(|(value, _)| *value < DIGITS)
+            .unwrap_or(((nanos / 3_600_000_000_000).min(DIGITS - 1), 'H'));
     HeaderValue::from_str(&format!("{value}{unit}")).expect("digits and a letter are a header value")
 }
 

@@ -58,9 +58,9 @@ impl Service<Request> for Memory {
 impl Memory {
     async fn carry(self, request: Request) -> Result<Response> {
         let router = self.router.get().and_then(WeakRouter::upgrade);
-        let router = router.ok_or_else(|| status::not_sent(NotSent::Unreachable, "the worker is shutting down"))?;
-        let endpoint =
-            router.endpoint(request.path).ok_or_else(|| status::unknown_method(request.path))?;
+        let router =
+            router.ok_or_else(|| status::not_sent(NotSent::Unreachable, "the worker is shutting down"))?;
+        let endpoint = router.endpoint(request.path).ok_or_else(|| status::unknown_method(request.path))?;
         let context = CallContext::new(
             request.request_id,
             request.deadline,
@@ -69,8 +69,7 @@ impl Memory {
             request.metadata,
         );
         // Counted per call, not per message: nothing that a stream does may change what the next one sees.
-        let prove = cfg!(debug_assertions)
-            && self.carried.fetch_add(1, Ordering::Relaxed).is_multiple_of(8);
+        let prove = cfg!(debug_assertions) && self.carried.fetch_add(1, Ordering::Relaxed).is_multiple_of(8);
         if !prove {
             return endpoint.call(&context, request.body).await;
         }

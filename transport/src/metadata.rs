@@ -51,11 +51,7 @@ pub(crate) fn join(first: MetadataMap, second: MetadataMap) -> HeaderMap {
 
 /// Refuses metadata that would not fit on the wire, so that no carrier has its own opinion.
 pub(crate) fn check_size(metadata: &MetadataMap) -> Result<()> {
-    let size: usize = metadata
-        .as_ref()
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len())
-        .sum();
+    let size: usize = metadata.as_ref().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if size > METADATA_MAX {
         return Err(Status::resource_exhausted(format!(
             "the metadata have {size} bytes, the limit is {METADATA_MAX}"

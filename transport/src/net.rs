@@ -138,9 +138,20 @@ mod tests {
 
     #[test]
     fn an_address_that_is_none_is_refused() {
-        for bad in ["", "host:1", "http://", "http://host", "http://host:0", "http://host:99999", "unix:",
-            "http://a b:1", "http://:1", "http://[zz]:1", "http://user@host:1", "http://host:1/path"]
-        {
+        for bad in [
+            "",
+            "host:1",
+            "http://",
+            "http://host",
+            "http://host:0",
+            "http://host:99999",
+            "unix:",
+            "http://a b:1",
+            "http://:1",
+            "http://[zz]:1",
+            "http://user@host:1",
+            "http://host:1/path",
+        ] {
             assert!(matches!(bad.parse::<Address>(), Err(AddressError::Form(_))), "{bad}");
         }
         assert!(matches!("https://host:1".parse::<Address>(), Err(AddressError::Tls(_))));

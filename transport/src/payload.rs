@@ -92,9 +92,8 @@ impl Message {
                 Ok(value) => Ok(*value),
                 Err(_) => Err(Status::internal("the message is of another type than its method's")),
             },
-            Self::Encoded(bytes) => T::decode(bytes).map_err(|error| {
-                Status::invalid_argument(format!("the message cannot be decoded: {error}"))
-            }),
+            Self::Encoded(bytes) => T::decode(bytes)
+                .map_err(|error| Status::invalid_argument(format!("the message cannot be decoded: {error}"))),
         }
     }
 

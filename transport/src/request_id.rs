@@ -24,20 +24,14 @@ impl RequestId {
     /// The id that came with a request, if it may be used.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let usable = !text.is_empty()
-            && text.len() <= LENGTH_MAX
-            && text.iter().all(u8::is_ascii_graphic);
+        let usable = !text.is_empty() && text.len() <= LENGTH_MAX && text.iter().all(u8::is_ascii_graphic);
         usable.then(|| Self(HeaderValue::from_bytes(text).expect("visible ASCII is a header value")))
     }
 
     /// The first of `candidates` that may be used, or else a fresh one.
     #[must_use]
     pub fn accept<'a>(candidates: impl IntoIterator<Item = Option<&'a [u8]>>) -> Self {
-        candidates
-            .into_iter()
-            .flatten()
-            .find_map(Self::parse)
-            .unwrap_or_else(Self::fresh)
+        candidates.into_iter().flatten().find_map(Self::parse).unwrap_or_else(Self::fresh)
     }
 
     /// The id as text.

@@ -76,8 +76,7 @@ impl Default for Limits {
 
 /// Runs in front of every handler, as part of it: it may take its time, refuse the call, or panic, and the
 /// call fares as if the handler had. Rehearsals make handlers slow or broken with it.
-pub type Interceptor =
-    Arc<dyn Fn(&CallContext) -> LocalBoxFuture<'static, Result<()>> + Send + Sync>;
+pub type Interceptor = Arc<dyn Fn(&CallContext) -> LocalBoxFuture<'static, Result<()>> + Send + Sync>;
 
 /// Finds the actor for a call. One for each worker; cheap to clone.
 #[derive(Clone)]
@@ -189,8 +188,16 @@ impl<A: Serve> Binding<'_, A> {
             request_streaming: M::Request::STREAMING,
             response_streaming: M::Response::STREAMING,
             admission: self.admission.clone(),
-            deliver: Box::new(move |context, body| {
-                Box::pin(deliver::<A, M>(actor.clone(), context, body, limit, interceptor.clone()))
+            deliver: Box::new(move |context, body, place| {
+                let (actor, interceptor) = (actor.clone(), interceptor.clone());
+                Box::pin(async move {
+                    let request = match M::Request::from_payload_now(body, limit) {
+                        Ok(request) => request?,
+                        Err(body) => M::Request::from_payload(body, limit).await?,
+                    };
+                    let call = Call::<M>::new(request, context, interceptor, place);
+                    Ok(deliver(&actor, call).await?.into_payload())
+                })
             }),
         };
         self.router.routes.extend(M::routes());
@@ -198,7 +205,11 @@ impl<A: Serve> Binding<'_, A> {
     }
 }
 
-type Deliver = dyn Fn(CallContext, Payload) -> BoxFuture<'static, Result<Payload>> + Send + Sync;
+type Deliver = dyn Fn(CallContext, Payload, Place) -> BoxFuture<'static, Result<Payload>> + Send + Sync;
+
+/// A place among the calls that a service takes on. The handler holds it until it is done or dropped, which
+/// may be a scheduling turn after its caller has gone, and a streamed answer until it ends.
+pub(crate) type Place = Arc<OwnedSemaphorePermit>;
 
 /// One rpc of one service here.
 pub(crate) struct Endpoint {
@@ -235,14 +246,15 @@ impl Endpoint {
         if is_planted(Mutant::NoAdmission) {
             self.admission.add_permits(1);
         }
-        let permit = self.admission.clone().try_acquire_owned().map_err(|_| {
+        let place = self.admission.clone().try_acquire_owned().map_err(|_| {
             Status::resource_exhausted(format!("{} has as many calls as it takes on", self.service))
         })?;
-        match (self.deliver)(context.clone(), body).await? {
+        let place = Arc::new(place);
+        match (self.deliver)(context.clone(), body, place.clone()).await? {
             Payload::Stream(messages) => {
                 let context = context.clone();
                 let deadline = context.deadline();
-                let answer = AnswerStream { messages: Some(messages), context, _permit: permit };
+                let answer = AnswerStream { messages: Some(messages), context, _place: place };
                 Ok(bound(deadline, Payload::Stream(answer.boxed())))
             }
             body @ Payload::One(_) => Ok(body),
@@ -251,19 +263,12 @@ impl Endpoint {
 }
 
 async fn deliver<A: Serve + Handler<Call<M>>, M: Method>(
-    actor: Arc<Hosted<A>>,
-    context: CallContext,
-    body: Payload,
-    limit: usize,
-    interceptor: Option<Interceptor>,
-) -> Result<Payload> {
-    let request = match M::Request::from_payload_now(body, limit) {
-        Ok(request) => request?,
-        Err(body) => M::Request::from_payload(body, limit).await?,
-    };
-    let call = Call::new(request, context.clone(), interceptor);
+    actor: &Hosted<A>,
+    call: Call<M>,
+) -> Result<M::Response> {
+    let context = call.context.clone();
     match actor.address().send(call).await {
-        Ok(answer) => Ok(answer?.into_payload()),
+        Ok(answer) => answer,
         Err(_) if context.has_panicked() => Err(panicked()),
         // The actor died while the call was waiting in its mailbox.
         Err(_) => Err(status::not_sent(NotSent::Unreachable, format!("{} has just died", M::Contract::NAME))),
@@ -316,7 +321,7 @@ struct AnswerStream {
     /// None once it has ended.
     messages: Option<MessageStream>,
     context: CallContext,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Stream for AnswerStream {

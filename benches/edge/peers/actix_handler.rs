@@ -20,21 +20,10 @@ pub(super) fn run(listener: &Listener, log: &Path) -> Outcome {
     let log = OpenOptions::new().append(true).create(true).open(log)?;
     // The appender flushes whenever its queue is empty, so the buffer only saves it a system call a line.
     let (writer, _flushed_at_the_end) = tracing_appender::non_blocking(BufWriter::new(log));
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_writer(writer)
-        .init();
+    tracing_subscriber::fmt().json().flatten_event(true).with_writer(writer).init();
 
-    let app = || {
-        App::new()
-            .wrap(from_fn(access_line))
-            .route("/api/v1/name", web::get().to(name))
-    };
-    let server = HttpServer::new(app)
-        .workers(listener.workers)
-        .bind(listener.listen)?
-        .run();
+    let app = || App::new().wrap(from_fn(access_line)).route("/api/v1/name", web::get().to(name));
+    let server = HttpServer::new(app).workers(listener.workers).bind(listener.listen)?.run();
     Ok(rt::System::new().block_on(server)?)
 }
 
@@ -50,9 +39,7 @@ struct Answer {
 }
 
 async fn name(query: web::Query<Query>) -> web::Json<Answer> {
-    web::Json(Answer {
-        name: query.name.to_uppercase(),
-    })
+    web::Json(Answer { name: query.name.to_uppercase() })
 }
 
 async fn access_line<B: MessageBody>(
@@ -60,18 +47,13 @@ async fn access_line<B: MessageBody>(
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, actix_web::Error> {
     let start = now();
-    let header = request
-        .headers()
-        .get(request_id::HEADER)
-        .and_then(|value| value.to_str().ok());
+    let header = request.headers().get(request_id::HEADER).and_then(|value| value.to_str().ok());
     let request_id = request_id::or_fresh(header);
     let peer = request.peer_addr();
 
     let mut response = next.call(request).await?;
     let value = HeaderValue::from_str(&request_id).expect("a well-formed id is visible ASCII");
-    response
-        .headers_mut()
-        .insert(HeaderName::from_static(request_id::HEADER), value);
+    response.headers_mut().insert(HeaderName::from_static(request_id::HEADER), value);
     let bytes = match response.response().body().size() {
         BodySize::Sized(bytes) => bytes,
         BodySize::None | BodySize::Stream => 0,

@@ -25,9 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub(super) fn run(listener: &Listener, service1: &str) -> Outcome {
     block_on(listener.workers, async {
         let service1 = Grpc::new(Endpoint::from_shared(service1.to_owned())?.connect_lazy());
-        let app = Router::new()
-            .route("/api/v1/say-hello", get(say_hello))
-            .with_state(service1);
+        let app = Router::new().route("/api/v1/say-hello", get(say_hello)).with_state(service1);
         let listener = TcpListener::bind(listener.listen).await?.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {
                 eprintln!("setting TCP_NODELAY: {error}");
@@ -48,11 +46,8 @@ async fn say_hello(
     Query(SayHello { name }): Query<SayHello>,
     headers: HeaderMap,
 ) -> Response {
-    let request_id = request_id::or_fresh(
-        headers
-            .get(request_id::HEADER)
-            .and_then(|value| value.to_str().ok()),
-    );
+    let request_id =
+        request_id::or_fresh(headers.get(request_id::HEADER).and_then(|value| value.to_str().ok()));
     let answer = match process_name(service1, name, &request_id).await {
         Ok(name) => Json(format!("Hello, {name}!")).into_response(),
         Err(status) => (http_status(status.code()), status.message().to_owned()).into_response(),
@@ -60,23 +55,14 @@ async fn say_hello(
     ([(request_id::HEADER, request_id)], answer).into_response()
 }
 
-async fn process_name(
-    mut service1: Grpc<Channel>,
-    name: String,
-    request_id: &str,
-) -> Result<String, Status> {
+async fn process_name(mut service1: Grpc<Channel>, name: String, request_id: &str) -> Result<String, Status> {
     let mut request = Request::new(ProcessNameRequest { name });
     request.set_timeout(DEADLINE);
     request_id::insert(request.metadata_mut(), request_id);
 
-    service1
-        .ready()
-        .await
-        .map_err(|error| Status::unavailable(error.to_string()))?;
+    service1.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
     let codec = ProstCodec::<ProcessNameRequest, ProcessNameResponse>::default();
-    let answer = service1
-        .unary(request, PathAndQuery::from_static(PROCESS_NAME), codec)
-        .await?;
+    let answer = service1.unary(request, PathAndQuery::from_static(PROCESS_NAME), codec).await?;
     Ok(answer.into_inner().name)
 }
 

@@ -17,16 +17,11 @@ use crate::options::Listener;
 
 pub(super) fn run(listener: &Listener) -> Outcome {
     block_on(listener.workers, async {
-        Ok(Server::builder()
-            .add_service(Service1)
-            .serve(listener.listen)
-            .await?)
+        Ok(Server::builder().add_service(Service1).serve(listener.listen).await?)
     })
 }
 
-async fn process_name(
-    request: Request<ProcessNameRequest>,
-) -> Result<Response<ProcessNameResponse>, Status> {
+async fn process_name(request: Request<ProcessNameRequest>) -> Result<Response<ProcessNameResponse>, Status> {
     let request_id = request_id::or_fresh(request_id::of_metadata(request.metadata()));
     let name = request.into_inner().name.to_uppercase();
     let mut response = Response::new(ProcessNameResponse { name });
@@ -56,9 +51,7 @@ impl Service<http::Request<Body>> for Service1 {
                 return Ok(Status::unimplemented("no such method").into_http());
             }
             let codec = ProstCodec::<ProcessNameResponse, ProcessNameRequest>::default();
-            Ok(Grpc::new(codec)
-                .unary(service_fn(process_name), request)
-                .await)
+            Ok(Grpc::new(codec).unary(service_fn(process_name), request).await)
         })
     }
 }

@@ -13,14 +13,8 @@ use super::progress::Progress;
 use super::{Runner, failure, single};
 
 /// Rehearses the seeds that the options name; whether all promises held.
-pub(super) fn run(
-    runner: &Runner,
-    scenarios: &[&Scenario],
-    options: &Options,
-) -> Result<bool, String> {
-    let total = options
-        .seed_count()
-        .map(|_| options.share() * scenarios.len() as u64);
+pub(super) fn run(runner: &Runner, scenarios: &[&Scenario], options: &Options) -> Result<bool, String> {
+    let total = options.seed_count().map(|_| options.share() * scenarios.len() as u64);
     let mut progress = Progress::start(total, !options.json);
     let mut trouble = Ok(());
     each(scenarios, options, |scenario, rehearsal| {
@@ -34,12 +28,7 @@ pub(super) fn run(
         let failed = rehearsal.violation.is_some();
         if failed && !options.json {
             let wants_shrink = !options.no_shrink;
-            progress.print(&failure::explain(
-                scenario,
-                &rehearsal,
-                &runner.graveyard,
-                wants_shrink,
-            ));
+            progress.print(&failure::explain(scenario, &rehearsal, &runner.graveyard, wants_shrink));
         }
         !failed || options.keep_going
     });
@@ -55,11 +44,7 @@ pub(super) fn find_mutants(scenarios: &[&Scenario], options: &Options) -> bool {
     let mut all_found = true;
     for scenario in scenarios {
         for mutant in &scenario.mutants {
-            let options = Options {
-                mutant: Some(mutant.clone()),
-                jobs: Some(1),
-                ..options.clone()
-            };
+            let options = Options { mutant: Some(mutant.clone()), jobs: Some(1), ..options.clone() };
             let mut seeds = 0_u64;
             let mut violation = None;
             each(&[scenario], &options, |_, rehearsal| {
@@ -68,12 +53,8 @@ pub(super) fn find_mutants(scenarios: &[&Scenario], options: &Options) -> bool {
                 violation.is_none()
             });
             all_found &= violation.is_some();
-            let found =
-                violation.map_or_else(|| "NOT FOUND".to_owned(), |violation| violation.invariant);
-            println!(
-                "{:<24} {mutant:<32} {seeds:>6} seeds  {found}",
-                scenario.name
-            );
+            let found = violation.map_or_else(|| "NOT FOUND".to_owned(), |violation| violation.invariant);
+            println!("{:<24} {mutant:<32} {seeds:>6} seeds  {found}", scenario.name);
         }
     }
     all_found
@@ -99,9 +80,7 @@ fn each<'a>(
             let sender = sender.clone();
             scope.spawn(|| {
                 let sender = sender;
-                while !stop.load(Ordering::Relaxed)
-                    && ends_at.is_none_or(|end| Instant::now() < end)
-                {
+                while !stop.load(Ordering::Relaxed) && ends_at.is_none_or(|end| Instant::now() < end) {
                     let n = next.fetch_add(1, Ordering::Relaxed);
                     if n >= total {
                         break;
@@ -123,22 +102,11 @@ fn each<'a>(
 }
 
 /// Goes round the scenarios with each seed, so that any part of a batch is a fair sample.
-fn play_nth<'a>(
-    scenarios: &[&'a Scenario],
-    options: &Options,
-    n: u64,
-) -> (&'a Scenario, Rehearsal) {
+fn play_nth<'a>(scenarios: &[&'a Scenario], options: &Options, n: u64) -> (&'a Scenario, Rehearsal) {
     let count = scenarios.len() as u64;
     let scenario = scenarios[usize::try_from(n % count).unwrap_or_default()];
-    let plan = draw::plan(
-        scenario,
-        options.seed_at(n / count),
-        options.mutant.as_deref(),
-    );
-    let rehearsal = if options.twice {
-        rehearse_twice(scenario, &plan)
-    } else {
-        rehearse(scenario, &plan, Keep::Hash)
-    };
+    let plan = draw::plan(scenario, options.seed_at(n / count), options.mutant.as_deref());
+    let rehearsal =
+        if options.twice { rehearse_twice(scenario, &plan) } else { rehearse(scenario, &plan, Keep::Hash) };
     (scenario, rehearsal)
 }

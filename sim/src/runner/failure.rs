@@ -39,31 +39,16 @@ pub(super) fn explain(
 fn bury(rehearsal: &Rehearsal, graveyard: &Path) -> String {
     let plan = &rehearsal.plan;
     // A planted bug proves nothing about the program once it is switched off.
-    let folder = if plan.mutant.is_some() {
-        std::env::temp_dir()
-    } else {
-        graveyard.to_owned()
-    };
+    let folder = if plan.mutant.is_some() { std::env::temp_dir() } else { graveyard.to_owned() };
     let file = folder.join(format!("{}-{}.toml", plan.scenario, plan.seed));
-    let promise = rehearsal
-        .violation
-        .as_ref()
-        .map(|violation| format!("# Violated: {violation}\n"));
-    let written = plan
-        .to_toml()
-        .map_err(|error| error.to_string())
-        .and_then(|plan| {
-            let text = promise.unwrap_or_default().replace("\n#", " ") + &plan;
-            fs::create_dir_all(&folder)
-                .and_then(|()| fs::write(&file, text))
-                .map_err(|error| error.to_string())
-        });
+    let promise = rehearsal.violation.as_ref().map(|violation| format!("# Violated: {violation}\n"));
+    let written = plan.to_toml().map_err(|error| error.to_string()).and_then(|plan| {
+        let text = promise.unwrap_or_default().replace("\n#", " ") + &plan;
+        fs::create_dir_all(&folder).and_then(|()| fs::write(&file, text)).map_err(|error| error.to_string())
+    });
     match written {
         Ok(()) => format!("  plan      cargo sim --plan {}\n", file.display()),
-        Err(error) => format!(
-            "  plan      {} could not be written: {error}\n",
-            file.display()
-        ),
+        Err(error) => format!("  plan      {} could not be written: {error}\n", file.display()),
     }
 }
 
@@ -71,10 +56,7 @@ fn bury(rehearsal: &Rehearsal, graveyard: &Path) -> String {
 pub(super) fn buried(graveyard: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(graveyard).into_iter().flatten().flatten();
     let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
-    files.retain(|file| {
-        file.extension()
-            .is_some_and(|extension| extension == "toml")
-    });
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
     files.sort();
     files
 }

@@ -28,10 +28,7 @@ impl Runner {
     /// Rehearses `scenarios`. Failing plans are kept in the folder `graveyard`, and replayed first.
     #[must_use]
     pub fn new(scenarios: Vec<Scenario>, graveyard: impl Into<PathBuf>) -> Self {
-        Self {
-            scenarios,
-            graveyard: graveyard.into(),
-        }
+        Self { scenarios, graveyard: graveyard.into() }
     }
 
     /// Does what the command line asks for. This is all of `main` in a test target with `harness = false`.
@@ -83,22 +80,13 @@ impl Runner {
         if options.scenario.is_empty() {
             return Ok(self.scenarios.iter().collect());
         }
-        options
-            .scenario
-            .iter()
-            .map(|name| self.named(name))
-            .collect()
+        options.scenario.iter().map(|name| self.named(name)).collect()
     }
 
     fn named(&self, name: &str) -> Result<&Scenario, String> {
         let found = self.scenarios.iter().find(|scenario| scenario.name == name);
-        let names = || {
-            self.scenarios
-                .iter()
-                .map(|scenario| scenario.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
+        let names =
+            || self.scenarios.iter().map(|scenario| scenario.name.as_str()).collect::<Vec<_>>().join(", ");
         found.ok_or_else(|| format!("there is no scenario {name:?}; there are {}", names()))
     }
 }

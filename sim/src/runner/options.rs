@@ -24,12 +24,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "N", help_heading = "Which seeds")]
     pub(super) seeds: Option<u64>,
     /// The first seed
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 0,
-        help_heading = "Which seeds"
-    )]
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Which seeds")]
     pub(super) from: u64,
     /// Rehearse this one seed, and shrink it if it fails
     #[arg(long, value_name = "N", help_heading = "Which seeds", conflicts_with_all = ["seeds", "time", "shard"])]
@@ -70,12 +65,7 @@ pub(super) struct Options {
     #[arg(long, help_heading = "What to show")]
     pub(super) trace: bool,
     /// With --trace: only what belongs to this request
-    #[arg(
-        long,
-        value_name = "ID",
-        help_heading = "What to show",
-        requires = "trace"
-    )]
+    #[arg(long, value_name = "ID", help_heading = "What to show", requires = "trace")]
     pub(super) request: Option<String>,
     /// With --seed or --plan: write a page that shows all that happens
     #[arg(long, value_name = "FILE.html", help_heading = "What to show")]
@@ -150,9 +140,8 @@ impl Options {
 }
 
 fn parse_shard(text: &str) -> Result<Shard, String> {
-    let parts = text
-        .split_once('/')
-        .and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
+    let parts =
+        text.split_once('/').and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
     match parts {
         Some((index, count)) if (1..=count).contains(&index) => Ok(Shard { index, count }),
         _ => Err("expected I/N with I from 1 to N, such as 2/8".to_owned()),
@@ -171,9 +160,7 @@ mod tests {
     fn shards_share_all_seeds_and_none_twice() {
         let seeds = |line: &str| {
             let options = options(line);
-            (0..options.share())
-                .map(|n| options.seed_at(n))
-                .collect::<Vec<_>>()
+            (0..options.share()).map(|n| options.seed_at(n)).collect::<Vec<_>>()
         };
         let mut all = Vec::new();
         for index in 1..=3 {

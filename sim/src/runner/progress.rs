@@ -77,17 +77,8 @@ impl fmt::Display for Progress {
         let rate = self.rehearsals as f64 / wall;
         let simulated = std::time::Duration::from_secs(self.simulated_seconds as u64);
         write!(f, "{} rehearsals, {rate:.0}/s, ", self.rehearsals)?;
-        write!(
-            f,
-            "{} simulated, {} calls, ",
-            humantime::format_duration(simulated),
-            self.calls
-        )?;
-        write!(
-            f,
-            "{} of {} faults bit, {} inert, ",
-            self.faults_that_bit, self.faults, self.inert
-        )?;
+        write!(f, "{} simulated, {} calls, ", humantime::format_duration(simulated), self.calls)?;
+        write!(f, "{} of {} faults bit, {} inert, ", self.faults_that_bit, self.faults, self.inert)?;
         write!(f, "{} violated", self.violated)
     }
 }
@@ -95,15 +86,10 @@ impl fmt::Display for Progress {
 fn bar(total: Option<u64>) -> ProgressBar {
     const REDRAWS_PER_SECOND: u8 = 10;
     let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-    let template = if total.is_some() {
-        "{bar:30} {percent:>3} %  {msg}"
-    } else {
-        "{spinner} {elapsed}  {msg}"
-    };
+    let template =
+        if total.is_some() { "{bar:30} {percent:>3} %  {msg}" } else { "{spinner} {elapsed}  {msg}" };
     let style = ProgressStyle::with_template(template).expect("the template is well formed");
     bar.set_style(style);
-    bar.set_draw_target(indicatif::ProgressDrawTarget::stderr_with_hz(
-        REDRAWS_PER_SECOND,
-    ));
+    bar.set_draw_target(indicatif::ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND));
     bar
 }

@@ -17,23 +17,15 @@ pub(super) fn run(runner: &Runner, options: &Options) -> Result<bool, String> {
     let plan = plan(runner, options)?;
     let scenario = runner.named(&plan.scenario)?;
     let shows_events = options.trace || options.report.is_some();
-    let keep = if shows_events {
-        Keep::Trace
-    } else {
-        Keep::Hash
-    };
-    let rehearsal = if options.twice {
-        rehearse_twice(scenario, &plan)
-    } else {
-        rehearse(scenario, &plan, keep)
-    };
+    let keep = if shows_events { Keep::Trace } else { Keep::Hash };
+    let rehearsal =
+        if options.twice { rehearse_twice(scenario, &plan) } else { rehearse(scenario, &plan, keep) };
     if options.trace {
         // A reader that has seen enough closes the pipe; that is no error.
         print_trace(&rehearsal, options.request.as_deref()).unwrap_or_default();
     }
     if let Some(file) = &options.report {
-        fs::write(file, report::page(&rehearsal))
-            .map_err(|error| format!("{}: {error}", file.display()))?;
+        fs::write(file, report::page(&rehearsal)).map_err(|error| format!("{}: {error}", file.display()))?;
         eprintln!("report in {}", file.display());
     }
     let held = rehearsal.violation.is_none();
@@ -43,10 +35,7 @@ pub(super) fn run(runner: &Runner, options: &Options) -> Result<bool, String> {
         eprintln!("{rehearsal}");
     } else {
         let wants_shrink = !options.no_shrink && options.plan.is_none();
-        println!(
-            "{}",
-            failure::explain(scenario, &rehearsal, &runner.graveyard, wants_shrink)
-        );
+        println!("{}", failure::explain(scenario, &rehearsal, &runner.graveyard, wants_shrink));
     }
     Ok(held)
 }
@@ -60,8 +49,7 @@ pub(super) fn read_plan(runner: &Runner, file: &Path) -> Result<Plan, String> {
     let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let plan = Plan::from_toml(&text).map_err(|error| format!("{}: {error}", file.display()))?;
     let scenario = runner.named(&plan.scenario)?;
-    plan.check(scenario)
-        .map_err(|error| format!("{}: {error}", file.display()))?;
+    plan.check(scenario).map_err(|error| format!("{}: {error}", file.display()))?;
     Ok(plan)
 }
 
@@ -72,21 +60,13 @@ fn plan(runner: &Runner, options: &Options) -> Result<Plan, String> {
     let (Some(seed), [name]) = (options.seed, options.scenario.as_slice()) else {
         return Err("--seed needs exactly one --scenario".to_owned());
     };
-    Ok(draw::plan(
-        runner.named(name)?,
-        seed,
-        options.mutant.as_deref(),
-    ))
+    Ok(draw::plan(runner.named(name)?, seed, options.mutant.as_deref()))
 }
 
 fn print_trace(rehearsal: &Rehearsal, request: Option<&str>) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let belongs = |id: &Option<String>| request.is_none_or(|wanted| id.as_deref() == Some(wanted));
-    for event in rehearsal
-        .events
-        .iter()
-        .filter(|event| belongs(&event.request_id))
-    {
+    for event in rehearsal.events.iter().filter(|event| belongs(&event.request_id)) {
         writeln!(out, "{event}")?;
     }
     out.flush()

@@ -25,29 +25,20 @@ pub(super) fn run(runner: Runner) -> ExitCode {
 fn graveyard_trials(runner: &Arc<Runner>) -> Vec<Trial> {
     let trial = |file: std::path::PathBuf| {
         let runner = Arc::clone(runner);
-        let name = file
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Trial::test(format!("graveyard::{name}"), move || {
             let plan = single::read_plan(&runner, &file)?;
             let scenario = runner.named(&plan.scenario)?;
             let rehearsal = rehearse_twice(scenario, &plan);
             match rehearsal.violation {
-                Some(_) => Err(format!(
-                    "{rehearsal}\n  again     cargo sim --plan {}",
-                    file.display()
-                )
-                .into()),
+                Some(_) => {
+                    Err(format!("{rehearsal}\n  again     cargo sim --plan {}", file.display()).into())
+                }
                 None => Ok(()),
             }
         })
     };
-    failure::buried(&runner.graveyard)
-        .into_iter()
-        .map(trial)
-        .collect()
+    failure::buried(&runner.graveyard).into_iter().map(trial).collect()
 }
 
 fn scenario_trials(runner: &Arc<Runner>) -> Vec<Trial> {
@@ -56,9 +47,7 @@ fn scenario_trials(runner: &Arc<Runner>) -> Vec<Trial> {
     let trial = |number: usize| {
         let runner = Arc::clone(runner);
         let name = runner.scenarios[number].name.clone();
-        Trial::test(format!("scenario::{name}"), move || {
-            rehearse_some(&runner, number, first)
-        })
+        Trial::test(format!("scenario::{name}"), move || rehearse_some(&runner, number, first))
     };
     (0..runner.scenarios.len()).map(trial).collect()
 }

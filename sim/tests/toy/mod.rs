@@ -91,33 +91,27 @@ pub(crate) async fn service1(host: HostContext) -> HostResult {
             () = host.drain() => break,
         };
         let (shouter, last) = (shouter.clone(), Rc::clone(&last));
-        let service = hyper::service::service_fn(
-            move |request: http::Request<hyper::body::Incoming>| {
-                let (shouter, last) = (shouter.clone(), Rc::clone(&last));
-                async move {
-                    let id = request.headers()["x-request-id"].clone();
-                    match sim::call_fault() {
-                        Some(CallFault::Slow(delay)) => tokio::time::sleep(delay).await,
-                        Some(CallFault::Panic) => sim::planned_panic(),
-                        Some(CallFault::Full) => return Ok(status(429)),
-                        None => {}
-                    }
-                    let body = request.into_body().collect().await?.to_bytes();
-                    let text = String::from_utf8_lossy(&body).into_owned();
-                    let answer = shouter.send(Shout(text)).await.unwrap();
-                    sim::turn().await;
-                    let wall = std::time::SystemTime::now();
-                    tracing::info!(request_id = id.to_str().unwrap(), ?wall, keys = ?hash_order(), "shouted");
-                    let previous = last.replace(answer.clone());
-                    let answer = if mixes_up && !previous.is_empty() {
-                        previous
-                    } else {
-                        answer
-                    };
-                    Ok::<_, hyper::Error>(http::Response::new(Full::new(Bytes::from(answer))))
+        let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            let (shouter, last) = (shouter.clone(), Rc::clone(&last));
+            async move {
+                let id = request.headers()["x-request-id"].clone();
+                match sim::call_fault() {
+                    Some(CallFault::Slow(delay)) => tokio::time::sleep(delay).await,
+                    Some(CallFault::Panic) => sim::planned_panic(),
+                    Some(CallFault::Full) => return Ok(status(429)),
+                    None => {}
                 }
-            },
-        );
+                let body = request.into_body().collect().await?.to_bytes();
+                let text = String::from_utf8_lossy(&body).into_owned();
+                let answer = shouter.send(Shout(text)).await.unwrap();
+                sim::turn().await;
+                let wall = std::time::SystemTime::now();
+                tracing::info!(request_id = id.to_str().unwrap(), ?wall, keys = ?hash_order(), "shouted");
+                let previous = last.replace(answer.clone());
+                let answer = if mixes_up && !previous.is_empty() { previous } else { answer };
+                Ok::<_, hyper::Error>(http::Response::new(Full::new(Bytes::from(answer))))
+            }
+        });
         let served = hyper::server::conn::http2::Builder::new(Local)
             .timer(Clock)
             .serve_connection(TokioIo::new(io), service);
@@ -150,18 +144,12 @@ struct Upstream {
 
 impl Upstream {
     async fn connection(&self) -> std::io::Result<Connection> {
-        if let Some(connection) = self
-            .connection
-            .borrow()
-            .as_ref()
-            .filter(|connection| !connection.is_closed())
+        if let Some(connection) =
+            self.connection.borrow().as_ref().filter(|connection| !connection.is_closed())
         {
             return Ok(connection.clone());
         }
-        let address = Address::Tcp {
-            host: "service1".to_owned(),
-            port: PORT,
-        };
+        let address = Address::Tcp { host: "service1".to_owned(), port: PORT };
         let io = self.host.net().connect(&address).await?;
         let (connection, driver) = http2::Builder::new(Local)
             .timer(Clock)
@@ -181,31 +169,17 @@ impl Upstream {
     async fn call(&self, id: String, body: Bytes) -> std::io::Result<(u16, Bytes)> {
         let mut connection = self.connection().await?;
         let request = http::Request::post("http://service1/shout").header("x-request-id", id);
-        let request = request
-            .body(Full::new(body))
-            .map_err(std::io::Error::other)?;
-        let response = connection
-            .send_request(request)
-            .await
-            .map_err(std::io::Error::other)?;
+        let request = request.body(Full::new(body)).map_err(std::io::Error::other)?;
+        let response = connection.send_request(request).await.map_err(std::io::Error::other)?;
         let status = response.status().as_u16();
-        let body = response
-            .into_body()
-            .collect()
-            .await
-            .map_err(std::io::Error::other)?;
+        let body = response.into_body().collect().await.map_err(std::io::Error::other)?;
         Ok((status, body.to_bytes()))
     }
 }
 
 async fn shout(request: HttpRequest, upstream: web::Data<Upstream>, body: Bytes) -> HttpResponse {
-    let header = |name: &str| {
-        request
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
-    };
+    let header =
+        |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let id = header("x-request-id").to_owned();
     let deadline = Duration::from_millis(header("x-deadline-ms").parse().unwrap_or(1000));
     tracing::info!(request_id = %id, "asked to shout");
@@ -215,15 +189,8 @@ async fn shout(request: HttpRequest, upstream: web::Data<Upstream>, body: Bytes)
         Ok(Ok(_) | Err(_)) => HttpResponse::ServiceUnavailable(),
         Err(_) => HttpResponse::GatewayTimeout(),
     };
-    let body = answer
-        .ok()
-        .and_then(Result::ok)
-        .map(|(_, body)| body)
-        .unwrap_or_default();
-    response
-        .insert_header(("x-request-id", id))
-        .insert_header(("date", "today"))
-        .body(body)
+    let body = answer.ok().and_then(Result::ok).map(|(_, body)| body).unwrap_or_default();
+    response.insert_header(("x-request-id", id)).insert_header(("date", "today")).body(body)
 }
 
 /// The front end: actix-web over a simulated socket.
@@ -232,13 +199,8 @@ pub(crate) async fn service2(host: HostContext) -> HostResult {
     if host.mutant() == Some("starts-a-thread") {
         let _ = tokio::task::spawn_blocking(|| ()).await;
     }
-    let upstream = Upstream {
-        host: host.clone(),
-        connection: Rc::default(),
-    };
-    let app = App::new()
-        .app_data(web::Data::new(upstream))
-        .route("/shout", web::post().to(shout));
+    let upstream = Upstream { host: host.clone(), connection: Rc::default() };
+    let app = App::new().app_data(web::Data::new(upstream)).route("/shout", web::post().to(shout));
     let factory = HttpService::build().finish(map_config(app, |()| AppConfig::default()));
     let service = Rc::new(factory.new_service(()).await.map_err(|()| "no service")?);
     loop {
@@ -249,9 +211,7 @@ pub(crate) async fn service2(host: HostContext) -> HostResult {
         };
         let service = Rc::clone(&service);
         tokio::task::spawn_local(async move {
-            let _ = service
-                .call((ActixIo(io), Protocol::Http1, Some(peer)))
-                .await;
+            let _ = service.call((ActixIo(io), Protocol::Http1, Some(peer))).await;
         });
     }
     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -281,17 +241,11 @@ async fn one_call(
     idle: Rc<RefCell<Vec<http1::SendRequest<Full<Bytes>>>>>,
     request: Request,
 ) -> Result<Reply, Box<dyn std::error::Error>> {
-    let kept = idle
-        .borrow_mut()
-        .pop()
-        .filter(|connection| !connection.is_closed());
+    let kept = idle.borrow_mut().pop().filter(|connection| !connection.is_closed());
     let mut connection = match kept {
         Some(connection) => connection,
         None => {
-            let address = Address::Tcp {
-                host: "service2".to_owned(),
-                port: PORT,
-            };
+            let address = Address::Tcp { host: "service2".to_owned(), port: PORT };
             let io = host.net().connect(&address).await?;
             let (connection, driver) = http1::handshake(TokioIo::new(io)).await?;
             tokio::task::spawn_local(async move {
@@ -307,21 +261,13 @@ async fn one_call(
         .body(Full::new(Bytes::from(request.argument)))?;
     let response = connection.send_request(call).await?;
     let status = response.status();
-    let id = response
-        .headers()
-        .get("x-request-id")
-        .and_then(|id| id.to_str().ok())
-        .map(str::to_owned);
+    let id = response.headers().get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let body = response.into_body().collect().await?.to_bytes();
     if connection.ready().await.is_ok() {
         idle.borrow_mut().push(connection);
     }
     let body = String::from_utf8_lossy(&body).into_owned();
-    let reply = if status.is_success() {
-        Reply::ok(body)
-    } else {
-        Reply::failed(status.as_str(), body)
-    };
+    let reply = if status.is_success() { Reply::ok(body) } else { Reply::failed(status.as_str(), body) };
     Ok(reply.with_request_id(id))
 }
 
@@ -348,25 +294,16 @@ impl AsyncWrite for ActixIo {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.0).poll_flush(cx)
     }
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
 
 impl actix_rt::net::ActixStream for ActixIo {
-    fn poll_read_ready(
-        &self,
-        _: &mut TaskContext<'_>,
-    ) -> Poll<std::io::Result<actix_rt::net::Ready>> {
+    fn poll_read_ready(&self, _: &mut TaskContext<'_>) -> Poll<std::io::Result<actix_rt::net::Ready>> {
         Poll::Ready(Ok(actix_rt::net::Ready::READABLE))
     }
-    fn poll_write_ready(
-        &self,
-        _: &mut TaskContext<'_>,
-    ) -> Poll<std::io::Result<actix_rt::net::Ready>> {
+    fn poll_write_ready(&self, _: &mut TaskContext<'_>) -> Poll<std::io::Result<actix_rt::net::Ready>> {
         Poll::Ready(Ok(actix_rt::net::Ready::WRITABLE))
     }
 }

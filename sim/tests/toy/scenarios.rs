@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use sim::{
-    CallRecord, EndsByDeadline, Family, Load, LogsKnowTheirCaller, ReplyCarriesId, Scenario, Swarm,
-};
+use sim::{CallRecord, EndsByDeadline, Family, Load, LogsKnowTheirCaller, ReplyCarriesId, Scenario, Swarm};
 
 use crate::toy;
 
@@ -39,10 +37,7 @@ fn right_value(call: &CallRecord) -> Result<(), String> {
     if reply.value == wanted {
         Ok(())
     } else {
-        Err(format!(
-            "{} got {:?}, not {wanted:?}",
-            call.request_id, reply.value
-        ))
+        Err(format!("{} got {:?}, not {wanted:?}", call.request_id, reply.value))
     }
 }
 
@@ -57,13 +52,12 @@ fn swarm() -> Swarm {
 /// All of them.
 pub(crate) fn all() -> Vec<Scenario> {
     vec![
-        toy("calm", "nothing goes wrong", Swarm::calm()).every_call(
-            "in calm, every call works",
-            |call| match &call.reply {
+        toy("calm", "nothing goes wrong", Swarm::calm()).every_call("in calm, every call works", |call| {
+            match &call.reply {
                 Some(reply) if reply.is_ok() => Ok(()),
                 reply => Err(format!("{} got {reply:?}", call.request_id)),
-            },
-        ),
+            }
+        }),
         toy(
             "partition",
             "the services cannot reach each other",

@@ -44,12 +44,9 @@ pub(crate) struct AnnotationsResolver;
 
 impl FileResolver for AnnotationsResolver {
     fn open_file(&self, name: &str) -> Result<File, Error> {
-        [ANNOTATIONS, HTTP]
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map_or_else(
-                || Err(Error::file_not_found(name)),
-                |(name, source)| File::from_source(name, source),
-            )
+        [ANNOTATIONS, HTTP].iter().find(|(known, _)| *known == name).map_or_else(
+            || Err(Error::file_not_found(name)),
+            |(name, source)| File::from_source(name, source),
+        )
     }
 }

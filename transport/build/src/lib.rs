@@ -69,11 +69,7 @@ pub fn compile(root: &Path, out: &Path) -> Result<(), Error> {
     let pool = parse(root, &files)?;
     let routes = Routes::read(&pool)?;
     let set = FileDescriptorSet {
-        file: pool
-            .file_descriptor_protos()
-            .filter(|file| is_ours(file))
-            .cloned()
-            .collect(),
+        file: pool.file_descriptor_protos().filter(|file| is_ours(file)).cloned().collect(),
     };
     prost_build::Config::new()
         .out_dir(out)
@@ -128,10 +124,7 @@ fn append_json(set: &FileDescriptorSet, out: &Path) -> Result<(), Error> {
     let written = json.generate(&["."], |_| Ok(Vec::new()))?;
     for (package, code) in written {
         use io::Write as _;
-        std::fs::OpenOptions::new()
-            .append(true)
-            .open(out.join(format!("{package}.rs")))?
-            .write_all(&code)?;
+        std::fs::OpenOptions::new().append(true).open(out.join(format!("{package}.rs")))?.write_all(&code)?;
     }
     Ok(())
 }

@@ -36,10 +36,8 @@ impl Routes {
             }
             let rule = options.get_extension(&option);
             let rule = rule.as_message().expect("google.api.http is a message");
-            let found = read_rule(&method, rule).map_err(|reason| Error::Route {
-                method: method.full_name().to_owned(),
-                reason,
-            })?;
+            let found = read_rule(&method, rule)
+                .map_err(|reason| Error::Route { method: method.full_name().to_owned(), reason })?;
             routes.0.insert(method.full_name().to_owned(), found);
         }
         routes.refuse_clashes()?;
@@ -98,9 +96,7 @@ fn read_rule(method: &MethodDescriptor, rule: &DynamicMessage) -> Result<Vec<Rou
 }
 
 fn text(rule: &DynamicMessage, field: &str) -> String {
-    rule.get_field_by_name(field)
-        .and_then(|value| value.as_str().map(str::to_owned))
-        .unwrap_or_default()
+    rule.get_field_by_name(field).and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// A path is literal segments and `{field}` segments; each field is one of the request's own.
@@ -113,10 +109,7 @@ fn check_path(method: &MethodDescriptor, path: &str) -> Result<(), String> {
         match field {
             Some(field) if method.input().get_field_by_name(field).is_some() => {}
             Some(field) => {
-                return Err(format!(
-                    "path \"{path}\": {} has no field {field}",
-                    method.input().full_name()
-                ));
+                return Err(format!("path \"{path}\": {} has no field {field}", method.input().full_name()));
             }
             None if segment.contains(['{', '}', '*', ':']) => {
                 return Err(format!("path \"{path}\": expected literal or {{field}} segments"));

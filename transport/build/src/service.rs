@@ -35,12 +35,7 @@ fn write_module(service: &Service, routes: &Routes, buf: &mut String) -> std::fm
     writeln!(buf, "}}")
 }
 
-fn write_method(
-    service: &Service,
-    method: &Method,
-    routes: &[Route],
-    buf: &mut String,
-) -> std::fmt::Result {
+fn write_method(service: &Service, method: &Method, routes: &[Route], buf: &mut String) -> std::fmt::Result {
     let path = format!("/{}/{}", full_name(service), method.proto_name);
     let idempotency = match method.options.idempotency_level() {
         IdempotencyLevel::IdempotencyUnknown => "Unknown",

@@ -20,9 +20,9 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::Service;
 
+use super::Keepalive;
 use super::codec::{Raw, repair_size};
 use super::subchannel::{Pick, Sender, Subchannel};
-use super::Keepalive;
 use crate::channel::{Request, Response};
 use crate::mutant::{Mutant, is_planted};
 use crate::payload::{Message, MessageStream, Payload};
@@ -101,8 +101,7 @@ impl Grpc {
             let metadata = metadata::of_user(headers.into_headers());
             return Ok(Response { metadata, body: Payload::Stream(failed.watch(incoming(messages, limit))) });
         }
-        let (message, trailers) =
-            single(messages).await.map_err(|status| incoming_status(status, limit))?;
+        let (message, trailers) = single(messages).await.map_err(|status| incoming_status(status, limit))?;
         let metadata = metadata::of_user(metadata::join(headers, trailers));
         let message = mutant::answer(message);
         Ok(Response { metadata, body: Payload::One(Message::Encoded(message)) })
@@ -241,9 +240,7 @@ fn repair(error: hyper::Error) -> Status {
         Some(h2::Reason::REFUSED_STREAM) => status::not_sent(NotSent::Refused, "the peer refused the call"),
         _ if !h2.is_reset() => Status::unavailable("the connection was lost"),
         Some(h2::Reason::CANCEL) => Status::cancelled("the peer cancelled the call"),
-        Some(h2::Reason::ENHANCE_YOUR_CALM) => {
-            Status::resource_exhausted("the peer asks for fewer calls")
-        }
+        Some(h2::Reason::ENHANCE_YOUR_CALM) => Status::resource_exhausted("the peer asks for fewer calls"),
         Some(h2::Reason::INADEQUATE_SECURITY) => Status::permission_denied("the peer asks for TLS"),
         _ => Status::internal("the peer broke the HTTP/2 protocol"),
     }
@@ -260,9 +257,7 @@ fn incoming_status(mut status: Status, limit: usize) -> Status {
 
 fn incoming(messages: tonic::Streaming<bytes::Bytes>, limit: usize) -> MessageStream {
     messages
-        .map(move |item| {
-            item.map(Message::Encoded).map_err(|status| incoming_status(status, limit))
-        })
+        .map(move |item| item.map(Message::Encoded).map_err(|status| incoming_status(status, limit)))
         .boxed()
 }
 
@@ -318,15 +313,13 @@ impl Failure {
         // Items of the answer first, so that what had arrived is not lost; its end counts, that of the
         // request's messages does not.
         let messages = messages.map(Some).chain(stream::iter([None]));
-        stream::select_with_strategy(messages, failure.map(Some), |(): &mut ()| {
-            stream::PollNext::Left
-        })
-        .take_while(move |item| {
-            let go_on = !ended && item.is_some();
-            ended |= matches!(item, Some(Err(_)));
-            std::future::ready(go_on)
-        })
-        .filter_map(std::future::ready)
-        .boxed()
+        stream::select_with_strategy(messages, failure.map(Some), |(): &mut ()| stream::PollNext::Left)
+            .take_while(move |item| {
+                let go_on = !ended && item.is_some();
+                ended |= matches!(item, Some(Err(_)));
+                std::future::ready(go_on)
+            })
+            .filter_map(std::future::ready)
+            .boxed()
     }
 }

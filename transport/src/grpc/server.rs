@@ -233,10 +233,7 @@ impl HttpBody for Answer {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             if let Some(data) = frame.data_ref() {
@@ -292,11 +289,7 @@ impl StreamingService<Bytes> for Dispatch {
 type Messages =
     futures_util::future::Either<stream::Iter<std::option::IntoIter<Result<Message>>>, MessageStream>;
 
-async fn read(
-    endpoint: &Endpoint,
-    mut messages: tonic::Streaming<Bytes>,
-    limit: usize,
-) -> Result<Payload> {
+async fn read(endpoint: &Endpoint, mut messages: tonic::Streaming<Bytes>, limit: usize) -> Result<Payload> {
     let repair = move |status| repair_size(status, limit);
     if endpoint.request_streaming {
         let messages = messages.map(move |item| item.map(Message::Encoded).map_err(repair));

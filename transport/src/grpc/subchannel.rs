@@ -89,9 +89,7 @@ impl Subchannel {
     pub(super) fn pick(self: &Arc<Self>) -> Pick {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &state.connection {
-            Connection::Ready(sender)
-                if !sender.is_closed() || is_planted(Mutant::StaleConnectionKept) =>
-            {
+            Connection::Ready(sender) if !sender.is_closed() || is_planted(Mutant::StaleConnectionKept) => {
                 return Pick::Ready(sender.clone());
             }
             Connection::Connecting(connecting) => return Pick::Wait(connecting.clone()),
@@ -112,9 +110,8 @@ impl Subchannel {
     fn start_connecting(self: Arc<Self>) -> Connecting {
         let (tell, told) = oneshot::channel();
         tokio::spawn(async move {
-            let outcome = timeout(CONNECT_MAX, self.connect())
-                .await
-                .unwrap_or_else(|_| Err("timed out".into()));
+            let outcome =
+                timeout(CONNECT_MAX, self.connect()).await.unwrap_or_else(|_| Err("timed out".into()));
             // Nobody may be waiting any more; the next call finds the outcome in the state.
             drop(tell.send(self.settle(outcome)));
         });
@@ -141,11 +138,17 @@ impl Subchannel {
                 debug!(peer = service, %address, %error, "connection lost");
             }
         });
-        spoken.await.map_err(|_| "the peer hung up before it spoke HTTP/2")?;
+        // The answer may have been lost with the power of the peer, and nothing is sent that would tell.
+        let spoken = timeout(self.keepalive.timeout, spoken).await;
+        let spoken = spoken.map_err(|_| "the peer accepted, and does not speak HTTP/2")?;
+        spoken.map_err(|_| "the peer hung up before it spoke HTTP/2")?;
         Ok(sender)
     }
 
-    fn settle(&self, outcome: Result<Sender, Box<dyn std::error::Error + Send + Sync>>) -> Result<Sender, Status> {
+    fn settle(
+        &self,
+        outcome: Result<Sender, Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Result<Sender, Status> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
             Ok(sender) => {
@@ -158,7 +161,8 @@ impl Subchannel {
                 let wait = backoff::wait(failures, fastrand::f64());
                 warn!(peer = self.service, address = %self.address, %error, next_try_in = ?wait, "cannot connect");
                 // The caller may be anybody: it learns which service is down, not where it would be.
-                let status = status::not_sent(NotSent::Unreachable, format!("{} cannot be reached", self.service));
+                let status =
+                    status::not_sent(NotSent::Unreachable, format!("{} cannot be reached", self.service));
                 let until = Instant::now() + wait;
                 let connection = Connection::Backoff { until, status: status.clone() };
                 *state = State { connection, failures };
@@ -199,7 +203,11 @@ impl AsyncRead for Greeted {
 }
 
 impl AsyncWrite for Greeted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
 

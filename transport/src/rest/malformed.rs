@@ -66,8 +66,8 @@ fn bare_error(head: &[u8]) -> Option<u16> {
     let status = head.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
     let status: u16 = std::str::from_utf8(status).ok()?.parse().ok()?;
     let id = b"x-request-id: ";
-    let bare = (400..500).contains(&status)
-        && !head.windows(id.len()).any(|part| part.eq_ignore_ascii_case(id));
+    let bare =
+        (400..500).contains(&status) && !head.windows(id.len()).any(|part| part.eq_ignore_ascii_case(id));
     bare.then_some(status)
 }
 

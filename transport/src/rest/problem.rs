@@ -35,12 +35,7 @@ pub(super) fn of_http(http: u16, code: Code, detail: &str, id: &RequestId) -> Ht
 }
 
 /// The reason phrase of the status, and the problem as JSON.
-pub(super) fn render(
-    http: u16,
-    code: Code,
-    detail: &str,
-    id: &RequestId,
-) -> (&'static str, Vec<u8>) {
+pub(super) fn render(http: u16, code: Code, detail: &str, id: &RequestId) -> (&'static str, Vec<u8>) {
     let reason = StatusCode::from_u16(http).ok().and_then(|http| http.canonical_reason());
     let title = reason.unwrap_or("Client Closed Request");
     let body = Body {

@@ -49,13 +49,16 @@ impl Server {
         let app = App::new()
             .app_data(web::PayloadConfig::new(edge.router.limits().message_size))
             .route("/healthz", web::get().to(|request| plain(request, 200, "alive\n")))
-            .route("/readyz", web::get().to(move |request| {
-                if readiness.has_started() {
-                    plain(request, 503, "draining\n")
-                } else {
-                    plain(request, 200, "ready\n")
-                }
-            }))
+            .route(
+                "/readyz",
+                web::get().to(move |request| {
+                    if readiness.has_started() {
+                        plain(request, 503, "draining\n")
+                    } else {
+                        plain(request, 200, "ready\n")
+                    }
+                }),
+            )
             .configure(|config| add_routes(config, &edge))
             .default_service(web::to(|request: HttpRequest| refuse(request, Refusal::NotFound)));
         let service = HttpService::build()
@@ -120,9 +123,10 @@ fn add_routes(config: &mut web::ServiceConfig, edge: &Rc<Edge>) {
             let guard = verb_guard(route.verb);
             let endpoint = edge.router.endpoint(route.rpc).expect("a route leads to an rpc here");
             let target = Rc::new(Target { edge: edge.clone(), route, endpoint });
-            resource = resource.route(web::route().guard(guard).to(
-                move |request: HttpRequest, body: web::Payload| answer(target.clone(), request, body),
-            ));
+            resource =
+                resource.route(web::route().guard(guard).to(
+                    move |request: HttpRequest, body: web::Payload| answer(target.clone(), request, body),
+                ));
         }
         let allowed: Rc<str> = allowed.join(", ").into();
         config.service(resource.default_service(web::to(move |request: HttpRequest| {
@@ -185,10 +189,7 @@ async fn call(
 }
 
 fn path_values<'a>(route: &Route, request: &'a HttpRequest) -> Vec<(&'static str, &'a str)> {
-    route
-        .path_fields()
-        .map(|field| (field, request.match_info().get(field).unwrap_or_default()))
-        .collect()
+    route.path_fields().map(|field| (field, request.match_info().get(field).unwrap_or_default())).collect()
 }
 
 fn no_body(request: &HttpRequest) -> Result<()> {
@@ -237,7 +238,10 @@ impl Failure {
             Self::Call(status) => {
                 let code = crate::status::code_name(status.code());
                 if crate::status::http_status(status.code()).is_server_error() {
-                    context.sync_scope(|| warn!(code, error = status.message(), "request failed"));
+                    let not_sent = crate::status::proof_not_sent(&status).is_some();
+                    context.sync_scope(|| {
+                        warn!(code, error = status.message(), not_sent, "request failed");
+                    });
                 }
                 problem::of_status(&status, id)
             }

@@ -107,8 +107,7 @@ fn from_json<T: DeserializeOwned>(body: &[u8], path: &[(&str, &str)]) -> Result<
     if path.is_empty() {
         return serde_json::from_slice(body).map_err(wrong);
     }
-    let mut object: serde_json::Map<String, Value> =
-        serde_json::from_slice(body).map_err(wrong)?;
+    let mut object: serde_json::Map<String, Value> = serde_json::from_slice(body).map_err(wrong)?;
     for (name, value) in path {
         check_encoding("path", value)?;
         let value = percent_decode_str(value).decode_utf8_lossy();
@@ -123,9 +122,9 @@ fn check_encoding(part: &str, text: &str) -> Result<()> {
         return Ok(());
     }
     let escapes = text.split('%').skip(1);
-    let whole = escapes.map(|rest| rest.as_bytes()).all(|rest| {
-        rest.len() >= 2 && rest[..2].iter().all(u8::is_ascii_hexdigit)
-    });
+    let whole = escapes
+        .map(|rest| rest.as_bytes())
+        .all(|rest| rest.len() >= 2 && rest[..2].iter().all(u8::is_ascii_hexdigit));
     if whole && percent_decode_str(text).decode_utf8().is_ok() {
         return Ok(());
     }
@@ -139,8 +138,9 @@ where
     let answer = answer.open::<T>(usize::MAX)?;
     let written = match field {
         None => serde_json::to_vec(&answer),
-        Some(field) => serde_json::to_value(&answer)
-            .and_then(|mut answer| serde_json::to_vec(&answer[field].take())),
+        Some(field) => {
+            serde_json::to_value(&answer).and_then(|mut answer| serde_json::to_vec(&answer[field].take()))
+        }
     };
     written.map_err(|error| Status::internal(format!("the answer has no JSON form: {error}")))
 }
