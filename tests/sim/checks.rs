@@ -30,6 +30,16 @@ pub(crate) fn works(call: &CallRecord) -> Result<(), String> {
     }
 }
 
+/// A call that was lost on the way, or cut off, is not what a drain may do: it refuses, or it answers.
+pub(crate) fn not_lost(call: &CallRecord) -> Result<(), String> {
+    match &call.reply {
+        Some(reply) if reply.value == "the connection was lost" => {
+            Err(format!("{} was lost", call.request_id))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A status is one that the faults explain which have been in force so far: their aftermath may last.
 /// `BROKEN` and `GAVE UP` are the client's own words for a connection that broke under it, and for its own
 /// deadline.
@@ -44,11 +54,7 @@ impl Invariant for StatusesAreExplained {
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
-        if event.kind == EventKind::Fault {
-            let fault = event.fields.iter().find(|(name, _)| *name == "fault");
-            let family = fault.and_then(|(_, fault)| fault.split_whitespace().next());
-            self.seen.extend(family.map(str::to_owned));
-        }
+        self.seen.extend(family(event).map(str::to_owned));
         Ok(())
     }
 
@@ -75,6 +81,16 @@ impl StatusesAreExplained {
     }
 }
 
+/// The family of the fault that `event` tells of, if it does.
+pub(crate) fn family(event: &Event) -> Option<&str> {
+    field(event, "fault").filter(|_| event.kind == EventKind::Fault)?.split_whitespace().next()
+}
+
+/// A field of a log line.
+pub(crate) fn field<'a>(event: &'a Event, name: &str) -> Option<&'a str> {
+    event.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+}
+
 /// Faults that delay what a host hears, or the host itself: it may learn late that a call has ended.
 const DELAYS: &[&str] =
     &["partition", "partition-one-way", "hold", "slow-link", "pause", "power-loss", "reset"];
@@ -84,13 +100,15 @@ const DELAYS: &[&str] =
 pub(crate) struct HandlersEndWithTheirCalls {
     /// How long word may take over two hops of a healthy network.
     pub(crate) grace: Duration,
-    /// When the call of each request ended, where nothing delayed the word of it.
+    /// When the call of each request ended.
     ended: BTreeMap<String, Duration>,
+    /// Whether word may be late: there was a fault that delays it.
+    is_delayed: bool,
 }
 
 impl HandlersEndWithTheirCalls {
     pub(crate) fn new(grace: Duration) -> Self {
-        Self { grace, ended: BTreeMap::new() }
+        Self { grace, ended: BTreeMap::new(), is_delayed: false }
     }
 }
 
@@ -100,21 +118,16 @@ impl Invariant for HandlersEndWithTheirCalls {
     }
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
-        if !call.faults.iter().any(|fault| DELAYS.contains(fault)) {
-            self.ended.insert(call.request_id.clone(), call.ended.unwrap_or_default());
-        }
+        self.ended.insert(call.request_id.clone(), call.ended.unwrap_or_default());
         Ok(())
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
-        if event.kind == EventKind::Fault {
-            // Word of what ended a moment ago may be under way.
-            self.ended.clear();
-        }
+        self.is_delayed |= family(event).is_some_and(|family| DELAYS.contains(&family));
         let ended = event.request_id.as_ref().and_then(|id| self.ended.get(id));
         let is_of_handler = event.kind == EventKind::Log && [BEGUN, ENDED].contains(&event.text.as_str());
         match ended {
-            Some(ended) if is_of_handler && event.at > *ended + self.grace => {
+            Some(ended) if is_of_handler && !self.is_delayed && event.at > *ended + self.grace => {
                 let (id, late) = (event.request_id.as_deref().unwrap_or_default(), event.at - *ended);
                 Err(format!(
                     "{} for {id} on {}, {} ms after its call",
@@ -185,8 +198,7 @@ impl Invariant for NotSentMeansNotHandled {
         if event.text == BEGUN && !hosts.insert(event.host.clone()) {
             return Err(format!("{id} was handled twice on {}", event.host));
         }
-        let says_not_sent = event.text == "request failed"
-            && event.fields.iter().any(|(name, value)| *name == "not_sent" && value == "true");
+        let says_not_sent = event.text == "request failed" && field(event, "not_sent") == Some("true");
         match hosts.iter().find(|host| says_not_sent && **host != event.host) {
             Some(host) => Err(format!("{id} was handled on {host}, and is said not to have been sent")),
             None => Ok(()),

@@ -1,6 +1,7 @@
 //! A host of the simulation is a node: the same configuration, the same worker, the same edges.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use rehearsal::{Config, Worker};
@@ -21,17 +22,20 @@ pub(crate) const BEGUN: &str = "handler begun";
 /// The other end of [`BEGUN`].
 pub(crate) const ENDED: &str = "handler ended";
 
-/// Flags that all nodes have: faults last for seconds here, not for minutes.
+/// What a call has that comes without a deadline.
+pub(crate) const DEADLINE: Duration = Duration::from_millis(500);
+
+/// Flags that all nodes have: faults last for a second here, not for minutes.
 const COMMON: &[&str] = &[
     "node",
     "--workers",
     "1",
     "--deadline",
-    "2s",
+    "500ms",
     "--drain-timeout",
     "5s",
     "--keepalive",
-    "500ms",
+    "200ms",
     "--max-calls",
     "8",
 ];
@@ -71,9 +75,10 @@ pub(crate) async fn node(host: HostContext, flags: &[&str]) -> HostResult {
 
 /// Brings the faults of the plan to the handlers, and tells the trace when each runs.
 fn interceptor() -> Interceptor {
-    Arc::new(|_| {
-        async {
-            let _running = Running::new();
+    Arc::new(|context| {
+        let left_ms = context.remaining().map_or(0, |left| left.as_millis());
+        async move {
+            let _running = Running::new(left_ms);
             sim::turn().await;
             match sim::call_fault() {
                 Some(CallFault::Slow(delay)) => sleep(delay).await,
@@ -91,8 +96,8 @@ fn interceptor() -> Interceptor {
 struct Running;
 
 impl Running {
-    fn new() -> Self {
-        info!("{BEGUN}");
+    fn new(left_ms: u128) -> Self {
+        info!(left_ms, "{BEGUN}");
         Self
     }
 }

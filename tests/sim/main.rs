@@ -5,6 +5,7 @@
 
 mod checks;
 mod clients;
+mod deadlines;
 mod hosts;
 mod scenarios;
 

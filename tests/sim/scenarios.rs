@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sim::{EndsByDeadline, Family, Load, LogsKnowTheirCaller, ReplyCarriesId, Scenario, Swarm};
 
-use crate::{checks, clients, hosts};
+use crate::{checks, clients, deadlines, hosts};
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -48,6 +48,8 @@ fn build(name: &str, about: &str, load: Load, swarm: Swarm) -> Scenario {
         .invariant(|| ReplyCarriesId)
         .invariant(LogsKnowTheirCaller::default)
         .invariant(checks::StatusesAreExplained::default)
+        .invariant(deadlines::DeadlinesShrink::default)
+        .invariant(|| deadlines::EdgesKeepDeadlines::new(ms(5)))
         .invariant(|| checks::HandlersEndWithTheirCalls::new(ms(60)))
         .invariant(|| checks::NoMoreThanAdmitted::new(8))
         .invariant(checks::NotSentMeansNotHandled::default)
@@ -57,20 +59,29 @@ fn build(name: &str, about: &str, load: Load, swarm: Swarm) -> Scenario {
 /// All scenarios.
 pub(crate) fn all() -> Vec<Scenario> {
     let between = || Swarm::new(1..=2, ms(600), ms(100)..=ms(900)).link("service2", "service1");
+    let drains = || Swarm::new(1..=2, ms(600), ms(500)..=ms(900)).host("service1").only(&[Family::Drain]);
     let at_service1 = || Swarm::new(1..=2, ms(600), ms(50)..=ms(900)).host("service1");
     vec![
         node("calm", "nothing goes wrong", Swarm::calm())
+            .mutants(&["deadline-restarted", "answer-of-another"])
             .every_call("in calm, every call works", checks::works),
         node(
             "partition",
             "service2 and service1 cannot reach each other",
-            between().only(&[Family::Partition, Family::PartitionOneWay, Family::Hold]),
-        ),
+            // Long enough for a dead connection to be found, and for a new one to be waited for in vain.
+            Swarm::new(1..=2, ms(600), ms(300)..=ms(2000)).link("service2", "service1").only(&[
+                Family::Partition,
+                Family::PartitionOneWay,
+                Family::Hold,
+            ]),
+        )
+        .mutants(&["deadline-not-over-connecting"]),
         node(
             "crash",
             "service1 dies, and comes back with no memory",
-            at_service1().only(&[Family::PowerLoss, Family::Kill]),
-        ),
+            at_service1().only(&[Family::PowerLoss, Family::Kill, Family::SlowHandler]),
+        )
+        .mutants(&["never-reconnects", "stale-connection-kept", "lost-means-not-sent"]),
         node(
             "slow",
             "a slow link, a slow or busy service1, against the deadline",
@@ -80,13 +91,16 @@ pub(crate) fn all() -> Vec<Scenario> {
                 Family::FullService,
                 Family::Pause,
             ]),
-        ),
-        node("drain", "service1 drains and restarts under load", at_service1().only(&[Family::Drain])),
+        )
+        .mutants(&["no-admission"]),
+        node("drain", "service1 drains and restarts under load", drains())
+            .mutants(&["drain-drops-calls", "id-lost-on-reconnect"])
+            .every_call("a drain loses no call that was accepted", checks::not_lost),
         build(
             "drain-one-of-two",
             "one of two hosts of service1 drains: no call is lost",
             load_of_two(),
-            Swarm::new(1..=2, ms(600), ms(500)..=ms(900)).host("service1").only(&[Family::Drain]),
+            drains(),
         )
         .host("spare1", |host| hosts::node(host, ONE))
         .host("service2", |host| hosts::node(host, TWO_OF_PAIR))
@@ -96,8 +110,10 @@ pub(crate) fn all() -> Vec<Scenario> {
             "wall clocks are skewed, drift and jump",
             faults().only(&[Family::ClockSkew, Family::ClockDrift, Family::ClockJump]),
         )
+        .mutants(&["deadline-by-wall-clock"])
         .every_call("a wrong clock changes nothing", checks::works),
-        node("panics", "handlers panic", faults().only(&[Family::PanickingHandler, Family::SlowHandler])),
+        node("panics", "handlers panic", faults().only(&[Family::PanickingHandler, Family::SlowHandler]))
+            .mutants(&["panic-kills-actor", "cancelled-handler-runs"]),
         node("storm", "everything at once", faults()),
     ]
 }

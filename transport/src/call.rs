@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::mutant::{Mutant, is_planted};
 use crate::router::Place;
-use crate::{CallContext, Interceptor, Method, Result, Status, deadline};
+use crate::{CallContext, Interceptor, Method, Result, Status, deadline, mutant};
 
 /// A call to the method `M`: the request, and what travels with it.
 pub struct Call<M: Method> {
@@ -122,7 +122,7 @@ impl<M: Method> Future for Work<M> {
         }
         // A machine that was paused may find a deadline passed that no timer has told of yet.
         let is_late = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
-        let answer = if is_late && !runs_on {
+        let answer = if is_late && !runs_on && !mutant::is_exempt_while_connecting() {
             Err(deadline::exceeded())
         } else {
             std::task::ready!(self.answer.as_mut().poll(cx))

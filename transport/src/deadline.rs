@@ -4,7 +4,7 @@
 //! (`grpc-timeout`, <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>), so clocks need not agree.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,9 +15,8 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tower::{Layer, Service};
 
 use crate::channel::{Request, Response};
-use crate::mutant::{Mutant, is_planted};
 use crate::payload::{MessageStream, Payload};
-use crate::{Result, Status};
+use crate::{Result, Status, mutant};
 
 /// Ends every call at its deadline: queueing, connecting, sending, handling and receiving included.
 #[derive(Debug, Clone, Copy)]
@@ -55,8 +54,7 @@ where
         let deadline = request.deadline;
         let call = self.inner.call(request);
         Box::pin(async move {
-            let limit = deadline.filter(|_| !is_planted(Mutant::DeadlineNotOverConnecting));
-            let mut response = within(limit, call).await?;
+            let mut response = within(deadline, call).await?;
             response.body = bound(deadline, response.body);
             Ok(response)
         })
@@ -71,7 +69,14 @@ pub(crate) async fn within<T, E: From<Status>>(
 ) -> Result<T, E> {
     match deadline {
         Some(deadline) if deadline <= Instant::now() => Err(exceeded().into()),
-        Some(deadline) => timeout_at(deadline, call).await.unwrap_or_else(|_| Err(exceeded().into())),
+        Some(deadline) => {
+            let mut call = pin!(call);
+            match timeout_at(deadline, call.as_mut()).await {
+                Ok(outcome) => outcome,
+                Err(_) if mutant::is_exempt_while_connecting() => call.await,
+                Err(_) => Err(exceeded().into()),
+            }
+        }
         None => call.await,
     }
 }

@@ -116,3 +116,29 @@ pub(crate) fn wall_timeout(headers: &HeaderMap) -> Option<Duration> {
 fn wall_clock() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
+
+thread_local! {
+    static CONNECTING: Cell<u32> = const { Cell::new(0) };
+}
+
+/// [`Mutant::DeadlineNotOverConnecting`]: a call that waits for a connection.
+pub(crate) struct Connecting(());
+
+/// Notes that a call waits for a connection.
+pub(crate) fn connecting() -> Option<Connecting> {
+    is_planted(Mutant::DeadlineNotOverConnecting).then(|| {
+        CONNECTING.set(CONNECTING.get() + 1);
+        Connecting(())
+    })
+}
+
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        CONNECTING.set(CONNECTING.get() - 1);
+    }
+}
+
+/// [`Mutant::DeadlineNotOverConnecting`]: whether a call may go on past its deadline.
+pub(crate) fn is_exempt_while_connecting() -> bool {
+    is_planted(Mutant::DeadlineNotOverConnecting) && CONNECTING.get() > 0
+}

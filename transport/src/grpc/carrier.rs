@@ -157,6 +157,7 @@ impl Inner {
         if waiting.is_empty() {
             return Err(last.expect("a carrier has at least one address"));
         }
+        let _connecting = mutant::connecting();
         select_ok(waiting).await.map(|(connected, _)| connected)
     }
 }
