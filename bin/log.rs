@@ -3,19 +3,20 @@
 //! A line that belongs to a call carries its request id and service, taken from the call's context. The
 //! writer has a thread and a bounded queue of its own; what does not fit is dropped and counted.
 
-use std::fmt;
-use std::io::{self, BufWriter, IsTerminal as _};
-use std::time::Duration;
+use std::cell::RefCell;
+use std::fmt::{self, Write as _};
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::time::{Duration, SystemTime};
 
-use serde::Serializer as _;
+use serde::Serialize;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber, error, warn};
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use transport::CallContext;
@@ -46,11 +47,11 @@ pub fn start(config: &Config) -> Log {
         LogFormat::Text => false,
     };
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     if json {
-        registry.with(layer.event_format(Json)).init();
+        registry.with(Json { writer }).init();
     } else {
-        registry.with(layer.event_format(Text)).init();
+        let text = tracing_subscriber::fmt::layer().with_writer(writer).event_format(Text);
+        registry.with(text).init();
     }
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -78,127 +79,142 @@ impl Log {
     }
 }
 
-/// One JSON object a line.
-struct Json;
+/// One JSON object a line, written by hand rather than by the layer below it: it is on the way of every call.
+struct Json {
+    writer: NonBlocking,
+}
 
-impl<S, N> FormatEvent<S, N> for Json
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        _: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        writer.write_str("{\"timestamp\":\"")?;
-        SystemTime.format_time(&mut writer)?;
-        write!(writer, "\",\"level\":\"{}\"", event.metadata().level())?;
-        let mut fields = JsonFields { writer, part: Part::Message };
-        fields.string("target", event.metadata().target());
-        event.record(&mut fields);
-        CallContext::with_current(|context| {
-            let Some(context) = context else { return };
-            fields.string("request_id", context.request_id().as_str());
-            if let Some(service) = context.service() {
-                fields.string("service", service);
-            }
+/// The buffers of a thread, kept from line to line.
+#[derive(Default)]
+struct Buffers {
+    line: Vec<u8>,
+    /// The message, as JSON.
+    message: Vec<u8>,
+    /// The event's own fields, which come last but are met in the order of the code.
+    fields: Vec<u8>,
+    /// What only knows how to display itself.
+    text: String,
+    /// This thread's own end of the queue.
+    writer: Option<NonBlocking>,
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
+
+impl<S: Subscriber> Layer<S> for Json {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        BUFFERS.with(|buffers| match buffers.try_borrow_mut() {
+            Ok(mut buffers) => self.write(event, &mut buffers),
+            // A value logged a line of its own while it was displayed for this one.
+            Err(_) => self.write(event, &mut Buffers::default()),
         });
-        fields.part = Part::Rest;
-        event.record(&mut fields);
-        fields.writer.write_str("}\n")
     }
 }
 
-/// Which fields are written: the message stands before the ids, the others behind them.
-#[derive(PartialEq)]
-enum Part {
-    Message,
-    Rest,
+impl Json {
+    fn write(&self, event: &Event<'_>, buffers: &mut Buffers) {
+        let Buffers { line, message, fields, text, writer } = buffers;
+        message.clear();
+        fields.clear();
+        event.record(&mut JsonFields { message, fields, text });
+        line.clear();
+        line.extend_from_slice(b"{\"timestamp\":\"");
+        append(line, format_args!("{}", humantime::format_rfc3339_micros(wall_clock())));
+        line.extend_from_slice(b"\",\"level\":\"");
+        line.extend_from_slice(event.metadata().level().as_str().as_bytes());
+        line.push(b'"');
+        pair(line, "target", &event.metadata().target());
+        if !message.is_empty() {
+            line.extend_from_slice(b",\"message\":");
+            line.extend_from_slice(message);
+        }
+        CallContext::with_current(|context| {
+            let Some(context) = context else { return };
+            pair(line, "request_id", &context.request_id().as_str());
+            if let Some(service) = context.service() {
+                pair(line, "service", &service);
+            }
+        });
+        line.extend_from_slice(fields);
+        line.extend_from_slice(b"}\n");
+        // It is queued or, where the queue is full, dropped and counted.
+        writer.get_or_insert_with(|| self.writer.clone()).write_all(line).ok();
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "log lines carry the wall clock, and this is bin/")]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Writes `,"name":value`.
+fn pair(to: &mut Vec<u8>, name: &str, value: &impl Serialize) {
+    key(to, name);
+    json(to, value);
+}
+
+fn key(to: &mut Vec<u8>, name: &str) {
+    to.push(b',');
+    json(to, &name);
+    to.push(b':');
+}
+
+fn json(to: &mut Vec<u8>, value: &impl Serialize) {
+    serde_json::to_writer(to, value).expect("strings and numbers have a JSON form");
+}
+
+fn append(to: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+    to.write_fmt(text).expect("a vector takes all");
 }
 
 struct JsonFields<'a> {
-    writer: Writer<'a>,
-    part: Part,
+    message: &'a mut Vec<u8>,
+    fields: &'a mut Vec<u8>,
+    text: &'a mut String,
 }
 
 impl JsonFields<'_> {
-    fn string(&mut self, name: &str, value: &str) {
-        self.key(name);
-        self.value(|json| json.serialize_str(value));
-    }
-
-    fn key(&mut self, name: &str) {
-        // Writing to a string does not fail.
-        self.writer.write_char(',').ok();
-        self.value(|json| json.serialize_str(name));
-        self.writer.write_char(':').ok();
-    }
-
-    fn value(
-        &mut self,
-        write: impl FnOnce(&mut serde_json::Serializer<Utf8<'_, '_>>) -> serde_json::Result<()>,
-    ) {
-        write(&mut serde_json::Serializer::new(Utf8(&mut self.writer))).ok();
-    }
-
-    fn field(
-        &mut self,
-        field: &Field,
-        write: impl FnOnce(&mut serde_json::Serializer<Utf8<'_, '_>>) -> serde_json::Result<()>,
-    ) {
-        let name = field.name();
-        if (name == "message") != (self.part == Part::Message) {
-            return;
-        }
-        match name {
+    fn put(&mut self, field: &Field, value: &impl Serialize) {
+        match field.name() {
+            "message" => json(self.message, value),
             // An event's own field must not pass for one of the line's.
-            "timestamp" | "level" | "target" | "request_id" | "service" => self.key(&format!("event.{name}")),
-            _ => self.key(name),
+            name @ ("timestamp" | "level" | "target" | "request_id" | "service") => {
+                pair(self.fields, &format!("event.{name}"), value);
+            }
+            name => pair(self.fields, name, value),
         }
-        self.value(write);
     }
 }
 
 impl Visit for JsonFields<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.field(field, |json| json.serialize_str(value));
+        self.put(field, &value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.field(field, |json| json.serialize_u64(value));
+        self.put(field, &value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.field(field, |json| json.serialize_i64(value));
+        self.put(field, &value);
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.field(field, |json| json.serialize_f64(value));
+        self.put(field, &value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.field(field, |json| json.serialize_bool(value));
+        self.put(field, &value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.field(field, |json| json.collect_str(&format_args!("{value:?}")));
-    }
-}
-
-/// Lets serde_json write where only text can be written. It writes whole characters.
-struct Utf8<'a, 'b>(&'a mut Writer<'b>);
-
-impl io::Write for Utf8<'_, '_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let text = std::str::from_utf8(bytes).map_err(io::Error::other)?;
-        self.0.write_str(text).map_err(io::Error::other)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        let mut text = std::mem::take(self.text);
+        text.clear();
+        // A value that cannot be displayed is cut short; the line is written all the same.
+        write!(text, "{value:?}").ok();
+        self.put(field, &text.as_str());
+        *self.text = text;
     }
 }
 
@@ -216,7 +232,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        SystemTime.format_time(&mut writer)?;
+        tracing_subscriber::fmt::time::SystemTime.format_time(&mut writer)?;
         write!(writer, " {:5} ", event.metadata().level())?;
         let call = CallContext::current();
         let service = call.as_ref().and_then(CallContext::service);

@@ -26,13 +26,15 @@ pub(crate) fn insert_request_id(headers: &mut HeaderMap, id: &RequestId) {
     headers.insert(REQUEST_ID_PLAIN, id.header());
 }
 
-/// Leaves of `headers` what the user put there.
+/// Leaves of `headers` what the user put there: mostly nothing.
 pub(crate) fn of_user(mut headers: HeaderMap) -> MetadataMap {
-    if headers.keys().any(|name| is_reserved(name.as_str())) {
-        let reserved: Vec<_> = headers.keys().filter(|name| is_reserved(name.as_str())).cloned().collect();
-        for name in reserved {
-            headers.remove(name);
-        }
+    let is_ours = |name: &HeaderName| is_reserved(name.as_str());
+    if headers.keys().all(is_ours) {
+        return MetadataMap::new();
+    }
+    let ours: Vec<_> = headers.keys().filter(|name| is_ours(name)).cloned().collect();
+    for name in ours {
+        headers.remove(name);
     }
     MetadataMap::from_headers(headers)
 }
