@@ -102,7 +102,8 @@ impl Rehearsal {
     pub fn command(&self) -> String {
         let mutant = self.plan.mutant.as_ref().map(|mutant| format!(" --mutant {mutant}"));
         format!(
-            "cargo sim --scenario {} --seed {}{}",
+            "{} --scenario {} --seed {}{}",
+            self.plan.tool(),
             self.plan.scenario,
             self.plan.seed,
             mutant.unwrap_or_default()

@@ -47,7 +47,7 @@ fn bury(rehearsal: &Rehearsal, graveyard: &Path) -> String {
         fs::create_dir_all(&folder).and_then(|()| fs::write(&file, text)).map_err(|error| error.to_string())
     });
     match written {
-        Ok(()) => format!("  plan      cargo sim --plan {}\n", file.display()),
+        Ok(()) => format!("  plan      {} --plan {}\n", plan.tool(), file.display()),
         Err(error) => format!("  plan      {} could not be written: {error}\n", file.display()),
     }
 }

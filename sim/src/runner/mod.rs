@@ -57,6 +57,7 @@ impl Runner {
             self.list();
             return Ok(true);
         }
+        self.check_mutant(options)?;
         if options.is_single() {
             return single::run(self, options);
         }
@@ -65,6 +66,22 @@ impl Runner {
             return Ok(batch::find_mutants(&chosen, options));
         }
         batch::run(self, &chosen, options)
+    }
+
+    /// Where a bug cannot be planted, a rehearsal with it would pass for no good reason.
+    fn check_mutant(&self, options: &Options) -> Result<(), String> {
+        if !cfg!(debug_assertions) && (options.mutants || options.mutant.is_some()) {
+            return Err("planted bugs exist in debug builds only: expected cargo test --test sim -- rehearse \
+                        in place of cargo sim"
+                .to_owned());
+        }
+        let known: Vec<_> = self.scenarios.iter().flat_map(|scenario| &scenario.mutants).collect();
+        match &options.mutant {
+            Some(mutant) if !known.contains(&mutant) => {
+                Err(format!("there is no planted bug {mutant:?}; --list names them"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn list(&self) {
