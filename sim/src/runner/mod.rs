@@ -71,9 +71,11 @@ impl Runner {
     /// Where a bug cannot be planted, a rehearsal with it would pass for no good reason.
     fn check_mutant(&self, options: &Options) -> Result<(), String> {
         if !cfg!(debug_assertions) && (options.mutants || options.mutant.is_some()) {
-            return Err("planted bugs exist in debug builds only: expected cargo test --test sim -- rehearse \
+            return Err(
+                "planted bugs exist in debug builds only: expected cargo test --test sim -- rehearse \
                         in place of cargo sim"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         let known: Vec<_> = self.scenarios.iter().flat_map(|scenario| &scenario.mutants).collect();
         match &options.mutant {

@@ -1,8 +1,10 @@
 //! What a client of the gRPC port says first. One that speaks no HTTP/2 is told so, in its own
 //! language where that can be guessed.
 
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,6 +19,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How long a client may take to send it.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a connection that is done waits for its client to close it.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// The answer to an HTTP/1 request.
 const HTTP1_ANSWER: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
@@ -43,7 +48,8 @@ pub(super) async fn read(mut io: Io) -> io::Result<Option<Prefaced>> {
     });
     read.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))?;
     if seen.starts_with(PREFACE) {
-        return Ok(Some(Prefaced { seen: seen.freeze(), io }));
+        let inner = Inner { seen: seen.freeze(), io };
+        return Ok(Some(Prefaced(Rc::new(RefCell::new(inner)))));
     }
     let answer = if is_http1(&seen) { HTTP1_ANSWER } else { GOAWAY_ANSWER };
     timeout(PATIENCE, refuse(io, answer)).await.unwrap_or(Ok(()))?;
@@ -65,10 +71,27 @@ async fn refuse(mut io: Io, answer: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// A stream of which the beginning was read already.
-pub(super) struct Prefaced {
+/// A stream of which the beginning was read already. Clones share it, so that it outlives whoever serves it.
+#[derive(Clone)]
+pub(super) struct Prefaced(Rc<RefCell<Inner>>);
+
+struct Inner {
     seen: Bytes,
     io: Io,
+}
+
+impl Prefaced {
+    /// Reads on until the client has closed too, or for a while: closing with unread bytes would reset the
+    /// connection, and a client that is reset may never read the GOAWAY that was sent to it before, which
+    /// tells which of its calls were not read.
+    pub(super) async fn linger(mut self) {
+        // Whatever comes, and however it ends, the connection is over.
+        timeout(LINGER, tokio::io::copy(&mut self, &mut tokio::io::sink())).await.ok();
+    }
+
+    fn with_io<R>(&mut self, act: impl FnOnce(Pin<&mut Io>) -> R) -> R {
+        act(Pin::new(&mut self.0.borrow_mut().io))
+    }
 }
 
 impl AsyncRead for Prefaced {
@@ -77,19 +100,21 @@ impl AsyncRead for Prefaced {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.seen.is_empty() {
-            return Pin::new(&mut self.io).poll_read(cx, buf);
+        let mut inner = self.0.borrow_mut();
+        if inner.seen.is_empty() {
+            drop(inner);
+            return self.with_io(|io| io.poll_read(cx, buf));
         }
-        let count = self.seen.len().min(buf.remaining());
-        buf.put_slice(&self.seen[..count]);
-        self.seen.advance(count);
+        let count = inner.seen.len().min(buf.remaining());
+        buf.put_slice(&inner.seen[..count]);
+        inner.seen.advance(count);
         Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Prefaced {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        self.with_io(|io| io.poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -97,19 +122,19 @@ impl AsyncWrite for Prefaced {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        self.with_io(|io| io.poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        self.0.borrow().io.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        self.with_io(|io| io.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        self.with_io(|io| io.poll_shutdown(cx))
     }
 }
 

@@ -65,7 +65,7 @@ impl Server {
             () = open.drain_started() => return,
         };
         let io = match prefaced {
-            Ok(Some(io)) => TokioIo::new(io),
+            Ok(Some(io)) => io,
             Ok(None) => return debug!(%peer, "not HTTP/2"),
             Err(error) => return debug!(%peer, %error, "no HTTP/2 preface"),
         };
@@ -74,7 +74,7 @@ impl Server {
             let edge = edge.clone();
             async move { Ok::<_, std::convert::Infallible>(serve_call(&edge, peer, request).await) }
         });
-        let mut connection = pin!(self.0.http2().serve_connection(io, service));
+        let mut connection = pin!(self.0.http2().serve_connection(TokioIo::new(io.clone()), service));
         let ended = tokio::select! {
             biased;
             ended = connection.as_mut() => ended,
@@ -83,7 +83,11 @@ impl Server {
                     return;
                 }
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                let ended = connection.await;
+                if ended.is_ok() {
+                    io.linger().await;
+                }
+                ended
             }
         };
         if let Err(error) = ended {
