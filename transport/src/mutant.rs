@@ -1,7 +1,7 @@
 //! Planted bugs: proof that rehearsals find what they are there to find.
 //!
 //! Each is a mistake that has been made in real systems. None can be switched on in a release build: there
-//! [`is_planted`] is the constant `false`, and what depends on it is not compiled in.
+//! `is_planted` is the constant `false`, and what depends on it is not compiled in.
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
