@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt as _, stream};
@@ -153,9 +153,14 @@ impl<T: MessageType> Stream for Streaming<T> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let limit = self.limit;
-        self.messages
-            .poll_next_unpin(cx)
-            .map(|item| item.map(|message| message.and_then(|message| message.open(limit))))
+        let item = ready!(self.messages.poll_next_unpin(cx));
+        let item = item.map(|message| message.and_then(|message| message.open(limit)));
+        if matches!(item, Some(Err(_))) {
+            // tonic's stream goes on after an error: with the same one for ever, or with the rest of a message
+            // that was too large, taken for messages.
+            self.messages = stream::empty().boxed();
+        }
+        Poll::Ready(item)
     }
 }
 

@@ -69,3 +69,94 @@ fn is_reserved(name: &str) -> bool {
             "content-type" | "content-length" | "te" | "user-agent" | "date" | "x-request-id" | "request_id"
         )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use tonic::Code;
+
+    use super::*;
+
+    const RESERVED: [&str; 8] = [
+        "grpc-timeout",
+        "content-type",
+        "content-length",
+        "te",
+        "user-agent",
+        "date",
+        "x-request-id",
+        "request_id",
+    ];
+
+    /// Names that are the user's, names that are not, and a few that come twice.
+    fn headers() -> impl Strategy<Value = HeaderMap> {
+        let name = prop_oneof![
+            3 => "[a-d]",
+            3 => "[a-z][a-z0-9_.-]{0,11}",
+            1 => "(x-)?[a-z]{1,8}-bin",
+            1 => "grpc(-[a-z]{1,8})?",
+            2 => prop::sample::select(&RESERVED[..]).prop_map(str::to_owned),
+        ];
+        prop::collection::vec((name, "[!-~]([ -~]{0,16}[!-~])?"), 0..12).prop_map(|entries| {
+            let entry = |(name, value): (String, String)| {
+                (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap())
+            };
+            entries.into_iter().map(entry).collect()
+        })
+    }
+
+    /// All values of each name, in their order.
+    fn entries(headers: &HeaderMap) -> BTreeMap<&str, Vec<&HeaderValue>> {
+        headers.keys().map(|name| (name.as_str(), headers.get_all(name).iter().collect())).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_user_keeps_all_that_is_not_reserved_and_nothing_else(headers in headers()) {
+            let mut expected = entries(&headers);
+            expected.retain(|name, _| !RESERVED.contains(name) && !name.starts_with("grpc-"));
+            let left = of_user(headers.clone());
+            prop_assert_eq!(entries(left.as_ref()), expected);
+        }
+
+        #[test]
+        fn joined_metadata_are_all_of_the_first_and_then_all_of_the_second(
+            first in headers(), second in headers()
+        ) {
+            let mut expected = entries(&first);
+            for (name, values) in entries(&second) {
+                expected.entry(name).or_default().extend(values);
+            }
+            let map = |headers: &HeaderMap| MetadataMap::from_headers(headers.clone());
+            let joined = join(map(&first), map(&second));
+            prop_assert_eq!(entries(&joined), expected);
+        }
+
+        #[test]
+        fn metadata_are_refused_exactly_above_the_limit(
+            names in prop::collection::btree_set("[a-z]{1,20}", 1..5), size in METADATA_MAX - 200..METADATA_MAX + 200
+        ) {
+            let mut headers = HeaderMap::new();
+            let mut left = size;
+            for name in &names {
+                let length = (size / names.len()).min(left) - name.len();
+                headers.insert(name.parse::<HeaderName>()?, "x".repeat(length).parse::<HeaderValue>()?);
+                left -= name.len() + length;
+            }
+            let checked = check_size(&MetadataMap::from_headers(headers)).map_err(|status| status.code());
+            let expected = if size - left > METADATA_MAX { Err(Code::ResourceExhausted) } else { Ok(()) };
+            prop_assert_eq!(checked, expected);
+        }
+
+        #[test]
+        fn a_request_id_that_is_written_is_read_again(
+            mut headers in headers(), id in "[!-~]{1,128}"
+        ) {
+            let id = RequestId::parse(id.as_bytes()).expect("visible ASCII is an id");
+            insert_request_id(&mut headers, &id);
+            prop_assert_eq!(request_id(&headers), id);
+        }
+    }
+}

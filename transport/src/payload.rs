@@ -178,3 +178,80 @@ impl<T: MessageType> Value for T {
         Box::new(copy)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use proptest::prelude::*;
+    use tonic::Code;
+
+    use super::*;
+
+    /// The message `text` as a value, and as its encoding.
+    fn both(text: &str) -> [Message; 2] {
+        let value = || Message::of(text.to_owned());
+        [value(), Message::Encoded(value().encoded())]
+    }
+
+    fn stream_of(items: Vec<Result<String, Code>>) -> Payload {
+        let item = |item: Result<String, Code>| item.map(Message::of).map_err(|code| Status::new(code, ""));
+        Payload::Stream(stream::iter(items.into_iter().map(item)).boxed())
+    }
+
+    fn item() -> impl Strategy<Value = Result<String, Code>> {
+        prop_oneof![4 => ".{0,8}".prop_map(Ok), 1 => (1..17).prop_map(|code| Err(Code::from_i32(code)))]
+    }
+
+    proptest! {
+        #[test]
+        fn a_message_opens_as_what_went_in_encoded_or_not(text in ".{0,300}") {
+            for message in both(&text) {
+                prop_assert_eq!(message.round_trip().open::<String>(usize::MAX).expect("it fits"), &text[..]);
+            }
+        }
+
+        #[test]
+        fn a_message_is_refused_exactly_above_the_limit_encoded_or_not(text in ".{0,60}", limit in 0..200_usize) {
+            for message in both(&text) {
+                let size = message.encoded_len();
+                let opened = message.open::<String>(limit).map_err(|status| status.code());
+                let expected = if size > limit { Err(Code::ResourceExhausted) } else { Ok(text.clone()) };
+                prop_assert_eq!(opened, expected);
+            }
+        }
+
+        #[test]
+        fn the_size_of_a_message_is_that_of_its_encoding(text in ".{0,300}") {
+            let [value, encoded] = both(&text);
+            prop_assert_eq!(value.encoded_len(), encoded.encoded_len());
+            prop_assert_eq!(value.encoded_len(), value.encoded().len());
+        }
+
+        #[test]
+        fn bytes_that_are_no_message_are_an_invalid_argument(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            let expected = <String as prost::Message>::decode(&bytes[..]).map_err(|_| Code::InvalidArgument);
+            let opened = Message::Encoded(bytes.into()).open::<String>(usize::MAX);
+            prop_assert_eq!(opened.map_err(|status| status.code()), expected);
+        }
+
+        #[test]
+        fn a_single_message_is_one_message_and_the_first_error_wins(items in prop::collection::vec(item(), 0..4)) {
+            let expected = match &items[..] {
+                [Ok(text)] => Ok(text.clone()),
+                [Ok(_), Err(code), ..] | [Err(code), ..] => Err(*code),
+                [] | [Ok(_), Ok(_), ..] => Err(wrong_count().code()),
+            };
+            let single = stream_of(items).single().now_or_never().expect("all of it is there");
+            let opened = single.and_then(|message| message.open(usize::MAX)).map_err(|status| status.code());
+            prop_assert_eq!(opened, expected);
+        }
+
+        #[test]
+        fn a_stream_yields_every_message_in_its_order(texts in prop::collection::vec(".{0,8}", 0..6)) {
+            let stream = stream_of(texts.iter().cloned().map(Ok).collect()).into_stream();
+            let messages: Vec<_> = stream.collect().now_or_never().expect("all of it is there");
+            let opened: Result<Vec<String>> = messages.into_iter().map(|item| item?.open(usize::MAX)).collect();
+            prop_assert_eq!(opened.expect("no item failed"), texts);
+        }
+    }
+}

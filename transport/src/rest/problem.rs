@@ -48,3 +48,34 @@ pub(super) fn render(http: u16, code: Code, detail: &str, id: &RequestId) -> (&'
     };
     (title, serde_json::to_vec(&body).expect("strings and a number have a JSON form"))
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::MessageBody as _;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_problem_says_what_the_status_says_and_hides_what_went_wrong_inside(
+            number in 1..17, message in ".{0,80}", id in "[!-~]{1,128}"
+        ) {
+            let code = Code::from_i32(number);
+            let http = status::http_status(code).as_u16();
+            let id = RequestId::parse(id.as_bytes()).expect("visible ASCII is an id");
+            let answer = of_status(&Status::new(code, message.clone()), &id);
+            prop_assert_eq!(answer.status().as_u16(), http);
+            let kind = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok());
+            prop_assert_eq!(kind, Some("application/problem+json"));
+            let body = answer.into_body().try_into_bytes().expect("the body is in memory");
+            let problem: Value = serde_json::from_slice(&body).expect("a problem is JSON");
+            let detail = if http == 500 { "an internal error; see the log" } else { &message };
+            prop_assert_eq!(&problem["status"], &json!(http));
+            prop_assert_eq!(&problem["code"], &json!(status::code_name(code)));
+            prop_assert_eq!(&problem["detail"], &json!(detail));
+            prop_assert_eq!(&problem["request_id"], &json!(id.as_str()));
+        }
+    }
+}
