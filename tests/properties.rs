@@ -1,0 +1,132 @@
+//! What holds of the configuration whatever is in it.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::time::Duration;
+
+use actors::SERVICES;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use rehearsal::Config;
+use rehearsal::config::{Listen, LogFormat, PeerConfig};
+use tempfile::NamedTempFile;
+use transport::Address;
+
+const YEAR_SECONDS: u64 = 365 * 24 * 3600;
+
+fn names() -> Vec<String> {
+    SERVICES.iter().map(|service| service.name.to_owned()).collect()
+}
+
+fn socket_address() -> impl Strategy<Value = SocketAddr> {
+    let plain = any::<(IpAddr, u16)>().prop_map(SocketAddr::from);
+    let scoped = any::<(std::net::Ipv6Addr, u16, u32)>();
+    prop_oneof![plain, scoped.prop_map(|(ip, port, scope)| SocketAddrV6::new(ip, port, 0, scope).into())]
+}
+
+fn http() -> impl Strategy<Value = Listen> {
+    prop_oneof![Just(Listen::None), socket_address().prop_map(Listen::Tcp)]
+}
+
+fn grpc() -> impl Strategy<Value = Listen> {
+    prop_oneof![http(), "[^\\x00]{1,30}".prop_map(|path| Listen::Unix(path.into()))]
+}
+
+fn address() -> impl Strategy<Value = Address> {
+    let host = prop_oneof![
+        "[a-zA-Z0-9._-]{1,30}",
+        any::<std::net::Ipv4Addr>().prop_map(|ip| ip.to_string()),
+        any::<std::net::Ipv6Addr>().prop_map(|ip| ip.to_string()),
+    ];
+    let tcp = (host, 1..=u16::MAX).prop_map(|(host, port)| Address::Tcp { host, port });
+    // Commas and semicolons separate addresses and peers; space around an address is not part of it.
+    let unix = "/[^\\x00,;\\s]{1,30}".prop_map(|path| Address::Unix(path.into()));
+    prop_oneof![3 => tcp, 1 => unix]
+}
+
+fn peers() -> impl Strategy<Value = Vec<PeerConfig>> {
+    let all = names();
+    let count = all.len();
+    (subsequence(all, 0..=count), prop::collection::vec(prop::collection::vec(address(), 1..4), count))
+        .prop_map(|(names, addresses)| {
+            names.into_iter().zip(addresses).map(|(name, addresses)| PeerConfig { name, addresses }).collect()
+        })
+}
+
+/// Up to the nanosecond, and up to a year.
+fn duration() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        (1..YEAR_SECONDS).prop_map(Duration::from_secs),
+        (1..YEAR_SECONDS * 1000).prop_map(Duration::from_millis),
+        (1..YEAR_SECONDS * 1_000_000_000).prop_map(Duration::from_nanos),
+        Just(Duration::from_secs(YEAR_SECONDS)),
+    ]
+}
+
+fn log() -> impl Strategy<Value = String> {
+    "(trace|debug|info|WARN|error|off|[0-5])(,[a-z_]{1,8}(::[a-z_]{1,8})?(=(trace|info|off))?){0,3}"
+}
+
+/// Every configuration that a node would start with.
+fn config() -> impl Strategy<Value = Config> {
+    let services = subsequence(names(), 1..=SERVICES.len()).prop_shuffle();
+    let places = (services, http(), grpc(), peers());
+    let times = (duration(), duration(), duration());
+    let numbers = (1..=512_u16, 1..=1_000_000_u32, 1..=u32::MAX);
+    let log_format = select(&[LogFormat::Auto, LogFormat::Json, LogFormat::Text][..]);
+    (places, times, numbers, log_format, log())
+        .prop_map(|((services, http, grpc, peers), times, numbers, log_format, log)| Config {
+            services,
+            http,
+            grpc,
+            peers,
+            workers: numbers.0,
+            deadline: times.0,
+            drain_timeout: times.1,
+            keepalive: times.2,
+            max_calls: numbers.1,
+            max_message_size: numbers.2,
+            log_format,
+            log,
+            config: None,
+            check: false,
+        })
+        .prop_filter("a node serves something, and knows where its peers are", is_complete)
+}
+
+fn is_complete(config: &Config) -> bool {
+    let hosted = SERVICES.iter().filter(|service| config.hosts(service.name));
+    let mut peers = hosted.flat_map(|service| service.peers);
+    (&config.http, &config.grpc) != (&Listen::None, &Listen::None)
+        && peers.all(|peer| config.hosts(peer) || !config.addresses(peer).is_empty())
+}
+
+fn read_back(printed: &str) -> Config {
+    let mut file = NamedTempFile::new().expect("a file can be made");
+    file.write_all(printed.as_bytes()).expect("a file can be written");
+    let arguments = [OsString::from("node"), "--config".into(), file.path().into()];
+    let read = Config::read(arguments).unwrap_or_else(|error| panic!("{error}, of\n{printed}"));
+    Config { config: None, ..read }
+}
+
+proptest! {
+    #[test]
+    fn a_configuration_that_is_printed_reads_back_as_itself(config in config()) {
+        prop_assert_eq!(read_back(&config.to_string()), config);
+    }
+
+    #[test]
+    fn no_file_whatever_is_in_it_makes_the_parser_panic(
+        key in select(&["services", "http", "grpc", "peer", "workers", "deadline", "log", "check"][..]),
+        value in prop_oneof![".{0,20}", "[0-9.:a-z=,/-]{0,20}"]
+    ) {
+        let mut file = NamedTempFile::new().expect("a file can be made");
+        writeln!(file, "{key} = {}", toml::Value::String(value)).expect("a file can be written");
+        let arguments = [OsString::from("node"), "--config".into(), file.path().into()];
+        if let Err(error) = Config::read(arguments) {
+            prop_assert!(error.to_string().contains(key), "{error}");
+            prop_assert_eq!(error.to_string().lines().count(), 1);
+        }
+    }
+}
