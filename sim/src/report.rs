@@ -3,7 +3,9 @@
 //! The page is a single file that asks the network for nothing. What it draws is data in the page, taken here
 //! from the trace; how it is drawn is in the folder `report`.
 
-use std::collections::{BTreeMap, VecDeque};
+mod segments;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -13,6 +15,8 @@ use crate::plan;
 use crate::rehearsal::Rehearsal;
 use crate::scenario::CLIENTS;
 use crate::trace::{Event, EventKind};
+
+use segments::{Message, messages};
 
 /// The largest page, in bytes: more is no pleasure to open.
 const SIZE_MAX: usize = 2_000_000;
@@ -63,16 +67,14 @@ struct Fault {
     bit: bool,
 }
 
-/// A segment: from, to, when sent, when delivered, what, whether it was held.
-#[derive(Debug, Serialize)]
-struct Message(usize, usize, f64, Option<f64>, String, bool);
-
 #[derive(Debug, Serialize)]
 struct Log {
     at: f64,
     host: usize,
     id: Option<String>,
     text: String,
+    /// Whether its call had ended. The order of events tells, for hosts' clocks differ within a tick.
+    late: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -82,15 +84,15 @@ struct Violation {
     detail: String,
 }
 
-/// The page for `rehearsal`, which must have kept its trace.
+/// The page for `rehearsal`, which must have kept its trace; `command` is the line that does it again.
 ///
 /// If all of it is too large, the page shows the last half of the time, or the last quarter, and so on: a
 /// rehearsal ends with the promise that is broken.
 #[must_use]
-pub fn page(rehearsal: &Rehearsal) -> String {
+pub fn page(rehearsal: &Rehearsal, command: &str) -> String {
     let mut window = rehearsal.simulated;
     loop {
-        let page = render(&page_since(rehearsal, rehearsal.simulated - window));
+        let page = render(&page_since(rehearsal, command, rehearsal.simulated - window));
         if page.len() <= SIZE_MAX || window.is_zero() {
             return page;
         }
@@ -107,25 +109,24 @@ fn render(data: &Page) -> String {
         .replace("/*DATA*/null", &json.replace("</", "<\\/").replace("<!--", "<\\u0021--"))
 }
 
-fn page_since(rehearsal: &Rehearsal, since: Duration) -> Page {
+fn page_since(rehearsal: &Rehearsal, command: &str, since: Duration) -> Page {
     let hosts = lanes(rehearsal);
     let lane = |name: &str| hosts.iter().position(|host| host == name).unwrap_or_default();
     let in_view = |call: &&CallRecord| call.ended.is_none_or(|ended| ended >= since);
     let (mut messages, start) = (messages(&rehearsal.events, &hosts), millis(since));
-    messages.retain(|Message(_, _, sent, delivered, ..)| delivered.unwrap_or(*sent) >= start);
-    let logs = rehearsal.events.iter().filter(|event| event.kind == EventKind::Log && event.at >= since);
+    messages.retain(|message| message.lasted_until(start));
     Page {
         title: format!("{} · seed {}", rehearsal.plan.scenario, rehearsal.plan.seed),
         outcome: rehearsal.summary().outcome,
         summary: clip(&rehearsal.to_string(), TEXT_MAX),
-        command: rehearsal.command(),
+        command: command.to_owned(),
         plan: clip(&rehearsal.plan.to_string(), PLAN_MAX),
         start,
         end: millis(rehearsal.simulated),
         calls: rehearsal.calls.iter().filter(in_view).map(call).collect(),
         faults: faults(rehearsal, since, &lane),
         messages,
-        logs: logs.map(|event| log(event, &lane)).collect(),
+        logs: logs(&rehearsal.events, since, &lane),
         violation: rehearsal.violation.as_ref().map(violation),
         hosts,
     }
@@ -166,64 +167,35 @@ fn faults(rehearsal: &Rehearsal, since: Duration, lane: &impl Fn(&str) -> usize)
     faults.filter(|(fault, _)| happened(fault)).map(fault).collect()
 }
 
-fn log(event: &Event, lane: &impl Fn(&str) -> usize) -> Log {
+fn logs(events: &[Event], since: Duration, lane: &impl Fn(&str) -> usize) -> Vec<Log> {
+    let mut ended = BTreeSet::new();
+    let mut logs = Vec::new();
+    for event in events {
+        match event.kind {
+            EventKind::Call if event.text == "call ended" => {
+                ended.insert(event.request_id.as_deref());
+            }
+            // What has no host is said while the world is taken down.
+            EventKind::Log if event.at >= since && !event.host.is_empty() => {
+                let late = ended.contains(&event.request_id.as_deref());
+                let (at, host, id) = (millis(event.at), lane(&event.host), event.request_id.clone());
+                logs.push(Log { at, host, id, text: said(event), late });
+            }
+            _ => {}
+        }
+    }
+    logs
+}
+
+fn said(event: &Event) -> String {
     let fields = event.fields.iter().filter(|(name, _)| *name != "target" && *name != "level");
     let fields: String = fields.map(|(name, value)| format!(" {name}={value}")).collect();
-    let text = clip(&format!("{}{fields}", event.text), TEXT_MAX);
-    Log { at: millis(event.at), host: lane(&event.host), id: event.request_id.clone(), text }
+    clip(&format!("{}{fields}", event.text), TEXT_MAX)
 }
 
 fn violation(violation: &crate::stage::Violation) -> Violation {
     let (invariant, detail) = (clip(&violation.invariant, TEXT_MAX), clip(&violation.detail, PLAN_MAX));
     Violation { at: millis(violation.at), invariant, detail }
-}
-
-/// Joins each segment's departure with its arrival. Segments of one connection arrive in their order.
-fn messages(events: &[Event], hosts: &[String]) -> Vec<Message> {
-    let addresses = addresses(events, hosts);
-    let host_of = |address: &str| addresses.get(address.rsplit_once(':')?.0).copied();
-    let mut messages: Vec<Message> = Vec::new();
-    let mut under_way: BTreeMap<(&str, &str), VecDeque<usize>> = BTreeMap::new();
-    for event in events.iter().filter(|event| event.kind == EventKind::Net) {
-        let (Some(source), Some(target)) = (event.field("src"), event.field("dst")) else {
-            continue;
-        };
-        let queue = under_way.entry((source, target)).or_default();
-        match event.text.as_str() {
-            "sent" => {
-                let (Some(from), Some(to)) = (host_of(source), host_of(target)) else {
-                    continue;
-                };
-                queue.push_back(messages.len());
-                let what = event.field("protocol").unwrap_or_default().to_owned();
-                messages.push(Message(from, to, millis(event.at), None, what, false));
-            }
-            "held" | "dropped" => {
-                if let Some(last) = queue.back() {
-                    messages[*last].5 = true;
-                }
-            }
-            "delivered" => {
-                if let Some(first) = queue.pop_front() {
-                    messages[first].3 = Some(millis(event.at));
-                }
-            }
-            _ => {}
-        }
-    }
-    messages
-}
-
-/// Which lane an IP address belongs to: whoever sends from it.
-fn addresses<'a>(events: &'a [Event], hosts: &[String]) -> BTreeMap<&'a str, usize> {
-    let mut addresses = BTreeMap::new();
-    for event in events.iter().filter(|event| event.kind == EventKind::Net && event.text == "sent") {
-        let source = event.field("src").and_then(|source| source.rsplit_once(':'));
-        if let (Some((ip, _)), Some(lane)) = (source, hosts.iter().position(|host| *host == event.host)) {
-            addresses.entry(ip).or_insert(lane);
-        }
-    }
-    addresses
 }
 
 /// The first `length_max` characters of `text`.
@@ -237,4 +209,37 @@ fn clip(text: &str, length_max: usize) -> String {
 /// Milliseconds, to the microsecond.
 fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_ends_the_script_or_hides_its_end() {
+        let text = "</script><!--<script>/*SCRIPT*/".to_owned();
+        let page = render(&Page {
+            title: text.clone(),
+            outcome: "passed",
+            summary: text.clone(),
+            command: text.clone(),
+            plan: text,
+            hosts: Vec::new(),
+            start: 0.0,
+            end: 0.0,
+            calls: Vec::new(),
+            faults: Vec::new(),
+            messages: Vec::new(),
+            logs: Vec::new(),
+            violation: None,
+        });
+        assert_eq!(page.matches("</script>").count(), 1, "{page}");
+        assert_eq!(page.matches("<!--").count(), 0, "{page}");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(clip("äöü", 3), "äöü");
+        assert_eq!(clip("äöü", 2), "äö…");
+    }
 }

@@ -59,8 +59,10 @@ function detail(wanted) {
   const width = Math.max(...data.hosts.map(host => host.length)) + 2;
   const line = (time, host, text) => ms(time).padStart(9) + "  " + data.hosts[host].padEnd(width) + text;
   const lines = [line(call.start, 0, `calls ${call.what}, within ${ms(call.due - call.start)}`)];
-  for (const log of logsById.get(call.id) ?? []) lines.push(line(log.at, log.host, log.text));
+  const said = late => (logsById.get(call.id) ?? []).filter(log => log.late === late).map(log => line(log.at, log.host, log.text));
+  lines.push(...said(false));
   if (call.end !== null) lines.push(line(call.end, 0, `got ${call.status} ${call.value}`));
+  lines.push(...said(true));
   $("detail").textContent = lines.join("\n");
 }
 
@@ -73,12 +75,12 @@ function stretches() {
   for (const log of data.logs) times.push(log.at);
   for (const [, , sent, delivered] of data.messages) times.push(sent, delivered ?? sent);
   const inside = times.filter(time => time >= data.start && time <= data.end).sort((a, b) => a - b);
-  const long = (data.end - data.start) * 0.2, found = [];
+  const long = (data.end - data.start) * 0.3, found = [];
   let from = data.start;
   for (let n = 1; n < inside.length; n++) {
     if (inside[n] - inside[n - 1] < Math.max(long, 100)) continue;
     found.push({ from, until: inside[n - 1], drawn: inside[n - 1] - from, quiet: false });
-    found.push({ from: inside[n - 1], until: inside[n], drawn: long / 4, quiet: true });
+    found.push({ from: inside[n - 1], until: inside[n], drawn: long / 6, quiet: true });
     from = inside[n];
   }
   found.push({ from, until: data.end, drawn: data.end - from, quiet: false });
@@ -135,6 +137,8 @@ function draw() {
   $("scroll").replaceChildren();
   const svg = element($("scroll"), "svg", { width, height, role: "img", "aria-label": data.summary });
   const view = { svg, x, y, rows, width, height };
+  // Where calls lie closer than arrows are wide, arrows must let through what is behind.
+  svg.classList.toggle("dense", data.calls.length * 8 > width);
   drawAxis(view, scale);
   drawLanes(view);
   drawFaults(view);
@@ -232,15 +236,17 @@ function drawCall({ svg, x, y, rows }, call, n) {
   };
   const row = y(0) - 13 - ROW * rows[n];
   add("line", "bar", { x1: x(call.start), x2: Math.max(x(end), x(call.start) + 1), y1: row, y2: row });
-  let [time, host] = [call.start, 0];
-  const steps = (logsById.get(call.id) ?? []).map(log => [log.at, log.host]);
-  if (call.end !== null) steps.push([call.end, 0]);
-  for (const [at, next] of steps) {
+  const move = ([time, host], [at, next]) => {
     const place = { x1: x(time), y1: y(host), x2: x(at), y2: y(next) };
     if (next !== host) add("line", "hop", { ...place, "marker-end": `url(#arrow-${outcome(call)})` });
     else if (next !== 0 && at > time) add("line", "stay", place);
-    [time, host] = [at, next];
-  }
+    return [at, next];
+  };
+  const logs = logsById.get(call.id) ?? [], steps = late => logs.filter(log => log.late === late);
+  // What hosts still do when the caller has its answer goes on from where it was.
+  const last = steps(false).map(log => [Math.min(log.at, end), log.host]).reduce(move, [call.start, 0]);
+  if (call.end !== null) move(last, [end, 0]);
+  steps(true).map(log => [log.at, log.host]).reduce(move, last);
 }
 
 function drawLog({ svg, x, y }, log) {

@@ -25,7 +25,12 @@ pub(super) fn run(runner: &Runner, options: &Options) -> Result<bool, String> {
         print_trace(&rehearsal, options.request.as_deref()).unwrap_or_default();
     }
     if let Some(file) = &options.report {
-        fs::write(file, report::page(&rehearsal)).map_err(|error| format!("{}: {error}", file.display()))?;
+        let again = match &options.plan {
+            Some(plan) => format!("cargo sim --plan {}", plan.display()),
+            None => rehearsal.command(),
+        };
+        fs::write(file, report::page(&rehearsal, &again))
+            .map_err(|error| format!("{}: {error}", file.display()))?;
         eprintln!("report in {}", file.display());
     }
     let held = rehearsal.violation.is_none();
