@@ -22,18 +22,22 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_rt::net::TcpStream;
 use actix_server::{Server, ServerBuilder};
 use actix_service::fn_factory;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 use transport::net::Sockets;
 use transport::{Drain, Io, PeerAddress};
 
 pub use crate::config::{Config, ConfigError, Listen};
 pub use crate::worker::Worker;
+
+/// How long connections that were accepted just before the listeners closed have to send their request.
+const LAST_MOMENT: Duration = Duration::from_millis(100);
 
 /// Connections that wait to be accepted, at most.
 const BACKLOG: i32 = 1024;
@@ -119,28 +123,32 @@ impl Node {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
         let drain = Drain::new();
         let drain_timeout = self.config.drain_timeout;
-        info!(
-            http = %self.http_address().map_or(Listen::None, Listen::Tcp),
-            grpc = %self.grpc_address(),
-            services = self.config.services.join(","),
-            workers = self.config.workers,
-            "node started"
-        );
+        let (http, grpc) = (self.http_address().map_or(Listen::None, Listen::Tcp), self.grpc_address());
+        let (services, workers) = (self.config.services.join(","), self.config.workers);
         let (server, _socket_file) = self.serve(&drain)?;
+        info!(%http, %grpc, services, workers, "node started");
         let handle = server.handle();
         let mut server = pin!(server);
         tokio::select! {
             ended = server.as_mut() => return Ok(ended?),
             () = shutdown => info!(timeout = ?drain_timeout, "draining"),
         }
-        drain.start();
+        drain.announce();
         let drained = async {
             // Closes the listeners at once, and waits for the workers. They look up once a second; the
             // drain itself knows the moment.
             let stopped = async { tokio::join!(handle.stop(true), server).1 };
+            let finished = async {
+                // What was accepted in the last moment is served as before until it has had the time to
+                // send its request.
+                sleep(LAST_MOMENT).await;
+                drain.start();
+                drain.finished().await;
+                Ok(())
+            };
             tokio::select! {
                 stopped = stopped => stopped,
-                () = drain.finished() => Ok(()),
+                finished = finished => finished,
             }
         };
         match timeout(drain_timeout, drained).await {

@@ -17,6 +17,7 @@ pub struct Drain(Arc<Inner>);
 /// which they came, so that a rehearsal can be repeated.
 #[derive(Default)]
 struct Inner {
+    is_announced: AtomicBool,
     has_started: AtomicBool,
     started: Notify,
     connections: AtomicUsize,
@@ -30,8 +31,20 @@ impl Drain {
         Self::default()
     }
 
+    /// Says that it is about to start: the node is not ready any more, and serves as before.
+    pub fn announce(&self) {
+        self.0.is_announced.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it was announced, or has started.
+    #[must_use]
+    pub fn is_announced(&self) -> bool {
+        self.0.is_announced.load(Ordering::SeqCst)
+    }
+
     /// Starts it. Further starts do nothing.
     pub fn start(&self) {
+        self.announce();
         self.0.has_started.store(true, Ordering::SeqCst);
         self.0.started.notify_waiters();
     }

@@ -233,11 +233,16 @@ impl Endpoint {
         let answer = self.admitted(context, body).await;
         let added = context.take_answer_metadata();
         match answer {
-            Ok(body) => Ok(Response { metadata: metadata::of_user(added.into_headers()), body }),
+            Ok(body) => {
+                let metadata = metadata::of_user(added.into_headers());
+                metadata::check_size(&metadata)?;
+                Ok(Response { metadata, body })
+            }
             Err(mut status) => {
                 let own = std::mem::take(status.metadata_mut());
                 *status.metadata_mut() = metadata::of_user(metadata::join(added, own));
-                Err(status)
+                metadata::check_size(status.metadata())?;
+                Err(status::within_limits(status))
             }
         }
     }
@@ -268,7 +273,9 @@ async fn deliver<A: Serve + Handler<Call<M>>, M: Method>(
 ) -> Result<M::Response> {
     let context = call.context.clone();
     match actor.address().send(call).await {
-        Ok(answer) => answer,
+        // What a handler fails with is its own, even where it came from a call of its own: that this was not
+        // sent proves nothing for the one that was handled.
+        Ok(answer) => answer.map_err(status::without_proof),
         Err(_) if context.has_panicked() => Err(panicked()),
         // The actor died while the call was waiting in its mailbox.
         Err(_) => Err(status::not_sent(NotSent::Unreachable, format!("{} has just died", M::Contract::NAME))),

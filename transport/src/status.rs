@@ -31,6 +31,30 @@ pub fn proof_not_sent(status: &Status) -> Option<NotSent> {
     std::error::Error::source(status)?.downcast_ref().copied()
 }
 
+/// The same status, which proves nothing any more.
+pub(crate) fn without_proof(mut status: Status) -> Status {
+    if proof_not_sent(&status).is_none() {
+        return status;
+    }
+    let metadata = std::mem::take(status.metadata_mut());
+    let details = bytes::Bytes::copy_from_slice(status.details());
+    Status::with_details_and_metadata(status.code(), status.message(), details, metadata)
+}
+
+/// The most that the message and the details of a status may have, in bytes: they travel as headers.
+const TEXT_MAX: usize = 4 * 1024;
+
+/// The status as every carrier can carry it: what is too long is cut, details are left out.
+pub(crate) fn within_limits(mut status: Status) -> Status {
+    if status.message().len() + status.details().len() <= TEXT_MAX {
+        return status;
+    }
+    let metadata = std::mem::take(status.metadata_mut());
+    let end = status.message().floor_char_boundary(TEXT_MAX / 2);
+    let message = status.message()[..end].to_owned();
+    Status::with_metadata(status.code(), message, metadata)
+}
+
 pub(crate) fn message_too_large(limit: usize) -> Status {
     Status::resource_exhausted(format!("the message is larger than the limit of {limit} bytes"))
 }

@@ -101,7 +101,12 @@ impl Grpc {
             let metadata = metadata::of_user(headers.into_headers());
             return Ok(Response { metadata, body: Payload::Stream(failed.watch(incoming(messages, limit))) });
         }
-        let (message, trailers) = single(messages).await.map_err(|status| incoming_status(status, limit))?;
+        let answer = tokio::select! {
+            biased;
+            Some(status) = failed.wait() => Err(status),
+            answer = single(messages) => answer,
+        };
+        let (message, trailers) = answer.map_err(|status| incoming_status(status, limit))?;
         let metadata = metadata::of_user(metadata::join(headers, trailers));
         let message = mutant::answer(message);
         Ok(Response { metadata, body: Payload::One(Message::Encoded(message)) })

@@ -1,6 +1,7 @@
 //! The edge for incoming gRPC calls: serves one accepted connection.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::time::{Instant, sleep_until};
 use tonic::body::Body;
 use tonic::server::StreamingService;
 use tonic::{Code, Status};
@@ -119,10 +121,34 @@ impl Edge {
 #[derive(Debug, Clone, Copy)]
 struct Local;
 
-impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
-    fn execute(&self, task: F) {
-        tokio::task::spawn_local(task);
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
+    fn execute(&self, stream: F) {
+        tokio::task::spawn_local(run_stream(stream));
     }
+}
+
+/// How long after its deadline an answer may wait for its client to read it.
+const UNREAD_MAX: Duration = Duration::from_secs(1);
+
+tokio::task_local! {
+    /// When the answer on this stream is given up; none while there is no answer, or no deadline.
+    static GIVE_UP: Rc<Cell<Option<Instant>>>;
+}
+
+/// Runs one HTTP/2 stream. While hyper waits for the client to read, it does not ask for more of the answer,
+/// so no timer in there would ever run: the one here ends the stream, and with it what the answer holds.
+async fn run_stream(stream: impl Future<Output = ()>) {
+    let give_up = Rc::new(Cell::new(None));
+    let mut stream = pin!(GIVE_UP.scope(give_up.clone(), stream));
+    let mut timer = None;
+    std::future::poll_fn(|cx| {
+        if stream.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let Some(at) = give_up.get() else { return Poll::Pending };
+        timer.get_or_insert_with(|| Box::pin(sleep_until(at))).as_mut().poll(cx)
+    })
+    .await;
 }
 
 async fn serve_call(
@@ -213,6 +239,10 @@ fn finish(
 ) -> http::Response<Answer> {
     let (mut parts, body) = response.into_parts();
     metadata::insert_request_id(&mut parts.headers, context.request_id());
+    if let Some(deadline) = context.deadline() {
+        // Every call runs on a stream.
+        GIVE_UP.try_with(|give_up| give_up.set(deadline.checked_add(UNREAD_MAX))).ok();
+    }
     if let Some(code) = code_in(&parts.headers) {
         line.write(Outcome::Grpc(code));
     } else if parts.status != StatusCode::OK {

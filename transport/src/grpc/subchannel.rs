@@ -2,6 +2,7 @@
 //! alone for a while when it cannot be opened.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -110,8 +111,11 @@ impl Subchannel {
     fn start_connecting(self: Arc<Self>) -> Connecting {
         let (tell, told) = oneshot::channel();
         tokio::spawn(async move {
-            let outcome =
-                timeout(CONNECT_MAX, self.connect()).await.unwrap_or_else(|_| Err("timed out".into()));
+            // Whatever happens, the outcome is settled: calls wait for it.
+            let connect = AssertUnwindSafe(self.connect()).catch_unwind();
+            let outcome = timeout(CONNECT_MAX, connect).await;
+            let outcome = outcome.unwrap_or_else(|_| Ok(Err("timed out".into())));
+            let outcome = outcome.unwrap_or_else(|_| Err("connecting panicked".into()));
             // Nobody may be waiting any more; the next call finds the outcome in the state.
             drop(tell.send(self.settle(outcome)));
         });

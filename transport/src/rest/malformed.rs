@@ -8,9 +8,11 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 use tonic::Code;
 use tonic::metadata::MetadataMap;
 
@@ -18,16 +20,24 @@ use super::problem;
 use crate::access::{AccessLine, Outcome};
 use crate::{CallContext, Io, PeerAddress, RequestId};
 
+/// How long a client may leave an answer unread.
+const UNREAD_MAX: Duration = Duration::from_secs(30);
+
 pub(super) struct Malformed {
     io: Io,
     peer: PeerAddress,
     /// What is still to be written in place of what actix-http wrote.
     instead: Bytes,
+    /// Whether the last write took all that there was: what comes next is then the beginning of an answer
+    /// or of a piece of one, and not the rest of a piece, which may look like anything.
+    is_whole: bool,
+    /// Runs while the client does not read.
+    patience: Option<Pin<Box<Sleep>>>,
 }
 
 impl Malformed {
     pub(super) fn new(io: Io, peer: PeerAddress) -> Self {
-        Self { io, peer, instead: Bytes::new() }
+        Self { io, peer, instead: Bytes::new(), is_whole: true, patience: None }
     }
 
     fn problem(&self, status: u16) -> Bytes {
@@ -47,6 +57,16 @@ impl Malformed {
              content-length: {length}\r\nx-request-id: {id}\r\nconnection: close\r\n\r\n"
         );
         [head.into_bytes(), body].concat().into()
+    }
+
+    /// Gives a client up that reads nothing for [`UNREAD_MAX`]: its answer would wait for ever.
+    fn patiently<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.patience = None;
+            return written;
+        }
+        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(UNREAD_MAX)));
+        patience.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -84,7 +104,7 @@ impl AsyncRead for Malformed {
 impl AsyncWrite for Malformed {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         std::task::ready!(self.poll_instead(cx))?;
-        if let Some(status) = bare_error(buf) {
+        if let Some(status) = bare_error(buf).filter(|_| self.is_whole) {
             self.instead = self.problem(status);
             // What cannot be written at once is written by the flush that follows.
             if let Poll::Ready(Err(error)) = self.poll_instead(cx) {
@@ -92,7 +112,11 @@ impl AsyncWrite for Malformed {
             }
             return Poll::Ready(Ok(buf.len()));
         }
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        if let Poll::Ready(Ok(written)) = written {
+            self.is_whole = written == buf.len();
+        }
+        self.patiently(written, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -45,20 +45,10 @@ impl Server {
     /// Serves the routes of `router`, and `/healthz` and `/readyz`. A request takes at most `deadline`.
     pub async fn new(router: Router, deadline: Duration, drain: Drain) -> Self {
         let edge = Rc::new(Edge { router, deadline });
-        let readiness = drain.clone();
         let app = App::new()
             .app_data(web::PayloadConfig::new(edge.router.limits().message_size))
-            .route("/healthz", web::get().to(|request| plain(request, 200, "alive\n")))
-            .route(
-                "/readyz",
-                web::get().to(move |request| {
-                    if readiness.has_started() {
-                        plain(request, 503, "draining\n")
-                    } else {
-                        plain(request, 200, "ready\n")
-                    }
-                }),
-            )
+            .service(probe("/healthz", |_| (200, "alive\n"), &drain))
+            .service(probe("/readyz", readiness, &drain))
             .configure(|config| add_routes(config, &edge))
             .default_service(web::to(|request: HttpRequest| refuse(request, Refusal::NotFound)));
         let service = HttpService::build()
@@ -98,6 +88,24 @@ impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("rest::Server").finish_non_exhaustive()
     }
+}
+
+/// A resource that is asked by machines whether the node lives, or may be given work.
+fn probe(path: &str, answer: fn(&Drain) -> (u16, &'static str), drain: &Drain) -> actix_web::Resource {
+    let drain = drain.clone();
+    let allowed: Rc<str> = "GET, HEAD".into();
+    web::resource(path)
+        .route(web::route().guard(verb_guard("GET")).to(move |request: HttpRequest| {
+            let (status, text) = answer(&drain);
+            plain(request, status, text)
+        }))
+        .default_service(web::to(move |request: HttpRequest| {
+            refuse(request, Refusal::WrongMethod(allowed.clone()))
+        }))
+}
+
+fn readiness(drain: &Drain) -> (u16, &'static str) {
+    if drain.is_announced() { (503, "draining\n") } else { (200, "ready\n") }
 }
 
 /// What all requests share.
