@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use proptest::strategy::{SBoxedStrategy, ValueTree};
+use proptest::strategy::{SBoxedStrategy, Union, ValueTree};
+use proptest::string::string_regex;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::entropy::mix;
@@ -18,6 +19,7 @@ pub struct Load {
     pub(crate) calls: RangeInclusive<usize>,
     pub(crate) over: Duration,
     pub(crate) deadline: RangeInclusive<Duration>,
+    pub(crate) in_flight_max: Option<usize>,
 }
 
 /// One sort of call.
@@ -32,18 +34,24 @@ impl Load {
     /// So many calls, spread evenly over a time, each with a deadline within the range.
     #[must_use]
     pub fn new(calls: RangeInclusive<usize>, over: Duration, deadline: RangeInclusive<Duration>) -> Self {
-        Self { kinds: Vec::new(), calls, over, deadline }
+        Self { kinds: Vec::new(), calls, over, deadline, in_flight_max: None }
     }
 
-    /// Adds a sort of call: which client makes it, its name, and what it sends.
+    /// Lets clients wait with the next call while so many wait for their replies: a closed loop.
     #[must_use]
-    pub fn kind(
-        mut self,
-        client: &str,
-        kind: &str,
-        argument: impl Strategy<Value = String> + Send + Sync + 'static,
-    ) -> Self {
-        let (client, kind, argument) = (client.to_owned(), kind.to_owned(), argument.sboxed());
+    pub fn in_flight_max(self, most: usize) -> Self {
+        Self { in_flight_max: Some(most), ..self }
+    }
+
+    /// Adds a sort of call: which client makes it, its name, and a regular expression for what it sends.
+    ///
+    /// # Panics
+    /// When `argument` is no regular expression that proptest can draw from.
+    #[must_use]
+    pub fn kind(mut self, client: &str, kind: &str, argument: &str) -> Self {
+        // Read here: a strategy made of the text would read it again for each argument of each seed.
+        let argument = string_regex(argument).expect("proptest can draw from this expression").sboxed();
+        let (client, kind) = (client.to_owned(), kind.to_owned());
         self.kinds.push(CallKind { client, kind, argument });
         self
     }
@@ -54,7 +62,7 @@ impl Load {
         }
         let at = 0..=millis(self.over);
         let deadline = millis(*self.deadline.start())..=millis(*self.deadline.end());
-        let what = prop::sample::select(self.kinds.clone()).prop_flat_map(CallKind::draw);
+        let what = Union::new(self.kinds.iter().cloned().map(CallKind::draw));
         let requests = prop::collection::vec((what, at, deadline), self.calls.clone());
         requests.prop_map(|drawn| number(drawn, 1)).boxed()
     }
@@ -86,8 +94,9 @@ fn number(mut drawn: Vec<Drawn>, first: u32) -> Vec<Request> {
     drawn.into_iter().zip(first..).map(request).collect()
 }
 
-/// The plan that follows from `seed`.
-pub(crate) fn plan(scenario: &Scenario, seed: u64, mutant: Option<&str>) -> Plan {
+/// The plan that follows from `seed`, with the planted bug of this name switched on.
+#[must_use]
+pub fn plan(scenario: &Scenario, seed: u64, mutant: Option<&str>) -> Plan {
     let mut bytes = [0; 32];
     for (place, chunk) in bytes.chunks_exact_mut(8).enumerate() {
         chunk.copy_from_slice(&mix(seed.wrapping_add(place as u64 + 1)).to_le_bytes());
@@ -107,6 +116,7 @@ pub(crate) fn plan(scenario: &Scenario, seed: u64, mutant: Option<&str>) -> Plan
         options,
         network: Network { latency_min, latency_max, yield_percent },
         faults: draw(&mut runner, &scenario.swarm.faults()),
+        in_flight_max: scenario.load.in_flight_max,
         requests: draw(&mut runner, &scenario.load.requests()),
         probes: draw(&mut runner, &scenario.load.probes()),
     }
@@ -154,6 +164,7 @@ mod tests {
             options: [("hosts".to_owned(), "two".to_owned())].into(),
             network: Network { latency_min: Duration::ZERO, latency_max: second, yield_percent: 3 },
             faults: kinds.map(fault).to_vec(),
+            in_flight_max: Some(4),
             requests: draw(&mut runner, &load.requests()),
             probes: draw(&mut runner, &load.probes()),
         };

@@ -81,7 +81,7 @@ mod trace;
 mod world;
 
 pub use call::{CallRecord, Reply};
-pub use draw::Load;
+pub use draw::{Load, plan as draw_plan};
 pub use host::{CallFault, HostContext, call_fault, planned_panic};
 pub use invariant::{
     AtMost, EndsByDeadline, Invariant, LogsKnowTheirCaller, NeverHandled, NothingAfterTheEnd, ReplyCarriesId,

@@ -13,7 +13,8 @@ use crate::trace::Fingerprint;
 /// bytes as they are (see [`crate::net`]). So here formatting stops at the bracket where a payload starts.
 #[derive(Default)]
 pub(crate) struct Packet {
-    message: Short,
+    /// What happened; the first thing that is read.
+    text: &'static str,
     source: Short,
     target: Short,
     hash: Fingerprint,
@@ -27,22 +28,12 @@ impl Packet {
 
     /// What happened.
     pub(crate) fn text(&self) -> &'static str {
-        match self.message.as_str() {
-            "Send" => "sent",
-            "Delivered" => "delivered",
-            "Hold" => "held",
-            "Drop" => "dropped",
-            "Crash" => "crashed",
-            "Bounce" => "started again",
-            "Bind" => "listens",
-            "Unbind" => "listens no more",
-            _ => "network",
-        }
+        self.text
     }
 
     /// Whether the segment waits for its link.
     pub(crate) fn is_held(&self) -> bool {
-        matches!(self.message.as_str(), "Hold" | "Drop")
+        matches!(self.text, "held" | "dropped")
     }
 
     /// Where it comes from and goes to.
@@ -53,18 +44,38 @@ impl Packet {
 
 impl Visit for Packet {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // A segment that is sent was just written to a socket, which has hashed more than this.
-        if self.message.as_str() == "Send" {
-            return;
-        }
-        let place = match field.name() {
-            "message" => &mut self.message,
-            "src" => &mut self.source,
-            "dst" => &mut self.target,
-            _ => &mut Short::default(),
+        // A segment that is sent was just written to a socket, which has hashed more than this. One that is
+        // delivered is hashed with its kind and the host it reaches; to print two addresses costs more than to
+        // deliver it, and the socket that reads it hashes its ports.
+        let mut short = Short::default();
+        let place = match (self.text, field.name()) {
+            ("sent", _) | ("delivered", "src" | "dst") => return,
+            (_, "message") => {
+                short.print(value);
+                self.text = in_our_words(short.as_str());
+                self.hash.bytes(short.as_bytes());
+                return;
+            }
+            (_, "src") => &mut self.source,
+            (_, "dst") => &mut self.target,
+            _ => &mut short,
         };
         place.print(value);
-        self.hash.bytes(place.as_str().as_bytes());
+        self.hash.bytes(place.as_bytes());
+    }
+}
+
+fn in_our_words(message: &str) -> &'static str {
+    match message {
+        "Send" => "sent",
+        "Delivered" => "delivered",
+        "Hold" => "held",
+        "Drop" => "dropped",
+        "Crash" => "crashed",
+        "Bounce" => "started again",
+        "Bind" => "listens",
+        "Unbind" => "listens no more",
+        _ => "network",
     }
 }
 
@@ -106,8 +117,12 @@ impl Short {
         write!(self, "{value:?}").unwrap_or_default();
     }
 
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
     fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
 

@@ -30,6 +30,9 @@ pub struct Plan {
     /// What breaks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
+    /// If given, a client waits with its next call while so many of all calls wait for their replies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_flight_max: Option<usize>,
     /// The calls that clients make.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<Request>,

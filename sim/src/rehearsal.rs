@@ -66,6 +66,9 @@ pub struct Summary {
 /// What to keep of a rehearsal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
+    /// Nothing, and what the network does is not looked at: faults that bite may go unnoticed, and the trace hash
+    /// says nothing. It is there to be measured against.
+    Nothing,
     /// The number that stands for the trace.
     Hash,
     /// The whole trace.

@@ -35,7 +35,8 @@ pub(crate) struct Stage {
     pub(crate) wires: Vec<Weak<Wire>>,
     pub(crate) violation: Option<Violation>,
     pub(crate) events: Option<Vec<Event>>,
-    fingerprint: Fingerprint,
+    /// What happened so far, unless nothing is to be kept of it.
+    fingerprint: Option<Fingerprint>,
     checks: Vec<Box<dyn Invariant>>,
     current: Option<usize>,
     tick_start: Duration,
@@ -120,7 +121,7 @@ impl Stage {
             wires: Vec::new(),
             violation: None,
             events: (keep == Keep::Trace).then(Vec::new),
-            fingerprint: Fingerprint::default(),
+            fingerprint: (keep != Keep::Nothing).then(Fingerprint::default),
             checks,
             current: None,
             tick_start: Duration::ZERO,
@@ -133,7 +134,7 @@ impl Stage {
     }
 
     pub(crate) fn trace_hash(&self) -> u64 {
-        self.fingerprint.value()
+        self.fingerprint.map_or(0, Fingerprint::value)
     }
 
     /// The virtual time, exact within a tick.
@@ -211,10 +212,11 @@ impl Stage {
 
     /// Hashes `event`, shows it to every invariant, and keeps it if the trace is kept.
     pub(crate) fn push(&mut self, event: Event) {
-        self.stamp(event.kind, &event.text);
-        for (name, value) in &event.fields {
-            self.fingerprint.bytes(name.as_bytes());
-            self.fingerprint.bytes(value.as_bytes());
+        if let Some(fingerprint) = self.stamp(event.at, event.kind, &event.text) {
+            for (name, value) in &event.fields {
+                fingerprint.bytes(name.as_bytes());
+                fingerprint.bytes(value.as_bytes());
+            }
         }
         self.ask(|check| check.event(&event));
         if let Some(events) = &mut self.events {
@@ -228,14 +230,16 @@ impl Stage {
         kind: EventKind,
         text: &str,
         numbers: &[u64],
-        fill: impl FnOnce() -> Vec<(&'static str, String)>,
+        fill: impl FnOnce(&Self) -> Vec<(&'static str, String)>,
     ) {
-        self.stamp(kind, text);
-        for number in numbers {
-            self.fingerprint.number(*number);
+        if !self.is_traced() {
+            return;
+        }
+        if let Some(fingerprint) = self.stamp(self.now(), kind, text) {
+            numbers.iter().for_each(|number| fingerprint.number(*number));
         }
         if self.events.is_some() {
-            let event = self.event(kind, text, None, fill());
+            let event = self.event(kind, text, None, fill(self));
             self.events.get_or_insert_default().push(event);
         }
     }
@@ -252,12 +256,20 @@ impl Stage {
         Event { at, host, kind, text: text.to_owned(), request_id, fields }
     }
 
-    fn stamp(&mut self, kind: EventKind, text: &str) {
-        let nanos = u64::try_from(self.now().as_nanos()).unwrap_or(u64::MAX);
+    /// Whether anything is kept of what happens.
+    pub(crate) fn is_traced(&self) -> bool {
+        self.fingerprint.is_some()
+    }
+
+    /// Hashes when and where something happens; the fingerprint, for what else there is to hash.
+    fn stamp(&mut self, at: Duration, kind: EventKind, text: &str) -> Option<&mut Fingerprint> {
+        let nanos = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
         let host = self.current.map_or(u64::MAX, |host| host as u64);
-        self.fingerprint.number(nanos);
-        self.fingerprint.number((host << 8) | kind as u64);
-        self.fingerprint.bytes(text.as_bytes());
+        let fingerprint = self.fingerprint.as_mut()?;
+        fingerprint.number(nanos);
+        fingerprint.number((host << 8) | kind as u64);
+        fingerprint.bytes(text.as_bytes());
+        Some(fingerprint)
     }
 
     fn ask(&mut self, mut question: impl FnMut(&mut dyn Invariant) -> Result<(), String>) {
@@ -300,22 +312,22 @@ impl Stage {
         let at = event.at;
         self.push(event);
         self.in_flight.retain(|other| *other != number);
-        let call = &mut self.calls[number];
+        let mut calls = std::mem::take(&mut self.calls);
+        let call = &mut calls[number];
         call.ended = Some(at);
         call.reply = Some(reply);
-        let call = call.clone();
-        self.ask(|check| check.call_ended(&call));
+        self.ask(|check| check.call_ended(call));
+        self.calls = calls;
     }
 
     /// Shows the invariants the end of a tick: what has not happened by now is visible here.
     pub(crate) fn end_tick(&mut self) {
-        let waiting = std::mem::take(&mut self.in_flight);
+        let (waiting, calls) = (std::mem::take(&mut self.in_flight), std::mem::take(&mut self.calls));
+        let now = self.tick_start;
         for number in &waiting {
-            let call = self.calls[*number].clone();
-            let now = self.tick_start;
-            self.ask(|check| check.call_waiting(&call, now));
+            self.ask(|check| check.call_waiting(&calls[*number], now));
         }
-        self.in_flight = waiting;
+        (self.in_flight, self.calls) = (waiting, calls);
     }
 
     /// Shows the invariants the whole.

@@ -176,6 +176,9 @@ fn log_event(stage: &mut Stage, event: &tracing::Event<'_>) {
 }
 
 fn net_event(stage: &mut Stage, event: &tracing::Event<'_>) {
+    if !stage.is_traced() {
+        return;
+    }
     let mut packet = Packet::default();
     event.record(&mut packet);
     let (text, numbers) = (packet.text(), [packet.hash()]);
@@ -188,9 +191,9 @@ fn net_event(stage: &mut Stage, event: &tracing::Event<'_>) {
     if stage.events.is_some() {
         let mut details = Details::default();
         event.record(&mut details);
-        stage.push_frequent(EventKind::Net, text, &numbers, || details.into_fields());
+        stage.push_frequent(EventKind::Net, text, &numbers, |_| details.into_fields());
     } else {
-        stage.push_frequent(EventKind::Net, text, &numbers, Vec::new);
+        stage.push_frequent(EventKind::Net, text, &numbers, |_| Vec::new());
     }
 }
 

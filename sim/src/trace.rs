@@ -87,18 +87,25 @@ pub(crate) struct Fingerprint(u64);
 
 impl Fingerprint {
     pub(crate) fn number(&mut self, value: u64) {
-        let product = u128::from(self.0 ^ value ^ 0x9E37_79B9_7F4A_7C15) * 0xA076_1D64_78BD_642F;
-        let bytes = product.to_le_bytes();
-        let (low, high) = bytes.split_at(8);
-        self.0 = word(low) ^ word(high);
+        self.pair(value, 0);
+    }
+
+    /// Two numbers at the price of one (wyhash, Wang Yi 2019).
+    fn pair(&mut self, one: u64, other: u64) {
+        let product =
+            u128::from(self.0 ^ one ^ 0x9E37_79B9_7F4A_7C15) * u128::from(other ^ 0xA076_1D64_78BD_642F);
+        self.0 = (product >> 64) as u64 ^ product as u64;
     }
 
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
-        let mut words = bytes.chunks_exact(8);
-        for chunk in &mut words {
-            self.number(word(chunk));
+        let mut pairs = bytes.chunks_exact(16);
+        for pair in &mut pairs {
+            let (one, other) = pair.split_at(8);
+            self.pair(word(one), word(other));
         }
-        self.number(word(words.remainder()) ^ ((bytes.len() as u64) << 56));
+        let rest = pairs.remainder();
+        let (one, other) = rest.split_at(rest.len().min(8));
+        self.pair(word(one) ^ ((bytes.len() as u64) << 56), word(other));
     }
 
     pub(crate) fn value(self) -> u64 {

@@ -9,6 +9,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use tokio::sync::Semaphore;
+
 use crate::entropy::{self, mix};
 use crate::faults::Timeline;
 use crate::host::{Choices, HostContext, HostShared, Signal};
@@ -242,11 +244,14 @@ async fn play(
     plan: Plan,
     curtain: Curtain,
 ) -> HostResult {
+    let places = Arc::new(Semaphore::new(plan.in_flight_max.unwrap_or(Semaphore::MAX_PERMITS)));
     for request in plan.requests {
         tokio::time::sleep_until(start + request.at).await;
+        let place = Arc::clone(&places).acquire_owned().await?;
         curtain.requests_left.set(curtain.requests_left.get() - 1);
         if let Some(caller) = callers.get(&request.client) {
-            tokio::task::spawn_local(call(Rc::clone(caller), request, false));
+            let call = call(Rc::clone(caller), request, false);
+            tokio::task::spawn_local(async move { (call.await, place).0 });
         }
     }
     curtain.has_healed.wait().await;

@@ -87,6 +87,7 @@ fn with_fault(what: FaultKind, kind: &str, at: &[u64]) -> Rehearsal {
         options: Default::default(),
         network: Network { latency_min: ms(1), latency_max: ms(1), yield_percent: 0 },
         faults: vec![Fault { from: ms(100), lasts: ms(300), what }],
+        in_flight_max: None,
         requests: (1..).zip(at).map(request).collect(),
         probes: Vec::new(),
     };

@@ -124,10 +124,11 @@ impl Invariant for HandlersEndWithTheirCalls {
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
         self.is_delayed |= family(event).is_some_and(|family| DELAYS.contains(&family));
-        let ended = event.request_id.as_ref().and_then(|id| self.ended.get(id));
-        let is_of_handler = event.kind == EventKind::Log && [BEGUN, ENDED].contains(&event.text.as_str());
-        match ended {
-            Some(ended) if is_of_handler && !self.is_delayed && event.at > *ended + self.grace => {
+        if event.kind != EventKind::Log || ![BEGUN, ENDED].contains(&event.text.as_str()) {
+            return Ok(());
+        }
+        match event.request_id.as_ref().and_then(|id| self.ended.get(id)) {
+            Some(ended) if !self.is_delayed && event.at > *ended + self.grace => {
                 let (id, late) = (event.request_id.as_deref().unwrap_or_default(), event.at - *ended);
                 Err(format!(
                     "{} for {id} on {}, {} ms after its call",
@@ -161,16 +162,15 @@ impl Invariant for NoMoreThanAdmitted {
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
-        if event.kind != EventKind::Log {
-            return Ok(());
-        }
+        let change: fn(usize) -> usize = match event.text.as_str() {
+            _ if event.kind != EventKind::Log => return Ok(()),
+            "node started" => |_| 0,
+            ENDED => |running| running.saturating_sub(1),
+            BEGUN => |running| running + 1,
+            _ => return Ok(()),
+        };
         let running = self.running.entry(event.host.clone()).or_default();
-        match event.text.as_str() {
-            "node started" => *running = 0,
-            ENDED => *running = running.saturating_sub(1),
-            BEGUN => *running += 1,
-            _ => {}
-        }
+        *running = change(*running);
         if *running > self.most {
             return Err(format!("{} handlers at once on {}", running, event.host));
         }
@@ -194,12 +194,13 @@ impl Invariant for NotSentMeansNotHandled {
         let Some(id) = event.request_id.as_ref().filter(|_| event.kind == EventKind::Log) else {
             return Ok(());
         };
-        let hosts = self.handled.entry(id.clone()).or_default();
-        if event.text == BEGUN && !hosts.insert(event.host.clone()) {
+        if event.text == BEGUN && !self.handled.entry(id.clone()).or_default().insert(event.host.clone()) {
             return Err(format!("{id} was handled twice on {}", event.host));
         }
-        let says_not_sent = event.text == "request failed" && field(event, "not_sent") == Some("true");
-        match hosts.iter().find(|_| says_not_sent) {
+        if event.text != "request failed" || field(event, "not_sent") != Some("true") {
+            return Ok(());
+        }
+        match self.handled.get(id).and_then(|hosts| hosts.iter().next()) {
             Some(host) => Err(format!("{id} was handled on {host}, and is said not to have been sent")),
             None => Ok(()),
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
 use rehearsal::{Config, Worker};
 use sim::{CallFault, HostContext, HostResult};
 use tokio::time::{sleep, timeout};
@@ -26,24 +27,24 @@ pub(crate) const ENDED: &str = "handler ended";
 pub(crate) const DEADLINE: Duration = Duration::from_millis(500);
 
 /// Flags that all nodes have: faults last for a second here, not for minutes.
-const COMMON: &[&str] = &[
-    "node",
-    "--workers",
-    "1",
-    "--deadline",
-    "500ms",
-    "--drain-timeout",
-    "5s",
-    "--keepalive",
-    "200ms",
-    "--max-calls",
-    "8",
-];
+const COMMON: &[&str] =
+    &["node", "--workers", "1", "--deadline", "500ms", "--drain-timeout", "5s", "--keepalive", "200ms"];
 
-/// Runs the node that `flags` describe, until it is told to drain.
-pub(crate) async fn node(host: HostContext, flags: &[&str]) -> HostResult {
-    let arguments = COMMON.iter().chain(flags).map(Into::into);
-    let config = Config::read(arguments)?;
+/// The program of a host: a node that takes on `admitted` calls at once, until it is told to drain.
+///
+/// # Panics
+/// When the flags are wrong.
+pub(crate) fn node(
+    flags: &[&str],
+    admitted: usize,
+) -> impl Fn(HostContext) -> LocalBoxFuture<'static, HostResult> + use<> {
+    let max_calls = ["--max-calls", &admitted.to_string()];
+    let config = Config::read(COMMON.iter().chain(&max_calls).chain(flags).map(Into::into));
+    let config = Arc::new(config.expect("a node starts with these flags"));
+    move |host| run(host, Arc::clone(&config)).boxed_local()
+}
+
+async fn run(host: HostContext, config: Arc<Config>) -> HostResult {
     mutant::plant(host.mutant().and_then(Mutant::named));
     let drain = Drain::new();
     let worker = Worker::start(&config, host.net(), drain.clone(), Some(interceptor())).await;

@@ -15,6 +15,9 @@ const TWO_OF_PAIR: &[&str] =
     &["--services", "service2", "--peer", "service1=http://service1:50051,http://spare1:50051"];
 const ONE: &[&str] = &["--services", "service1"];
 
+/// How many calls a node takes on at once: few, so that some are refused.
+const ADMITTED: usize = 8;
+
 /// Forty calls in a second: short rehearsals find most, and many fit in a second.
 fn load() -> Load {
     Load::new(40..=40, ms(1000), ms(100)..=ms(800))
@@ -31,17 +34,21 @@ fn faults() -> Swarm {
         .host("service2")
 }
 
-/// Two nodes, one service each, and all that must hold of them.
 fn node(name: &str, about: &str, swarm: Swarm) -> Scenario {
-    build(name, about, load(), swarm).host("service2", |host| hosts::node(host, TWO))
+    two_nodes(name, about, load(), swarm, ADMITTED)
 }
 
-fn build(name: &str, about: &str, load: Load, swarm: Swarm) -> Scenario {
+/// Two nodes, one service each, that take on `admitted` calls at once, and all that must hold of them.
+pub(crate) fn two_nodes(name: &str, about: &str, load: Load, swarm: Swarm, admitted: usize) -> Scenario {
+    build(name, about, load, swarm, admitted).host("service2", hosts::node(TWO, admitted))
+}
+
+fn build(name: &str, about: &str, load: Load, swarm: Swarm, admitted: usize) -> Scenario {
     Scenario::new(name, about, load, swarm)
-        .host("service1", |host| hosts::node(host, ONE))
+        .host("service1", hosts::node(ONE, admitted))
         .client("rest", clients::rest)
         .client("grpc", clients::grpc)
-        .tick(ms(2))
+        .tick(ms(5))
         .latency_max(ms(6))
         .recovers_within(ms(8000))
         .invariant(|| EndsByDeadline { grace: ms(4) })
@@ -51,7 +58,7 @@ fn build(name: &str, about: &str, load: Load, swarm: Swarm) -> Scenario {
         .invariant(deadlines::DeadlinesShrink::default)
         .invariant(|| deadlines::EdgesKeepDeadlines::new(ms(5)))
         .invariant(|| checks::HandlersEndWithTheirCalls::new(ms(60)))
-        .invariant(|| checks::NoMoreThanAdmitted::new(8))
+        .invariant(move || checks::NoMoreThanAdmitted::new(admitted))
         .invariant(checks::NotSentMeansNotHandled::default)
         .every_call("every reply belongs to its request", checks::right_value)
 }
@@ -101,9 +108,10 @@ pub(crate) fn all() -> Vec<Scenario> {
             "one of two hosts of service1 drains: no call is lost",
             load_of_two(),
             drains(),
+            ADMITTED,
         )
-        .host("spare1", |host| hosts::node(host, ONE))
-        .host("service2", |host| hosts::node(host, TWO_OF_PAIR))
+        .host("spare1", hosts::node(ONE, ADMITTED))
+        .host("service2", hosts::node(TWO_OF_PAIR, ADMITTED))
         .every_call("with another host there, a drain loses no call", checks::works),
         node(
             "clocks",
