@@ -6,6 +6,7 @@ use crate::load::{self, Sample};
 use crate::options::Options;
 use crate::program::Program;
 use crate::progress::Progress;
+use crate::samples::{median, sorted};
 
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -55,18 +56,6 @@ pub(crate) fn compete(field: Field, options: &Options, progress: &mut Progress) 
         peer: peer.score(),
         resident_kib,
     })
-}
-
-/// The middle one of values in rising order.
-pub(crate) fn median(sorted: &[f64]) -> f64 {
-    let middle = sorted.len() / 2;
-    if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
-}
-
-pub(crate) fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values
 }
 
 struct Contestant {

@@ -24,7 +24,9 @@ mod peers;
 mod program;
 mod progress;
 mod report;
+mod samples;
 mod start;
+mod table;
 
 fn main() -> ExitCode {
     let options = Options::parse();

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::contest::sorted;
 use crate::error::Error;
 use crate::field;
 use crate::options::Options;
 use crate::program::{now, pause};
 use crate::progress::Progress;
+use crate::samples::sorted;
 
 const STARTS: usize = 9;
 const IDLE: Duration = Duration::from_secs(1);
