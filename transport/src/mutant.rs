@@ -36,7 +36,7 @@ pub enum Mutant {
     StaleConnectionKept,
     /// A service takes on more calls than it says.
     NoAdmission,
-    /// A call that was lost on the way is said not to have been sent.
+    /// A call that was lost on the way is taken for one that was refused unread, and is sent again.
     LostMeansNotSent,
 }
 

@@ -235,7 +235,7 @@ fn address(request: &mut http::Request<Body>, subchannel: &Subchannel) {
 fn repair(error: hyper::Error) -> Status {
     let h2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
     if is_planted(Mutant::LostMeansNotSent) {
-        return status::not_sent(NotSent::Unreachable, "the connection was lost");
+        return status::not_sent(NotSent::Refused, "the connection was lost");
     }
     let Some(h2) = h2 else { return Status::unavailable("the connection was lost") };
     match h2.reason() {
