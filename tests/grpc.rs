@@ -354,3 +354,18 @@ fn a_call_that_its_client_takes_back_is_cancelled_and_harms_nothing_else() {
     assert_eq!((&line["status"], &line["request_id"]), (&"CANCELLED".into(), &"taken-back".into()));
     assert_eq!(client.call(post(SERVICE_1), TEST).code(), Some(UNIMPLEMENTED), "the connection lives on");
 }
+
+/// The deadline is 100 ms, and what is not read a second later is given up.
+#[test]
+fn an_answer_that_its_client_does_not_read_is_given_up_soon_after_its_deadline() {
+    let mut node = Node::start(&["--log", "access=info,rehearsal=info"]);
+    let mut client = Client::open_and_read_nothing(&node.address("grpc"));
+    let mut begun = client.begin(post_with(SERVICE_1, &[("grpc-timeout", "100m")]));
+    begun.send(TEST, true);
+    client.flush();
+    let line = node.line();
+    assert_eq!(line["status"], "DEADLINE_EXCEEDED");
+    let took = line["duration_ms"].as_f64().expect("a number");
+    assert!((1100.0..5000.0).contains(&took), "{took} ms");
+    assert_unharmed(&mut grpc(&node));
+}

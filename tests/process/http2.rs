@@ -62,11 +62,20 @@ pub(crate) struct Begun {
 
 impl Client {
     pub(crate) fn open(address: &str) -> Self {
+        Self::open_with(address, &h2::client::Builder::new())
+    }
+
+    /// A client that never lets the server send the body of an answer.
+    pub(crate) fn open_and_read_nothing(address: &str) -> Self {
+        Self::open_with(address, h2::client::Builder::new().initial_window_size(0))
+    }
+
+    fn open_with(address: &str, http2: &h2::client::Builder) -> Self {
         let runtime = runtime();
         let (sender, pings, connection, address) = runtime.block_on(soon(async {
             let stream = TcpStream::connect(address).await.expect("the node listens");
             let address = stream.local_addr().expect("a connected socket has an address");
-            let (sender, mut connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+            let (sender, mut connection) = http2.handshake(stream).await.expect("HTTP/2");
             let pings = connection.ping_pong().expect("this is the first time");
             (sender, pings, tokio::spawn(connection), address)
         }));
