@@ -54,11 +54,18 @@ fn scenario_trials(runner: &Arc<Runner>) -> Vec<Trial> {
 
 fn rehearse_some(runner: &Runner, number: usize, first: u64) -> Result<(), Failed> {
     let scenario = &runner.scenarios[number];
+    let (mut faults, mut bites) = (0, 0);
     for seed in first..first + FRESH_SEEDS {
         let rehearsal = rehearse_twice(scenario, &draw::plan(scenario, seed, None));
         if rehearsal.violation.is_some() {
             return Err(failure::explain(scenario, &rehearsal, &runner.graveyard, true).into());
         }
+        faults += rehearsal.bites.len();
+        bites += rehearsal.bites.iter().filter(|bit| **bit).count();
+    }
+    // A suite of inert faults would pass whatever the program does.
+    if faults > 0 && bites == 0 {
+        return Err(format!("none of {faults} faults touched a call: this proves nothing").into());
     }
     Ok(())
 }
