@@ -3,20 +3,22 @@
 //! One parser serves all sources. Flags override the environment (`NODE_*`), which overrides the file
 //! given with `--config`, which overrides the defaults.
 
-use std::collections::BTreeMap;
+mod sources;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use actors::SERVICES;
 use clap::builder::PossibleValuesParser;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 use transport::grpc::Keepalive;
 use transport::{Address, Limits};
+
+use self::sources::{explain, with_defaults_of};
 
 /// What a node runs, where it listens, and how it behaves.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
@@ -339,85 +341,4 @@ fn cores() -> String {
 
 fn log_filter() -> String {
     std::env::var("RUST_LOG").unwrap_or_else(|_| "info,actix_server=warn".to_owned())
-}
-
-/// Makes the values in `file` the defaults, so that all sources go through the same parser.
-fn with_defaults_of(command: clap::Command, file: &Path) -> Result<clap::Command, ConfigError> {
-    let wrong = |text: String| ConfigError::Wrong(format!("--config {}: {text}", file.display()));
-    let text =
-        std::fs::read_to_string(file).map_err(|error| wrong(format!("{error}: expected a TOML file")))?;
-    let table: BTreeMap<String, toml::Value> =
-        toml::from_str(&text).map_err(|error| wrong(one_line(&error.to_string())))?;
-    let mut command = command;
-    for (key, value) in table {
-        let argument = command.get_arguments().find(|argument| argument.get_long() == Some(&key));
-        let known = argument.filter(|argument| !matches!(argument.get_id().as_str(), "config" | "check"));
-        let id = known.map(|argument| argument.get_id().clone());
-        let id = id.ok_or_else(|| wrong(format!("unknown key {key}: expected one of {}", keys())))?;
-        let values = match value {
-            toml::Value::Array(items) if matches!(key.as_str(), "services" | "peer") => {
-                items.into_iter().map(|item| plain(&key, item)).collect()
-            }
-            value => plain(&key, value).map(|value| vec![value]),
-        };
-        let values = values.map_err(wrong)?;
-        command = command.mut_arg(id, |argument| argument.default_values(values));
-    }
-    Ok(command)
-}
-
-fn keys() -> String {
-    let command = Config::command();
-    let keys = command.get_arguments().filter_map(clap::Arg::get_long);
-    let keys: Vec<_> = keys.filter(|key| !matches!(*key, "config" | "check" | "help" | "version")).collect();
-    keys.join(", ")
-}
-
-/// A value of the file as a flag would give it.
-fn plain(key: &str, value: toml::Value) -> Result<String, String> {
-    match value {
-        toml::Value::String(text) => Ok(text),
-        toml::Value::Integer(number) => Ok(number.to_string()),
-        other => {
-            Err(format!("{key} has a value of type {}: expected a string or a number", other.type_str()))
-        }
-    }
-}
-
-/// One line that names the key, the value and what was expected.
-fn explain(error: &clap::Error, arguments: &[OsString], file: Option<&Path>) -> ConfigError {
-    let text = error.render().to_string();
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return ConfigError::Help(text);
-    }
-    let paragraph = text.split("\n\n").next().unwrap_or_default();
-    let line = one_line(paragraph.trim_start_matches("error: "));
-    let help = if error.kind() == ErrorKind::UnknownArgument {
-        ": expected one of those that --help shows"
-    } else {
-        ""
-    };
-    ConfigError::Wrong(line + help + &source(error, arguments, file))
-}
-
-/// Where a wrong value came from, if it was not on the command line.
-fn source(error: &clap::Error, arguments: &[OsString], file: Option<&Path>) -> String {
-    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
-        return String::new();
-    };
-    let key = argument.trim_start_matches('-').split([' ', '=']).next().unwrap_or_default();
-    let flag = format!("--{key}");
-    if arguments.iter().any(|given| given.to_string_lossy().split('=').next() == Some(&flag)) {
-        return String::new();
-    }
-    let variable = format!("NODE_{}", key.replace('-', "_").to_uppercase());
-    match file {
-        _ if std::env::var_os(&variable).is_some() => format!(" (in {variable})"),
-        Some(file) => format!(" (in {})", file.display()),
-        None => String::new(),
-    }
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
