@@ -81,7 +81,8 @@ impl Invariant for EdgesKeepDeadlines {
         let took: f64 = field(event, "duration_ms").and_then(|took| took.parse().ok()).unwrap_or_default();
         let given = self.given.get(id).copied().unwrap_or(DEADLINE);
         let late = took > (given + self.grace).as_secs_f64() * 1e3;
-        if late && !self.paused.contains(&event.host) {
+        // A line without a host is the last word of one that is being taken down: it says when it died.
+        if late && !event.host.is_empty() && !self.paused.contains(&event.host) {
             return Err(format!("{id} took {took} ms on {}, and had {} ms", event.host, given.as_millis()));
         }
         Ok(())
