@@ -77,24 +77,7 @@ fn an_access_line_tells_method_path_status_duration_bytes_and_peer() {
     let peer = http.0.local_addr().expect("a connected socket has an address").to_string();
     http.get("/api/v1/name?name=secret", "X-Request-ID: one\r\n");
     let line = node.line();
-    let keys: Vec<_> = line.as_object().expect("an object").keys().map(String::as_str).collect();
-    let expected = [
-        "timestamp",
-        "level",
-        "target",
-        "message",
-        "request_id",
-        "service",
-        "method",
-        "path",
-        "status",
-        "duration_ms",
-        "bytes",
-        "peer",
-    ];
-    let mut sorted = expected;
-    sorted.sort_unstable();
-    assert_eq!(keys, sorted);
+    process::assert_access_keys(&line);
     assert_eq!(
         (&line["method"], &line["path"], &line["status"]),
         (&"GET".into(), &"/api/v1/name".into(), &200.into())

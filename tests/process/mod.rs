@@ -255,3 +255,25 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
     }
 }
+
+/// The access line of a call or a request has these keys, and no others.
+#[track_caller]
+pub(crate) fn assert_access_keys(line: &Value) {
+    let keys: Vec<_> = line.as_object().expect("an object").keys().map(String::as_str).collect();
+    let mut expected = [
+        "timestamp",
+        "level",
+        "target",
+        "message",
+        "request_id",
+        "service",
+        "method",
+        "path",
+        "status",
+        "duration_ms",
+        "bytes",
+        "peer",
+    ];
+    expected.sort_unstable();
+    assert_eq!(keys, expected);
+}

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fmt;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -89,23 +88,14 @@ impl Grpc {
         metadata::insert_request_id(outgoing.metadata_mut().as_mut(), &request.request_id);
         let mut grpc = tonic::client::Grpc::new(Wire { peer: self, deadline: request.deadline })
             .max_decoding_message_size(limit);
-        let call = pin!(grpc.streaming(outgoing, path, Raw));
-        let answer = tokio::select! {
-            biased;
-            Some(status) = failed.wait() => Err(status),
-            answer = call => answer,
-        };
+        let answer = failed.or(grpc.streaming(outgoing, path, Raw)).await;
         let answer = answer.map_err(|status| incoming_status(status, limit))?;
         let (headers, messages, _) = answer.into_parts();
         if streaming {
             let metadata = metadata::of_user(headers.into_headers());
             return Ok(Response { metadata, body: Payload::Stream(failed.watch(incoming(messages, limit))) });
         }
-        let answer = tokio::select! {
-            biased;
-            Some(status) = failed.wait() => Err(status),
-            answer = single(messages) => answer,
-        };
+        let answer = failed.or(single(messages)).await;
         let (message, trailers) = answer.map_err(|status| incoming_status(status, limit))?;
         let metadata = metadata::of_user(metadata::join(headers, trailers));
         let message = mutant::answer(message);
@@ -309,6 +299,15 @@ impl Failure {
         let status = self.0.as_mut()?.await.ok();
         self.0 = None;
         status
+    }
+
+    /// What `answer` comes to, or the error, if that comes first.
+    async fn or<T>(&mut self, answer: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            Some(status) = self.wait() => Err(status),
+            answer = answer => answer,
+        }
     }
 
     /// Ends an answer with the error of the request.
