@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use proptest::strategy::{SBoxedStrategy, Union, ValueTree};
+use proptest::strategy::{SBoxedStrategy, ValueTree};
 use proptest::string::string_regex;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -56,42 +56,35 @@ impl Load {
         self
     }
 
-    fn requests(&self) -> BoxedStrategy<Vec<Request>> {
+    fn requests(&self, runner: &mut TestRunner) -> Vec<Request> {
         if self.kinds.is_empty() {
-            return Just(Vec::new()).boxed();
+            return Vec::new();
         }
-        let at = 0..=millis(self.over);
         let deadline = millis(*self.deadline.start())..=millis(*self.deadline.end());
-        let what = Union::new(self.kinds.iter().cloned().map(CallKind::draw));
-        let requests = prop::collection::vec((what, at, deadline), self.calls.clone());
-        requests.prop_map(|drawn| number(drawn, 1)).boxed()
+        let request = (0..self.kinds.len(), 0..=millis(self.over), deadline);
+        let mut drawn = draw(runner, &prop::collection::vec(request, self.calls.clone()));
+        drawn.sort_by_key(|(_, at, _)| *at);
+        let request = |((kind, at, deadline), id): ((usize, _, _), _)| {
+            self.kinds[kind].request(runner, id, at, deadline)
+        };
+        drawn.into_iter().zip(1..).map(request).collect()
     }
 
     /// One call of every sort: what must work again at the end.
-    fn probes(&self) -> BoxedStrategy<Vec<Request>> {
+    fn probes(&self, runner: &mut TestRunner) -> Vec<Request> {
         const FIRST_PROBE: u32 = 900_000;
         let deadline = millis(*self.deadline.end());
-        let one_each: Vec<_> =
-            self.kinds.iter().map(|kind| (kind.clone().draw(), Just(0), Just(deadline))).collect();
-        one_each.prop_map(|drawn| number(drawn, FIRST_PROBE)).boxed()
+        let kinds = self.kinds.iter().zip(FIRST_PROBE..);
+        kinds.map(|(kind, id)| kind.request(runner, id, 0, deadline)).collect()
     }
 }
 
 impl CallKind {
-    fn draw(self) -> impl Strategy<Value = (String, String, String)> {
-        (Just(self.client), Just(self.kind), self.argument)
-    }
-}
-
-type Drawn = ((String, String, String), u64, u64);
-
-fn number(mut drawn: Vec<Drawn>, first: u32) -> Vec<Request> {
-    drawn.sort_by_key(|(_, at, _)| *at);
-    let request = |(((client, kind, argument), at, deadline), id): (Drawn, u32)| {
+    fn request(&self, runner: &mut TestRunner, id: u32, at: u64, deadline: u64) -> Request {
         let (at, deadline) = (Duration::from_millis(at), Duration::from_millis(deadline));
-        Request { id, at, client, kind, argument, deadline }
-    };
-    drawn.into_iter().zip(first..).map(request).collect()
+        let (client, kind) = (self.client.clone(), self.kind.clone());
+        Request { id, at, client, kind, argument: draw(runner, &self.argument), deadline }
+    }
 }
 
 /// The plan that follows from `seed`, with the planted bug of this name switched on.
@@ -117,8 +110,8 @@ pub fn plan(scenario: &Scenario, seed: u64, mutant: Option<&str>) -> Plan {
         network: Network { latency_min, latency_max, yield_percent },
         faults: draw(&mut runner, &scenario.swarm.faults()),
         in_flight_max: scenario.load.in_flight_max,
-        requests: draw(&mut runner, &scenario.load.requests()),
-        probes: draw(&mut runner, &scenario.load.probes()),
+        requests: scenario.load.requests(&mut runner),
+        probes: scenario.load.probes(&mut runner),
     }
 }
 
@@ -165,8 +158,8 @@ mod tests {
             network: Network { latency_min: Duration::ZERO, latency_max: second, yield_percent: 3 },
             faults: kinds.map(fault).to_vec(),
             in_flight_max: Some(4),
-            requests: draw(&mut runner, &load.requests()),
-            probes: draw(&mut runner, &load.probes()),
+            requests: load.requests(&mut runner),
+            probes: load.probes(&mut runner),
         };
         let text = plan.to_toml().unwrap();
         assert_eq!(Plan::from_toml(&text).unwrap(), plan, "{text}");

@@ -122,7 +122,7 @@ impl World<'_> {
     fn tell(&self, number: usize, text: &str) {
         stage::with(|stage| {
             let what = stage.faults[number].fault.what.to_string();
-            let fields = vec![("fault", what), ("number", number.to_string())];
+            let fields = vec![("fault", what.into()), ("number", number.to_string().into())];
             let event = stage.event(EventKind::Fault, text, None, fields);
             stage.push(event);
         });

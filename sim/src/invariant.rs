@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::CallRecord;
@@ -190,7 +191,7 @@ pub struct AtMost {
     pub log_line: &'static str,
     /// How often it may appear.
     pub times: u32,
-    seen: BTreeMap<(String, String), u32>,
+    seen: BTreeMap<(Arc<str>, String), u32>,
 }
 
 impl AtMost {

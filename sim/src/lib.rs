@@ -94,4 +94,4 @@ pub use runner::Runner;
 pub use scenario::{CLIENTS, HostResult, Scenario};
 pub use stage::Violation;
 pub use swarm::{Family, Swarm};
-pub use trace::{Event, EventKind, first_difference};
+pub use trace::{Event, EventKind, Fields, first_difference};

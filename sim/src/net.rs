@@ -150,8 +150,8 @@ impl Socket {
             hash.bytes(bytes);
             let hash = hash.value();
             stage.push_frequent(EventKind::Bytes, text, &[self.ports, hash], |stage| {
-                let (peer, size) = (&stage.hosts[self.wire.peer].name, bytes.len().to_string());
-                vec![("peer", peer.to_string()), ("bytes", size), ("hash", format!("{hash:016x}"))]
+                let (peer, size) = (stage.hosts[self.wire.peer].name.to_string(), bytes.len().to_string());
+                vec![("peer", peer.into()), ("bytes", size.into()), ("hash", format!("{hash:016x}").into())]
             });
         });
     }

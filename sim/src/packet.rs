@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use tracing::field::{Field, Visit};
 
-use crate::trace::Fingerprint;
+use crate::trace::{Fields, Fingerprint};
 
 /// A packet event of turmoil, hashed without its payload.
 ///
@@ -81,10 +81,10 @@ fn in_our_words(message: &str) -> &'static str {
 
 /// The fields of a packet event as text, again without the payload.
 #[derive(Default)]
-pub(crate) struct Details(Vec<(&'static str, String)>);
+pub(crate) struct Details(Fields);
 
 impl Details {
-    pub(crate) fn into_fields(self) -> Vec<(&'static str, String)> {
+    pub(crate) fn into_fields(self) -> Fields {
         self.0
     }
 }
@@ -94,7 +94,7 @@ impl Visit for Details {
         let mut short = Short::default();
         short.print(value);
         if field.name() != "message" {
-            self.0.push((field.name(), short.as_str().trim_end_matches(" [").to_owned()));
+            self.0.push((field.name(), short.as_str().trim_end_matches(" [").to_owned().into()));
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::net::Wire;
 use crate::plan::{Fault, FaultKind, Plan, Request};
 use crate::rehearsal::Keep;
 use crate::spans::Spans;
-use crate::trace::{Event, EventKind, Fingerprint};
+use crate::trace::{Event, EventKind, Fields, Fingerprint};
 
 thread_local! {
     static STAGE: RefCell<Option<Stage>> = const { RefCell::new(None) };
@@ -39,6 +39,8 @@ pub(crate) struct Stage {
     fingerprint: Option<Fingerprint>,
     checks: Vec<Box<dyn Invariant>>,
     current: Option<usize>,
+    /// The name of what is on no host: the harness.
+    nowhere: Arc<str>,
     tick_start: Duration,
     warm_up: Duration,
     origin: tokio::time::Instant,
@@ -124,6 +126,7 @@ impl Stage {
             fingerprint: (keep != Keep::Nothing).then(Fingerprint::default),
             checks,
             current: None,
+            nowhere: "".into(),
             tick_start: Duration::ZERO,
             warm_up,
             origin: (std::time::Instant::now() + warm_up).into(),
@@ -178,10 +181,6 @@ impl Stage {
         self.current
     }
 
-    pub(crate) fn current_name(&self) -> &str {
-        self.current.map_or("", |host| &self.hosts[host].name)
-    }
-
     /// Whether the task that asks should let others go first, as the seed has it.
     pub(crate) fn should_yield(&mut self) -> bool {
         self.yields = self.yields.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -213,10 +212,8 @@ impl Stage {
     /// Hashes `event`, shows it to every invariant, and keeps it if the trace is kept.
     pub(crate) fn push(&mut self, event: Event) {
         if let Some(fingerprint) = self.stamp(event.at, event.kind, &event.text) {
-            for (name, value) in &event.fields {
-                fingerprint.bytes(name.as_bytes());
-                fingerprint.bytes(value.as_bytes());
-            }
+            // The names follow from the place in the code, and that from the text.
+            event.fields.iter().for_each(|(_, value)| fingerprint.bytes(value.as_bytes()));
         }
         self.ask(|check| check.event(&event));
         if let Some(events) = &mut self.events {
@@ -230,7 +227,7 @@ impl Stage {
         kind: EventKind,
         text: &str,
         numbers: &[u64],
-        fill: impl FnOnce(&Self) -> Vec<(&'static str, String)>,
+        fill: impl FnOnce(&Self) -> Fields,
     ) {
         if !self.is_traced() {
             return;
@@ -239,7 +236,7 @@ impl Stage {
             numbers.iter().for_each(|number| fingerprint.number(*number));
         }
         if self.events.is_some() {
-            let event = self.event(kind, text, None, fill(self));
+            let event = self.event(kind, text.to_owned(), None, fill(self));
             self.events.get_or_insert_default().push(event);
         }
     }
@@ -248,12 +245,13 @@ impl Stage {
     pub(crate) fn event(
         &self,
         kind: EventKind,
-        text: &str,
+        text: impl Into<String>,
         request_id: Option<String>,
-        fields: Vec<(&'static str, String)>,
+        fields: Fields,
     ) -> Event {
-        let (at, host) = (self.now(), self.current_name().to_owned());
-        Event { at, host, kind, text: text.to_owned(), request_id, fields }
+        let host =
+            self.current.map_or_else(|| Arc::clone(&self.nowhere), |host| Arc::clone(&self.hosts[host].name));
+        Event { at: self.now(), host, kind, text: text.into(), request_id, fields }
     }
 
     /// Whether anything is kept of what happens.
@@ -286,10 +284,10 @@ impl Stage {
     pub(crate) fn start_call(&mut self, request: &Request, is_probe: bool) -> usize {
         let request_id = request.request_id();
         let fields = vec![
-            ("client", request.client.clone()),
-            ("kind", request.kind.clone()),
-            ("argument", request.argument.clone()),
-            ("deadline_ms", request.deadline.as_millis().to_string()),
+            ("client", request.client.clone().into()),
+            ("kind", request.kind.clone().into()),
+            ("argument", request.argument.clone().into()),
+            ("deadline_ms", request.deadline.as_millis().to_string().into()),
         ];
         let event = self.event(EventKind::Call, "call started", Some(request_id.clone()), fields);
         let started = event.at;
@@ -307,7 +305,7 @@ impl Stage {
     /// A client has its reply.
     pub(crate) fn end_call(&mut self, number: usize, reply: Reply) {
         let id = self.calls[number].request_id.clone();
-        let fields = vec![("status", reply.status.clone()), ("value", reply.value.clone())];
+        let fields = vec![("status", reply.status.clone().into()), ("value", reply.value.clone().into())];
         let event = self.event(EventKind::Call, "call ended", Some(id), fields);
         let at = event.at;
         self.push(event);

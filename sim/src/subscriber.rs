@@ -3,7 +3,7 @@
 //! One subscriber serves all simulation threads: it keeps nothing itself but writes to the thread's stage.
 //! Which events are wanted is decided once for each place in the code, not for each event.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::OnceLock;
 
 use tracing::field::{Field, Visit};
@@ -16,7 +16,7 @@ use transport::CallContext;
 use crate::packet::{Details, Packet};
 use crate::spans::HOST_SPANS;
 use crate::stage::{self, Stage};
-use crate::trace::EventKind;
+use crate::trace::{EventKind, Fields};
 
 /// The field by which a span or an event says which request it belongs to.
 const REQUEST_ID: &str = "request_id";
@@ -163,15 +163,15 @@ fn open_span(stage: &mut Stage, attributes: &Attributes<'_>) -> u64 {
 }
 
 fn log_event(stage: &mut Stage, event: &tracing::Event<'_>) {
-    let mut line = LogLine::default();
+    let mut line = LogLine::new();
     event.record(&mut line);
     let parent = event.parent().map(Id::into_u64).or_else(|| stage.spans.current());
     let inherited = || parent.and_then(|span| stage.spans.request_id_of(span)).map(str::to_owned);
     let of_call = || CallContext::with_current(|call| Some(call?.request_id().to_string()));
     let request_id = line.request_id.or_else(of_call).or_else(inherited);
-    line.fields.push(("level", event.metadata().level().as_str().to_owned()));
-    line.fields.push(("target", event.metadata().target().to_owned()));
-    let event = stage.event(EventKind::Log, &line.message, request_id, line.fields);
+    line.fields.push(("level", event.metadata().level().as_str().into()));
+    line.fields.push(("target", event.metadata().target().into()));
+    let event = stage.event(EventKind::Log, line.message, request_id, line.fields);
     stage.push(event);
 }
 
@@ -215,19 +215,24 @@ impl Visit for RequestId {
 }
 
 /// A log line in the making.
-#[derive(Default)]
 struct LogLine {
     message: String,
     request_id: Option<String>,
-    fields: Vec<(&'static str, String)>,
+    fields: Fields,
 }
 
 impl LogLine {
+    fn new() -> Self {
+        /// As many as an access line has, so that the list need not grow.
+        const FIELDS: usize = 12;
+        Self { message: String::new(), request_id: None, fields: Fields::with_capacity(FIELDS) }
+    }
+
     fn put(&mut self, field: &Field, value: String) {
         match field.name() {
             "message" => self.message = value,
             REQUEST_ID => self.request_id = Some(value),
-            name => self.fields.push((name, value)),
+            name => self.fields.push((name, value.into())),
         }
     }
 }
@@ -238,6 +243,10 @@ impl Visit for LogLine {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, format!("{value:?}"));
+        /// More than most values take: `format!` would start from nothing and grow.
+        const VALUE_BYTES: usize = 24;
+        let mut text = String::with_capacity(VALUE_BYTES);
+        write!(text, "{value:?}").expect("a String takes all that is written to it");
+        self.put(field, text);
     }
 }

@@ -3,7 +3,9 @@
 //! The number is computed as things happen. Two runs of one plan must give the same number; when they do not,
 //! both are run again with the list kept, and [`first_difference`] names where they part.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::entropy::mix;
@@ -14,7 +16,7 @@ pub struct Event {
     /// When, counted from the start of the simulation.
     pub at: Duration,
     /// On which host; empty for what the harness itself does.
-    pub host: String,
+    pub host: Arc<str>,
     /// What sort of thing it is.
     pub kind: EventKind,
     /// What happened, in words.
@@ -22,8 +24,11 @@ pub struct Event {
     /// The request it belongs to, from the event's own field or the span it happened in.
     pub request_id: Option<String>,
     /// Everything else that was said about it.
-    pub fields: Vec<(&'static str, String)>,
+    pub fields: Fields,
 }
+
+/// What was said about an event: names and values.
+pub type Fields = Vec<(&'static str, Cow<'static, str>)>;
 
 /// The sorts of things that happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,14 +103,18 @@ impl Fingerprint {
     }
 
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
-        let mut pairs = bytes.chunks_exact(16);
-        for pair in &mut pairs {
-            let (one, other) = pair.split_at(8);
-            self.pair(word(one), word(other));
+        let mut rest = bytes;
+        while let Some((one, after)) = rest.split_first_chunk()
+            && let Some((other, after)) = after.split_first_chunk()
+        {
+            self.pair(u64::from_le_bytes(*one), u64::from_le_bytes(*other));
+            rest = after;
         }
-        let rest = pairs.remainder();
-        let (one, other) = rest.split_at(rest.len().min(8));
-        self.pair(word(one) ^ ((bytes.len() as u64) << 56), word(other));
+        let (one, other) = match rest.split_first_chunk() {
+            Some((one, after)) => (u64::from_le_bytes(*one), short_word(after)),
+            None => (short_word(rest), 0),
+        };
+        self.pair(one ^ ((bytes.len() as u64) << 56), other);
     }
 
     pub(crate) fn value(self) -> u64 {
@@ -120,10 +129,9 @@ impl fmt::Write for Fingerprint {
     }
 }
 
-fn word(bytes: &[u8]) -> u64 {
-    let mut word = [0; 8];
-    word[..bytes.len()].copy_from_slice(bytes);
-    u64::from_le_bytes(word)
+/// Fewer than eight bytes as a number. No copy, which would be a call: most texts end in such a piece.
+fn short_word(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |word, byte| (word << 8) | u64::from(*byte))
 }
 
 /// Where two traces of the same plan part, with what went before in both; `None` if they are the same.
@@ -159,7 +167,7 @@ mod tests {
     use super::*;
 
     fn event(text: &str) -> Event {
-        let (at, host, kind) = (Duration::ZERO, "a".to_owned(), EventKind::Log);
+        let (at, host, kind) = (Duration::ZERO, "a".into(), EventKind::Log);
         Event { at, host, kind, text: text.to_owned(), request_id: None, fields: Vec::new() }
     }
 

@@ -24,7 +24,7 @@ use crate::trace::EventKind;
 /// How many segments a simulated connection, and how many connections a listener, can have under way.
 const TCP_CAPACITY: usize = 1024;
 /// How often in a row each sort of call must work before things count as recovered.
-const PROBES_IN_A_ROW: u32 = 3;
+const PROBES_IN_A_ROW: u32 = 2;
 /// How many steps the hosts have for starting.
 const WARM_UP_TICKS: u32 = 10;
 /// How long a client waits before it tries a probe again.

@@ -43,7 +43,7 @@ fn everything_that_happens_has_a_host() {
         let homeless = |event: &&sim::Event| event.host.is_empty() && event.kind == EventKind::Log;
         assert_eq!(events.iter().find(homeless), None);
         for host in ["service1", "service2", sim::CLIENTS] {
-            assert!(events.iter().any(|event| event.host == host), "{host} is not in the trace");
+            assert!(events.iter().any(|event| &*event.host == host), "{host} is not in the trace");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What must hold whatever happens. One type or function for each promise.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sim::{CallRecord, Event, EventKind, Invariant};
@@ -19,7 +20,7 @@ pub(crate) fn right_value(call: &CallRecord) -> Result<(), String> {
 }
 
 /// What two hops of a healthy network may take: a caller with less is promised nothing.
-const ENOUGH: Duration = Duration::from_millis(100);
+const ENOUGH: Duration = Duration::from_millis(250);
 
 /// Without a fault, every call works.
 pub(crate) fn works(call: &CallRecord) -> Result<(), String> {
@@ -63,7 +64,7 @@ impl Invariant for StatusesAreExplained {
         let explained = match reply.status.as_str() {
             "OK" => true,
             "DEADLINE_EXCEEDED" | "GAVE UP" => self.is_troubled() || call.request.deadline < ENOUGH,
-            "UNAVAILABLE" | "UNKNOWN" | "CANCELLED" | "BROKEN" | "RESOURCE_EXHAUSTED" => self.is_troubled(),
+            "UNAVAILABLE" | "REFUSED" | "BROKEN" | "RESOURCE_EXHAUSTED" => self.is_troubled(),
             "INTERNAL" => self.seen.contains("panicking-handler"),
             _ => false,
         };
@@ -88,7 +89,7 @@ pub(crate) fn family(event: &Event) -> Option<&str> {
 
 /// A field of a log line.
 pub(crate) fn field<'a>(event: &'a Event, name: &str) -> Option<&'a str> {
-    event.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    event.field(name)
 }
 
 /// Faults that delay what a host hears, or the host itself: it may learn late that a call has ended.
@@ -147,7 +148,7 @@ impl Invariant for HandlersEndWithTheirCalls {
 pub(crate) struct NoMoreThanAdmitted {
     most: usize,
     /// The handlers that run, by host.
-    running: BTreeMap<String, usize>,
+    running: BTreeMap<Arc<str>, usize>,
 }
 
 impl NoMoreThanAdmitted {
@@ -182,7 +183,7 @@ impl Invariant for NoMoreThanAdmitted {
 #[derive(Debug, Default)]
 pub(crate) struct NotSentMeansNotHandled {
     /// The hosts where the handler of each request began.
-    handled: BTreeMap<String, BTreeSet<String>>,
+    handled: BTreeMap<String, BTreeSet<Arc<str>>>,
 }
 
 impl Invariant for NotSentMeansNotHandled {

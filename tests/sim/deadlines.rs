@@ -82,7 +82,7 @@ impl Invariant for EdgesKeepDeadlines {
         let given = self.given.get(id).copied().unwrap_or(DEADLINE);
         let late = took > (given + self.grace).as_secs_f64() * 1e3;
         // A line without a host is the last word of one that is being taken down: it says when it died.
-        if late && !event.host.is_empty() && !self.paused.contains(&event.host) {
+        if late && !event.host.is_empty() && !self.paused.contains(&*event.host) {
             return Err(format!("{id} took {took} ms on {}, and had {} ms", event.host, given.as_millis()));
         }
         Ok(())

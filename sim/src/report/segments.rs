@@ -59,7 +59,7 @@ fn addresses<'a>(events: &'a [Event], hosts: &[String]) -> BTreeMap<&'a str, usi
     let mut addresses = BTreeMap::new();
     for event in events.iter().filter(|event| event.kind == EventKind::Net && event.text == "sent") {
         let source = event.field("src").and_then(|source| source.rsplit_once(':'));
-        if let (Some((ip, _)), Some(lane)) = (source, hosts.iter().position(|host| *host == event.host)) {
+        if let (Some((ip, _)), Some(lane)) = (source, hosts.iter().position(|host| **host == *event.host)) {
             addresses.entry(ip).or_insert(lane);
         }
     }
