@@ -1,7 +1,6 @@
 //! Same call, same answer, whatever carries it: value, status, message, details, metadata, limits.
 //!
-//! Each claim runs over memory, gRPC over TCP and gRPC over a Unix socket. (Over the simulated network
-//! the same carrier is rehearsed by the simulation.)
+//! Each claim runs over memory, gRPC over TCP, gRPC over a Unix socket, and gRPC over the simulated network.
 
 mod common;
 

@@ -137,8 +137,7 @@ fn a_one_way_partition_lets_the_other_way_through() {
         let sender = a.clone();
         let rehearsal = with_fault(FaultKind::PartitionOneWay { a, b }, "ask", &[98]);
         let during = |event: &&Event| event.text == "delivered" && (ms(104)..ms(400)).contains(&event.at);
-        let through: Vec<_> =
-            rehearsal.events.iter().filter(during).map(|event| &*event.host).collect();
+        let through: Vec<_> = rehearsal.events.iter().filter(during).map(|event| &*event.host).collect();
         assert!(!through.contains(&if sender == SERVER { sim::CLIENTS } else { SERVER }), "{through:?}");
         assert_eq!(ends(&rehearsal), [("OK", 700)]);
     }

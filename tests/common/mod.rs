@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each file of tests uses its part")]
 
+mod simulated;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,7 +89,7 @@ impl Handler<Call<Act>> for ProbeActor {
     fn handle(&mut self, call: Call<Act>, actor: &mut Context<Self>) -> Self::Result {
         let peers = self.0.clone();
         match call.request.deed() {
-            Deed::Die => panic!("told to die"),
+            Deed::Die => sim::planned_panic(),
             Deed::Occupy => {
                 let busy = tokio::time::sleep(Duration::from_millis(300));
                 actor.wait(actix::fut::wrap_future::<_, Self>(busy).map(|(), _, _| ()));
@@ -104,7 +106,7 @@ async fn act(request: ActRequest, peers: &ProbePeers) -> Result<ActResponse> {
     match request.deed() {
         Deed::Fail => Err(failure()),
         Deed::Hang => peers.hang().await,
-        Deed::Panic => panic!("told to panic"),
+        Deed::Panic => sim::planned_panic(),
         Deed::Metadata => {
             let text = context.metadata().get("x-probe").cloned();
             let bytes = context.metadata().get_bin("x-probe-bin").cloned();
@@ -154,7 +156,7 @@ impl Handler<Call<Count>> for ProbeActor {
             let then = stream::once(async move {
                 match request.then() {
                     Deed::Fail => Some(Err(failure())),
-                    Deed::Panic => panic!("told to panic"),
+                    Deed::Panic => sim::planned_panic(),
                     Deed::Hang => peers.hang().await,
                     _ => None,
                 }
@@ -192,8 +194,8 @@ impl Handler<Call<Mirror>> for ProbeActor {
 pub(crate) struct World {
     pub(crate) probe: probe::Client,
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
-    /// Holds the actors.
-    _router: Router,
+    /// Holds the actors, where they are in the same world.
+    _router: Option<Router>,
     /// Kept for as long as its Unix socket is needed.
     _folder: Option<tempfile::TempDir>,
 }
@@ -212,13 +214,17 @@ impl World {
 }
 
 /// Runs `claim` in a world for each carrier.
-pub(crate) fn on_every_carrier(claim: impl AsyncFn(&mut World)) {
+pub(crate) fn on_every_carrier(claim: impl AsyncFn(&mut World) + Copy + Send + Sync + 'static) {
     for carrier in ["memory", "tcp", "unix"] {
         println!("over {carrier}:");
         run(async {
             let mut world = world(carrier).await;
             claim(&mut world).await;
         });
+    }
+    for seed in 0..3 {
+        println!("over the simulated network of seed {seed}:");
+        simulated::run(seed, claim);
     }
 }
 
@@ -258,7 +264,7 @@ async fn world(carrier: &'static str) -> World {
     let router = router.build();
     memory.lead_to(&router);
     tokio::task::spawn_local(accept(listener, router.clone(), Drain::new()));
-    World { probe, events, _router: router, _folder: folder }
+    World { probe, events, _router: Some(router), _folder: folder }
 }
 
 /// Serves what `listener` accepts, until it is dropped.
@@ -290,8 +296,11 @@ pub(crate) fn grpc_client(address: &str) -> Client {
 pub(crate) fn client_of(addresses: &[String], keepalive: Keepalive) -> Client {
     let addresses: Vec<Address> =
         addresses.iter().map(|address| address.parse().expect("a valid address")).collect();
-    let net: Arc<dyn Net> = Arc::new(Sockets);
-    let carrier = Grpc::new("probe", &addresses, &net, keepalive, LIMITS.message_size);
+    client_over(&(Arc::new(Sockets) as Arc<dyn Net>), &addresses, keepalive)
+}
+
+fn client_over(net: &Arc<dyn Net>, addresses: &[Address], keepalive: Keepalive) -> Client {
+    let carrier = Grpc::new("probe", addresses, net, keepalive, LIMITS.message_size);
     Client::new(carrier, SOON, LIMITS)
 }
 

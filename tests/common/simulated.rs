@@ -1,0 +1,65 @@
+//! The probe on a host of its own, and a client on another: a claim over the simulated network.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use protos::rehearsal::probe;
+use sim::{HostContext, HostResult, Keep, Load, Reply, Scenario, Swarm};
+use tokio::sync::mpsc;
+use transport::grpc::{Keepalive, Server};
+use transport::{Address, Client, Drain, Peer as _, PeerAddress, Router};
+
+use super::{Event, LIMITS, ProbeActor, ProbePeers, SOON, World, client_over};
+
+const PORT: u16 = 50051;
+
+/// What a claim may take, in virtual time.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Checks `claim` in the world of `seed`, which chooses latencies and who goes first.
+pub(super) fn run(seed: u64, claim: impl AsyncFn(&mut World) + Copy + Send + Sync + 'static) {
+    let (tell, events) = mpsc::unbounded_channel();
+    let events = Arc::new(Mutex::new(Some(events)));
+    let load = Load::new(1..=1, Duration::ZERO, LIMIT..=LIMIT).kind("claim", "claim", "claim");
+    let scenario = Scenario::new("contract", "a claim over the simulated network", load, Swarm::calm())
+        .host("probe", move |host| serve(host, tell.clone()))
+        .client("claim", move |host| {
+            let events = Arc::clone(&events);
+            move |_| check(claim, host.clone(), Arc::clone(&events))
+        });
+    let mut plan = sim::draw_plan(&scenario, seed, None);
+    // A claim is made once; there is no fault to recover from.
+    plan.probes.clear();
+    let rehearsal = sim::rehearse(&scenario, &plan, Keep::Hash);
+    assert_eq!(rehearsal.violation, None);
+    assert!(rehearsal.calls[0].reply.as_ref().is_some_and(Reply::is_ok), "{:?}", rehearsal.calls);
+}
+
+async fn check(
+    claim: impl AsyncFn(&mut World),
+    host: HostContext,
+    events: Arc<Mutex<Option<mpsc::UnboundedReceiver<Event>>>>,
+) -> Reply {
+    let events = events.lock().expect("nobody panicked with it").take().expect("a claim is made once");
+    let probe = probe::Client::new(client(&host));
+    claim(&mut World { probe, events, _router: None, _folder: None }).await;
+    Reply::ok("")
+}
+
+async fn serve(host: HostContext, tell: mpsc::UnboundedSender<Event>) -> HostResult {
+    let mut router = Router::builder(LIMITS);
+    router.host::<ProbeActor>(ProbePeers { probe: probe::Client::new(client(&host)), events: tell });
+    let server = Server::new(router.build(), SOON, Keepalive::default());
+    let (listener, drain) = (host.listen(PORT).await?, Drain::new());
+    loop {
+        let (io, peer) = listener.accept().await?;
+        let (server, connection) = (server.clone(), drain.connection());
+        let peer = PeerAddress::Tcp(peer);
+        tokio::task::spawn_local(async move { server.serve_connection(io, peer, connection).await });
+    }
+}
+
+fn client(host: &HostContext) -> Client {
+    let address = Address::Tcp { host: "probe".to_owned(), port: PORT };
+    client_over(&host.net(), &[address], Keepalive::default())
+}
