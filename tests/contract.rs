@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Event, LIMITS, SOON, World, failure, grpc_client, on_every_carrier, run};
-use futures_util::{StreamExt as _, TryStreamExt as _, future, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use protos::rehearsal::probe::{Act, Count, Probe};
 use protos::rehearsal::{ActRequest, ActResponse, CountRequest, Deed, SumRequest};
 use tokio::time::{Instant, timeout};
@@ -155,11 +155,13 @@ fn a_silent_handler_costs_the_deadline_and_no_more() {
 #[test]
 fn a_call_that_queues_past_its_deadline_is_never_handled() {
     on_every_carrier(async |world| {
-        let busy = world.probe.act(told(Deed::Occupy));
-        let queued = act_within(world, Duration::from_millis(50), told(Deed::Hang));
-        let (busy, queued) = future::join(busy, queued).await;
-        busy.expect("an answer");
+        let probe = world.probe.clone();
+        let busy = tokio::task::spawn_local(async move { probe.act(told(Deed::Occupy)).await });
+        assert_eq!(world.event().await, Event::Started);
+        let queued = act_within(world, Duration::from_millis(50), told(Deed::Hang)).await;
         assert_eq!(queued.expect_err("too late").code(), Code::DeadlineExceeded);
+        world.free.notify_one();
+        busy.await.expect("no panic").expect("an answer");
         // The actor is free again when this is answered, and has looked at what queued before it.
         world.probe.act(told(Deed::Answer)).await.expect("an answer");
         assert!(world.events.try_recv().is_err(), "the call was handled after its deadline");

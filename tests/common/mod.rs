@@ -12,7 +12,7 @@ use futures_util::{StreamExt as _, stream};
 use protos::rehearsal::probe::{self, Act, Count, Mirror, Probe, Sum};
 use protos::rehearsal::{ActRequest, ActResponse, CountResponse, Deed, SumResponse};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use transport::grpc::{Grpc, Keepalive, Server};
 use transport::memory::Memory;
 use transport::net::Sockets;
@@ -30,17 +30,18 @@ pub(crate) const LIMITS: Limits = Limits { message_size: 64 * 1024, calls: 4 };
 /// What the probe tells of its handlers.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// A handler that will hang has begun.
+    /// A handler that will hang has begun, or the actor is occupied.
     Started,
     /// The future of a handler that hung was dropped.
     Dropped,
 }
 
-/// What the probe is given: a client of itself, and an ear.
+/// What the probe is given: a client of itself, an ear, and word that an actor that is occupied is free again.
 #[derive(Clone)]
 pub(crate) struct ProbePeers {
-    pub(crate) probe: probe::Client,
-    pub(crate) events: mpsc::UnboundedSender<Event>,
+    probe: probe::Client,
+    events: mpsc::UnboundedSender<Event>,
+    free: Arc<Notify>,
 }
 
 impl transport::Peers for ProbePeers {
@@ -91,8 +92,10 @@ impl Handler<Call<Act>> for ProbeActor {
         match call.request.deed() {
             Deed::Die => sim::planned_panic(),
             Deed::Occupy => {
-                let busy = tokio::time::sleep(Duration::from_millis(300));
+                let free = peers.free.clone();
+                let busy = async move { free.notified().await };
                 actor.wait(actix::fut::wrap_future::<_, Self>(busy).map(|(), _, _| ()));
+                peers.events.send(Event::Started).ok();
             }
             _ => {}
         }
@@ -194,6 +197,8 @@ impl Handler<Call<Mirror>> for ProbeActor {
 pub(crate) struct World {
     pub(crate) probe: probe::Client,
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
+    /// Frees the actor when it is occupied.
+    pub(crate) free: Arc<Notify>,
     /// Holds the actors, where they are in the same world.
     _router: Option<Router>,
     /// Kept for as long as its Unix socket is needed.
@@ -230,8 +235,17 @@ pub(crate) fn on_every_carrier(claim: impl AsyncFn(&mut World) + Copy + Send + S
 
 /// Runs a test on a worker-like thread: one runtime, local tasks.
 pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.expect("a runtime can be built");
+    run_on(tokio::runtime::Builder::new_current_thread().enable_all(), test)
+}
+
+/// The same in a time of its own, which passes at once when there is nothing to do but to wait for it. What is
+/// tested must not wait for anything else, such as a socket.
+pub(crate) fn run_in_no_time<T>(test: impl Future<Output = T>) -> T {
+    run_on(tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true), test)
+}
+
+fn run_on<T>(runtime: &mut tokio::runtime::Builder, test: impl Future<Output = T>) -> T {
+    let runtime = runtime.build().expect("a runtime can be built");
     tokio::task::LocalSet::new().block_on(&runtime, test)
 }
 
@@ -241,8 +255,16 @@ enum Listener {
     Unix(UnixListener),
 }
 
-async fn world(carrier: &'static str) -> World {
+/// A router that hosts a probe; `probe` is its client of itself.
+pub(crate) fn host(probe: &probe::Client) -> (Router, mpsc::UnboundedReceiver<Event>, Arc<Notify>) {
     let (tell, events) = mpsc::unbounded_channel();
+    let free = Arc::new(Notify::new());
+    let mut router = Router::builder(LIMITS);
+    router.host::<ProbeActor>(ProbePeers { probe: probe.clone(), events: tell, free: free.clone() });
+    (router.build(), events, free)
+}
+
+async fn world(carrier: &'static str) -> World {
     let memory = Memory::new();
     let folder = (carrier == "unix").then(|| tempfile::tempdir().expect("a folder can be made"));
     let (client, listener) = match &folder {
@@ -259,12 +281,10 @@ async fn world(carrier: &'static str) -> World {
         }
     };
     let probe = probe::Client::new(client);
-    let mut router = Router::builder(LIMITS);
-    router.host::<ProbeActor>(ProbePeers { probe: probe.clone(), events: tell });
-    let router = router.build();
+    let (router, events, free) = host(&probe);
     memory.lead_to(&router);
     tokio::task::spawn_local(accept(listener, router.clone(), Drain::new()));
-    World { probe, events, _router: Some(router), _folder: folder }
+    World { probe, events, free, _router: Some(router), _folder: folder }
 }
 
 /// Serves what `listener` accepts, until it is dropped.
@@ -319,11 +339,8 @@ impl Peer {
     pub(crate) async fn start(address: &str) -> Self {
         let listener = TcpListener::bind(address).await.expect("the port is free");
         let address = listener.local_addr().expect("a listener has an address");
-        let (tell, events) = mpsc::unbounded_channel();
         let probe = probe::Client::new(grpc_client(&format!("http://{address}")));
-        let mut router = Router::builder(LIMITS);
-        router.host::<ProbeActor>(ProbePeers { probe, events: tell });
-        let router = router.build();
+        let (router, events, _) = host(&probe);
         let drain = Drain::new();
         let server = Server::new(router.clone(), SOON, Keepalive::default());
         let serving = drain.clone();

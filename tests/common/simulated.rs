@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use protos::rehearsal::probe;
 use sim::{HostContext, HostResult, Keep, Load, Reply, Scenario, Swarm};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use transport::grpc::{Keepalive, Server};
-use transport::{Address, Client, Drain, Peer as _, PeerAddress, Router};
+use transport::{Address, Client, Drain, Peer as _, PeerAddress};
 
-use super::{Event, LIMITS, ProbeActor, ProbePeers, SOON, World, client_over};
+use super::{Event, SOON, World, client_over};
 
 const PORT: u16 = 50051;
 
@@ -18,14 +18,14 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Checks `claim` in the world of `seed`, which chooses latencies and who goes first.
 pub(super) fn run(seed: u64, claim: impl AsyncFn(&mut World) + Copy + Send + Sync + 'static) {
-    let (tell, events) = mpsc::unbounded_channel();
-    let events = Arc::new(Mutex::new(Some(events)));
+    let hosted = Arc::new(Mutex::new(None));
+    let host_there = Arc::clone(&hosted);
     let load = Load::new(1..=1, Duration::ZERO, LIMIT..=LIMIT).kind("claim", "claim", "claim");
     let scenario = Scenario::new("contract", "a claim over the simulated network", load, Swarm::calm())
-        .host("probe", move |host| serve(host, tell.clone()))
+        .host("probe", move |host| serve(host, Arc::clone(&host_there)))
         .client("claim", move |host| {
-            let events = Arc::clone(&events);
-            move |_| check(claim, host.clone(), Arc::clone(&events))
+            let hosted = Arc::clone(&hosted);
+            move |_| check(claim, host.clone(), Arc::clone(&hosted))
         });
     let mut plan = sim::draw_plan(&scenario, seed, None);
     // A claim is made once; there is no fault to recover from.
@@ -35,21 +35,21 @@ pub(super) fn run(seed: u64, claim: impl AsyncFn(&mut World) + Copy + Send + Syn
     assert!(rehearsal.calls[0].reply.as_ref().is_some_and(Reply::is_ok), "{:?}", rehearsal.calls);
 }
 
-async fn check(
-    claim: impl AsyncFn(&mut World),
-    host: HostContext,
-    events: Arc<Mutex<Option<mpsc::UnboundedReceiver<Event>>>>,
-) -> Reply {
-    let events = events.lock().expect("nobody panicked with it").take().expect("a claim is made once");
+/// What the host of the probe leaves for the one that checks.
+type Hosted = Arc<Mutex<Option<(mpsc::UnboundedReceiver<Event>, Arc<Notify>)>>>;
+
+async fn check(claim: impl AsyncFn(&mut World), host: HostContext, hosted: Hosted) -> Reply {
+    let hosted = hosted.lock().expect("nobody panicked with it").take();
+    let (events, free) = hosted.expect("the probe has started, and a claim is made once");
     let probe = probe::Client::new(client(&host));
-    claim(&mut World { probe, events, _router: None, _folder: None }).await;
+    claim(&mut World { probe, events, free, _router: None, _folder: None }).await;
     Reply::ok("")
 }
 
-async fn serve(host: HostContext, tell: mpsc::UnboundedSender<Event>) -> HostResult {
-    let mut router = Router::builder(LIMITS);
-    router.host::<ProbeActor>(ProbePeers { probe: probe::Client::new(client(&host)), events: tell });
-    let server = Server::new(router.build(), SOON, Keepalive::default());
+async fn serve(host: HostContext, hosted: Hosted) -> HostResult {
+    let (router, events, free) = super::host(&probe::Client::new(client(&host)));
+    *hosted.lock().expect("nobody panicked with it") = Some((events, free));
+    let server = Server::new(router, SOON, Keepalive::default());
     let (listener, drain) = (host.listen(PORT).await?, Drain::new());
     loop {
         let (io, peer) = listener.accept().await?;
