@@ -18,6 +18,9 @@ use crate::channel::{Request, Response};
 use crate::payload::{MessageStream, Payload};
 use crate::{Result, Status, mutant};
 
+/// How long a client may leave an answer unread, whatever its deadline: none of it goes out in that time.
+pub(crate) const UNREAD_MAX: Duration = Duration::from_secs(30);
+
 /// Ends every call at its deadline: queueing, connecting, sending, handling and receiving included.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DeadlineLayer;

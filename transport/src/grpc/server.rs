@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep};
 use tonic::body::Body;
 use tonic::server::StreamingService;
 use tonic::{Code, Status};
@@ -27,6 +27,7 @@ use tracing::debug;
 use super::codec::{Raw, repair_size};
 use super::{Keepalive, preface};
 use crate::access::{AccessLine, Outcome};
+use crate::deadline::UNREAD_MAX;
 use crate::drain::OpenConnection;
 use crate::mutant::{Mutant, is_planted};
 use crate::payload::{Message, MessageStream, Payload};
@@ -128,25 +129,45 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
 }
 
 /// How long after its deadline an answer may wait for its client to read it.
-const UNREAD_MAX: Duration = Duration::from_secs(1);
+const OVERTIME: Duration = Duration::from_secs(1);
 
 tokio::task_local! {
-    /// When the answer on this stream is given up; none while there is no answer, or no deadline.
-    static GIVE_UP: Rc<Cell<Option<Instant>>>;
+    static PROGRESS: Rc<Progress>;
+}
+
+/// What an answer tells the task that sends it.
+#[derive(Default)]
+struct Progress {
+    /// When it is given up, however well it comes along; none while there is no answer, or no deadline.
+    give_up: Cell<Option<Instant>>,
+    /// How many pieces hyper was given.
+    pieces: Cell<u64>,
+    /// Whether it has one in hand: it asks for the next when the client has made room for this one.
+    in_hand: Cell<bool>,
 }
 
 /// Runs one HTTP/2 stream. While hyper waits for the client to read, it does not ask for more of the answer,
-/// so no timer in there would ever run: the one here ends the stream, and with it what the answer holds.
+/// so no timer in there would ever run: the one here ends the stream, and with it what the answer holds. An
+/// answer that has nothing to say for the moment may take its time.
 async fn run_stream(stream: impl Future<Output = ()>) {
-    let give_up = Rc::new(Cell::new(None));
-    let mut stream = pin!(GIVE_UP.scope(give_up.clone(), stream));
-    let mut timer = None;
+    let progress = Rc::new(Progress::default());
+    let mut stream = pin!(PROGRESS.scope(progress.clone(), stream));
+    let mut timer: Option<Pin<Box<Sleep>>> = None;
+    let mut stuck_at = 0;
     std::future::poll_fn(|cx| {
         if stream.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        let Some(at) = give_up.get() else { return Poll::Pending };
-        timer.get_or_insert_with(|| Box::pin(sleep_until(at))).as_mut().poll(cx)
+        if !progress.in_hand.get() {
+            return Poll::Pending;
+        }
+        let timer = timer.get_or_insert_with(|| Box::pin(sleep(UNREAD_MAX)));
+        if progress.pieces.get() != stuck_at {
+            stuck_at = progress.pieces.get();
+            let unread = Instant::now() + UNREAD_MAX;
+            timer.as_mut().reset(progress.give_up.get().map_or(unread, |at| at.min(unread)));
+        }
+        timer.as_mut().poll(cx)
     })
     .await;
 }
@@ -239,16 +260,16 @@ fn finish(
 ) -> http::Response<Answer> {
     let (mut parts, body) = response.into_parts();
     metadata::insert_request_id(&mut parts.headers, context.request_id());
+    let progress = PROGRESS.with(Rc::clone);
     if let Some(deadline) = context.deadline() {
-        // Every call runs on a stream.
-        GIVE_UP.try_with(|give_up| give_up.set(deadline.checked_add(UNREAD_MAX))).ok();
+        progress.give_up.set(deadline.checked_add(OVERTIME));
     }
     if let Some(code) = code_in(&parts.headers) {
         line.write(Outcome::Grpc(code));
     } else if parts.status != StatusCode::OK {
         line.write(Outcome::Http(parts.status.as_u16()));
     }
-    http::Response::from_parts(parts, Answer { body, line })
+    http::Response::from_parts(parts, Answer { body, rest: Bytes::new(), progress, line })
 }
 
 fn code_in(headers: &HeaderMap) -> Option<&'static str> {
@@ -256,11 +277,45 @@ fn code_in(headers: &HeaderMap) -> Option<&'static str> {
     Some(status::code_name(Code::from_bytes(code.as_bytes())))
 }
 
+/// The most of an answer that goes out at once, in bytes: as much as a frame of HTTP/2 takes. What is larger is
+/// cut, at no cost, so that its progress can be seen, and so that HTTP/2 does not store what is not read.
+const PIECE_MAX: usize = 16 * 1024;
+
 /// The body of an answer. It writes the access line when the trailers have gone out; if the client goes
 /// away before, it is dropped, and the line says that.
 struct Answer {
     body: Body,
+    /// What was cut off, and comes next.
+    rest: Bytes,
+    progress: Rc<Progress>,
     line: AccessLine,
+}
+
+impl Answer {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
+        let frame = match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            Some(Ok(frame)) => frame,
+            end => return Poll::Ready(end),
+        };
+        Poll::Ready(Some(Ok(match frame.into_data() {
+            Ok(data) => {
+                // tonic's framing puts five bytes before each message.
+                self.line.bytes += data.len() as u64;
+                self.rest = data;
+                self.piece()
+            }
+            Err(trailers) => {
+                if let Some(code) = trailers.trailers_ref().and_then(code_in) {
+                    self.line.write(Outcome::Grpc(code));
+                }
+                trailers
+            }
+        })))
+    }
+
+    fn piece(&mut self) -> Frame<Bytes> {
+        Frame::data(self.rest.split_to(self.rest.len().min(PIECE_MAX)))
+    }
 }
 
 impl HttpBody for Answer {
@@ -268,24 +323,19 @@ impl HttpBody for Answer {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            if let Some(data) = frame.data_ref() {
-                // tonic's framing puts five bytes before each message.
-                self.line.bytes += data.len() as u64;
-            } else if let Some(code) = frame.trailers_ref().and_then(code_in) {
-                self.line.write(Outcome::Grpc(code));
-            }
-        }
+        let polled =
+            if self.rest.is_empty() { self.poll_body(cx) } else { Poll::Ready(Some(Ok(self.piece()))) };
+        self.progress.in_hand.set(polled.is_ready());
+        self.progress.pieces.update(|pieces| pieces + u64::from(polled.is_ready()));
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        if self.rest.is_empty() { self.body.size_hint() } else { SizeHint::default() }
     }
 }
 

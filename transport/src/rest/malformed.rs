@@ -8,7 +8,6 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,16 +17,14 @@ use tonic::metadata::MetadataMap;
 
 use super::problem;
 use crate::access::{AccessLine, Outcome};
+use crate::deadline::UNREAD_MAX;
 use crate::{CallContext, Io, PeerAddress, RequestId};
-
-/// How long a client may leave an answer unread.
-const UNREAD_MAX: Duration = Duration::from_secs(30);
 
 pub(super) struct Malformed {
     io: Io,
     peer: PeerAddress,
-    /// What is still to be written in place of what actix-http wrote.
-    instead: Bytes,
+    /// What is still to be written in place of what actix-http wrote, and how much that was.
+    instead: Option<(Bytes, usize)>,
     /// Whether the last write took all that there was: what comes next is then the beginning of an answer
     /// or of a piece of one, and not the rest of a piece, which may look like anything.
     is_whole: bool,
@@ -37,7 +34,7 @@ pub(super) struct Malformed {
 
 impl Malformed {
     pub(super) fn new(io: Io, peer: PeerAddress) -> Self {
-        Self { io, peer, instead: Bytes::new(), is_whole: true, patience: None }
+        Self { io, peer, instead: None, is_whole: true, patience: None }
     }
 
     fn problem(&self, status: u16) -> Bytes {
@@ -69,15 +66,33 @@ impl Malformed {
         patience.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.instead.is_empty() {
-            let written = std::task::ready!(Pin::new(&mut self.io).poll_write(cx, &self.instead))?;
+    /// Writes `buf`, or what goes in its place: that is written whole before it is said that `buf` was, since
+    /// actix-http waits for nothing after its own error.
+    fn poll_write_next(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.instead.is_none()
+            && self.is_whole
+            && let Some(status) = bare_error(buf)
+        {
+            self.instead = Some((self.problem(status), buf.len()));
+        }
+        while let Some((left, replaced)) = &mut self.instead {
+            let written = std::task::ready!(Pin::new(&mut self.io).poll_write(cx, left))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.instead.advance(written);
+            left.advance(written);
+            self.patience = None;
+            if left.is_empty() {
+                let replaced = *replaced;
+                self.instead = None;
+                return Poll::Ready(Ok(replaced));
+            }
         }
-        Poll::Ready(Ok(()))
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        if let Poll::Ready(Ok(written)) = written {
+            self.is_whole = written == buf.len();
+        }
+        written
     }
 }
 
@@ -103,29 +118,15 @@ impl AsyncRead for Malformed {
 
 impl AsyncWrite for Malformed {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        std::task::ready!(self.poll_instead(cx))?;
-        if let Some(status) = bare_error(buf).filter(|_| self.is_whole) {
-            self.instead = self.problem(status);
-            // What cannot be written at once is written by the flush that follows.
-            if let Poll::Ready(Err(error)) = self.poll_instead(cx) {
-                return Poll::Ready(Err(error));
-            }
-            return Poll::Ready(Ok(buf.len()));
-        }
-        let written = Pin::new(&mut self.io).poll_write(cx, buf);
-        if let Poll::Ready(Ok(written)) = written {
-            self.is_whole = written == buf.len();
-        }
+        let written = self.poll_write_next(cx, buf);
         self.patiently(written, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        std::task::ready!(self.poll_instead(cx))?;
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        std::task::ready!(self.poll_instead(cx))?;
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
