@@ -193,7 +193,7 @@ fn what_is_http2_but_not_grpc_is_refused_in_terms_of_http() {
 
 #[test]
 fn an_http1_request_is_told_that_this_port_speaks_http2() {
-    let node = Node::start(&[]);
+    let mut node = Node::start(&["--log", "access=info,rehearsal=info"]);
     for head in [
         "GET / HTTP/1.1\r\nhost: node\r\n\r\n",
         "POST /x HTTP/1.1\r\nhost: node\r\ncontent-length: 9\r\n\r\nnot all",
@@ -206,6 +206,10 @@ fn an_http1_request_is_told_that_this_port_speaks_http2() {
             (answer.header("connection"), answer.json()["status"].as_u64()),
             (Some("close"), Some(505))
         );
+        let id = answer.header("x-request-id").expect("an id");
+        assert_eq!(answer.json()["request_id"], id);
+        let line = node.line();
+        assert_eq!((&line["request_id"], &line["status"]), (&id.into(), &505.into()), "{line}");
         assert!(http.is_closed());
     }
     assert_unharmed(&mut grpc(&node));

@@ -11,8 +11,10 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
+use tonic::Code;
 
-use crate::Io;
+use crate::rest::problem;
+use crate::{Io, PeerAddress};
 
 /// How a client of HTTP/2 begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -23,20 +25,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a connection that is done waits for its client to close it.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// The answer to an HTTP/1 request.
-const HTTP1_ANSWER: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
-content-type: application/problem+json\r\n\
-content-length: 125\r\n\
-connection: close\r\n\
-\r\n\
-{\"type\":\"about:blank\",\"title\":\"HTTP Version Not Supported\",\"status\":505,\"detail\":\"this port speaks gRPC, which needs HTTP/2\"}";
-
-/// The answer to anything else: an empty SETTINGS frame, and GOAWAY with PROTOCOL_ERROR.
+/// The answer to what is no HTTP: an empty SETTINGS frame, and GOAWAY with PROTOCOL_ERROR.
 const GOAWAY_ANSWER: &[u8] = b"\0\0\0\x04\0\0\0\0\0\
 \0\0\x1f\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01this port speaks HTTP/2";
 
 /// Reads the preface. None: it did not come, and the client has been told.
-pub(super) async fn read(mut io: Io) -> io::Result<Option<Prefaced>> {
+pub(super) async fn read(mut io: Io, peer: PeerAddress) -> io::Result<Option<Prefaced>> {
     let mut seen = BytesMut::with_capacity(256);
     let read = timeout(PATIENCE, async {
         while seen.len() < PREFACE.len() && PREFACE.starts_with(&seen) {
@@ -51,8 +45,13 @@ pub(super) async fn read(mut io: Io) -> io::Result<Option<Prefaced>> {
         let inner = Inner { seen: seen.freeze(), io };
         return Ok(Some(Prefaced(Rc::new(RefCell::new(inner)))));
     }
-    let answer = if is_http1(&seen) { HTTP1_ANSWER } else { GOAWAY_ANSWER };
-    timeout(PATIENCE, refuse(io, answer)).await.unwrap_or(Ok(()))?;
+    let answer = if is_http1(&seen) {
+        let detail = "this port speaks gRPC, which needs HTTP/2";
+        problem::to_no_request(505, Code::Unimplemented, detail, peer)
+    } else {
+        Bytes::from_static(GOAWAY_ANSWER)
+    };
+    timeout(PATIENCE, refuse(io, &answer)).await.unwrap_or(Ok(()))?;
     Ok(None)
 }
 
@@ -143,10 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_canned_answers_state_their_own_lengths() {
-        let text = std::str::from_utf8(HTTP1_ANSWER).expect("text");
-        let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
-        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{}", body.len());
+    fn the_canned_answer_states_its_own_length() {
         let goaway = &GOAWAY_ANSWER[9..];
         assert_eq!(usize::from(goaway[2]), goaway.len() - 9, "the length of the GOAWAY frame");
     }

@@ -63,7 +63,7 @@ impl Server {
     pub async fn serve_connection(&self, io: Io, peer: PeerAddress, open: OpenConnection) {
         let prefaced = tokio::select! {
             biased;
-            prefaced = preface::read(io) => prefaced,
+            prefaced = preface::read(io, peer) => prefaced,
             // Nothing was asked yet, so nothing is lost.
             () = open.drain_started() => return,
         };

@@ -13,12 +13,10 @@ use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 use tonic::Code;
-use tonic::metadata::MetadataMap;
 
 use super::problem;
-use crate::access::{AccessLine, Outcome};
 use crate::deadline::UNREAD_MAX;
-use crate::{CallContext, Io, PeerAddress, RequestId};
+use crate::{Io, PeerAddress};
 
 pub(super) struct Malformed {
     io: Io,
@@ -38,22 +36,12 @@ impl Malformed {
     }
 
     fn problem(&self, status: u16) -> Bytes {
-        let id = RequestId::fresh();
-        let context = CallContext::new(id.clone(), None, None, self.peer, MetadataMap::new());
         let (code, detail) = match status {
             408 => (Code::DeadlineExceeded, "the request did not come in time"),
             431 => (Code::ResourceExhausted, "the head of the request is too large"),
             _ => (Code::InvalidArgument, "this is not an HTTP/1.1 request"),
         };
-        let (title, body) = problem::render(status, code, detail, &id);
-        let mut line = AccessLine::new(context, "-", "-".into(), Outcome::Http(status));
-        line.bytes = body.len() as u64;
-        let length = body.len();
-        let head = format!(
-            "HTTP/1.1 {status} {title}\r\ncontent-type: application/problem+json\r\n\
-             content-length: {length}\r\nx-request-id: {id}\r\nconnection: close\r\n\r\n"
-        );
-        [head.into_bytes(), body].concat().into()
+        problem::to_no_request(status, code, detail, self.peer)
     }
 
     /// Gives a client up that reads nothing for [`UNREAD_MAX`]: its answer would wait for ever.

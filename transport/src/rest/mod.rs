@@ -5,7 +5,7 @@
 //! `application/problem+json` (RFC 9457).
 
 mod malformed;
-mod problem;
+pub(crate) mod problem;
 mod server;
 mod transcode;
 

@@ -2,10 +2,13 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
+use bytes::Bytes;
 use serde::Serialize;
+use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
-use crate::{RequestId, status};
+use crate::access::{AccessLine, Outcome};
+use crate::{CallContext, PeerAddress, RequestId, status};
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -34,8 +37,24 @@ pub(super) fn of_http(http: u16, code: Code, detail: &str, id: &RequestId) -> Ht
     HttpResponse::build(http).content_type("application/problem+json").body(body)
 }
 
+/// The whole HTTP/1.1 answer to what never became a request, after which the connection ends. It has its own
+/// access line, and an id that joins them.
+pub(crate) fn to_no_request(http: u16, code: Code, detail: &str, peer: PeerAddress) -> Bytes {
+    let id = RequestId::fresh();
+    let context = CallContext::new(id.clone(), None, None, peer, MetadataMap::new());
+    let (title, body) = render(http, code, detail, &id);
+    let mut line = AccessLine::new(context, "-", "-".into(), Outcome::Http(http));
+    line.bytes = body.len() as u64;
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {http} {title}\r\ncontent-type: application/problem+json\r\n\
+         content-length: {length}\r\nx-request-id: {id}\r\nconnection: close\r\n\r\n"
+    );
+    [head.into_bytes(), body].concat().into()
+}
+
 /// The reason phrase of the status, and the problem as JSON.
-pub(super) fn render(http: u16, code: Code, detail: &str, id: &RequestId) -> (&'static str, Vec<u8>) {
+fn render(http: u16, code: Code, detail: &str, id: &RequestId) -> (&'static str, Vec<u8>) {
     let reason = StatusCode::from_u16(http).ok().and_then(|http| http.canonical_reason());
     let title = reason.unwrap_or("Client Closed Request");
     let body = Body {
