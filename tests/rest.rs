@@ -2,8 +2,11 @@
 
 mod process;
 
+use process::http2::{ANSWER_1, SlowPeer};
 use process::{Answer, Connection, Node, SOON};
 use serde_json::Value;
+
+const GREETING: &str = "GET /api/v1/say-hello?name=test HTTP/1.1\r\nhost: node\r\n\r\n";
 
 /// An error has the form of RFC 9457, its code, and the request id of the answer's header.
 #[track_caller]
@@ -155,6 +158,46 @@ fn a_peer_that_is_down_is_503_and_its_address_stays_inside() {
     let answer = node.http().get("/api/v1/say-hello", "");
     assert_problem(&answer, 503, "UNAVAILABLE");
     assert_eq!(answer.json()["detail"], "service1 cannot be reached");
+}
+
+#[test]
+fn what_a_peer_says_of_its_own_connections_stays_inside() {
+    const WORDS: &str = "dial tcp 10.0.0.5:50051: connection refused";
+    let mut peer = SlowPeer::start();
+    let node = Node::start(&["--services", "service2", "--peer", &peer.flag()]);
+    let status = [("grpc-status", "14"), ("grpc-message", WORDS)];
+    let mut http = node.http();
+    for (headers, trailers) in [(&status[..], &[][..]), (&[], &status)] {
+        http.send(GREETING);
+        let call = peer.accept();
+        peer.answer_with(call, headers, b"", trailers);
+        let answer = http.answer(true);
+        assert_problem(&answer, 503, "UNAVAILABLE");
+        assert_eq!(answer.json()["detail"], "service1 is unavailable");
+    }
+    let told = node.stop().lines.into_iter().filter(|line| line["error"] == WORDS).count();
+    assert_eq!(told, 2, "the log has them");
+}
+
+#[test]
+fn a_status_whose_details_are_broken_is_a_status_without_details() {
+    let mut peer = SlowPeer::start();
+    let node = Node::start(&["--services", "service2", "--peer", &peer.flag()]);
+    let mut http = node.http();
+    for details in ["!", "%%%", "abcde"] {
+        let status =
+            [("grpc-status", "9"), ("grpc-message", "not now"), ("grpc-status-details-bin", details)];
+        for (headers, body, trailers) in [(&status[..], &b""[..], &[][..]), (&[], ANSWER_1, &status)] {
+            http.send(GREETING);
+            let call = peer.accept();
+            peer.answer_with(call, headers, body, trailers);
+            let answer = http.answer(true);
+            assert_problem(&answer, 400, "FAILED_PRECONDITION");
+            assert_eq!(answer.json()["detail"], "not now");
+        }
+    }
+    let lines = node.stop().lines;
+    assert!(!lines.iter().any(|line| line["message"] == "panic"), "{lines:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::server::{Connection, SendResponse};
 use h2::{Ping, PingPong, Reason, SendStream};
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -189,13 +189,29 @@ impl SlowPeer {
     }
 
     /// Answers a call as service1 would.
-    pub(crate) fn answer(&mut self, mut respond: SendResponse<Bytes>) {
-        let head = Response::builder().header("content-type", "application/grpc").body(());
-        let head = head.expect("a valid head");
-        let mut body = respond.send_response(head, false).expect("the call is open");
-        body.send_data(Bytes::from_static(ANSWER_1), false).expect("the call is open");
-        let trailers = [(http::HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))];
-        body.send_trailers(trailers.into_iter().collect()).expect("the call is open");
+    pub(crate) fn answer(&mut self, respond: SendResponse<Bytes>) {
+        self.answer_with(respond, &[], ANSWER_1, &[("grpc-status", "0")]);
+    }
+
+    /// Answers a call with these headers, this body and these trailers; without trailers, the headers are all.
+    pub(crate) fn answer_with(
+        &mut self,
+        mut respond: SendResponse<Bytes>,
+        headers: &[(&'static str, &'static str)],
+        body: &'static [u8],
+        trailers: &[(&'static str, &'static str)],
+    ) {
+        let head = Response::builder().header("content-type", "application/grpc");
+        let head = headers.iter().fold(head, |head, (name, value)| head.header(*name, *value));
+        let head = head.body(()).expect("a valid head");
+        let mut stream = respond.send_response(head, trailers.is_empty()).expect("the call is open");
+        if !trailers.is_empty() {
+            stream.send_data(Bytes::from_static(body), false).expect("the call is open");
+            let trailer = |(name, value): &(&'static str, &'static str)| {
+                (HeaderName::from_static(name), HeaderValue::from_static(value))
+            };
+            stream.send_trailers(trailers.iter().map(trailer).collect()).expect("the call is open");
+        }
         let connection = self.connection.as_mut().expect("a call came over it");
         // What was said above goes out while the connection is polled; it has gone out when it would wait.
         let written = std::future::poll_fn(|cx| {

@@ -11,6 +11,8 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 pub(crate) const REQUEST_ID_PLAIN: HeaderName = HeaderName::from_static("request_id");
 /// The deadline on the wire.
 pub(crate) const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+/// The details of a status, in base64.
+pub(crate) const GRPC_STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
 /// The most metadata that one call may carry, in bytes, names and values together: gRPC's usual limit.
 pub(crate) const METADATA_MAX: usize = 8 * 1024;

@@ -41,6 +41,24 @@ pub(crate) fn without_proof(mut status: Status) -> Status {
     Status::with_details_and_metadata(status.code(), status.message(), details, metadata)
 }
 
+/// The source of an `UNAVAILABLE` that is in a peer's own words.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("{0} says so")]
+struct Said(&'static str);
+
+/// The same `UNAVAILABLE`, marked as what `service` has said. Services behind it may be any, and its words name
+/// their addresses.
+pub(crate) fn in_words_of(service: &'static str, mut status: Status) -> Status {
+    status.set_source(Arc::new(Said(service)));
+    status
+}
+
+/// The service whose own words the message is, if it is marked.
+pub(crate) fn speaker(status: &Status) -> Option<&'static str> {
+    let said: &Said = std::error::Error::source(status)?.downcast_ref()?;
+    Some(said.0)
+}
+
 /// The most that the message and the details of a status may have, in bytes: they travel as headers.
 const TEXT_MAX: usize = 4 * 1024;
 

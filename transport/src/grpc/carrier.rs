@@ -6,16 +6,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, select_ok};
 use futures_util::{Stream, StreamExt as _, stream};
-use http::Uri;
 use http::uri::{PathAndQuery, Scheme};
+use http::{HeaderMap, Uri};
+use http_body::Frame;
 use http_body_util::BodyExt as _;
-use http_body_util::combinators::MapErr;
+use http_body_util::combinators::{MapErr, MapFrame};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tonic::body::Body;
+use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tower::Service;
 
@@ -82,21 +85,22 @@ impl Grpc {
 
     async fn carry_once(self, request: Request) -> Result<Response> {
         let path = PathAndQuery::from_static(request.path);
-        let (limit, streaming) = (self.0.message_size, request.streaming);
+        let (service, limit, streaming) = (self.0.service, self.0.message_size, request.streaming);
         let (messages, mut failed) = outgoing(request.body);
         let mut outgoing = tonic::Request::from_parts(request.metadata, Default::default(), messages);
         metadata::insert_request_id(outgoing.metadata_mut().as_mut(), &request.request_id);
         let mut grpc = tonic::client::Grpc::new(Wire { peer: self, deadline: request.deadline })
             .max_decoding_message_size(limit);
         let answer = failed.or(grpc.streaming(outgoing, path, Raw)).await;
-        let answer = answer.map_err(|status| incoming_status(status, limit))?;
+        let answer = answer.map_err(|status| incoming_status(status, service, limit))?;
         let (headers, messages, _) = answer.into_parts();
         if streaming {
             let metadata = metadata::of_user(headers.into_headers());
-            return Ok(Response { metadata, body: Payload::Stream(failed.watch(incoming(messages, limit))) });
+            let messages = failed.watch(incoming(messages, service, limit));
+            return Ok(Response { metadata, body: Payload::Stream(messages) });
         }
         let answer = failed.or(single(messages)).await;
-        let (message, trailers) = answer.map_err(|status| incoming_status(status, limit))?;
+        let (message, trailers) = answer.map_err(|status| incoming_status(status, service, limit))?;
         let metadata = metadata::of_user(metadata::join(headers, trailers));
         let message = mutant::answer(message);
         Ok(Response { metadata, body: Payload::One(Message::Encoded(message)) })
@@ -163,7 +167,7 @@ struct Wire {
     deadline: Option<Instant>,
 }
 
-type ResponseBody = MapErr<Incoming, fn(hyper::Error) -> Status>;
+type ResponseBody = MapFrame<MapErr<Incoming, fn(hyper::Error) -> Status>, fn(Frame<Bytes>) -> Frame<Bytes>>;
 
 impl Service<http::Request<Body>> for Wire {
     type Response = http::Response<ResponseBody>;
@@ -202,7 +206,10 @@ async fn send(
             mutant::stamp_wall_deadline(request.headers_mut());
         }
         match sender.try_send_request(request).await {
-            Ok(response) => return Ok(response.map(|body| body.map_err(repair as fn(_) -> _))),
+            Ok(mut response) => {
+                without_broken_details(response.headers_mut());
+                return Ok(response.map(|body| body.map_err(repair as _).map_frame(checked as _)));
+            }
             Err(mut error) => match error.take_message() {
                 Some(unsent) => request = unsent,
                 None => return Err(repair(error.into_error())),
@@ -219,10 +226,39 @@ fn address(request: &mut http::Request<Body>, subchannel: &Subchannel) {
     *request.uri_mut() = Uri::from_parts(parts).expect("scheme, authority and path make a URI");
 }
 
+/// Trailers are headers that come last.
+fn checked(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    frame.trailers_mut().into_iter().for_each(without_broken_details);
+    frame
+}
+
+/// Leaves out details that are no base64, over which tonic panics: code and message are as good without.
+fn without_broken_details(headers: &mut HeaderMap) {
+    if !headers.contains_key(metadata::GRPC_STATUS_DETAILS) {
+        return;
+    }
+    let map = MetadataMap::from_headers(std::mem::take(headers));
+    let details = map.get_bin(metadata::GRPC_STATUS_DETAILS.as_str());
+    let are_broken = details.is_none_or(|details| details.to_bytes().is_err());
+    *headers = map.into_headers();
+    if are_broken {
+        headers.remove(metadata::GRPC_STATUS_DETAILS);
+    }
+}
+
+/// The status of a broken connection or stream, and the error itself as its source.
+fn repair(error: hyper::Error) -> Status {
+    let mut status = reading(&error);
+    if status.source().is_none() {
+        status.set_source(Arc::new(error));
+    }
+    status
+}
+
 /// What a broken connection or stream means for the call. tonic's own reading (`UNKNOWN` for a lost
 /// connection, `CANCELLED` for GOAWAY) would mislead whoever retries. Stream errors are mapped as in
 /// <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
-fn repair(error: hyper::Error) -> Status {
+fn reading(error: &hyper::Error) -> Status {
     let h2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
     if is_planted(Mutant::LostMeansNotSent) {
         return status::not_sent(NotSent::Refused, "the connection was lost");
@@ -243,7 +279,11 @@ fn repair(error: hyper::Error) -> Status {
 }
 
 /// Gives a status the form that it has on every carrier.
-fn incoming_status(mut status: Status, limit: usize) -> Status {
+fn incoming_status(mut status: Status, service: &'static str, limit: usize) -> Status {
+    // What is worded here says why in its source.
+    if status.code() == Code::Unavailable && status.source().is_none() {
+        status = status::in_words_of(service, status);
+    }
     let own = std::mem::take(status.metadata_mut());
     *status.metadata_mut() = metadata::of_user(own.into_headers());
     // A call that ran into its deadline over there may be told so here a moment before its own timer.
@@ -251,16 +291,13 @@ fn incoming_status(mut status: Status, limit: usize) -> Status {
     repair_size(status, limit)
 }
 
-fn incoming(messages: tonic::Streaming<bytes::Bytes>, limit: usize) -> MessageStream {
-    messages
-        .map(move |item| item.map(Message::Encoded).map_err(|status| incoming_status(status, limit)))
-        .boxed()
+fn incoming(messages: tonic::Streaming<Bytes>, service: &'static str, limit: usize) -> MessageStream {
+    let repair = move |status| incoming_status(status, service, limit);
+    messages.map(move |item| item.map(Message::Encoded).map_err(repair)).boxed()
 }
 
 /// Reads the one message of an answer that is not streamed, and what comes after it.
-async fn single(
-    mut messages: tonic::Streaming<bytes::Bytes>,
-) -> Result<(bytes::Bytes, tonic::metadata::MetadataMap)> {
+async fn single(mut messages: tonic::Streaming<Bytes>) -> Result<(Bytes, MetadataMap)> {
     let message = messages.message().await?.ok_or_else(crate::contract::wrong_count)?;
     if messages.message().await?.is_some() {
         return Err(crate::contract::wrong_count());

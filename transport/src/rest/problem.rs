@@ -1,5 +1,7 @@
 //! Errors over HTTP: `application/problem+json` (RFC 9457).
 
+use std::borrow::Cow;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use bytes::Bytes;
@@ -20,14 +22,16 @@ struct Body<'a> {
     request_id: &'a str,
 }
 
-/// The answer to a call that failed. What went wrong inside stays inside.
+/// The answer to a call that failed. What went wrong inside stays inside, and so does what a peer says of its
+/// own connections: it may be anybody's service, behind anybody's proxy.
 pub(super) fn of_status(error: &Status, id: &RequestId) -> HttpResponse {
-    let detail = match error.code() {
-        Code::Unknown | Code::Internal | Code::DataLoss => "an internal error; see the log",
-        _ => error.message(),
+    let detail = match (error.code(), status::speaker(error)) {
+        (Code::Unknown | Code::Internal | Code::DataLoss, _) => "an internal error; see the log".into(),
+        (_, Some(service)) => Cow::Owned(format!("{service} is unavailable")),
+        _ => error.message().into(),
     };
     let http = status::http_status(error.code()).as_u16();
-    of_http(http, error.code(), detail, id)
+    of_http(http, error.code(), &detail, id)
 }
 
 /// The answer to a request that did not become a call.
