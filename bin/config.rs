@@ -18,7 +18,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 use transport::grpc::Keepalive;
 use transport::{Address, Limits};
 
-use self::sources::{explain, with_defaults_of};
+use self::sources::{explain, variable, with_defaults_of, without_empty_variable};
 
 /// What a node runs, where it listens, and how it behaves.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
@@ -28,7 +28,7 @@ use self::sources::{explain, with_defaults_of};
     about = "Runs services: REST in front, gRPC between.",
     after_help = "Every flag is also a key of the file and a variable of the environment: \
                   --drain-timeout is drain-timeout = \"30s\" and NODE_DRAIN_TIMEOUT=30s. \
-                  Flags override the environment, which overrides the file.\n\n\
+                  Flags override the environment, which overrides the file. An empty variable is none.\n\n\
                   SIGTERM and SIGINT drain: calls in flight finish. A second signal exits at once.\n\
                   Exit codes: 0 after a drain, 64 for a wrong configuration, 69 for an address that \
                   cannot be bound, 70 for a failure of the system below.",
@@ -50,7 +50,8 @@ pub struct Config {
     pub grpc: Listen,
 
     /// Where a service is that is not hosted here: http://HOST:PORT or unix:PATH, several separated by
-    /// commas are used in turn. Repeatable; in the environment separated by semicolons
+    /// commas are used in turn. One that is hosted here is called in memory all the same, so that all nodes
+    /// may have the same list. Repeatable; in the environment separated by semicolons
     #[arg(long = "peer", env = "NODE_PEER", value_name = "NAME=URI", value_delimiter = ';')]
     pub peers: Vec<PeerConfig>,
 
@@ -157,7 +158,7 @@ impl Config {
     /// If a key or a value is wrong, a needed one is missing, or help was asked for.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ConfigError> {
         let arguments: Vec<_> = arguments.into_iter().collect();
-        let mut command = Self::command();
+        let mut command = Self::command().mut_args(without_empty_variable);
         // Only to find the file: whatever is wrong is reported by the full parse below.
         let first_look = command.clone().ignore_errors(true).try_get_matches_from(&arguments);
         let file = first_look.ok().and_then(|found| found.get_one::<PathBuf>("config").cloned());
@@ -167,7 +168,7 @@ impl Config {
         let matches = command.try_get_matches_from(&arguments);
         let config = matches.and_then(|matches| Self::from_arg_matches(&matches));
         let config = config.map_err(|error| explain(&error, &arguments, file.as_deref()))?;
-        config.check_services()?;
+        config.check_together()?;
         Ok(config)
     }
 
@@ -197,10 +198,18 @@ impl Config {
         Keepalive { interval: self.keepalive, timeout: self.keepalive / 2 }
     }
 
-    fn check_services(&self) -> Result<(), ConfigError> {
+    fn check_together(&self) -> Result<(), ConfigError> {
         let wrong = |text: String| Err(ConfigError::Wrong(text));
         if self.http == Listen::None && self.grpc == Listen::None {
             return wrong("--http and --grpc are both none: expected an address for one of them".into());
+        }
+        if let (Listen::Tcp(http), Listen::Tcp(grpc)) = (&self.http, &self.grpc)
+            && http == grpc
+            && http.port() != 0
+        {
+            return wrong(format!(
+                "--http and --grpc are both {http}: expected an address for each, or none for one of them"
+            ));
         }
         if self.services.is_empty() {
             return wrong(format!("--services is empty: expected some of {}", every_service()));
@@ -325,10 +334,15 @@ fn number<T: TryFrom<u32>>(text: &str, max: u32) -> Result<T, String> {
     number.ok_or_else(|| format!("expected a whole number from 1 to {max}"))
 }
 
+/// Spans and fields, which other programs filter by, would be taken for targets that nothing has.
 fn filter(text: &str) -> Result<String, String> {
-    let expected = |error| format!("{error}: expected a filter like info or warn,access=info");
+    let expected = |error: String| format!("{error}: expected a filter like info or warn,access=info");
+    let is_known = |letter: char| letter.is_ascii_alphanumeric() || "_:-.=,".contains(letter);
+    if text.is_empty() || !text.chars().all(is_known) {
+        return Err(expected("there are targets and levels, and nothing else to filter by".into()));
+    }
     let parsed = text.parse::<tracing_subscriber::filter::Targets>();
-    parsed.map(|_| text.to_owned()).map_err(expected)
+    parsed.map(|_| text.to_owned()).map_err(|error| expected(error.to_string()))
 }
 
 fn every_service() -> String {
@@ -340,5 +354,6 @@ fn cores() -> String {
 }
 
 fn log_filter() -> String {
-    std::env::var("RUST_LOG").unwrap_or_else(|_| "info,actix_server=warn".to_owned())
+    let set = variable("RUST_LOG").map(|filter| filter.to_string_lossy().into_owned());
+    set.unwrap_or_else(|| "info,actix_server=warn".to_owned())
 }

@@ -169,6 +169,12 @@ fn a_flag_overrides_the_environment_which_overrides_the_file_which_overrides_the
 }
 
 #[test]
+fn two_free_ports_are_not_the_same_port() {
+    let printed = checked(check(&["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]));
+    assert_eq!(value_in(&printed, "http"), value_in(&printed, "grpc"));
+}
+
+#[test]
 fn a_peer_may_be_named_by_one_flag_for_each_service() {
     let printed = checked(check(&["--peer", "service1=http://a:1", "--peer", "service2=unix:b"]));
     assert_eq!(value_in(&printed, "peer"), r#"["service1=http://a:1", "service2=unix:b"]"#);
@@ -180,10 +186,28 @@ fn rust_log_is_the_default_of_the_filter() {
     assert_eq!(value_in(&printed, "log"), r#""debug""#);
     let printed = checked(output(command(&["--check"]).env("RUST_LOG", "debug").env("NODE_LOG", "warn")));
     assert_eq!(value_in(&printed, "log"), r#""warn""#);
-    assert_wrong(
-        &output(command(&["--check"]).env("RUST_LOG", "a=b=c")),
-        &["--log", "a=b=c", "expected a filter"],
-    );
+    for wrong in ["a=b=c", "app[request]=debug"] {
+        assert_wrong(
+            &output(command(&["--check"]).env("RUST_LOG", wrong)),
+            &["--log", wrong, "expected a filter", "(in RUST_LOG)"],
+        );
+    }
+}
+
+#[test]
+fn an_empty_variable_is_none_and_an_empty_flag_is_wrong() {
+    let defaults = checked(check(&[]));
+    let mut all = command(&["--check"]);
+    for key in KEYS.into_iter().chain(["config"]) {
+        let variable = format!("NODE_{}", key.replace('-', "_").to_uppercase());
+        all.env(&variable, "");
+        assert_eq!(checked(output(command(&["--check"]).env(&variable, ""))), defaults, "{variable}");
+        assert_wrong(&check(&[&format!("--{key}"), ""]), &[&format!("--{key}")]);
+    }
+    assert_eq!(checked(output(all.env("RUST_LOG", ""))), defaults);
+    let file = file("http = \"127.0.0.1:1\"\n");
+    let printed = checked(output(command(&["--check", "--config", path(&file)]).env("NODE_HTTP", "")));
+    assert_eq!(value_in(&printed, "http"), r#""127.0.0.1:1""#);
 }
 
 #[test]
@@ -213,11 +237,14 @@ fn a_wrong_value_is_told_its_key_and_what_was_expected_wherever_it_stands() {
         ("deadline", "10", DURATION),
         ("drain-timeout", "-1s", DURATION),
         ("drain-timeout", "500d", DURATION),
-        ("keepalive", "", DURATION),
+        ("keepalive", " ", DURATION),
         ("max-calls", "-1", NUMBER),
         ("max-message-size", "4MiB", NUMBER),
         ("log-format", "xml", "possible values: auto, json, text"),
         ("log", "a=b=c", "expected a filter like"),
+        ("log", "info,[call]=debug", "expected a filter like"),
+        ("log", "access[{peer}]=debug", "expected a filter like"),
+        ("log", "info, access=warn", "expected a filter like"),
     ] {
         let flag = format!("--{key}");
         let words = [flag.as_str(), value, expected];
@@ -238,6 +265,10 @@ fn a_wrong_value_is_told_its_key_and_what_was_expected_wherever_it_stands() {
 fn keys_that_do_not_go_together_are_told_so() {
     for (arguments, words) in [
         (&["--http", "none", "--grpc", "none"][..], &["--http", "--grpc", "none", "expected an address"][..]),
+        (
+            &["--http", "127.0.0.1:1", "--grpc", "127.0.0.1:1"],
+            &["--http", "--grpc", "127.0.0.1:1", "expected an address for each"],
+        ),
         (&["--services", "service2"], &["--peer service1", "service2 calls service1", "expected --peer"]),
         (
             &["--services", "service2", "--peer", "service2=http://a:1"],

@@ -58,6 +58,15 @@ fn the_first_line_names_each_address_with_its_real_port() {
 }
 
 #[test]
+fn a_service_that_is_hosted_here_is_not_called_at_its_address() {
+    const LIST: [&str; 2] = ["--peer", "service1=http://127.0.0.1:1"];
+    let whole = Node::start(&LIST);
+    assert_eq!(whole.http().get(GREETING, "").body, r#""Hello, TEST!""#);
+    let part = Node::start(&[&["--services", "service2"], &LIST[..]].concat());
+    assert_eq!(part.http().get(GREETING, "").status, 503);
+}
+
+#[test]
 fn an_address_that_cannot_be_bound_is_named_and_nothing_is_half_started() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let port = taken.local_addr().expect("an address").port();

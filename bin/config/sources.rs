@@ -1,13 +1,26 @@
 //! Where configuration comes from besides flags, and what is said of what is wrong with it.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use clap::CommandFactory as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::{Config, ConfigError};
+
+/// The value of a variable. An empty one is none, as it comes of `NODE_PEER=${PEERS}` where nothing is set.
+pub(super) fn variable(name: impl AsRef<OsStr>) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Keeps an empty variable from the parser.
+pub(super) fn without_empty_variable(argument: clap::Arg) -> clap::Arg {
+    match argument.get_env() {
+        Some(name) if std::env::var_os(name).is_some_and(|value| value.is_empty()) => argument.env(None),
+        _ => argument,
+    }
+}
 
 /// Makes the values in `file` the defaults, so that all sources go through the same parser.
 pub(super) fn with_defaults_of(command: clap::Command, file: &Path) -> Result<clap::Command, ConfigError> {
@@ -78,10 +91,11 @@ fn source(error: &clap::Error, arguments: &[OsString], file: Option<&Path>) -> S
     if arguments.iter().any(|given| given.to_string_lossy().split('=').next() == Some(&flag)) {
         return String::new();
     }
-    let variable = format!("NODE_{}", key.replace('-', "_").to_uppercase());
+    let name = format!("NODE_{}", key.replace('-', "_").to_uppercase());
     match file {
-        _ if std::env::var_os(&variable).is_some() => format!(" (in {variable})"),
+        _ if variable(&name).is_some() => format!(" (in {name})"),
         Some(file) => format!(" (in {})", file.display()),
+        None if key == "log" => " (in RUST_LOG)".to_owned(),
         None => String::new(),
     }
 }
