@@ -160,6 +160,9 @@ fn a_call_that_queues_past_its_deadline_is_never_handled() {
         assert_eq!(world.event().await, Event::Started);
         let queued = act_within(world, Duration::from_millis(50), told(Deed::Hang)).await;
         assert_eq!(queued.expect_err("too late").code(), Code::DeadlineExceeded);
+        // Answered without the actor, and sent after the queued call was taken back: that has been heard of.
+        let unknown = world.client().call::<Missing>(told(Deed::Answer)).await;
+        assert_eq!(unknown.expect_err("unknown").code(), Code::Unimplemented);
         world.free.notify_one();
         busy.await.expect("no panic").expect("an answer");
         // The actor is free again when this is answered, and has looked at what queued before it.
