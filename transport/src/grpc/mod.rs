@@ -3,6 +3,7 @@
 //! tonic does the framing, the metadata and the statuses; hyper does HTTP/2. Connections, deadlines,
 //! reconnecting, draining and the repair of statuses are done here.
 
+mod answer;
 mod backoff;
 mod carrier;
 mod codec;

@@ -1,11 +1,9 @@
 //! The edge for incoming gRPC calls: serves one accepted connection.
 
 use std::borrow::Cow;
-use std::cell::Cell;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,21 +11,19 @@ use futures_util::future::BoxFuture;
 use futures_util::{StreamExt as _, stream};
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::time::{Instant, Sleep, sleep};
+use tonic::Status;
 use tonic::body::Body;
 use tonic::server::StreamingService;
-use tonic::{Code, Status};
 use tracing::debug;
 
+use super::answer::{self, Answer, code_in};
 use super::codec::{Raw, repair_size};
 use super::{Keepalive, preface};
 use crate::access::{AccessLine, Outcome};
-use crate::deadline::UNREAD_MAX;
 use crate::drain::OpenConnection;
 use crate::mutant::{Mutant, is_planted};
 use crate::payload::{Message, MessageStream, Payload};
@@ -124,52 +120,8 @@ struct Local;
 
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
     fn execute(&self, stream: F) {
-        tokio::task::spawn_local(run_stream(stream));
+        tokio::task::spawn_local(answer::run_stream(stream));
     }
-}
-
-/// How long after its deadline an answer may wait for its client to read it.
-const OVERTIME: Duration = Duration::from_secs(1);
-
-tokio::task_local! {
-    static PROGRESS: Rc<Progress>;
-}
-
-/// What an answer tells the task that sends it.
-#[derive(Default)]
-struct Progress {
-    /// When it is given up, however well it comes along; none while there is no answer, or no deadline.
-    give_up: Cell<Option<Instant>>,
-    /// How many pieces hyper was given.
-    pieces: Cell<u64>,
-    /// Whether it has one in hand: it asks for the next when the client has made room for this one.
-    in_hand: Cell<bool>,
-}
-
-/// Runs one HTTP/2 stream. While hyper waits for the client to read, it does not ask for more of the answer,
-/// so no timer in there would ever run: the one here ends the stream, and with it what the answer holds. An
-/// answer that has nothing to say for the moment may take its time.
-async fn run_stream(stream: impl Future<Output = ()>) {
-    let progress = Rc::new(Progress::default());
-    let mut stream = pin!(PROGRESS.scope(progress.clone(), stream));
-    let mut timer: Option<Pin<Box<Sleep>>> = None;
-    let mut stuck_at = 0;
-    std::future::poll_fn(|cx| {
-        if stream.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        if !progress.in_hand.get() {
-            return Poll::Pending;
-        }
-        let timer = timer.get_or_insert_with(|| Box::pin(sleep(UNREAD_MAX)));
-        if progress.pieces.get() != stuck_at {
-            stuck_at = progress.pieces.get();
-            let unread = Instant::now() + UNREAD_MAX;
-            timer.as_mut().reset(progress.give_up.get().map_or(unread, |at| at.min(unread)));
-        }
-        timer.as_mut().poll(cx)
-    })
-    .await;
 }
 
 async fn serve_call(
@@ -260,83 +212,12 @@ fn finish(
 ) -> http::Response<Answer> {
     let (mut parts, body) = response.into_parts();
     metadata::insert_request_id(&mut parts.headers, context.request_id());
-    let progress = PROGRESS.with(Rc::clone);
-    if let Some(deadline) = context.deadline() {
-        progress.give_up.set(deadline.checked_add(OVERTIME));
-    }
     if let Some(code) = code_in(&parts.headers) {
         line.write(Outcome::Grpc(code));
     } else if parts.status != StatusCode::OK {
         line.write(Outcome::Http(parts.status.as_u16()));
     }
-    http::Response::from_parts(parts, Answer { body, rest: Bytes::new(), progress, line })
-}
-
-fn code_in(headers: &HeaderMap) -> Option<&'static str> {
-    let code = headers.get("grpc-status")?;
-    Some(status::code_name(Code::from_bytes(code.as_bytes())))
-}
-
-/// The most of an answer that goes out at once, in bytes: as much as a frame of HTTP/2 takes. What is larger is
-/// cut, at no cost, so that its progress can be seen, and so that HTTP/2 does not store what is not read.
-const PIECE_MAX: usize = 16 * 1024;
-
-/// The body of an answer. It writes the access line when the trailers have gone out; if the client goes
-/// away before, it is dropped, and the line says that.
-struct Answer {
-    body: Body,
-    /// What was cut off, and comes next.
-    rest: Bytes,
-    progress: Rc<Progress>,
-    line: AccessLine,
-}
-
-impl Answer {
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
-        let frame = match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-            Some(Ok(frame)) => frame,
-            end => return Poll::Ready(end),
-        };
-        Poll::Ready(Some(Ok(match frame.into_data() {
-            Ok(data) => {
-                // tonic's framing puts five bytes before each message.
-                self.line.bytes += data.len() as u64;
-                self.rest = data;
-                self.piece()
-            }
-            Err(trailers) => {
-                if let Some(code) = trailers.trailers_ref().and_then(code_in) {
-                    self.line.write(Outcome::Grpc(code));
-                }
-                trailers
-            }
-        })))
-    }
-
-    fn piece(&mut self) -> Frame<Bytes> {
-        Frame::data(self.rest.split_to(self.rest.len().min(PIECE_MAX)))
-    }
-}
-
-impl HttpBody for Answer {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
-        let polled =
-            if self.rest.is_empty() { self.poll_body(cx) } else { Poll::Ready(Some(Ok(self.piece()))) };
-        self.progress.in_hand.set(polled.is_ready());
-        self.progress.pieces.update(|pieces| pieces + u64::from(polled.is_ready()));
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        if self.rest.is_empty() { self.body.size_hint() } else { SizeHint::default() }
-    }
+    http::Response::from_parts(parts, Answer::new(body, context.deadline(), line))
 }
 
 /// Takes one call from tonic's framing to its endpoint.
