@@ -244,6 +244,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "chance is what is tested")]
     fn hash_keys_follow_from_the_seed() {
         let draw = |seed| {
             on_fresh_thread(move || {

@@ -6,6 +6,7 @@ use uuid::Uuid;
 pub(crate) const HEADER: &str = "x-request-id";
 const OTHER_KEY: &str = "request_id";
 
+#[expect(clippy::disallowed_methods, reason = "a peer draws its ids as the node does")]
 pub(crate) fn or_fresh(value: Option<&str>) -> String {
     value.filter(|text| well_formed(text)).map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
 }
