@@ -30,7 +30,7 @@ pub(super) fn run(runner: &Runner, scenarios: &[&Scenario], options: &Options) -
             let wants_shrink = !options.no_shrink;
             progress.print(&failure::explain(scenario, &rehearsal, &runner.graveyard, wants_shrink));
         }
-        !failed || options.keep_going
+        progress.violated < options.failures_max()
     });
     progress.finish();
     if !options.json {
@@ -39,30 +39,9 @@ pub(super) fn run(runner: &Runner, scenarios: &[&Scenario], options: &Options) -
     trouble.map(|()| progress.violated == 0)
 }
 
-/// Switches on every planted bug in turn; whether all were found.
-pub(super) fn find_mutants(scenarios: &[&Scenario], options: &Options) -> bool {
-    let mut all_found = true;
-    for scenario in scenarios {
-        for mutant in &scenario.mutants {
-            let options = Options { mutant: Some(mutant.clone()), jobs: Some(1), ..options.clone() };
-            let mut seeds = 0_u64;
-            let mut violation = None;
-            each(&[scenario], &options, |_, rehearsal| {
-                seeds += 1;
-                violation = rehearsal.violation;
-                violation.is_none()
-            });
-            all_found &= violation.is_some();
-            let found = violation.map_or_else(|| "NOT FOUND".to_owned(), |violation| violation.invariant);
-            println!("{:<24} {mutant:<32} {seeds:>6} seeds  {found}", scenario.name);
-        }
-    }
-    all_found
-}
-
 /// Shows every rehearsal to `show`, in the order in which they end, until it says no.
 #[expect(clippy::disallowed_methods, reason = "--time is about the real world")]
-fn each<'a>(
+pub(super) fn each<'a>(
     scenarios: &[&'a Scenario],
     options: &Options,
     mut show: impl FnMut(&'a Scenario, Rehearsal) -> bool,

@@ -2,6 +2,7 @@
 
 mod batch;
 mod failure;
+mod mutants;
 mod options;
 mod progress;
 mod single;
@@ -63,7 +64,7 @@ impl Runner {
         }
         let chosen = self.chosen(options)?;
         if options.mutants {
-            return Ok(batch::find_mutants(&chosen, options));
+            return Ok(mutants::find_all(&chosen, options));
         }
         batch::run(self, &chosen, options)
     }

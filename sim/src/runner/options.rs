@@ -45,6 +45,9 @@ pub(super) struct Options {
     /// Go on after a broken promise
     #[arg(long, help_heading = "How")]
     pub(super) keep_going: bool,
+    /// Go on until so many seeds have broken a promise [default: 1]
+    #[arg(long, value_name = "N", help_heading = "How", conflicts_with_all = ["keep_going", "seed", "plan"])]
+    pub(super) failures: Option<u64>,
     /// Rehearse each seed twice, and compare the traces
     #[arg(long, help_heading = "How")]
     pub(super) twice: bool,
@@ -54,8 +57,10 @@ pub(super) struct Options {
     /// Switch this planted bug on
     #[arg(long, value_name = "NAME", help_heading = "How")]
     pub(super) mutant: Option<String>,
-    /// Switch on each planted bug in turn, and say how many seeds it takes to find it
-    #[arg(long, help_heading = "How", conflicts_with_all = ["mutant", "seed", "plan", "time"])]
+    /// Switch on each planted bug in turn, and print a table: how many seeds it takes to find it, and how small
+    /// its failing plans get. With --failures 10: of the first ten of each. Fails if a bug is not found, or if the
+    /// median plan keeps more than 3 faults or 5 requests, or takes more than 30 s to shrink
+    #[arg(long, help_heading = "How", conflicts_with_all = ["mutant", "seed", "plan", "time", "json"])]
     pub(super) mutants: bool,
 
     /// Print one line of JSON for each rehearsal, and nothing else
@@ -80,6 +85,7 @@ Examples:
   cargo sim --scenario storm --seed 7 --report storm.html
   cargo sim --plan tests/graveyard/storm-7.toml
   cargo sim --time 8h --shard 2/8 --json      one of eight machines
+  cargo test --test sim -- rehearse --mutants --failures 5    how bugs are found, and how small plans get
 
 Exit code: 0 all promises held, 1 one was broken, 2 or 64 the command line is wrong.";
 
@@ -117,6 +123,11 @@ impl Options {
             (None, Some(_)) => None,
             (seeds, _) => Some(seeds.unwrap_or(SEEDS)),
         }
+    }
+
+    /// How many seeds may break a promise until it is enough.
+    pub(super) fn failures_max(&self) -> u64 {
+        if self.keep_going { u64::MAX } else { self.failures.unwrap_or(1) }
     }
 
     /// How many threads rehearse.
