@@ -308,6 +308,9 @@ impl fmt::Display for Plan {
             let id = request.request_id();
             writeln!(f, "  request   {at:>9} {id}  {client} {kind} {argument:?} within {deadline}")?;
         }
+        for Request { client, kind, argument, deadline, .. } in &self.probes {
+            writeln!(f, "  probe        healed  {client} {kind} {argument:?} within {}", Millis(*deadline))?;
+        }
         Ok(())
     }
 }

@@ -1,12 +1,14 @@
 //! Cuts a failing plan down to what it takes to fail: fewest faults, fewest requests, shortest times.
 //!
-//! Each candidate is played on a fresh thread, and kept if the same promise is broken. Lists are cut by delta
-//! debugging (Zeller and Hildebrandt, 2002), then numbers by halving, again and again until nothing gets
-//! smaller or the time is up.
+//! Each candidate is played on a fresh thread, and kept if the same promise is broken. First all is left out that
+//! can be, by delta debugging (Zeller and Hildebrandt, 2002): probes before faults before requests, since without
+//! probes each later rehearsal is shorter. Times come last, since each costs several rehearsals; then each item is
+//! tried once more, as what is short may need less. The result depends on the plan alone, unless the time is up.
 
 use std::time::{Duration, Instant};
 
-use crate::plan::Plan;
+use crate::draw::millis;
+use crate::plan::{Fault, FaultKind, Plan, Request};
 use crate::rehearsal::{Keep, Rehearsal, rehearse};
 use crate::scenario::Scenario;
 
@@ -19,111 +21,372 @@ pub(crate) struct Shrunk {
     /// The rehearsal of the smallest plan that still fails.
     pub(crate) rehearsal: Rehearsal,
     /// How many plans were tried.
-    pub(crate) tried: u32,
+    pub(crate) tried: usize,
     /// How long it took.
     pub(crate) wall: Duration,
 }
 
-/// The smallest plan found that breaks the same promise as `failed`; at most `bound` of wall time is spent.
-#[expect(clippy::disallowed_methods, reason = "the bound is on the time of whoever waits for the result")]
+/// The smallest plan found that breaks the same promise as `failed`; no rehearsal begins after `bound` of wall time.
 pub(crate) fn shrink(scenario: &Scenario, failed: &Rehearsal, bound: Duration) -> Shrunk {
-    let start = Instant::now();
-    let mut search = Search { scenario, best: failed.clone(), tried: 0, ends_at: start + bound };
-    while search.pass() {}
-    Shrunk { rehearsal: search.best, tried: search.tried, wall: start.elapsed() }
+    let mut search = Search::new(scenario, failed, bound);
+    search.leave_out_what_came_later();
+    loop {
+        while search.leave_out() {}
+        search.make_plain();
+        search.shorten();
+        if !search.leave_out() {
+            return Shrunk { tried: search.tried, wall: search.start.elapsed(), rehearsal: search.best };
+        }
+    }
 }
 
 struct Search<'a> {
     scenario: &'a Scenario,
     best: Rehearsal,
-    tried: u32,
-    ends_at: Instant,
+    tried: usize,
+    /// What was tried in vain, so that nothing is played twice.
+    rejected: Vec<Plan>,
+    start: Instant,
+    bound: Duration,
 }
 
-impl Search<'_> {
-    /// Tries everything once; whether anything got smaller and there is time for more.
-    fn pass(&mut self) -> bool {
-        let before = self.best.plan.clone();
-        self.cut(|plan| &mut plan.faults);
-        self.cut(|plan| &mut plan.requests);
-        self.cut(|plan| &mut plan.probes);
-        self.calm_network();
-        for number in 0..self.best.plan.faults.len() {
-            self.halve(|plan| &mut plan.faults[number].lasts);
-            self.halve(|plan| &mut plan.faults[number].from);
-        }
-        for number in 0..self.best.plan.requests.len() {
-            self.halve(|plan| &mut plan.requests[number].at);
-            self.halve(|plan| &mut plan.requests[number].deadline);
-        }
-        self.best.plan != before && !self.is_late()
+impl<'a> Search<'a> {
+    #[expect(clippy::disallowed_methods, reason = "the bound is on the time of whoever waits for the result")]
+    fn new(scenario: &'a Scenario, failed: &Rehearsal, bound: Duration) -> Self {
+        let (best, start) = (failed.clone(), Instant::now());
+        Self { scenario, best, tried: 0, rejected: Vec::new(), start, bound }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "see `shrink`")]
-    fn is_late(&self) -> bool {
-        Instant::now() >= self.ends_at
-    }
-
-    /// Plays `plan`; keeps it if it fails in the same way.
-    fn try_plan(&mut self, plan: &Plan) -> bool {
-        if self.is_late() {
+    /// Tries the best plan with a change; keeps it if it fails in the same way.
+    fn try_with(&mut self, change: impl FnOnce(&mut Plan)) -> bool {
+        let mut plan = self.best.plan.clone();
+        change(&mut plan);
+        if plan == self.best.plan || self.rejected.contains(&plan) || self.start.elapsed() >= self.bound {
             return false;
         }
         self.tried += 1;
-        let rehearsal = rehearse(self.scenario, plan, Keep::Hash);
-        let promise =
-            |rehearsal: &Rehearsal| rehearsal.violation.as_ref().map(|violation| violation.invariant.clone());
+        let rehearsal = rehearse(self.scenario, &plan, Keep::Hash);
         let is_same = promise(&rehearsal).is_some() && promise(&rehearsal) == promise(&self.best);
         if is_same {
             self.best = rehearsal;
+        } else {
+            self.rejected.push(plan);
         }
         is_same
     }
 
+    /// Leaves out what had not begun when the promise was broken.
+    fn leave_out_what_came_later(&mut self) {
+        let Some(at) = self.best.violation.as_ref().map(|violation| violation.at) else { return };
+        self.try_with(|plan| {
+            plan.faults.retain(|fault| fault.from <= at);
+            plan.requests.retain(|request| request.at <= at);
+        });
+    }
+
+    /// Leaves out as many probes, faults and requests as it can; whether any.
+    fn leave_out(&mut self) -> bool {
+        let sizes = |plan: &Plan| (plan.probes.len(), plan.faults.len(), plan.requests.len());
+        let before = sizes(&self.best.plan);
+        self.cut(|plan| &mut plan.probes);
+        self.cut(|plan| &mut plan.faults);
+        self.keep_named_requests();
+        self.cut(|plan| &mut plan.requests);
+        sizes(&self.best.plan) != before
+    }
+
+    /// Leaves out all requests but those of which the violation tells.
+    fn keep_named_requests(&mut self) {
+        let Some(detail) = self.best.violation.as_ref().map(|violation| violation.detail.clone()) else {
+            return;
+        };
+        self.try_with(|plan| plan.requests.retain(|request| detail.contains(&request.request_id())));
+    }
+
     /// Leaves out as many items of a list as it can, in ever smaller pieces.
-    fn cut<T: Clone>(&mut self, list: impl Fn(&mut Plan) -> &mut Vec<T>) {
-        let mut piece = list(&mut self.best.plan.clone()).len();
+    fn cut<T>(&mut self, list: fn(&mut Plan) -> &mut Vec<T>) {
+        let mut piece = list(&mut self.best.plan).len();
         while piece > 0 {
             let mut start = 0;
-            while start < list(&mut self.best.plan.clone()).len() {
-                let mut plan = self.best.plan.clone();
-                let items = list(&mut plan);
-                items.drain(start..(start + piece).min(items.len()));
-                if !self.try_plan(&plan) {
-                    start += piece;
+            while start < list(&mut self.best.plan).len() {
+                let end = (start + piece).min(list(&mut self.best.plan).len());
+                if !self.try_with(|plan| drop(list(plan).drain(start..end))) {
+                    start = end;
                 }
             }
             piece /= 2;
         }
     }
 
-    /// Makes a time as short as it gets.
-    fn halve(&mut self, time: impl Fn(&mut Plan) -> &mut Duration) {
-        loop {
-            let mut plan = self.best.plan.clone();
-            let value = time(&mut plan);
-            let millis = u64::try_from(value.as_millis()).unwrap_or(u64::MAX);
-            if millis == 0 {
-                return;
-            }
-            *value = Duration::from_millis(millis / 2);
-            if !self.try_plan(&plan) {
+    /// Takes away what is special about the world: its options, its bounds, its network.
+    fn make_plain(&mut self) {
+        for (name, choices) in &self.scenario.options {
+            let first = choices.first().cloned().unwrap_or_default();
+            self.try_with(|plan| drop(plan.options.insert(name.clone(), first)));
+        }
+        self.try_with(|plan| plan.in_flight_max = None);
+        self.try_with(|plan| plan.network.yield_percent = 0);
+        self.steady_latency();
+    }
+
+    /// Gives all segments the same latency, the least that will do. One that differs is drawn by chance, so that
+    /// fewer calls mean other latencies for those that stay.
+    fn steady_latency(&mut self) {
+        let network = &self.best.plan.network;
+        for latency in [Duration::ZERO, network.latency_min, network.latency_max] {
+            let steady = |plan: &mut Plan| {
+                (plan.network.latency_min, plan.network.latency_max) = (latency, latency);
+            };
+            if self.try_with(steady) {
                 return;
             }
         }
     }
 
-    fn calm_network(&mut self) {
-        let mut plan = self.best.plan.clone();
-        plan.network.yield_percent = 0;
-        if plan != self.best.plan {
-            self.try_plan(&plan);
+    /// Makes all times as short as they get: from one beginning to the next, how long things last, how long a call
+    /// may take; then how much goes wrong.
+    fn shorten(&mut self) {
+        let beginnings = beginnings(&self.best.plan).len();
+        self.try_with(|plan| (0..beginnings).for_each(|number| set_gap(plan, number, 0)));
+        for number in 0..beginnings {
+            self.shorten_time(|plan| gap(plan, number), |plan, value| set_gap(plan, number, value));
         }
-        let mut plan = self.best.plan.clone();
-        plan.network.latency_min = Duration::ZERO;
-        plan.network.latency_max = Duration::ZERO;
-        if plan != self.best.plan {
-            self.try_plan(&plan);
+        for number in 0..self.best.plan.faults.len() {
+            let set = |plan: &mut Plan, value| plan.faults[number].lasts = Duration::from_millis(value);
+            self.shorten_time(|plan| millis(plan.faults[number].lasts), set);
+            let set = |plan: &mut Plan, value| plan.faults[number].what.set_amount(value);
+            self.lower(|plan| plan.faults[number].what.amount(), set, 1, 10);
         }
+        // All at once first: many calls at once may well need no more than the one that needs most.
+        self.shorten_time(longest_deadline, limit_deadlines);
+        for number in 0..self.best.plan.requests.len() {
+            let set = |plan: &mut Plan, value| plan.requests[number].deadline = Duration::from_millis(value);
+            self.shorten_time(|plan| millis(plan.requests[number].deadline), set);
+        }
+    }
+
+    /// Makes a time in milliseconds as short as it gets, but for a tick.
+    fn shorten_time(&mut self, get: impl Fn(&Plan) -> u64, set: impl Fn(&mut Plan, u64)) {
+        let tick = millis(self.scenario.tick).max(1);
+        let mut low = self.lower(&get, &set, tick, 2);
+        let mut high = get(&self.best.plan);
+        while high > low + tick {
+            let middle = low + (high - low) / 2;
+            if self.try_with(|plan| set(plan, middle)) {
+                high = middle;
+            } else {
+                low = middle;
+            }
+        }
+    }
+
+    /// Gives a number the first value that will do, of zero, `first`, and its multiples by powers of `factor`; the
+    /// last one that would not. From below, because what is needed is mostly small.
+    fn lower(
+        &mut self,
+        get: impl Fn(&Plan) -> u64,
+        set: impl Fn(&mut Plan, u64),
+        first: u64,
+        factor: u64,
+    ) -> u64 {
+        let (mut low, mut value) = (0, 0);
+        while value < get(&self.best.plan) && !self.try_with(|plan| set(plan, value)) {
+            low = value;
+            value = if value == 0 { first } else { value.saturating_mul(factor) };
+        }
+        low
+    }
+}
+
+fn promise(rehearsal: &Rehearsal) -> Option<&str> {
+    rehearsal.violation.as_ref().map(|violation| violation.invariant.as_str())
+}
+
+fn longest_deadline(plan: &Plan) -> u64 {
+    plan.requests.iter().map(|request| millis(request.deadline)).max().unwrap_or_default()
+}
+
+fn limit_deadlines(plan: &mut Plan, most: u64) {
+    let most = Duration::from_millis(most);
+    plan.requests.iter_mut().for_each(|request| request.deadline = request.deadline.min(most));
+}
+
+/// When things begin, in order.
+fn beginnings(plan: &Plan) -> Vec<Duration> {
+    let faults = plan.faults.iter().map(|fault| fault.from);
+    let mut times: Vec<_> = faults.chain(plan.requests.iter().map(|request| request.at)).collect();
+    times.sort();
+    times
+}
+
+/// The time in milliseconds from one beginning to the next, or from the start to the first.
+fn gap(plan: &Plan, number: usize) -> u64 {
+    let times = beginnings(plan);
+    let before = number.checked_sub(1).map_or(Duration::ZERO, |before| times[before]);
+    millis(times[number] - before)
+}
+
+/// Moves a beginning, and all that follow, so that there is this time in milliseconds before it. The order stays.
+fn set_gap(plan: &mut Plan, number: usize, value: u64) {
+    let (from, old) = (beginnings(plan)[number], gap(plan, number));
+    let earlier = Duration::from_millis(old.saturating_sub(value));
+    let faults = plan.faults.iter_mut().map(|Fault { from, .. }| from);
+    let times = faults.chain(plan.requests.iter_mut().map(|Request { at, .. }| at));
+    times.filter(|time| **time >= from).for_each(|time| *time -= earlier);
+}
+
+impl FaultKind {
+    /// How much goes wrong, without its sign; 0 where there is no more or less.
+    fn amount(&self) -> u64 {
+        match self {
+            Self::SlowLink { latency: time, .. } | Self::SlowHandler { delay: time, .. } => millis(*time),
+            Self::ClockSkew { by_ms: by, .. }
+            | Self::ClockJump { by_ms: by, .. }
+            | Self::ClockDrift { ppm: by, .. } => by.unsigned_abs(),
+            _ => 0,
+        }
+    }
+
+    /// Sets what [`FaultKind::amount`] tells.
+    fn set_amount(&mut self, amount: u64) {
+        match self {
+            Self::SlowLink { latency: time, .. } | Self::SlowHandler { delay: time, .. } => {
+                *time = Duration::from_millis(amount);
+            }
+            Self::ClockSkew { by_ms: by, .. }
+            | Self::ClockJump { by_ms: by, .. }
+            | Self::ClockDrift { ppm: by, .. } => {
+                *by = by.signum() * i64::try_from(amount).unwrap_or(i64::MAX);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+    use crate::call::{CallRecord, Reply};
+    use crate::draw::Load;
+    use crate::invariant::Invariant;
+    use crate::rehearsal::rehearse_seed;
+    use crate::swarm::{Family, Swarm};
+
+    const FULL: &str = "no two calls begin while the service is full";
+    const FIRST: &str = "the first call is the first of the plan";
+
+    /// Takes one fault and two calls to break.
+    #[derive(Debug, Default)]
+    struct NoTwoWhileFull {
+        calls: u32,
+    }
+
+    impl Invariant for NoTwoWhileFull {
+        fn name(&self) -> &str {
+            FULL
+        }
+
+        fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
+            self.calls += u32::from(call.faults.contains(&"full-service"));
+            if self.calls < 2 { Ok(()) } else { Err(format!("{} is the second", call.request_id)) }
+        }
+    }
+
+    /// Is broken at once where the first call is left out.
+    #[derive(Debug, Default)]
+    struct FirstIsFirst {
+        has_begun: bool,
+    }
+
+    impl Invariant for FirstIsFirst {
+        fn name(&self) -> &str {
+            FIRST
+        }
+
+        fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
+            let is_wrong = !std::mem::replace(&mut self.has_begun, true) && call.request.id != 1;
+            if is_wrong { Err(format!("it is {}", call.request_id)) } else { Ok(()) }
+        }
+    }
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn scenario() -> Scenario {
+        let load = Load::new(40..=40, ms(1000), ms(100)..=ms(800)).kind("caller", "ask", "[a-z]");
+        let faults = Swarm::new(4..=4, ms(800), ms(100)..=ms(700)).host("server");
+        let faults = faults.only(&[Family::FullService, Family::SlowHandler, Family::ClockSkew]);
+        Scenario::new("shrink", "a promise that two calls break", load, faults)
+            .host("server", |_| pending())
+            .client("caller", |_| |_| ready(Reply::ok("")))
+            .tick(ms(5))
+            .invariant(NoTwoWhileFull::default)
+    }
+
+    fn failed(scenario: &Scenario) -> Rehearsal {
+        let mut played = (0..100).map(|seed| rehearse_seed(scenario, seed, None, Keep::Hash));
+        played.find(|rehearsal| promise(rehearsal) == Some(FULL)).expect("one of a hundred seeds fails")
+    }
+
+    #[test]
+    fn what_takes_one_fault_and_two_requests_shrinks_to_these() {
+        let scenario = scenario();
+        let plan = shrink(&scenario, &failed(&scenario), SHRINK_TIME).rehearsal.plan;
+        assert_eq!((plan.faults.len(), plan.requests.len(), plan.probes.len()), (1, 2, 0), "{plan}");
+        let is_now = plan.requests.iter().all(|request| request.at.is_zero() && request.deadline.is_zero());
+        assert!(is_now && plan.faults[0].from.is_zero(), "{plan}");
+        assert!(plan.faults[0].lasts <= ms(5), "{plan}");
+    }
+
+    #[test]
+    fn what_is_shrunk_breaks_the_same_promise() {
+        let scenario = scenario().invariant(FirstIsFirst::default);
+        let shrunk = shrink(&scenario, &failed(&scenario), SHRINK_TIME).rehearsal;
+        assert_eq!(promise(&shrunk), Some(FULL));
+        assert_eq!(shrunk.plan.requests[0].id, 1, "{}", shrunk.plan);
+        let again = rehearse(&scenario, &shrunk.plan, Keep::Hash);
+        assert_eq!((again.violation, again.trace_hash), (shrunk.violation, shrunk.trace_hash));
+    }
+
+    #[test]
+    fn no_rehearsal_begins_after_the_bound() {
+        let scenario = scenario();
+        let failed = failed(&scenario);
+        let shrunk = shrink(&scenario, &failed, Duration::ZERO);
+        assert_eq!((shrunk.tried, shrunk.rehearsal.plan), (0, failed.plan));
+    }
+
+    #[test]
+    fn the_same_failure_shrinks_in_the_same_way() {
+        let scenario = scenario();
+        let failed = failed(&scenario);
+        let [one, other] = [0, 1].map(|_| shrink(&scenario, &failed, SHRINK_TIME));
+        assert_eq!((one.tried, one.rehearsal.plan), (other.tried, other.rehearsal.plan));
+    }
+
+    #[test]
+    fn no_plan_is_played_twice() {
+        let scenario = scenario();
+        let shrunk = shrink(&scenario, &failed(&scenario), SHRINK_TIME).rehearsal;
+        let mut search = Search::new(&scenario, &shrunk, SHRINK_TIME);
+        assert!(!search.leave_out());
+        let tried = search.tried;
+        assert!(!search.leave_out());
+        assert_eq!(search.tried, tried);
+    }
+
+    #[test]
+    fn a_shorter_gap_moves_all_that_follows() {
+        let scenario = scenario();
+        let mut plan = failed(&scenario).plan;
+        let before = beginnings(&plan);
+        let number = before.len() / 2;
+        let gap = before[number] - before[number - 1];
+        set_gap(&mut plan, number, 0);
+        let moved = |(place, time): (usize, &Duration)| if place < number { *time } else { *time - gap };
+        assert_eq!(beginnings(&plan), before.iter().enumerate().map(moved).collect::<Vec<_>>());
     }
 }

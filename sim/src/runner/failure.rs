@@ -20,9 +20,10 @@ pub(super) fn explain(
         let shrunk = shrink(scenario, failed, SHRINK_TIME);
         let plan = &shrunk.rehearsal.plan;
         text += &format!(
-            "\nshrunk to {} fault(s) and {} request(s), by {} rehearsals in {:.1} s\n",
+            "\nshrunk to {} fault(s), {} request(s) and {} probe(s), by {} rehearsals in {:.1} s\n",
             plan.faults.len(),
             plan.requests.len(),
+            plan.probes.len(),
             shrunk.tried,
             shrunk.wall.as_secs_f64()
         );

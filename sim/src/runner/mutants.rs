@@ -83,7 +83,7 @@ impl Cut {
         Self {
             faults: (before.faults.len() as f64, after.faults.len() as f64),
             requests: (calls(before), calls(after)),
-            plans: f64::from(shrunk.tried),
+            plans: shrunk.tried as f64,
             seconds: shrunk.wall.as_secs_f64(),
             command: failed.command(),
         }
