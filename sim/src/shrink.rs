@@ -4,6 +4,9 @@
 //! can be, by delta debugging (Zeller and Hildebrandt, 2002): probes before faults before requests, since without
 //! probes each later rehearsal is shorter. Times come last, since each costs several rehearsals; then each item is
 //! tried once more, as what is short may need less. The result depends on the plan alone, unless the time is up.
+//!
+//! No fault and no deadline gets shorter than the scenario draws them: what is promised may depend on that. A drain
+//! that lasts no time, say, is a kill, and breaks what is promised of drains with no bug behind it.
 
 use std::time::{Duration, Instant};
 
@@ -149,26 +152,28 @@ impl<'a> Search<'a> {
         let beginnings = beginnings(&self.best.plan).len();
         self.try_with(|plan| (0..beginnings).for_each(|number| set_gap(plan, number, 0)));
         for number in 0..beginnings {
-            self.shorten_time(|plan| gap(plan, number), |plan, value| set_gap(plan, number, value));
+            self.shorten_time(|plan| gap(plan, number), |plan, value| set_gap(plan, number, value), 0);
         }
+        let shortest = millis(*self.scenario.swarm.lasts.start());
         for number in 0..self.best.plan.faults.len() {
             let set = |plan: &mut Plan, value| plan.faults[number].lasts = Duration::from_millis(value);
-            self.shorten_time(|plan| millis(plan.faults[number].lasts), set);
+            self.shorten_time(|plan| millis(plan.faults[number].lasts), set, shortest);
             let set = |plan: &mut Plan, value| plan.faults[number].what.set_amount(value);
-            self.lower(|plan| plan.faults[number].what.amount(), set, 1, 10);
+            self.lower(|plan| plan.faults[number].what.amount(), set, 1, (1, 10));
         }
         // All at once first: many calls at once may well need no more than the one that needs most.
-        self.shorten_time(longest_deadline, limit_deadlines);
+        let shortest = millis(*self.scenario.load.deadline.start());
+        self.shorten_time(longest_deadline, limit_deadlines, shortest);
         for number in 0..self.best.plan.requests.len() {
             let set = |plan: &mut Plan, value| plan.requests[number].deadline = Duration::from_millis(value);
-            self.shorten_time(|plan| millis(plan.requests[number].deadline), set);
+            self.shorten_time(|plan| millis(plan.requests[number].deadline), set, shortest);
         }
     }
 
-    /// Makes a time in milliseconds as short as it gets, but for a tick.
-    fn shorten_time(&mut self, get: impl Fn(&Plan) -> u64, set: impl Fn(&mut Plan, u64)) {
+    /// Makes a time in milliseconds as short as it gets, to the tick, and no shorter than `shortest`.
+    fn shorten_time(&mut self, get: impl Fn(&Plan) -> u64, set: impl Fn(&mut Plan, u64), shortest: u64) {
         let tick = millis(self.scenario.tick).max(1);
-        let mut low = self.lower(&get, &set, tick, 2);
+        let mut low = self.lower(&get, &set, shortest, (tick, 2));
         let mut high = get(&self.best.plan);
         while high > low + tick {
             let middle = low + (high - low) / 2;
@@ -180,19 +185,20 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Gives a number the first value that will do, of zero, `first`, and its multiples by powers of `factor`; the
-    /// last one that would not. From below, because what is needed is mostly small.
+    /// Gives a number the first value that will do, of `least` and those above it at a distance that grows from `step`
+    /// by a factor; the last one that would not. From below, because what is needed is mostly small.
     fn lower(
         &mut self,
         get: impl Fn(&Plan) -> u64,
         set: impl Fn(&mut Plan, u64),
-        first: u64,
-        factor: u64,
+        least: u64,
+        (step, factor): (u64, u64),
     ) -> u64 {
-        let (mut low, mut value) = (0, 0);
+        let (mut low, mut value, mut step) = (least, least, step);
         while value < get(&self.best.plan) && !self.try_with(|plan| set(plan, value)) {
             low = value;
-            value = if value == 0 { first } else { value.saturating_mul(factor) };
+            value = least.saturating_add(step);
+            step = step.saturating_mul(factor);
         }
         low
     }
@@ -336,9 +342,9 @@ mod tests {
         let scenario = scenario();
         let plan = shrink(&scenario, &failed(&scenario), SHRINK_TIME).rehearsal.plan;
         assert_eq!((plan.faults.len(), plan.requests.len(), plan.probes.len()), (1, 2, 0), "{plan}");
-        let is_now = plan.requests.iter().all(|request| request.at.is_zero() && request.deadline.is_zero());
-        assert!(is_now && plan.faults[0].from.is_zero(), "{plan}");
-        assert!(plan.faults[0].lasts <= ms(5), "{plan}");
+        let is_shortest = |request: &Request| request.at.is_zero() && request.deadline == ms(100);
+        assert!(plan.requests.iter().all(is_shortest), "{plan}");
+        assert_eq!((plan.faults[0].from, plan.faults[0].lasts), (ms(0), ms(100)), "{plan}");
     }
 
     #[test]

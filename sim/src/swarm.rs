@@ -92,7 +92,7 @@ pub struct Swarm {
     hosts: Vec<String>,
     count: RangeInclusive<usize>,
     within: Duration,
-    lasts: RangeInclusive<Duration>,
+    pub(crate) lasts: RangeInclusive<Duration>,
 }
 
 impl Swarm {

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use crate::plan::Plan;
-use crate::rehearsal::Rehearsal;
+use crate::rehearsal::{Keep, Rehearsal, rehearse};
 use crate::scenario::Scenario;
 use crate::shrink::{SHRINK_TIME, Shrunk, shrink};
 
@@ -56,6 +56,8 @@ struct Cut {
     requests: (f64, f64),
     plans: f64,
     seconds: f64,
+    /// Whether the bug is what breaks the promise, and not something else that the shrunk plan does.
+    is_of_bug: bool,
     command: String,
 }
 
@@ -70,7 +72,7 @@ fn hunt(scenario: &Scenario, name: &str, options: &Options, progress: &mut Progr
         hunt.promise.get_or_insert_with(|| violation.invariant.clone());
         failures += 1;
         if !options.no_shrink {
-            hunt.cuts.push(Cut::new(&rehearsal, &shrink(scenario, &rehearsal, SHRINK_TIME)));
+            hunt.cuts.push(Cut::new(scenario, &rehearsal, &shrink(scenario, &rehearsal, SHRINK_TIME)));
         }
         failures < options.failures_max()
     });
@@ -78,19 +80,25 @@ fn hunt(scenario: &Scenario, name: &str, options: &Options, progress: &mut Progr
 }
 
 impl Cut {
-    fn new(failed: &Rehearsal, shrunk: &Shrunk) -> Self {
+    fn new(scenario: &Scenario, failed: &Rehearsal, shrunk: &Shrunk) -> Self {
         let (before, after) = (&failed.plan, &shrunk.rehearsal.plan);
         Self {
             faults: (before.faults.len() as f64, after.faults.len() as f64),
             requests: (calls(before), calls(after)),
             plans: shrunk.tried as f64,
             seconds: shrunk.wall.as_secs_f64(),
+            is_of_bug: rehearse(scenario, &Plan { mutant: None, ..after.clone() }, Keep::Hash)
+                .violation
+                .is_none(),
             command: failed.command(),
         }
     }
 
     fn reaches_targets(&self) -> bool {
-        self.faults.1 <= FAULTS_TARGET && self.requests.1 <= REQUESTS_TARGET && self.seconds <= SECONDS_TARGET
+        self.is_of_bug
+            && self.faults.1 <= FAULTS_TARGET
+            && self.requests.1 <= REQUESTS_TARGET
+            && self.seconds <= SECONDS_TARGET
     }
 }
 
@@ -141,12 +149,14 @@ fn reaches_targets(cuts: &[Cut]) -> bool {
         requests: (0.0, median(cuts, |cut| cut.requests.1)),
         plans: median(cuts, |cut| cut.plans),
         seconds: median(cuts, |cut| cut.seconds),
+        is_of_bug: cuts.iter().all(|cut| cut.is_of_bug),
         command: String::new(),
     };
     println!("\nmedian of {} shrunk plans: {middle}", cuts.len());
     println!("targets: at most {FAULTS_TARGET} faults, {REQUESTS_TARGET} requests, {SECONDS_TARGET} s");
     for cut in cuts.iter().filter(|cut| !cut.reaches_targets()) {
-        println!("above: {cut}: {}", cut.command);
+        let what = if cut.is_of_bug { "above" } else { "fails without the bug, too" };
+        println!("{what}: {cut}: {}", cut.command);
     }
     middle.reaches_targets()
 }

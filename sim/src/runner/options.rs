@@ -58,8 +58,9 @@ pub(super) struct Options {
     #[arg(long, value_name = "NAME", help_heading = "How")]
     pub(super) mutant: Option<String>,
     /// Switch on each planted bug in turn, and print a table: how many seeds it takes to find it, and how small
-    /// its failing plans get. With --failures 10: of the first ten of each. Fails if a bug is not found, or if the
-    /// median plan keeps more than 3 faults or 5 requests, or takes more than 30 s to shrink
+    /// its failing plans get. With --failures 10: of the first ten of each. Fails if a bug is not found, if the
+    /// median plan keeps more than 3 faults or 5 requests or takes more than 30 s to shrink, or if a shrunk plan fails
+    /// without the bug, too
     #[arg(long, help_heading = "How", conflicts_with_all = ["mutant", "seed", "plan", "time", "json"])]
     pub(super) mutants: bool,
 
