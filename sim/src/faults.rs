@@ -130,10 +130,10 @@ impl World<'_> {
 
     /// Ends what runs on a host. In the dark its sockets are not closed: the links are cut first.
     fn stop(&mut self, host: usize, status: Status) {
-        let was = stage::with(|stage| std::mem::replace(&mut stage.hosts[host].status, status));
-        if was != Some(Status::Running) {
-            return;
+        if stage::with(|stage| stage.hosts[host].status) != Some(Status::Running) {
+            return stay_down(host);
         }
+        stage::with(|stage| stage.hosts[host].status = status);
         let others = peers_of(host);
         if status == Status::Dark {
             for other in &others {
@@ -142,6 +142,9 @@ impl World<'_> {
         }
         stage::with(|stage| bite_if_connected(stage, host));
         self.sim.crash(address(host));
+        if status == Status::Stopped {
+            on_host(host, |host| host.shared.refuse());
+        }
         if status == Status::Dark {
             for other in others {
                 self.sim.repair(address(host), address(other));
@@ -162,7 +165,7 @@ impl World<'_> {
             downs && state.active && state.a == host
         };
         if stage::with(|stage| stage.faults.iter().any(stays_down)).unwrap_or(true) {
-            return;
+            return stay_down(host);
         }
         // A host told to drain that has not left by now is killed, as by any orchestrator.
         self.stop(host, Status::Stopped);
@@ -276,6 +279,26 @@ fn switch(number: usize, active: bool) -> Option<(FaultKind, usize, Option<usize
         Some(found)
     })
     .flatten()
+}
+
+/// What is down by more than one fault is dark while one of them is a power loss; else its machine says that
+/// nobody is there.
+fn stay_down(host: usize) {
+    stage::with(|stage| {
+        let is_dark = |state: &FaultState| {
+            state.active && state.a == host && matches!(state.fault.what, FaultKind::PowerLoss { .. })
+        };
+        let is_dark = stage.faults.iter().any(is_dark);
+        let host = &mut stage.hosts[host];
+        match host.status {
+            Status::Running => {}
+            _ if is_dark => host.status = Status::Dark,
+            _ => {
+                host.status = Status::Stopped;
+                host.shared.refuse();
+            }
+        }
+    });
 }
 
 fn address(host: usize) -> IpAddr {

@@ -42,6 +42,7 @@ pub(crate) struct HostShared {
     pub(crate) has_left: AtomicBool,
     waker: AtomicWaker,
     drain: Signal,
+    stopped: Notify,
     starts: AtomicU32,
 }
 
@@ -180,6 +181,7 @@ impl HostShared {
             has_left: AtomicBool::new(false),
             waker: AtomicWaker::new(),
             drain: Signal::default(),
+            stopped: Notify::new(),
             starts: AtomicU32::new(0),
         }
     }
@@ -191,6 +193,16 @@ impl HostShared {
 
     pub(crate) fn tell_to_drain(&self) {
         self.drain.set();
+    }
+
+    /// The process is gone, and its machine says so to all who are connecting.
+    pub(crate) fn refuse(&self) {
+        self.stopped.notify_waiters();
+    }
+
+    /// Resolves when the process goes and its machine stays.
+    pub(crate) async fn refusal(&self) {
+        self.stopped.notified().await;
     }
 
     /// Runs a host's program, with all local tasks it spawns, such that the harness can stop it in its tracks.

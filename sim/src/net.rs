@@ -17,6 +17,7 @@ use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use transport::{Address, Io, Net};
 
+use crate::host::HostShared;
 use crate::http1;
 use crate::stage::{self, Status};
 use crate::trace::{EventKind, Fingerprint};
@@ -38,12 +39,15 @@ impl Net for SimNet {
                 let reason = "a simulation has no Unix sockets";
                 return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
             };
-            if stage::with(|stage| is_refused(stage, host)).unwrap_or(true) {
-                // As long as an answer takes over a healthy link.
-                tokio::time::sleep(REFUSAL_TIME).await;
-                return Err(io::ErrorKind::ConnectionRefused.into());
-            }
-            let stream = turmoil::net::TcpStream::connect((host.as_str(), *port)).await?;
+            let Some(target) = stage::with(|stage| listening(stage, host)).flatten() else {
+                return refused().await;
+            };
+            let stream = tokio::select! {
+                biased;
+                stream = turmoil::net::TcpStream::connect((host.as_str(), *port)) => stream?,
+                // turmoil would keep what is under way to a process that has ended until it is started again.
+                () = target.refusal() => return refused().await,
+            };
             let peer = stream.peer_addr()?;
             Ok(Box::new(Socket::new(stream, peer)) as Io)
         })
@@ -53,15 +57,20 @@ impl Net for SimNet {
 /// How long it takes to hear that nobody listens.
 const REFUSAL_TIME: Duration = Duration::from_millis(2);
 
-/// Whether the machine answers for a process that is not there. Notes that a call went that way, too.
-fn is_refused(stage: &mut stage::Stage, host: &str) -> bool {
-    let Some(target) = stage.host_named(host) else {
-        return true;
-    };
+/// What the machine of a process that is not there answers; it takes as long as over a healthy link.
+async fn refused() -> io::Result<Io> {
+    tokio::time::sleep(REFUSAL_TIME).await;
+    Err(io::ErrorKind::ConnectionRefused.into())
+}
+
+/// The host, unless its machine answers for a process that is not there. Notes that a call went that way, too.
+fn listening(stage: &mut stage::Stage, host: &str) -> Option<Arc<HostShared>> {
+    let target = stage.host_named(host)?;
     if let Some(from) = stage.current() {
         stage.touch(from, target);
     }
-    stage.hosts[target].status == Status::Stopped
+    let target = &stage.hosts[target];
+    (target.status != Status::Stopped).then(|| Arc::clone(&target.shared))
 }
 
 /// Accepts connections on a port of the host that runs.

@@ -188,6 +188,7 @@ impl<'a> World<'a> {
             leavers
                 .map(|host| {
                     host.status = Status::Stopped;
+                    host.shared.refuse();
                     host.address
                 })
                 .collect::<Vec<_>>()
