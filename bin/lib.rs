@@ -37,7 +37,7 @@ pub use crate::config::{Config, ConfigError, Listen};
 pub use crate::worker::Worker;
 
 /// How long connections that were accepted just before the listeners closed have to send their request.
-const LAST_MOMENT: Duration = Duration::from_millis(100);
+pub const LAST_MOMENT: Duration = Duration::from_millis(100);
 
 /// Connections that wait to be accepted, at most.
 const BACKLOG: i32 = 1024;

@@ -1,11 +1,12 @@
 //! A host of the simulation is a node: the same configuration, the same worker, the same edges.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
-use rehearsal::{Config, Worker};
+use rehearsal::{Config, LAST_MOMENT, Worker};
 use sim::{CallFault, HostContext, HostResult};
 use tokio::time::{sleep, timeout};
 use tracing::info;
@@ -22,6 +23,14 @@ pub(crate) const GRPC_PORT: u16 = 50051;
 pub(crate) const BEGUN: &str = "handler begun";
 /// The other end of [`BEGUN`].
 pub(crate) const ENDED: &str = "handler ended";
+
+/// What a node logs when it listens.
+pub(crate) const STARTED: &str = "node started";
+/// What a node logs when it has drained.
+pub(crate) const STOPPED: &str = "node stopped";
+
+/// Why a service refuses a call that has no room because the plan says so.
+pub(crate) const FULL: &str = "full, says the plan";
 
 /// What a call has that comes without a deadline.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(500);
@@ -49,7 +58,7 @@ async fn run(host: HostContext, config: Arc<Config>) -> HostResult {
     let drain = Drain::new();
     let worker = Worker::start(&config, host.net(), drain.clone(), Some(interceptor())).await;
     let (http, grpc) = (host.listen(HTTP_PORT).await?, host.listen(GRPC_PORT).await?);
-    info!(services = config.services.join(","), "node started");
+    info!(services = config.services.join(","), "{STARTED}");
     loop {
         // Not fair, and the same in every run.
         tokio::select! {
@@ -67,10 +76,16 @@ async fn run(host: HostContext, config: Arc<Config>) -> HostResult {
     }
     info!("draining");
     drop((http, grpc));
-    drain.start();
-    if timeout(config.drain_timeout, drain.finished()).await.is_err() {
+    drain.announce();
+    let drained = async {
+        sleep(LAST_MOMENT).await;
+        drain.start();
+        drain.finished().await;
+    };
+    if timeout(config.drain_timeout, drained).await.is_err() {
         info!("the drain took too long");
     }
+    info!("{STOPPED}");
     Ok(())
 }
 
@@ -79,15 +94,15 @@ fn interceptor() -> Interceptor {
     Arc::new(|context| {
         let left_ms = context.remaining().map_or(0, |left| left.as_millis());
         async move {
-            let _running = Running::new(left_ms);
+            let running = Running::new(left_ms);
             sim::turn().await;
             match sim::call_fault() {
                 Some(CallFault::Slow(delay)) => sleep(delay).await,
                 Some(CallFault::Panic) => sim::planned_panic(),
-                Some(CallFault::Full) => return Err(Status::resource_exhausted("full, says the plan")),
+                Some(CallFault::Full) => return Err(Status::resource_exhausted(FULL)),
                 None => {}
             }
-            Ok(())
+            Ok(Box::new(running) as Box<dyn Any>)
         }
         .boxed_local()
     })

@@ -54,9 +54,11 @@ impl<M: Method> Call<M> {
         let interceptor = self.interceptor;
         let context = self.context.clone();
         let work = async move {
-            if let Some(intercept) = interceptor {
-                intercept(&context).await?;
-            }
+            // Held until the handler is done or dropped.
+            let _held = match interceptor {
+                Some(intercept) => Some(intercept(&context).await?),
+                None => None,
+            };
             handler(request).await
         };
         if is_planted(Mutant::PanicKillsActor) {

@@ -1,6 +1,6 @@
 //! From a path to an actor: which services are here, how much they take on, and who answers.
 
-use std::any::type_name;
+use std::any::{Any, type_name};
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -75,8 +75,10 @@ impl Default for Limits {
 }
 
 /// Runs in front of every handler, as part of it: it may take its time, refuse the call, or panic, and the
-/// call fares as if the handler had. Rehearsals make handlers slow or broken with it.
-pub type Interceptor = Arc<dyn Fn(&CallContext) -> LocalBoxFuture<'static, Result<()>> + Send + Sync>;
+/// call fares as if the handler had. Rehearsals make handlers slow or broken with it. What it gives is dropped with
+/// the handler, so that it can tell how long each runs.
+pub type Interceptor =
+    Arc<dyn Fn(&CallContext) -> LocalBoxFuture<'static, Result<Box<dyn Any>>> + Send + Sync>;
 
 /// Finds the actor for a call. One for each worker; cheap to clone.
 #[derive(Clone)]
