@@ -1,4 +1,4 @@
-//! Who calls the nodes over REST: a client that shares no code with what it calls.
+//! What clients say of a call for themselves, and one that calls the nodes over REST: it shares no code with them.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -16,6 +16,17 @@ use transport::Address;
 
 use crate::hosts::HTTP_PORT;
 
+/// The client waited for as long as it was willing to.
+pub(crate) const GAVE_UP: &str = "GAVE UP";
+/// There was no connection to send the call over, or the node says that it did not read it.
+pub(crate) const NOT_SENT: &str = "NOT SENT";
+/// The connection broke under the call.
+pub(crate) const BROKEN: &str = "BROKEN";
+/// The node closed the connection, and had said nothing of the call.
+pub(crate) const HUNG_UP: &str = "HUNG UP";
+/// The answer is none that a client could read.
+const MALFORMED: &str = "MALFORMED";
+
 pub(crate) type Replied = Pin<Box<dyn Future<Output = Reply>>>;
 type Connections = Rc<RefCell<Vec<http1::SendRequest<Empty<Bytes>>>>>;
 
@@ -27,11 +38,38 @@ pub(crate) fn rest(host: HostContext) -> impl Fn(Request) -> Replied + 'static {
         Box::pin(async move {
             match timeout(request.deadline, get(&host, &idle, &request)).await {
                 Ok(Ok(reply)) => reply,
-                Ok(Err(error)) => Reply::failed("BROKEN", error.to_string()),
-                Err(_) => Reply::failed("GAVE UP", "the client's own deadline"),
+                Ok(Err(error)) => Reply::failed(own_word(&*error), error.to_string()),
+                Err(_) => gave_up(),
             }
         })
     }
+}
+
+pub(crate) fn gave_up() -> Reply {
+    Reply::failed(GAVE_UP, "the client's own deadline")
+}
+
+/// The client's own word for what ended a call that the node said nothing about.
+pub(crate) fn own_word(error: &(dyn Error + 'static)) -> &'static str {
+    let mut causes = std::iter::successors(Some(error), |error| (*error).source());
+    let words = |cause: &(dyn Error + 'static)| {
+        let io = cause.downcast_ref::<std::io::Error>();
+        let http = cause.downcast_ref::<hyper::Error>();
+        let is_refused = io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused);
+        match http {
+            _ if cause.is::<serde_json::Error>() => Some(MALFORMED),
+            Some(http) if http.is_incomplete_message() => Some(HUNG_UP),
+            Some(http) if http.is_canceled() => Some(NOT_SENT),
+            _ if cause.downcast_ref().is_some_and(is_unread) => Some(NOT_SENT),
+            _ => is_refused.then_some(NOT_SENT),
+        }
+    };
+    causes.find_map(words).unwrap_or(BROKEN)
+}
+
+/// Whether the node vouches for not having read the call: it refused the stream, or went away below it.
+fn is_unread(error: &h2::Error) -> bool {
+    error.is_go_away() && error.is_remote() || error.reason() == Some(h2::Reason::REFUSED_STREAM)
 }
 
 async fn get(host: &HostContext, idle: &Connections, request: &Request) -> Result<Reply, Box<dyn Error>> {

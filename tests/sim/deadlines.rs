@@ -1,18 +1,19 @@
 //! What must hold of deadlines: they bound, and they only ever shrink.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sim::{CallRecord, Event, EventKind, Invariant};
 
-use crate::checks::{family, field};
-use crate::hosts::{BEGUN, DEADLINE};
+use crate::faults::{Fault, Faults, TICK};
+use crate::handlers::number;
+use crate::hosts::{BEGUN, DEADLINE, ENDED};
 
 /// Each hop gets what is left of its caller's deadline, and never more.
 #[derive(Debug, Default)]
 pub(crate) struct DeadlinesShrink {
     /// What was left when the last hop of each request began, in milliseconds.
-    left: BTreeMap<String, u64>,
+    left: BTreeMap<u32, u64>,
 }
 
 impl Invariant for DeadlinesShrink {
@@ -23,7 +24,7 @@ impl Invariant for DeadlinesShrink {
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
         // A REST client says nothing of its deadline, so the node's own is in force.
         let given = if call.request.client == "grpc" { call.request.deadline } else { DEADLINE };
-        self.left.insert(call.request_id.clone(), u64::try_from(given.as_millis()).unwrap_or(u64::MAX));
+        self.left.insert(call.request.id, u64::try_from(given.as_millis()).unwrap_or(u64::MAX));
         Ok(())
     }
 
@@ -31,33 +32,132 @@ impl Invariant for DeadlinesShrink {
         if event.kind != EventKind::Log || event.text != BEGUN {
             return Ok(());
         }
-        let (Some(id), Some(left)) = (&event.request_id, field(event, "left_ms")) else {
+        let (Some(number), Some(left)) = (number(event), left_ms(event)) else {
             return Err("a handler without a request id or a deadline".to_owned());
         };
-        let left = left.parse().map_err(|error| format!("left_ms: {error}"))?;
-        match self.left.insert(id.clone(), left) {
+        match self.left.insert(number, left) {
             Some(before) if left > before => {
-                Err(format!("{id} has {left} ms on {}, and had {before} ms before", event.host))
+                Err(format!("sim-{number:06} has {left} ms on {}, and had {before} ms before", event.host))
             }
             _ => Ok(()),
         }
     }
 }
 
-/// Every call ends at its edge by the deadline in force there, whatever it waits for.
-#[derive(Debug)]
-pub(crate) struct EdgesKeepDeadlines {
-    pub(crate) grace: Duration,
-    /// The deadline that each request came with.
-    given: BTreeMap<String, Duration>,
-    /// Hosts that did nothing for a while, and may be late with what they owe.
-    paused: BTreeSet<String>,
+/// What is left of its deadline when a handler begins.
+fn left_ms(event: &Event) -> Option<u64> {
+    event.field("left_ms")?.parse().ok()
 }
 
-impl EdgesKeepDeadlines {
-    pub(crate) fn new(grace: Duration) -> Self {
-        Self { grace, given: BTreeMap::new(), paused: BTreeSet::new() }
+/// What begins with a handler ends by its deadline, whatever else happens.
+#[derive(Debug)]
+pub(crate) struct EndsInTime {
+    promise: &'static str,
+    is_end: fn(&Event) -> bool,
+    open: Vec<Open>,
+    /// When the first of `open` is late.
+    earliest: Duration,
+    faults: Faults,
+}
+
+/// A handler that has begun.
+#[derive(Debug)]
+struct Open {
+    host: String,
+    number: u32,
+    due: Duration,
+}
+
+impl EndsInTime {
+    /// No handler runs on after its deadline, but for a turn.
+    pub(crate) fn handlers() -> Self {
+        Self::new("no handler runs on after its deadline", |event| event.text == ENDED)
     }
+
+    /// Every call that has begun has its access line by its deadline.
+    pub(crate) fn edges() -> Self {
+        Self::new("every call ends at its edge by its deadline", is_access)
+    }
+
+    fn new(promise: &'static str, is_end: fn(&Event) -> bool) -> Self {
+        let (open, faults) = (Vec::new(), Faults::default());
+        Self { promise, is_end, open, earliest: Duration::MAX, faults }
+    }
+}
+
+/// A timer is exact to the millisecond, and what it wakes runs in the same one; `left_ms` has no fractions.
+const TURN: Duration = Duration::from_millis(2);
+
+impl Invariant for EndsInTime {
+    fn name(&self) -> &str {
+        self.promise
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        self.faults.note(event);
+        if event.at > self.earliest {
+            self.judge(event)?;
+        }
+        if event.kind == EventKind::Fault {
+            self.forget_the_dead(event.at);
+        }
+        let Some(number) = number(event) else { return Ok(()) };
+        if event.text == BEGUN {
+            let left = Duration::from_millis(left_ms(event).unwrap_or_default());
+            self.open.push(Open { host: event.host.to_string(), number, due: event.at + left + TURN });
+        } else if (self.is_end)(event) {
+            self.open.retain(|open| (open.number, &*open.host) != (number, &*event.host));
+        } else {
+            return Ok(());
+        }
+        self.look_ahead();
+        Ok(())
+    }
+}
+
+impl EndsInTime {
+    fn look_ahead(&mut self) {
+        self.earliest = self.open.iter().map(|open| open.due).min().unwrap_or(Duration::MAX);
+    }
+
+    /// What ran on a host that was taken down is gone: when the fault began, or, of a drain, when it ended.
+    fn forget_the_dead(&mut self, now: Duration) {
+        let takes_down = |fault: &Fault| match fault.family.as_str() {
+            "kill" | "power-loss" => fault.from == now || fault.until == Some(now),
+            "drain" => fault.until == Some(now),
+            _ => false,
+        };
+        self.open.retain(|open| !self.faults.on_host(&open.host).any(takes_down));
+        self.look_ahead();
+    }
+
+    /// Whether all that is open may still be so. What other hosts do in the same tick may be told before.
+    fn judge(&mut self, event: &Event) -> Result<(), String> {
+        for open in &mut self.open {
+            let pauses = self.faults.on_host(&open.host).filter(|fault| fault.family == "pause");
+            let awake = pauses.map(|pause| pause.until.unwrap_or(event.at)).max().unwrap_or_default();
+            open.due = open.due.max(awake + TURN);
+            let grace = if *event.host == *open.host { Duration::ZERO } else { TICK };
+            if event.at > open.due + grace {
+                let late = (event.at + TURN - open.due).as_millis();
+                return Err(format!("sim-{:06} on {}, {late} ms after its deadline", open.number, open.host));
+            }
+        }
+        self.look_ahead();
+        Ok(())
+    }
+}
+
+fn is_access(event: &Event) -> bool {
+    event.field("target") == Some("access")
+}
+
+/// Every call ends at its edge by the deadline in force there, whatever it waits for.
+#[derive(Debug, Default)]
+pub(crate) struct EdgesKeepDeadlines {
+    /// The deadline that each request came with.
+    given: BTreeMap<u32, Duration>,
+    faults: Faults,
 }
 
 impl Invariant for EdgesKeepDeadlines {
@@ -67,24 +167,29 @@ impl Invariant for EdgesKeepDeadlines {
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
         let given = if call.request.client == "grpc" { call.request.deadline } else { DEADLINE };
-        self.given.insert(call.request_id.clone(), given);
+        self.given.insert(call.request.id, given);
         Ok(())
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
-        if family(event) == Some("pause") {
-            let host = field(event, "fault").and_then(|fault| fault.split_whitespace().nth(1));
-            self.paused.extend(host.map(str::to_owned));
-        }
-        let is_access = event.kind == EventKind::Log && field(event, "target") == Some("access");
-        let Some(id) = event.request_id.as_ref().filter(|_| is_access) else { return Ok(()) };
-        let took: f64 = field(event, "duration_ms").and_then(|took| took.parse().ok()).unwrap_or_default();
-        let given = self.given.get(id).copied().unwrap_or(DEADLINE);
-        let late = took > (given + self.grace).as_secs_f64() * 1e3;
+        self.faults.note(event);
+        let Some(number) = number(event).filter(|_| is_access(event)) else { return Ok(()) };
+        let took = event.field("duration_ms").and_then(|took| took.parse().ok());
+        let took = Duration::from_secs_f64(took.unwrap_or(0.0_f64) / 1e3);
+        let given = self.given.get(&number).copied().unwrap_or(DEADLINE);
         // A line without a host is the last word of one that is being taken down: it says when it died.
-        if late && !event.host.is_empty() && !self.paused.contains(&*event.host) {
-            return Err(format!("{id} took {took} ms on {}, and had {} ms", event.host, given.as_millis()));
+        if took <= given + TURN || event.host.is_empty() || self.has_paused(event) {
+            return Ok(());
         }
-        Ok(())
+        let (took, given) = (took.as_millis(), given.as_millis());
+        Err(format!("sim-{number:06} took {took} ms on {}, and had {given} ms", event.host))
+    }
+}
+
+impl EdgesKeepDeadlines {
+    /// Whether the host did nothing for a while, up to this very moment.
+    fn has_paused(&self, event: &Event) -> bool {
+        let mut pauses = self.faults.on_host(&event.host).filter(|fault| fault.family == "pause");
+        pauses.any(|pause| pause.is_felt((event.at, event.at), TURN))
     }
 }

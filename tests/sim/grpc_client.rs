@@ -7,6 +7,7 @@ use std::rc::Rc;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use h2::client::SendRequest;
 use http::{HeaderMap, Method, Version};
+use percent_encoding::percent_decode_str;
 use prost::Message;
 use protos::app::grpc::{ProcessNameRequest, ProcessNameResponse, SayHelloRequest, SayHelloResponse};
 use sim::{HostContext, Reply, Request};
@@ -14,7 +15,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use transport::Address;
 
-use crate::clients::Replied;
+use crate::clients::{Replied, gave_up, own_word};
 use crate::hosts::GRPC_PORT;
 
 type Trouble = Box<dyn Error>;
@@ -30,19 +31,11 @@ pub(crate) fn grpc(host: HostContext) -> impl Fn(Request) -> Replied + 'static {
         Box::pin(async move {
             match timeout(request.deadline, peer.call(&request)).await {
                 Ok(Ok(reply)) => reply,
-                Ok(Err(trouble)) => Reply::failed(what_broke(trouble.as_ref()), trouble.to_string()),
-                Err(_) => Reply::failed("GAVE UP", "the client's own deadline"),
+                Ok(Err(trouble)) => Reply::failed(own_word(&*trouble), trouble.to_string()),
+                Err(_) => gave_up(),
             }
         })
     }
-}
-
-/// Whether the server vouches for not having read the call: it refused the stream, or went away below it.
-fn what_broke(trouble: &(dyn Error + 'static)) -> &'static str {
-    let unread = |error: &h2::Error| {
-        error.is_go_away() && error.is_remote() || error.reason() == Some(h2::Reason::REFUSED_STREAM)
-    };
-    if trouble.downcast_ref().is_some_and(unread) { "REFUSED" } else { "BROKEN" }
 }
 
 /// A service, and the connection to it while there is one.
@@ -132,7 +125,10 @@ impl Answer {
         let status = self.field("grpc-status").ok_or("an answer without a status")?;
         let reply = match transport::status::code_name(status.parse::<i32>()?.into()) {
             "OK" => Reply::ok(value(M::decode(self.message.get(PREFIX_BYTES..).unwrap_or_default())?)),
-            code => Reply::failed(code, self.field("grpc-message").unwrap_or_default()),
+            code => {
+                let message = percent_decode_str(self.field("grpc-message").unwrap_or_default());
+                Reply::failed(code, message.decode_utf8()?)
+            }
         };
         Ok(reply.with_request_id(self.field("x-request-id").map(str::to_owned)))
     }

@@ -35,6 +35,9 @@ pub(crate) const FULL: &str = "full, says the plan";
 /// What a call has that comes without a deadline.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(500);
 
+/// How long a peer may take to answer a PING, or to speak once it has accepted: half of `--keepalive`.
+pub(crate) const PING_TIMEOUT: Duration = Duration::from_millis(100);
+
 /// Flags that all nodes have: faults last for a second here, not for minutes.
 const COMMON: &[&str] =
     &["node", "--workers", "1", "--deadline", "500ms", "--drain-timeout", "5s", "--keepalive", "200ms"];

@@ -6,9 +6,13 @@
 mod checks;
 mod clients;
 mod deadlines;
+mod faults;
 mod grpc_client;
+mod handlers;
 mod hosts;
+mod house;
 mod scenarios;
+mod statuses;
 
 /// A rehearsal builds a world and drops it in milliseconds, on a thread of its own: with glibc's allocator a seventh of
 /// its time goes there.

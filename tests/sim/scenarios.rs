@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sim::{EndsByDeadline, Family, Load, LogsKnowTheirCaller, ReplyCarriesId, Scenario, Swarm};
 
-use crate::{checks, clients, deadlines, grpc_client, hosts};
+use crate::{checks, clients, deadlines, faults, grpc_client, handlers, hosts, house, statuses};
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -16,17 +16,20 @@ const TWO_OF_PAIR: &[&str] =
 const ONE: &[&str] = &["--services", "service1"];
 
 /// How many calls a node takes on at once: few, so that some are refused.
-const ADMITTED: usize = 16;
+const ADMITTED: usize = 12;
 
-/// Forty calls in a second: short rehearsals find most, and many fit in a second.
+/// The names in calls: long enough that no two calls of a plan share one, so that whose it is can be told.
+const NAME: &str = "[a-z]{6,12}";
+
+/// Forty calls in less than half a second: short rehearsals find most, and calls that overlap find more.
 fn load() -> Load {
     Load::new(40..=40, ms(400), ms(200)..=ms(800))
-        .kind("rest", "hello", "[a-z]{1,12}")
-        .kind("grpc", "hello", "[a-z]{1,12}")
-        .kind("grpc", "name", "[a-z]{1,12}")
+        .kind("rest", "hello", NAME)
+        .kind("grpc", "hello", NAME)
+        .kind("grpc", "name", NAME)
 }
 
-fn faults() -> Swarm {
+fn any_faults() -> Swarm {
     Swarm::new(1..=4, ms(300), ms(20)..=ms(400))
         .link("service2", "service1")
         .link(sim::CLIENTS, "service2")
@@ -48,18 +51,21 @@ fn build(name: &str, about: &str, load: Load, swarm: Swarm, admitted: usize) -> 
         .host("service1", hosts::node(ONE, admitted))
         .client("rest", clients::rest)
         .client("grpc", grpc_client::grpc)
-        .tick(ms(10))
-        .latency_max(ms(12))
-        .recovers_within(ms(8000))
-        .invariant(|| EndsByDeadline { grace: ms(10) })
+        .tick(faults::TICK)
+        .latency_max(faults::LATENCY_MAX)
+        .recovers_within(ms(5000))
+        .invariant(|| EndsByDeadline { grace: ms(4) })
         .invariant(|| ReplyCarriesId)
         .invariant(LogsKnowTheirCaller::default)
-        .invariant(checks::StatusesAreExplained::default)
+        .invariant(handlers::LinesAreAboutTheirCalls::default)
+        .invariant(move || statuses::StatusesAreExplained::new(admitted))
         .invariant(deadlines::DeadlinesShrink::default)
-        .invariant(|| deadlines::EdgesKeepDeadlines::new(ms(10)))
-        .invariant(|| checks::HandlersEndWithTheirCalls::new(ms(120)))
-        .invariant(move || checks::NoMoreThanAdmitted::new(admitted))
-        .invariant(checks::NotSentMeansNotHandled::default)
+        .invariant(deadlines::EdgesKeepDeadlines::default)
+        .invariant(deadlines::EndsInTime::edges)
+        .invariant(deadlines::EndsInTime::handlers)
+        .invariant(handlers::HandlersEndWithTheirCalls::default)
+        .invariant(move || house::NoMoreThanAdmitted::new(admitted))
+        .invariant(handlers::HandledOnceOrNotAtAll::default)
         .every_call("every reply belongs to its request", checks::right_value)
 }
 
@@ -111,7 +117,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         .mutants(&["no-admission"]),
         node("drain", "service1 drains and restarts under load", drains())
             .mutants(&["drain-drops-calls", "id-lost-on-reconnect"])
-            .every_call("a drain loses no call that was accepted", checks::not_lost),
+            .invariant(handlers::DrainsLoseNothing::default),
         build(
             "drain-one-of-two",
             "one of two hosts of service1 drains: no call is lost",
@@ -125,17 +131,13 @@ pub(crate) fn all() -> Vec<Scenario> {
         node("clocks", "wall clocks are skewed, drift and jump", clocks())
             .mutants(&["deadline-by-wall-clock"])
             .every_call("a wrong clock changes nothing", checks::works),
-        node("panics", "handlers panic", faults().only(&[Family::PanickingHandler, Family::SlowHandler]))
+        node("panics", "handlers panic", any_faults().only(&[Family::PanickingHandler, Family::SlowHandler]))
             .mutants(&["panic-kills-actor", "cancelled-handler-runs"]),
-        node("storm", "everything at once", faults()),
+        node("storm", "everything at once", any_faults()),
     ]
 }
 
 /// Calls of `service2` only: what a client makes of its own connections is not what is rehearsed here.
 fn load_of_two() -> Load {
-    Load::new(40..=40, ms(400), ms(300)..=ms(800)).kind("rest", "hello", "[a-z]{1,12}").kind(
-        "grpc",
-        "hello",
-        "[a-z]{1,12}",
-    )
+    Load::new(40..=40, ms(400), ms(300)..=ms(800)).kind("rest", "hello", NAME).kind("grpc", "hello", NAME)
 }
