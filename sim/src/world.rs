@@ -30,7 +30,8 @@ const WARM_UP_TICKS: u32 = 10;
 /// How long a client waits before it tries a probe again.
 const PROBE_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long after the last fault and request a rehearsal may still go on, whatever the scenario checks.
+/// How long a rehearsal may go on after the last fault and the beginning of the last call, whatever the scenario
+/// checks.
 const LAST_CALL: Duration = Duration::from_secs(300);
 
 /// A world that runs.
@@ -125,7 +126,7 @@ impl<'a> World<'a> {
             }
             self.now += self.scenario.tick;
             self.note_leavers();
-            if self.now > heals_at + LAST_CALL {
+            if self.now > heals_at.max(last_call()) + LAST_CALL {
                 stage::with(|stage| {
                     stage.violate("every call ends", "one was still in flight when the curtain fell")
                 });
@@ -197,6 +198,11 @@ impl<'a> World<'a> {
             self.sim.crash(address);
         }
     }
+}
+
+/// When the last call began.
+fn last_call() -> Duration {
+    stage::with(|stage| stage.calls.last().map(|call| call.started)).flatten().unwrap_or_default()
 }
 
 fn warm_up(scenario: &Scenario) -> Duration {
