@@ -114,7 +114,7 @@ impl Invariant for ReplyCarriesId {
 /// Every log line that names a request names one that a client made.
 #[derive(Debug, Default)]
 pub struct LogsKnowTheirCaller {
-    known: BTreeSet<String>,
+    known: BTreeSet<u32>,
 }
 
 impl Invariant for LogsKnowTheirCaller {
@@ -123,13 +123,14 @@ impl Invariant for LogsKnowTheirCaller {
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
-        self.known.insert(call.request_id.clone());
+        self.known.insert(call.request.id);
         Ok(())
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
+        let is_known = || event.request.is_some_and(|request| self.known.contains(&request));
         match &event.request_id {
-            Some(id) if event.kind == EventKind::Log && !self.known.contains(id) => {
+            Some(id) if event.kind == EventKind::Log && !is_known() => {
                 Err(format!("{} logged {:?} for {id}, which nobody sent", event.host, event.text))
             }
             _ => Ok(()),

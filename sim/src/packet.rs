@@ -31,6 +31,11 @@ impl Packet {
         self.text
     }
 
+    /// Whether it tells of a segment that goes out.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.text == "sent"
+    }
+
     /// Whether the segment waits for its link.
     pub(crate) fn is_held(&self) -> bool {
         matches!(self.text, "held" | "dropped")
@@ -44,7 +49,7 @@ impl Packet {
 
 impl Visit for Packet {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // A segment that is sent was just written to a socket, which has hashed more than this. One that is
+        // A segment that is sent is not hashed here: the socket that wrote it has hashed more than this. One that is
         // delivered is hashed with its kind and the host it reaches; to print two addresses costs more than to
         // deliver it, and the socket that reads it hashes its ports.
         let mut short = Short::default();

@@ -81,6 +81,13 @@ impl Request {
     pub fn request_id(&self) -> String {
         format!("sim-{:06}", self.id)
     }
+
+    /// The number of the request that goes under this id, if it is one that [`Self::request_id`] makes.
+    pub(crate) fn number_of(request_id: &str) -> Option<u32> {
+        let digits = request_id.strip_prefix("sim-")?;
+        let is_ours = digits.len() == 6 || digits.len() > 6 && !digits.starts_with('0');
+        if is_ours && digits.bytes().all(|digit| digit.is_ascii_digit()) { digits.parse().ok() } else { None }
+    }
 }
 
 /// One thing that goes wrong: what, where, from when, for how long.
@@ -339,5 +346,17 @@ mod text {
         let text = String::deserialize(from)?;
         humantime::parse_duration(&text)
             .map_err(|error| D::Error::custom(format!("{text:?} is no duration: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_a_request_is_read_from_its_own_id_only() {
+        let ids = ["sim-000006", "sim-900001000", "sim-6", "sim-0000006", "sim-+00006", "other"];
+        let numbers = ids.map(Request::number_of);
+        assert_eq!(numbers, [Some(6), Some(900_001_000), None, None, None, None]);
     }
 }

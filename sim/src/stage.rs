@@ -221,7 +221,8 @@ impl Stage {
         }
     }
 
-    /// Hashes what is too frequent to become an [`Event`] in every run: `fill` makes one only if it is kept.
+    /// Hashes what is too frequent to become an [`Event`] in every run: `fill` makes one only if it is kept. Its time
+    /// is hashed by the tick: the order within it says more, and costs nothing.
     pub(crate) fn push_frequent(
         &mut self,
         kind: EventKind,
@@ -229,16 +230,23 @@ impl Stage {
         numbers: &[u64],
         fill: impl FnOnce(&Self) -> Fields,
     ) {
-        if !self.is_traced() {
-            return;
-        }
-        if let Some(fingerprint) = self.stamp(self.now(), kind, text) {
+        if let Some(fingerprint) = self.stamp(self.tick_start, kind, text) {
             numbers.iter().for_each(|number| fingerprint.number(*number));
         }
+        self.keep(kind, text, fill);
+    }
+
+    /// Keeps an event that is neither hashed nor checked, if the trace is kept.
+    pub(crate) fn keep(&mut self, kind: EventKind, text: &str, fill: impl FnOnce(&Self) -> Fields) {
         if self.events.is_some() {
             let event = self.event(kind, text.to_owned(), None, fill(self));
             self.events.get_or_insert_default().push(event);
         }
+    }
+
+    /// Whether all that happens is kept.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.events.is_some()
     }
 
     /// An event that happens here and now.
@@ -251,7 +259,8 @@ impl Stage {
     ) -> Event {
         let host =
             self.current.map_or_else(|| Arc::clone(&self.nowhere), |host| Arc::clone(&self.hosts[host].name));
-        Event { at: self.now(), host, kind, text: text.into(), request_id, fields }
+        let request = request_id.as_deref().and_then(Request::number_of);
+        Event { at: self.now(), host, kind, text: text.into(), request_id, request, fields }
     }
 
     /// Whether anything is kept of what happens.

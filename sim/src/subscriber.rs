@@ -10,6 +10,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
 use tracing::{Dispatch, Level, Metadata, Subscriber};
+use tracing_core::callsite::Identifier;
 use tracing_core::span::Current;
 use transport::CallContext;
 
@@ -167,7 +168,7 @@ fn log_event(stage: &mut Stage, event: &tracing::Event<'_>) {
     event.record(&mut line);
     let parent = event.parent().map(Id::into_u64).or_else(|| stage.spans.current());
     let inherited = || parent.and_then(|span| stage.spans.request_id_of(span)).map(str::to_owned);
-    let of_call = || CallContext::with_current(|call| Some(call?.request_id().to_string()));
+    let of_call = || CallContext::with_current(|call| Some(call?.request_id().as_str().to_owned()));
     let request_id = line.request_id.or_else(of_call).or_else(inherited);
     line.fields.push(("level", event.metadata().level().as_str().into()));
     line.fields.push(("target", event.metadata().target().into()));
@@ -176,25 +177,30 @@ fn log_event(stage: &mut Stage, event: &tracing::Event<'_>) {
 }
 
 fn net_event(stage: &mut Stage, event: &tracing::Event<'_>) {
-    if !stage.is_traced() {
+    /// The place in turmoil's code that tells of each segment sent. A socket has hashed that segment already.
+    static SENDS: OnceLock<Identifier> = OnceLock::new();
+    let place = event.metadata().callsite();
+    if !stage.is_traced() || !stage.is_kept() && SENDS.get() == Some(&place) {
         return;
     }
     let mut packet = Packet::default();
     event.record(&mut packet);
-    let (text, numbers) = (packet.text(), [packet.hash()]);
+    let details = |_: &Stage| {
+        let mut details = Details::default();
+        event.record(&mut details);
+        details.into_fields()
+    };
+    if packet.is_sent() {
+        SENDS.get_or_init(|| place);
+        return stage.keep(EventKind::Net, packet.text(), details);
+    }
     if packet.is_held()
         && let Some((from, to)) = packet.ends()
         && let (Some(from), Some(to)) = (stage.host_at(from.ip()), stage.host_at(to.ip()))
     {
         stage.touch(from, to);
     }
-    if stage.events.is_some() {
-        let mut details = Details::default();
-        event.record(&mut details);
-        stage.push_frequent(EventKind::Net, text, &numbers, |_| details.into_fields());
-    } else {
-        stage.push_frequent(EventKind::Net, text, &numbers, |_| Vec::new());
-    }
+    stage.push_frequent(EventKind::Net, packet.text(), &[packet.hash()], details);
 }
 
 /// Finds the request id among the fields.

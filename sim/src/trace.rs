@@ -23,6 +23,8 @@ pub struct Event {
     pub text: String,
     /// The request it belongs to, from the event's own field or the span it happened in.
     pub request_id: Option<String>,
+    /// The number of that request in the plan; none if no request of a plan goes under this id.
+    pub request: Option<u32>,
     /// Everything else that was said about it.
     pub fields: Fields,
 }
@@ -168,7 +170,7 @@ mod tests {
 
     fn event(text: &str) -> Event {
         let (at, host, kind) = (Duration::ZERO, "a".into(), EventKind::Log);
-        Event { at, host, kind, text: text.to_owned(), request_id: None, fields: Vec::new() }
+        Event { at, host, kind, text: text.to_owned(), request_id: None, request: None, fields: Vec::new() }
     }
 
     #[test]

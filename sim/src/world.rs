@@ -26,7 +26,7 @@ const TCP_CAPACITY: usize = 1024;
 /// How often in a row each sort of call must work before things count as recovered.
 const PROBES_IN_A_ROW: u32 = 2;
 /// How many steps the hosts have for starting.
-const WARM_UP_TICKS: u32 = 10;
+const WARM_UP_TICKS: u32 = 4;
 /// How long a client waits before it tries a probe again.
 const PROBE_PAUSE: Duration = Duration::from_millis(50);
 

@@ -1,6 +1,7 @@
 //! What must hold of deadlines: they bound, and they only ever shrink.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sim::{CallRecord, Event, EventKind, Invariant};
@@ -63,7 +64,7 @@ pub(crate) struct EndsInTime {
 /// A handler that has begun.
 #[derive(Debug)]
 struct Open {
-    host: String,
+    host: Arc<str>,
     number: u32,
     due: Duration,
 }
@@ -104,7 +105,7 @@ impl Invariant for EndsInTime {
         let Some(number) = number(event) else { return Ok(()) };
         if event.text == BEGUN {
             let left = Duration::from_millis(left_ms(event).unwrap_or_default());
-            self.open.push(Open { host: event.host.to_string(), number, due: event.at + left + TURN });
+            self.open.push(Open { host: Arc::clone(&event.host), number, due: event.at + left + TURN });
         } else if (self.is_end)(event) {
             self.open.retain(|open| (open.number, &*open.host) != (number, &*event.host));
         } else {

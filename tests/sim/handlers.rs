@@ -10,10 +10,9 @@ use crate::faults::{Fault, Faults, HOP, POWER_LOSS};
 use crate::hosts::{BEGUN, PING_TIMEOUT};
 use crate::statuses::was_not_sent;
 
-/// The number in the request id of a log line.
+/// The number of the request that a log line is about.
 pub(crate) fn number(event: &Event) -> Option<u32> {
-    let id = event.request_id.as_deref().filter(|_| event.kind == EventKind::Log)?;
-    id.strip_prefix("sim-")?.parse().ok()
+    event.request.filter(|_| event.kind == EventKind::Log)
 }
 
 /// No host has anything to say of a call that has ended, but for the time that word of it takes.

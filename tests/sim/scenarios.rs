@@ -30,7 +30,7 @@ fn load() -> Load {
 }
 
 fn any_faults() -> Swarm {
-    Swarm::new(1..=4, ms(300), ms(20)..=ms(400))
+    Swarm::new(1..=4, ms(250), ms(20)..=ms(350))
         .link("service2", "service1")
         .link(sim::CLIENTS, "service2")
         .host("service1")
