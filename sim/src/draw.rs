@@ -95,7 +95,7 @@ pub fn plan(scenario: &Scenario, seed: u64, mutant: Option<&str>) -> Plan {
         chunk.copy_from_slice(&mix(seed.wrapping_add(place as u64 + 1)).to_le_bytes());
     }
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let mut runner = TestRunner::new_with_rng(Config { failure_persistence: None, ..Config::default() }, rng);
     let (latency_min, latency_max, yield_percent) = draw(&mut runner, &network(scenario));
     let option = |(name, choices): &(String, Vec<String>)| {
         let choice = draw(&mut runner, &prop::sample::select(choices.clone()));

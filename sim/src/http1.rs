@@ -30,7 +30,7 @@ fn sort_head(bytes: &mut [u8]) -> Option<usize> {
     let status = lines.next()?;
     let mut lines: Vec<&str> = lines.collect();
     // A stable sort by name: lines of one name keep their order, which does mean something.
-    lines.sort_by_key(|line| line.split(':').next().unwrap_or_default().to_ascii_lowercase());
+    lines.sort_by_cached_key(|line| line.split(':').next().unwrap_or_default().to_ascii_lowercase());
     let body_length = lines.iter().find_map(|line| content_length(line));
     let sorted = [status, &lines.concat()].concat();
     bytes[..head_length].copy_from_slice(sorted.as_bytes());

@@ -7,6 +7,12 @@ use tracing::field::{Field, Visit};
 
 use crate::trace::{Fields, Fingerprint};
 
+/// A segment goes out.
+pub(crate) const SENT: &str = "sent";
+
+/// A segment arrives.
+pub(crate) const DELIVERED: &str = "delivered";
+
 /// A packet event of turmoil, hashed without its payload.
 ///
 /// turmoil prints payloads byte by byte, at many times the cost of sending them; the sockets hash the same
@@ -21,6 +27,11 @@ pub(crate) struct Packet {
 }
 
 impl Packet {
+    /// What happened is known without reading it.
+    pub(crate) fn is(&mut self, text: &'static str) {
+        self.text = text;
+    }
+
     /// All that it says but its payload, as a number.
     pub(crate) fn hash(&self) -> u64 {
         self.hash.value()
@@ -29,11 +40,6 @@ impl Packet {
     /// What happened.
     pub(crate) fn text(&self) -> &'static str {
         self.text
-    }
-
-    /// Whether it tells of a segment that goes out.
-    pub(crate) fn is_sent(&self) -> bool {
-        self.text == "sent"
     }
 
     /// Whether the segment waits for its link.
@@ -49,12 +55,8 @@ impl Packet {
 
 impl Visit for Packet {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // A segment that is sent is not hashed here: the socket that wrote it has hashed more than this. One that is
-        // delivered is hashed with its kind and the host it reaches; to print two addresses costs more than to
-        // deliver it, and the socket that reads it hashes its ports.
         let mut short = Short::default();
         let place = match (self.text, field.name()) {
-            ("sent", _) | ("delivered", "src" | "dst") => return,
             (_, "message") => {
                 short.print(value);
                 self.text = in_our_words(short.as_str());
@@ -72,8 +74,8 @@ impl Visit for Packet {
 
 fn in_our_words(message: &str) -> &'static str {
     match message {
-        "Send" => "sent",
-        "Delivered" => "delivered",
+        "Send" => SENT,
+        "Delivered" => DELIVERED,
         "Hold" => "held",
         "Drop" => "dropped",
         "Crash" => "crashed",

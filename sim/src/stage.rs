@@ -244,11 +244,6 @@ impl Stage {
         }
     }
 
-    /// Whether all that happens is kept.
-    pub(crate) fn is_kept(&self) -> bool {
-        self.events.is_some()
-    }
-
     /// An event that happens here and now.
     pub(crate) fn event(
         &self,

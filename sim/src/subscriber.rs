@@ -14,7 +14,7 @@ use tracing_core::callsite::Identifier;
 use tracing_core::span::Current;
 use transport::CallContext;
 
-use crate::packet::{Details, Packet};
+use crate::packet::{self, Details, Packet};
 use crate::spans::HOST_SPANS;
 use crate::stage::{self, Stage};
 use crate::trace::{EventKind, Fields};
@@ -176,23 +176,39 @@ fn log_event(stage: &mut Stage, event: &tracing::Event<'_>) {
     stage.push(event);
 }
 
+/// The places in turmoil's code that tell of each segment when it is sent and when it is delivered, known by the
+/// first of each.
+static SENDS: OnceLock<Identifier> = OnceLock::new();
+static DELIVERS: OnceLock<Identifier> = OnceLock::new();
+
 fn net_event(stage: &mut Stage, event: &tracing::Event<'_>) {
-    /// The place in turmoil's code that tells of each segment sent. A socket has hashed that segment already.
-    static SENDS: OnceLock<Identifier> = OnceLock::new();
-    let place = event.metadata().callsite();
-    if !stage.is_traced() || !stage.is_kept() && SENDS.get() == Some(&place) {
+    if !stage.is_traced() {
         return;
     }
-    let mut packet = Packet::default();
-    event.record(&mut packet);
     let details = |_: &Stage| {
         let mut details = Details::default();
         event.record(&mut details);
         details.into_fields()
     };
-    if packet.is_sent() {
-        SENDS.get_or_init(|| place);
-        return stage.keep(EventKind::Net, packet.text(), details);
+    let place = event.metadata().callsite();
+    let mut packet = Packet::default();
+    match [&SENDS, &DELIVERS].map(|known| known.get() == Some(&place)) {
+        [true, _] => packet.is(packet::SENT),
+        [_, true] => packet.is(packet::DELIVERED),
+        _ => event.record(&mut packet),
+    }
+    match packet.text() {
+        // Its socket has hashed it already.
+        packet::SENT => {
+            SENDS.get_or_init(|| place);
+            return stage.keep(EventKind::Net, packet::SENT, details);
+        }
+        // To print it costs more than to deliver it, and the socket that reads it hashes it.
+        packet::DELIVERED => {
+            DELIVERS.get_or_init(|| place);
+            return stage.push_frequent(EventKind::Net, packet::DELIVERED, &[], details);
+        }
+        _ => {}
     }
     if packet.is_held()
         && let Some((from, to)) = packet.ends()

@@ -18,12 +18,12 @@ const ONE: &[&str] = &["--services", "service1"];
 /// How many calls a node takes on at once: few, so that some are refused.
 const ADMITTED: usize = 12;
 
-/// The names in calls: long enough that no two calls of a plan share one, so that whose it is can be told.
-const NAME: &str = "[a-z]{6,12}";
+/// The names in calls: long enough that hardly two calls of a plan share one, so that whose it is can be told.
+const NAME: &str = "[a-z]{4,8}";
 
 /// Forty calls in less than half a second: short rehearsals find most, and calls that overlap find more.
 fn load() -> Load {
-    Load::new(40..=40, ms(400), ms(200)..=ms(800))
+    Load::new(40..=40, ms(350), ms(200)..=ms(800))
         .kind("rest", "hello", NAME)
         .kind("grpc", "hello", NAME)
         .kind("grpc", "name", NAME)
