@@ -120,7 +120,8 @@ struct Local;
 
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
     fn execute(&self, stream: F) {
-        tokio::task::spawn_local(answer::run_stream(stream));
+        // In a box of its own: tokio moves a task's future when it begins and ends, and this one is large.
+        tokio::task::spawn_local(Box::pin(answer::run_stream(stream)));
     }
 }
 
