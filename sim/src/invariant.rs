@@ -17,7 +17,7 @@ pub trait Invariant: fmt::Debug {
     /// The promise in a few words, as it is printed when broken.
     fn name(&self) -> &str;
 
-    /// Something happened: a log line, a call, a fault, a phase. Packets and bytes are not told.
+    /// Something happened: a log line, a fault, a phase. Calls are told on their own, packets and bytes not at all.
     ///
     /// # Errors
     /// When the promise is broken.

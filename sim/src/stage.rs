@@ -236,6 +236,25 @@ impl Stage {
         self.keep(kind, text, fill);
     }
 
+    /// Hashes that a call began or ended, and keeps it if the trace is kept. Invariants are shown the call itself.
+    fn push_call(
+        &mut self,
+        at: Duration,
+        text: &str,
+        id: &str,
+        said: [&str; 2],
+        fill: impl FnOnce() -> Fields,
+    ) {
+        if let Some(fingerprint) = self.stamp(at, EventKind::Call, text) {
+            fingerprint.bytes(id.as_bytes());
+            said.iter().for_each(|text| fingerprint.bytes(text.as_bytes()));
+        }
+        if self.events.is_some() {
+            let event = self.event(EventKind::Call, text.to_owned(), Some(id.to_owned()), fill());
+            self.events.get_or_insert_default().push(event);
+        }
+    }
+
     /// Keeps an event that is neither hashed nor checked, if the trace is kept.
     pub(crate) fn keep(&mut self, kind: EventKind, text: &str, fill: impl FnOnce(&Self) -> Fields) {
         if self.events.is_some() {
@@ -286,16 +305,16 @@ impl Stage {
 
     /// A client makes a call; returns the number under which it ends.
     pub(crate) fn start_call(&mut self, request: &Request, is_probe: bool) -> usize {
-        let request_id = request.request_id();
-        let fields = vec![
-            ("client", request.client.clone().into()),
-            ("kind", request.kind.clone().into()),
-            ("argument", request.argument.clone().into()),
-            ("deadline_ms", request.deadline.as_millis().to_string().into()),
-        ];
-        let event = self.event(EventKind::Call, "call started", Some(request_id.clone()), fields);
-        let started = event.at;
-        self.push(event);
+        let (started, request_id) = (self.now(), request.request_id());
+        // What is called, and how, follows from the plan.
+        self.push_call(started, "call started", &request_id, [&request.argument, ""], || {
+            vec![
+                ("client", request.client.clone().into()),
+                ("kind", request.kind.clone().into()),
+                ("argument", request.argument.clone().into()),
+                ("deadline_ms", request.deadline.as_millis().to_string().into()),
+            ]
+        });
         let active = self.faults.iter().filter(|fault| fault.active);
         let faults = active.map(|fault| fault.fault.what.name()).collect();
         let request = request.clone();
@@ -308,11 +327,10 @@ impl Stage {
 
     /// A client has its reply.
     pub(crate) fn end_call(&mut self, number: usize, reply: Reply) {
-        let id = self.calls[number].request_id.clone();
-        let fields = vec![("status", reply.status.clone().into()), ("value", reply.value.clone().into())];
-        let event = self.event(EventKind::Call, "call ended", Some(id), fields);
-        let at = event.at;
-        self.push(event);
+        let (at, id) = (self.now(), self.calls[number].request_id.clone());
+        self.push_call(at, "call ended", &id, [&reply.status, &reply.value], || {
+            vec![("status", reply.status.clone().into()), ("value", reply.value.clone().into())]
+        });
         self.in_flight.retain(|other| *other != number);
         let mut calls = std::mem::take(&mut self.calls);
         let call = &mut calls[number];

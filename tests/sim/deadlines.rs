@@ -56,7 +56,7 @@ pub(crate) struct EndsInTime {
     promise: &'static str,
     is_end: fn(&Event) -> bool,
     open: Vec<Open>,
-    /// When the first of `open` is late.
+    /// When the first of `open` is late, or one that has ended since would have been.
     earliest: Duration,
     faults: Faults,
 }
@@ -105,13 +105,13 @@ impl Invariant for EndsInTime {
         let Some(number) = number(event) else { return Ok(()) };
         if event.text == BEGUN {
             let left = Duration::from_millis(left_ms(event).unwrap_or_default());
-            self.open.push(Open { host: Arc::clone(&event.host), number, due: event.at + left + TURN });
+            let due = event.at + left + TURN;
+            self.open.push(Open { host: Arc::clone(&event.host), number, due });
+            self.earliest = self.earliest.min(due);
         } else if (self.is_end)(event) {
-            self.open.retain(|open| (open.number, &*open.host) != (number, &*event.host));
-        } else {
-            return Ok(());
+            // That may have been the first to be late: the next one that would be is looked for when its time comes.
+            self.open.retain(|open| open.number != number || open.host != event.host);
         }
-        self.look_ahead();
         Ok(())
     }
 }

@@ -23,7 +23,7 @@ const NAME: &str = "[a-z]{4,8}";
 
 /// Forty calls in less than half a second: short rehearsals find most, and calls that overlap find more.
 fn load() -> Load {
-    Load::new(40..=40, ms(350), ms(200)..=ms(800))
+    Load::new(40..=40, ms(300), ms(200)..=ms(800))
         .kind("rest", "hello", NAME)
         .kind("grpc", "hello", NAME)
         .kind("grpc", "name", NAME)
