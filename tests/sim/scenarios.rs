@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use sim::{EndsByDeadline, Family, Load, LogsKnowTheirCaller, ReplyCarriesId, Scenario, Swarm};
+use futures_util::future::LocalBoxFuture;
+use sim::{
+    EndsByDeadline, Family, HostContext, HostResult, Load, LogsKnowTheirCaller, ReplyCarriesId, Scenario,
+    Swarm,
+};
 
 use crate::{checks, clients, deadlines, faults, grpc_client, handlers, hosts, house, statuses};
 
@@ -13,6 +17,8 @@ fn ms(millis: u64) -> Duration {
 const TWO: &[&str] = &["--services", "service2", "--peer", "service1=http://service1:50051"];
 const TWO_OF_PAIR: &[&str] =
     &["--services", "service2", "--peer", "service1=http://service1:50051,http://spare1:50051"];
+const TWO_OF_PAIR_REVERSED: &[&str] =
+    &["--services", "service2", "--peer", "service1=http://spare1:50051,http://service1:50051"];
 const ONE: &[&str] = &["--services", "service1"];
 
 /// How many calls a node takes on at once: few, so that some are refused.
@@ -67,6 +73,13 @@ fn build(name: &str, about: &str, load: Load, swarm: Swarm, admitted: usize) -> 
         .invariant(move || house::NoMoreThanAdmitted::new(admitted))
         .invariant(handlers::HandledOnceOrNotAtAll::default)
         .every_call("every reply belongs to its request", checks::right_value)
+}
+
+/// The seed chooses which of two hosts of service1 is asked first.
+fn by_addresses() -> impl Fn(HostContext) -> LocalBoxFuture<'static, HostResult> {
+    let first = hosts::node(TWO_OF_PAIR, ADMITTED);
+    let last = hosts::node(TWO_OF_PAIR_REVERSED, ADMITTED);
+    move |host| if host.option("addresses") == Some("spare1 first") { last(host) } else { first(host) }
 }
 
 /// Long, since a node reads the clock twice a second: for the `date` of its REST answers.
@@ -126,7 +139,8 @@ pub(crate) fn all() -> Vec<Scenario> {
             ADMITTED,
         )
         .host("spare1", hosts::node(ONE, ADMITTED))
-        .host("service2", hosts::node(TWO_OF_PAIR, ADMITTED))
+        .option("addresses", &["service1 first", "spare1 first"])
+        .host("service2", by_addresses())
         .every_call("with another host there, a drain loses no call", checks::works),
         node("clocks", "wall clocks are skewed, drift and jump", clocks())
             .mutants(&["deadline-by-wall-clock"])
