@@ -76,6 +76,12 @@ fn at_server() -> String {
 
 /// Calls `kind` at the times given, while `what` lasts from 100 ms to 400 ms, and allows each a second.
 fn with_fault(what: FaultKind, kind: &str, at: &[u64]) -> Rehearsal {
+    with_faults(vec![Fault { from: ms(100), lasts: ms(300), what }], kind, at)
+}
+
+/// The same while several faults last, each of which must touch a call.
+fn with_faults(faults: Vec<Fault>, kind: &str, at: &[u64]) -> Rehearsal {
+    let bites = vec![true; faults.len()];
     let request = |(id, at): (u32, &u64)| {
         let (client, kind, argument) = ("client".to_owned(), kind.to_owned(), String::new());
         Request { id, at: ms(*at), client, kind, argument, deadline: ms(1000) }
@@ -86,14 +92,14 @@ fn with_fault(what: FaultKind, kind: &str, at: &[u64]) -> Rehearsal {
         mutant: None,
         options: Default::default(),
         network: Network { latency_min: ms(1), latency_max: ms(1), yield_percent: 0 },
-        faults: vec![Fault { from: ms(100), lasts: ms(300), what }],
+        faults,
         in_flight_max: None,
         requests: (1..).zip(at).map(request).collect(),
         probes: Vec::new(),
     };
     let rehearsal = sim::rehearse(&scenario(), &plan, Keep::Trace);
     assert_eq!(rehearsal.violation, None, "{}", trace(&rehearsal.events));
-    assert_eq!(rehearsal.bites, [true], "{}", trace(&rehearsal.events));
+    assert_eq!(rehearsal.bites, bites, "{}", trace(&rehearsal.events));
     rehearsal
 }
 
@@ -171,6 +177,25 @@ fn a_killed_process_closes_its_connections_and_refuses_new_ones() {
 fn a_power_loss_tells_nobody() {
     let rehearsal = with_fault(FaultKind::PowerLoss { host: at_server() }, "wait", &[50]);
     assert_eq!(ends(&rehearsal), [("late", 1050)]);
+}
+
+#[test]
+fn a_machine_without_power_refuses_nothing_until_its_power_is_back() {
+    let fault = |from, what| Fault { from: ms(from), lasts: ms(200), what };
+    let (power, kill) = (FaultKind::PowerLoss { host: at_server() }, FaultKind::Kill { host: at_server() });
+    // From 300 ms on there is power, and no process before 400 ms.
+    let dark_first = vec![fault(100, power.clone()), fault(200, kill.clone())];
+    let refused = |at| ("ConnectionRefused", at);
+    assert_eq!(
+        ends(&with_faults(dark_first, "ask", &[50, 150, 250, 350])),
+        [("OK", 50), refused(300), refused(300), refused(350)]
+    );
+    // From 200 ms to 400 ms there is no power, whatever was before.
+    let killed_first = vec![fault(100, kill), fault(200, power)];
+    assert_eq!(
+        ends(&with_faults(killed_first, "ask", &[50, 150, 250])),
+        [("OK", 50), refused(150), refused(400)]
+    );
 }
 
 #[test]
