@@ -37,7 +37,7 @@ pub use crate::config::{Config, ConfigError, Listen};
 pub use crate::worker::Worker;
 
 /// How long connections that were accepted just before the listeners closed have to send their request.
-pub const LAST_MOMENT: Duration = Duration::from_millis(100);
+const LAST_MOMENT: Duration = Duration::from_millis(100);
 
 /// Connections that wait to be accepted, at most.
 const BACKLOG: i32 = 1024;
@@ -72,6 +72,14 @@ pub struct Node {
 enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener, SocketFile),
+}
+
+/// Drains what is left when the listeners have closed; resolves when all of it has ended. What was accepted in the
+/// last moment is served as before until it has had the time to send its request.
+pub async fn finish(drain: &Drain) {
+    sleep(LAST_MOMENT).await;
+    drain.start();
+    drain.finished().await;
 }
 
 impl Node {
@@ -138,17 +146,9 @@ impl Node {
             // Closes the listeners at once, and waits for the workers. They look up once a second; the
             // drain itself knows the moment.
             let stopped = async { tokio::join!(handle.stop(true), server).1 };
-            let finished = async {
-                // What was accepted in the last moment is served as before until it has had the time to
-                // send its request.
-                sleep(LAST_MOMENT).await;
-                drain.start();
-                drain.finished().await;
-                Ok(())
-            };
             tokio::select! {
                 stopped = stopped => stopped,
-                finished = finished => finished,
+                () = finish(&drain) => Ok(()),
             }
         };
         match timeout(drain_timeout, drained).await {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
-use rehearsal::{Config, LAST_MOMENT, Worker};
+use rehearsal::{Config, Worker};
 use sim::{CallFault, HostContext, HostResult};
 use tokio::time::{sleep, timeout};
 use tracing::info;
@@ -80,12 +80,7 @@ async fn run(host: HostContext, config: Arc<Config>) -> HostResult {
     info!("draining");
     drop((http, grpc));
     drain.announce();
-    let drained = async {
-        sleep(LAST_MOMENT).await;
-        drain.start();
-        drain.finished().await;
-    };
-    if timeout(config.drain_timeout, drained).await.is_err() {
+    if timeout(config.drain_timeout, rehearsal::finish(&drain)).await.is_err() {
         info!("the drain took too long");
     }
     info!("{STOPPED}");
