@@ -5,6 +5,7 @@ use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
@@ -35,22 +36,24 @@ pub(crate) fn rest(host: HostContext) -> impl Fn(Request) -> Replied + 'static {
     let idle = Connections::default();
     move |request| {
         let (host, idle) = (host.clone(), idle.clone());
-        Box::pin(async move {
-            match timeout(request.deadline, get(&host, &idle, &request)).await {
-                Ok(Ok(reply)) => reply,
-                Ok(Err(error)) => Reply::failed(own_word(&*error), error.to_string()),
-                Err(_) => gave_up(),
-            }
-        })
+        Box::pin(async move { within(request.deadline, get(&host, &idle, &request)).await })
     }
 }
 
-pub(crate) fn gave_up() -> Reply {
-    Reply::failed(GAVE_UP, "the client's own deadline")
+/// What comes of `call` by the client's own deadline, or the client's own word for what ended it.
+pub(crate) async fn within(
+    deadline: Duration,
+    call: impl Future<Output = Result<Reply, Box<dyn Error>>>,
+) -> Reply {
+    match timeout(deadline, call).await {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(error)) => Reply::failed(own_word(&*error), error.to_string()),
+        Err(_) => Reply::failed(GAVE_UP, "the client's own deadline"),
+    }
 }
 
 /// The client's own word for what ended a call that the node said nothing about.
-pub(crate) fn own_word(error: &(dyn Error + 'static)) -> &'static str {
+fn own_word(error: &(dyn Error + 'static)) -> &'static str {
     let mut causes = std::iter::successors(Some(error), |error| (*error).source());
     let words = |cause: &(dyn Error + 'static)| {
         let io = cause.downcast_ref::<std::io::Error>();

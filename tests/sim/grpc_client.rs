@@ -12,10 +12,9 @@ use prost::Message;
 use protos::app::grpc::{ProcessNameRequest, ProcessNameResponse, SayHelloRequest, SayHelloResponse};
 use sim::{HostContext, Reply, Request};
 use tokio::sync::Mutex;
-use tokio::time::timeout;
 use transport::Address;
 
-use crate::clients::{Replied, gave_up, own_word};
+use crate::clients::{Replied, within};
 use crate::hosts::GRPC_PORT;
 
 type Trouble = Box<dyn Error>;
@@ -28,13 +27,7 @@ pub(crate) fn grpc(host: HostContext) -> impl Fn(Request) -> Replied + 'static {
     let (hello, name) = (Peer::new(&host, "service2"), Peer::new(&host, "service1"));
     move |request| {
         let peer = if request.kind == "name" { name.clone() } else { hello.clone() };
-        Box::pin(async move {
-            match timeout(request.deadline, peer.call(&request)).await {
-                Ok(Ok(reply)) => reply,
-                Ok(Err(trouble)) => Reply::failed(own_word(&*trouble), trouble.to_string()),
-                Err(_) => gave_up(),
-            }
-        })
+        Box::pin(async move { within(request.deadline, peer.call(&request)).await })
     }
 }
 

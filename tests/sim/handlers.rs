@@ -176,8 +176,8 @@ impl Invariant for DrainsLoseNothing {
         }
         let begun = self.begun.get(&call.request.id).map_or(&[][..], Vec::as_slice);
         let cut_off = begun.iter().find(|(host, at)| {
-            let drains = self.faults.on_host(host).filter(|fault| fault.family == "drain");
-            drains.into_iter().any(|drain| drain.is_felt((*at, ended), Duration::ZERO))
+            let mut drains = self.faults.on_host(host).filter(|fault| fault.family == "drain");
+            drains.any(|drain| drain.is_felt((*at, ended), Duration::ZERO))
         });
         if let Some((host, _)) = cut_off {
             return Err(format!("{} was cut off on {host}: {reply:?}", call.request_id));
