@@ -83,9 +83,7 @@ mod world;
 pub use call::{CallRecord, Reply};
 pub use draw::{Load, plan as draw_plan};
 pub use host::{CallFault, HostContext, call_fault, planned_panic};
-pub use invariant::{
-    AtMost, EndsByDeadline, Invariant, LogsKnowTheirCaller, NeverHandled, NothingAfterTheEnd, ReplyCarriesId,
-};
+pub use invariant::{EndsByDeadline, Invariant, LogsKnowTheirCaller, ReplyCarriesId};
 pub use net::{Listener, SimNet, poll_turn, turn};
 pub use plan::{Fault, FaultKind, Network, Plan, Request};
 pub use rehearsal::{Keep, Rehearsal, Summary, rehearse, rehearse_seed, rehearse_twice};

@@ -233,7 +233,7 @@ impl Stage {
         if let Some(fingerprint) = self.stamp(self.tick_start, kind, text) {
             numbers.iter().for_each(|number| fingerprint.number(*number));
         }
-        self.keep(kind, text, fill);
+        self.keep(kind, text, None, fill);
     }
 
     /// Hashes that a call began or ended, and keeps it if the trace is kept. Invariants are shown the call itself.
@@ -249,16 +249,19 @@ impl Stage {
             fingerprint.bytes(id.as_bytes());
             said.iter().for_each(|text| fingerprint.bytes(text.as_bytes()));
         }
-        if self.events.is_some() {
-            let event = self.event(EventKind::Call, text.to_owned(), Some(id.to_owned()), fill());
-            self.events.get_or_insert_default().push(event);
-        }
+        self.keep(EventKind::Call, text, Some(id), |_| fill());
     }
 
-    /// Keeps an event that is neither hashed nor checked, if the trace is kept.
-    pub(crate) fn keep(&mut self, kind: EventKind, text: &str, fill: impl FnOnce(&Self) -> Fields) {
+    /// Keeps an event that is neither hashed nor checked here, if the trace is kept.
+    pub(crate) fn keep(
+        &mut self,
+        kind: EventKind,
+        text: &str,
+        id: Option<&str>,
+        fill: impl FnOnce(&Self) -> Fields,
+    ) {
         if self.events.is_some() {
-            let event = self.event(kind, text.to_owned(), None, fill(self));
+            let event = self.event(kind, text, id.map(str::to_owned), fill(self));
             self.events.get_or_insert_default().push(event);
         }
     }

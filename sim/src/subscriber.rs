@@ -201,7 +201,7 @@ fn net_event(stage: &mut Stage, event: &tracing::Event<'_>) {
         // Its socket has hashed it already.
         packet::SENT => {
             SENDS.get_or_init(|| place);
-            return stage.keep(EventKind::Net, packet::SENT, details);
+            return stage.keep(EventKind::Net, packet::SENT, None, details);
         }
         // To print it costs more than to deliver it, and the socket that reads it hashes it.
         packet::DELIVERED => {
