@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use rehearsal::{Config, ConfigError, Node, log};
+use node::{Config, ConfigError, Node, log};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 const EX_USAGE: u8 = 64;

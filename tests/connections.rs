@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{Event, Peer, SOON, client_of, grpc_client, run};
-use protos::rehearsal::probe::Act;
-use protos::rehearsal::{ActRequest, Deed};
+use probe_contract::probe::Act;
+use probe_contract::{ActRequest, Deed};
 use socket2::{Domain, Socket, Type};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use common::{Event, LIMITS, SOON, World, failure, grpc_client, on_every_carrier, run};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use protos::rehearsal::probe::{Act, Count, Probe};
-use protos::rehearsal::{ActRequest, ActResponse, CountRequest, Deed, SumRequest};
+use probe_contract::probe::{Act, Count, Probe};
+use probe_contract::{ActRequest, ActResponse, CountRequest, Deed, SumRequest};
 use tokio::time::{Instant, timeout};
 use transport::status::NotSent;
 use transport::{Code, Idempotency, Method, Status, Streaming, status};

@@ -278,7 +278,7 @@ fn a_second_signal_ends_the_node_at_once() {
 
 #[test]
 fn a_filter_chooses_what_is_logged() {
-    let node = Node::start(&["--log", "warn,rehearsal=info,actors::service1=info"]);
+    let node = Node::start(&["--log", "warn,node=info,actors::service1=info"]);
     node.http().get(GREETING, "x-request-id: filtered\r\n");
     assert_eq!(targets(&node.stop().lines, "filtered"), ["actors::service1"]);
     let node = Node::spawn(

@@ -6,10 +6,10 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use actors::SERVICES;
+use node::Config;
+use node::config::{Listen, LogFormat, PeerConfig};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
-use rehearsal::Config;
-use rehearsal::config::{Listen, LogFormat, PeerConfig};
 use tempfile::NamedTempFile;
 use transport::Address;
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler};
 use futures_util::{StreamExt as _, stream};
-use protos::rehearsal::probe::{self, Act, Count, Mirror, Probe, Sum};
-use protos::rehearsal::{ActRequest, ActResponse, CountResponse, Deed, SumResponse};
+use probe_contract::probe::{self, Act, Count, Mirror, Probe, Sum};
+use probe_contract::{ActRequest, ActResponse, CountResponse, Deed, SumResponse};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, mpsc};
 use transport::grpc::{Grpc, Keepalive, Server};

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use protos::rehearsal::probe;
+use probe_contract::probe;
 use sim::{HostContext, HostResult, Keep, Load, Reply, Scenario, Swarm};
 use tokio::sync::{Notify, mpsc};
 use transport::grpc::{Keepalive, Server};

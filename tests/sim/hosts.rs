@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
-use rehearsal::{Config, Worker};
+use node::{Config, Worker};
 use sim::{CallFault, HostContext, HostResult};
 use tokio::time::{sleep, timeout};
 use tracing::info;
@@ -80,7 +80,7 @@ async fn run(host: HostContext, config: Arc<Config>) -> HostResult {
     info!("draining");
     drop((http, grpc));
     drain.announce();
-    if timeout(config.drain_timeout, rehearsal::finish(&drain)).await.is_err() {
+    if timeout(config.drain_timeout, node::finish(&drain)).await.is_err() {
         info!("the drain took too long");
     }
     info!("{STOPPED}");
