@@ -75,7 +75,7 @@ fn an_unusable_request_id_is_replaced_and_never_echoed() {
 
 #[test]
 fn an_access_line_tells_method_path_status_duration_bytes_and_peer() {
-    let mut node = Node::start(&["--log", "access=info,rehearsal=info"]);
+    let mut node = Node::start(&["--log", "access=info,node=info"]);
     let mut http = node.http();
     let peer = http.0.local_addr().expect("a connected socket has an address").to_string();
     http.get("/api/v1/name?name=secret", "X-Request-ID: one\r\n");
