@@ -52,7 +52,7 @@ fn a_request_id_comes_back_and_is_in_every_line_of_its_request() {
         let targets: Vec<_> = targets.iter().filter_map(|line| line["target"].as_str()).collect();
         assert_eq!(targets, ["access", "actors::service1", "actors::service2"], "{id}");
     }
-    let outside: Vec<_> = lines.iter().filter(|line| line["target"] == "rehearsal").collect();
+    let outside: Vec<_> = lines.iter().filter(|line| line["target"] == "node").collect();
     assert!(!outside.is_empty() && outside.iter().all(|line| line.get("request_id").is_none()));
 }
 
