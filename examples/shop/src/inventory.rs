@@ -122,8 +122,8 @@ impl Handler<Call<WatchStock>> for InventoryActor {
         let (changed, context) = (self.changed.clone(), call.context.clone());
         call.answer_with_state(actor, async move |state, request| {
             let look = move || {
-                let sku = request.sku.clone();
-                state.with(move |inventory| inventory.left(&sku))
+                let (state, sku) = (state.clone(), request.sku.clone());
+                async move { state.with(move |inventory| inventory.left(&sku)).await }
             };
             let stock = stream::unfold(None, move |told| {
                 let (changed, look) = (changed.clone(), look.clone());
