@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 use tracing::error;
-use transport::drain::Drain;
+use transport::Drain;
 
 use crate::config::{Config, Listen};
 use crate::machine::{Accepted, Listener, Machine};

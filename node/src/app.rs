@@ -1,7 +1,6 @@
 //! The services that a node can host, and how their actors are made.
 
-use transport::client::Clients;
-use transport::service::{Keys, Serve, Service};
+use transport::{Clients, Keys, Serve, Service};
 
 /// The services of one node. A node hosts all of them, or those that `--services` names; the others are called at the
 /// addresses that `--peer` gives.
@@ -29,7 +28,10 @@ impl App {
     /// Adds the service that `A` serves, with one actor in the node, where all of its state is. Calls of other workers
     /// reach it at its address.
     #[must_use]
-    pub fn service_in_node<A: Serve, C: Clients>(self, make: impl Fn(C) -> A + Send + Sync + 'static) -> Self {
+    pub fn service_in_node<A: Serve, C: Clients>(
+        self,
+        make: impl Fn(C) -> A + Send + Sync + 'static,
+    ) -> Self {
         self.add(Service::in_node(make))
     }
 

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use transport::call::Interceptor;
-use transport::channel::Channel;
+use transport::{Channel, Interceptor};
 
 /// What a rehearsal puts between the parts of a node. The default is nothing, as in production.
 #[derive(Clone, Default)]

@@ -1,13 +1,13 @@
 //! Sockets that listen, and the files of those that have one.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, RawFd};
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, UnixListener};
 use transport::net::{CallerAddress, Io};
 
 use crate::config::Listen;
@@ -16,7 +16,7 @@ use crate::machine::Accepted;
 /// Connections that wait to be accepted, at most.
 const BACKLOG: i32 = 1024;
 
-/// A socket that listens and does not block.
+/// A socket that listens, registered with the runtime of its thread.
 #[derive(Debug)]
 pub(crate) enum Listening {
     Tcp(TcpListener),
@@ -39,39 +39,30 @@ impl Listening {
         }
     }
 
-    /// Accepts one connection, or fails with [`io::ErrorKind::WouldBlock`].
-    pub(crate) fn accept(&self) -> io::Result<Accepted> {
+    /// Accepts one connection, which leaves this thread's runtime for that of the worker that opens it.
+    pub(crate) async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener) => {
-                let (stream, caller) = listener.accept()?;
+                let (stream, caller) = listener.accept().await?;
+                let stream = stream.into_std()?;
                 Ok(Accepted { caller: CallerAddress::Tcp(caller), open: Box::new(|| open_tcp(stream)) })
             }
             Self::Unix(listener, _) => {
-                let (stream, _) = listener.accept()?;
+                let (stream, _) = listener.accept().await?;
+                let stream = stream.into_std()?;
                 Ok(Accepted { caller: CallerAddress::Unix, open: Box::new(|| open_unix(stream)) })
             }
         }
     }
 }
 
-impl AsRawFd for Listening {
-    fn as_raw_fd(&self) -> RawFd {
-        match self {
-            Self::Tcp(listener) => listener.as_raw_fd(),
-            Self::Unix(listener, _) => listener.as_raw_fd(),
-        }
-    }
-}
-
 fn open_tcp(stream: std::net::TcpStream) -> io::Result<Io> {
-    stream.set_nonblocking(true)?;
     // Where it cannot be set the connection is gone, which whoever reads will find out.
     stream.set_nodelay(true).ok();
     Ok(Box::new(tokio::net::TcpStream::from_std(stream)?))
 }
 
 fn open_unix(stream: UnixStream) -> io::Result<Io> {
-    stream.set_nonblocking(true)?;
     Ok(Box::new(tokio::net::UnixStream::from_std(stream)?))
 }
 
@@ -82,7 +73,7 @@ fn tcp(address: SocketAddr) -> io::Result<Listening> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    Ok(Listening::Tcp(socket.into()))
+    TcpListener::from_std(socket.into()).map(Listening::Tcp)
 }
 
 /// A socket that was left behind by a process that is gone does not count as an address in use.
@@ -94,7 +85,6 @@ fn unix(path: &Path) -> io::Result<Listening> {
         }
         other => other?,
     };
-    listener.set_nonblocking(true)?;
     Ok(Listening::Unix(listener, SocketFile { path: path.to_owned(), identity: identity(path)? }))
 }
 

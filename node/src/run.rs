@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
-use transport::drain::Drain;
+use transport::Drain;
 
 use crate::accept::{Listeners, serve};
 use crate::app::App;

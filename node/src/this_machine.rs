@@ -4,8 +4,6 @@ use std::io;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::oneshot;
 use tracing::error;
@@ -27,9 +25,7 @@ impl Machine for ThisMachine {
     }
 
     async fn listen(&self, at: &Listen) -> io::Result<Socket> {
-        // Only whether there is something to accept is waited for here: what was accepted has not been
-        // registered with this thread's runtime, and need not be taken from it.
-        AsyncFd::with_interest(Listening::at(at)?, Interest::READABLE).map(Socket)
+        Listening::at(at).map(Socket)
     }
 
     #[allow(clippy::disallowed_methods, reason = "this is where a node's threads are made")]
@@ -50,14 +46,14 @@ impl Machine for ThisMachine {
 
 /// A socket of this machine that listens.
 #[derive(Debug)]
-pub struct Socket(AsyncFd<Listening>);
+pub struct Socket(Listening);
 
 impl Listener for Socket {
     fn address(&self) -> Listen {
-        self.0.get_ref().address()
+        self.0.address()
     }
 
     async fn accept(&self) -> io::Result<Accepted> {
-        self.0.async_io(Interest::READABLE, Listening::accept).await
+        self.0.accept().await
     }
 }

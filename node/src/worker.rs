@@ -8,14 +8,11 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tracing::debug;
-use transport::channel::Channel;
-use transport::client::Client;
-use transport::drain::{Drain, OpenConnection};
+use transport::channel::{Request, Response};
+use transport::drain::OpenWork;
 use transport::grpc::{self, Grpc};
 use transport::memory::Memory;
-use transport::net::Net;
-use transport::rest;
-use transport::router::Router;
+use transport::{Channel, Client, Drain, Net, Router, Status, rest};
 
 use crate::app::App;
 use crate::config::Config;
@@ -43,7 +40,7 @@ pub(crate) struct Connection {
     pub(crate) edge: Edge,
     pub(crate) accepted: Accepted,
     /// The drain waits for it from the moment when it was accepted.
-    pub(crate) open: OpenConnection,
+    pub(crate) open: OpenWork,
     /// One of the connections that the worker may have.
     pub(crate) permit: OwnedSemaphorePermit,
 }
@@ -103,16 +100,22 @@ impl Worker {
 /// Where a service is decides what carries the calls to it, and nothing else does.
 fn client(plan: &Plan, service: &'static str, memory: &Memory) -> Client {
     let config = &plan.config;
-    let limits = config.limits();
-    let carrier = if config.hosts(service) {
-        Channel::new(memory.clone())
-    } else {
-        let (addresses, keepalive) = (config.addresses(service), config.keepalive());
-        Channel::new(Grpc::new(service, addresses, &plan.net, keepalive, limits.message_size))
-    };
-    let carrier = match &plan.hooks.carry {
-        Some(wrap) => wrap(service, carrier),
-        None => carrier,
-    };
-    Client::new(carrier, config.deadline, limits)
+    if config.hosts(service) {
+        return over(plan, service, memory.clone());
+    }
+    let (addresses, keepalive) = (config.addresses(service), config.keepalive());
+    over(plan, service, Grpc::new(service, addresses, &plan.net, keepalive, config.limits().message_size))
+}
+
+/// A client over `carrier`, which is boxed here only if a hook is to wrap it: the client boxes what it is given.
+fn over<C>(plan: &Plan, service: &'static str, carrier: C) -> Client
+where
+    C: tower::Service<Request, Response = Response, Error = Status> + Clone + Send + Sync + 'static,
+    C::Future: Send + 'static,
+{
+    let (deadline, limits) = (plan.config.deadline, plan.config.limits());
+    match &plan.hooks.carry {
+        Some(wrap) => Client::new(wrap(service, Channel::new(carrier)), deadline, limits),
+        None => Client::new(carrier, deadline, limits),
+    }
 }

@@ -8,7 +8,7 @@ use futures_util::future::{FutureExt as _, select_all};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use transport::drain::Drain;
+use transport::Drain;
 
 use crate::machine::{Accepted, Machine, WorkerEnd};
 use crate::worker::{Connection, Edge, Plan, work};
@@ -82,7 +82,7 @@ impl Room<'_> {
     /// Hands a connection to the worker; the next one has its turn then.
     pub(crate) fn take(self, edge: Edge, accepted: Accepted, drain: &Drain) {
         let Self { workers, index, permit } = self;
-        let connection = Connection { edge, accepted, open: drain.connection(), permit };
+        let connection = Connection { edge, accepted, open: drain.work(), permit };
         // A worker that is gone is noticed elsewhere, and ends the node.
         workers.workers[index].connections.send(connection).ok();
         workers.next.set((index + 1) % workers.workers.len());

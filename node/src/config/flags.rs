@@ -39,7 +39,10 @@ impl Flags {
         let command = Command::new(name).next_help_heading("Options of every node");
         let command = Besides::augment_args(Config::augment_args(command));
         let command = Own::augment_args(command.next_help_heading(format!("Options of {name}")));
-        let own = Own::augment_args(Command::new(name)).get_arguments().map(|own| own.get_id().to_string()).collect();
+        let own = Own::augment_args(Command::new(name))
+            .get_arguments()
+            .map(|own| own.get_id().to_string())
+            .collect();
         assert_distinct(&command);
         let version = command.get_version().unwrap_or(env!("CARGO_PKG_VERSION")).to_owned();
         let mut command = command.version(version).about(ABOUT).long_about(None).after_help(AFTER);
@@ -84,7 +87,11 @@ impl Flags {
         let command = self.command.mut_arg("services", |flag| {
             let flag = flag.value_parser(parser);
             // What a source says is the default already.
-            if flag.get_default_values().is_empty() && !all.is_empty() { flag.default_value(all) } else { flag }
+            if flag.get_default_values().is_empty() && !all.is_empty() {
+                flag.default_value(all)
+            } else {
+                flag
+            }
         });
         self.command = command
             .mut_arg("peers", |flag| flag.value_parser(move |text: &str| PeerConfig::of_known(text, &known)));
@@ -94,7 +101,8 @@ impl Flags {
     /// With the variable of each flag in its help.
     #[must_use]
     pub(super) fn with_variables_told(mut self, value: &dyn Fn(&str) -> Option<OsString>) -> Self {
-        let told: Vec<_> = self.with_variable().map(|flag| (flag.get_id().clone(), self.variable(flag))).collect();
+        let told: Vec<_> =
+            self.with_variable().map(|flag| (flag.get_id().clone(), self.variable(flag))).collect();
         for (id, variable) in told {
             let value = value(&variable).unwrap_or_default();
             let told = format!("[env: {variable}={}]", value.to_string_lossy());
@@ -126,7 +134,8 @@ fn assert_distinct(command: &Command) {
     let flags: Vec<_> = command.get_arguments().collect();
     for (index, flag) in flags.iter().enumerate() {
         let is_same = |other: &&&Arg| {
-            other.get_id() == flag.get_id() || flag.get_long().is_some_and(|long| other.get_long() == Some(long))
+            other.get_id() == flag.get_id()
+                || flag.get_long().is_some_and(|long| other.get_long() == Some(long))
         };
         if let Some(other) = flags[..index].iter().find(is_same) {
             panic!("the flag {} is one of every node's, {other}: it needs another name", flag.get_id());

@@ -4,9 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use transport::grpc::Keepalive;
-use transport::limits::Limits;
-use transport::net::Address;
-use transport::{rest, service};
+
+use transport::{Address, Limits, Service, rest};
 
 use super::error::ConfigError;
 use super::values::{Listen, LogFormat, PeerConfig, duration, filter, header, http_listen, number};
@@ -122,10 +121,10 @@ impl Config {
     }
 
     /// Checks what concerns several keys, and the services that the app has.
-    pub(super) fn check_together(&self, services: &[service::Service]) -> Result<(), ConfigError> {
+    pub(super) fn check_together(&self, services: &[Service]) -> Result<(), ConfigError> {
         self.check_addresses()?;
         if self.services.is_empty() {
-            let names: Vec<_> = services.iter().map(service::Service::name).collect();
+            let names: Vec<_> = services.iter().map(Service::name).collect();
             return wrong(format!("--services is empty: expected some of {}", names.join(",")));
         }
         for (index, peer) in self.peers.iter().enumerate() {
@@ -157,7 +156,7 @@ impl Config {
         Ok(())
     }
 
-    fn check_callees(&self, service: &service::Service) -> Result<(), ConfigError> {
+    fn check_callees(&self, service: &Service) -> Result<(), ConfigError> {
         let missing = |callee: &&&str| !self.hosts(callee) && self.addresses(callee).is_empty();
         let Some(peer) = service.callees().iter().find(missing) else { return Ok(()) };
         wrong(format!(

@@ -12,7 +12,7 @@ use super::error::ConfigError;
 use super::explain::{explain, is_help};
 use super::flags::{Besides, Flags, is_list, is_switch};
 use super::keys::Config;
-use super::sources::{Found, Variables, find, value, with_defaults};
+use super::sources::{Variables, find, value, with_defaults};
 use crate::app::App;
 
 /// What a program was started with. Nothing else is looked at.
@@ -73,7 +73,8 @@ impl Program<'_> {
         let named = flags.clone().with_services(&names);
         let matches = self.parse(&with_defaults(named.command, &found));
         let parsed = matches.and_then(|matches| {
-            let (config, besides) = (Config::from_arg_matches(&matches)?, Besides::from_arg_matches(&matches)?);
+            let (config, besides) =
+                (Config::from_arg_matches(&matches)?, Besides::from_arg_matches(&matches)?);
             Ok((config, besides, matches))
         });
         let (config, besides, matches) = parsed.map_err(|error| wrong(&error))?;

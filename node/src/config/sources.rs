@@ -80,7 +80,9 @@ fn names(flags: &Flags) -> String {
 
 fn plain_values(flag: &Arg, key: &str, value: toml::Value) -> Result<Vec<String>, String> {
     match value {
-        toml::Value::Array(items) if is_list(flag) => items.into_iter().map(|item| plain(key, item)).collect(),
+        toml::Value::Array(items) if is_list(flag) => {
+            items.into_iter().map(|item| plain(key, item)).collect()
+        }
         toml::Value::Boolean(is_on) if is_switch(flag) => Ok(vec![is_on.to_string()]),
         value => Ok(vec![plain(key, value)?]),
     }
