@@ -210,6 +210,17 @@ fn an_own_flag_that_must_be_given_may_come_from_every_source() {
 }
 
 #[test]
+fn what_holds_own_flags_may_have_any_name() {
+    #[derive(Debug, clap::Args)]
+    struct Config {
+        /// How many
+        #[arg(long, default_value_t = 1)]
+        shelves: u8,
+    }
+    assert_eq!(read::<Config>(&["--shelves", "2"], &[]).expect("it reads").0.shelves, 2);
+}
+
+#[test]
 #[should_panic(expected = "the flag http is one of every node's")]
 fn an_own_flag_that_every_node_has_is_a_bug_of_the_program() {
     #[derive(Debug, clap::Args)]
