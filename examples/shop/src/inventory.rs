@@ -25,8 +25,8 @@ pub struct InventoryActor {
 
 impl InventoryActor {
     /// The inventory as its journal has it.
-    pub fn new(journal: Journal) -> Self {
-        let lines = journal.lines();
+    pub fn new(mut journal: Journal) -> Self {
+        let lines = journal.take_lines();
         let changed = Rc::default();
         let mut inventory = Self { left: BTreeMap::new(), reserved: BTreeMap::new(), journal, changed };
         for line in lines {
