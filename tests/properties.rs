@@ -96,8 +96,9 @@ fn config() -> impl Strategy<Value = Config> {
 }
 
 fn is_complete(config: &Config) -> bool {
-    let hosted = services().iter().filter(|service| config.hosts(service.name()));
-    let mut peers = hosted.flat_map(|service| service.peers);
+    let all = services();
+    let hosted = all.iter().filter(|service| config.hosts(service.name()));
+    let mut peers = hosted.flat_map(|service| service.callees());
     (&config.http, &config.grpc) != (&Listen::None, &Listen::None)
         && peers.all(|peer| config.hosts(peer) || !config.addresses(peer).is_empty())
 }

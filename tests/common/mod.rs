@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each file of tests uses its part")]
 
+pub(crate) mod counter;
 mod simulated;
 
 use std::sync::Arc;
