@@ -40,7 +40,7 @@ pub(super) fn explain(
 fn bury(rehearsal: &Rehearsal, graveyard: &Path) -> String {
     let plan = &rehearsal.plan;
     // A planted bug proves nothing about the program once it is switched off.
-    let folder = if plan.mutant.is_some() { std::env::temp_dir() } else { graveyard.to_owned() };
+    let folder = if plan.planted.is_some() { std::env::temp_dir() } else { graveyard.to_owned() };
     let file = folder.join(format!("{}-{}.toml", plan.scenario, plan.seed));
     let promise = rehearsal.violation.as_ref().map(|violation| format!("# Violated: {violation}\n"));
     let written = plan.to_toml().map_err(|error| error.to_string()).and_then(|plan| {

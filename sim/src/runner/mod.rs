@@ -78,7 +78,7 @@ impl Runner {
                     .to_owned(),
             );
         }
-        let known: Vec<_> = self.scenarios.iter().flat_map(|scenario| &scenario.mutants).collect();
+        let known: Vec<_> = self.scenarios.iter().flat_map(|scenario| &scenario.planted).collect();
         match &options.mutant {
             Some(mutant) if !known.contains(&mutant) => {
                 Err(format!("there is no planted bug {mutant:?}; --list names them"))
@@ -90,7 +90,7 @@ impl Runner {
     fn list(&self) {
         for scenario in &self.scenarios {
             println!("{:<24} {}", scenario.name, scenario.about);
-            for mutant in &scenario.mutants {
+            for mutant in &scenario.planted {
                 println!("{:<24}   mutant {mutant}", "");
             }
         }

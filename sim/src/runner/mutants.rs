@@ -22,7 +22,7 @@ const SECONDS_TARGET: f64 = SHRINK_TIME.as_secs_f64();
 /// targets have it.
 pub(super) fn find_all(scenarios: &[&Scenario], options: &Options) -> bool {
     let planted =
-        scenarios.iter().flat_map(|scenario| scenario.mutants.iter().map(move |name| (*scenario, name)));
+        scenarios.iter().flat_map(|scenario| scenario.planted.iter().map(move |name| (*scenario, name)));
     let (mut all_found, mut cuts) = (true, Vec::new());
     let mut progress = Progress::start(None, true);
     println!("{}", header(options));
@@ -69,7 +69,7 @@ fn hunt(scenario: &Scenario, name: &str, options: &Options, progress: &mut Progr
         progress.add(&rehearsal.summary());
         hunt.seeds += u64::from(hunt.promise.is_none());
         let Some(violation) = &rehearsal.violation else { return true };
-        hunt.promise.get_or_insert_with(|| violation.invariant.clone());
+        hunt.promise.get_or_insert_with(|| violation.promise.clone());
         failures += 1;
         if !options.no_shrink {
             hunt.cuts.push(Cut::new(scenario, &rehearsal, &shrink(scenario, &rehearsal, SHRINK_TIME)));
@@ -87,7 +87,7 @@ impl Cut {
             requests: (calls(before), calls(after)),
             plans: shrunk.tried as f64,
             seconds: shrunk.wall.as_secs_f64(),
-            is_of_bug: rehearse(scenario, &Plan { mutant: None, ..after.clone() }, Keep::Hash)
+            is_of_bug: rehearse(scenario, &Plan { planted: None, ..after.clone() }, Keep::Hash)
                 .violation
                 .is_none(),
             command: failed.command(),

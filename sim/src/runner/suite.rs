@@ -60,8 +60,8 @@ fn rehearse_some(runner: &Runner, number: usize, first: u64) -> Result<(), Faile
         if rehearsal.violation.is_some() {
             return Err(failure::explain(scenario, &rehearsal, &runner.graveyard, true).into());
         }
-        faults += rehearsal.bites.len();
-        bites += rehearsal.bites.iter().filter(|bit| **bit).count();
+        faults += rehearsal.effective.len();
+        bites += rehearsal.effective.iter().filter(|bit| **bit).count();
     }
     // A suite of inert faults would pass whatever the program does.
     if faults > 0 && bites == 0 {
