@@ -60,7 +60,7 @@ impl Graph {
     }
 
     /// The hosts that a call from `caller` to `service` may come to: itself, if the service is there.
-    pub fn targets<'a>(&'a self, caller: &'a str, service: &'a str) -> impl Iterator<Item = &'a str> {
+    pub fn targets<'a>(&'a self, caller: &str, service: &str) -> impl Iterator<Item = &'a str> {
         let is_here = self.is_on(service, caller);
         self.hosts_of(service).filter(move |host| !is_here || *host == caller)
     }
@@ -75,28 +75,24 @@ impl Graph {
     /// All hosts that a call to `service` may come to, itself and by those that it makes.
     #[must_use]
     pub fn way(&self, service: &str) -> BTreeSet<&str> {
-        let mut way = BTreeSet::new();
-        for host in self.hosts_of(service) {
-            self.follow(host, service, &mut BTreeSet::new(), &mut way);
+        let mut seen = BTreeSet::new();
+        if let Some((service, _)) = self.callees.get_key_value(service) {
+            self.hosts_of(service).for_each(|host| self.follow(host, service, &mut seen));
         }
-        way
+        seen.into_iter().map(|(host, _)| host).collect()
     }
 
     fn follow<'a>(
         &'a self,
         host: &'a str,
-        service: &'a str,
-        seen: &mut BTreeSet<(&'a str, &'a str)>,
-        way: &mut BTreeSet<&'a str>,
+        service: &'static str,
+        seen: &mut BTreeSet<(&'a str, &'static str)>,
     ) {
         if !seen.insert((host, service)) {
             return;
         }
-        way.insert(host);
         for callee in self.callees(service) {
-            for target in self.targets(host, callee) {
-                self.follow(target, callee, seen, way);
-            }
+            self.targets(host, callee).for_each(|target| self.follow(target, callee, seen));
         }
     }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sim::{CallRecord, Event, Family, Invariant};
+use transport::Code;
 
 use super::failure::Failure;
 use super::faults::{Fault, Faults};
-use super::hops::{Begun, Hops};
-use crate::facts::HandlerDisturbed;
+use super::hops::{Hop, Hops};
+use crate::facts::{HandlerDisturbed, Outcome};
 use crate::setting::Setting;
 
 /// A drain cuts off no call whose handler has begun on the draining host.
@@ -30,12 +31,15 @@ impl DrainsCutOffNothing {
         Self { setting: Arc::clone(setting), enough, faults, hops, disturbed, met: 0 }
     }
 
-    /// The first handler that had begun on a host which drained before the call ended.
-    fn drained(&self, request: u32, ended: Duration) -> Option<&Begun> {
-        self.hops.begun(request).iter().find(|begun| {
+    /// The first host which drained before the call ended and on which a handler of it had begun, and whether that
+    /// host could not send a call further: such a call ends for a reason that is not on this host.
+    fn drained(&self, request: u32, ended: Duration) -> Option<(Arc<str>, bool)> {
+        let begun = self.hops.begun(request).iter().find(|begun| {
             let mut drains = self.faults.on_host(&begun.host).filter(|fault| fault.family == Family::Drain);
             drains.any(|drain| drain.is_felt((begun.at, ended), Duration::ZERO))
-        })
+        })?;
+        let is_unsent = |hop: &Hop| hop.host == begun.host && matches!(hop.ended, Some((_, Outcome::NotSent)));
+        Some((Arc::clone(&begun.host), self.hops.of(request).iter().any(is_unsent)))
     }
 
     /// Whether anything else could have ended the call. A host that has not left when its drain ends is killed.
@@ -69,18 +73,15 @@ impl Invariant for DrainsCutOffNothing {
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
         let (Some(reply), Some(ended)) = (&call.reply, call.ended) else { return Ok(()) };
-        let Some(begun) = self.drained(call.request.id, ended) else { return Ok(()) };
+        let Some((host, is_refused)) = self.drained(call.request.id, ended) else { return Ok(()) };
         self.met += 1;
         let Some(failure) = Failure::of_reply(reply) else { return Ok(()) };
-        let is_answer = matches!(failure, Failure::Said(code) if code != transport::Code::Unavailable);
-        if is_answer || call.request.deadline < self.enough || self.is_disturbed(call, ended) {
+        let is_answer = matches!(failure, Failure::Said(code) if code != Code::Unavailable);
+        let is_short = call.request.deadline < self.enough;
+        if is_answer || is_refused || is_short || self.is_disturbed(call, ended) {
             return Ok(());
         }
-        // A call that was refused by another host on its way was not cut off on this one.
-        if self.hops.of(call.request.id).iter().any(|hop| hop.host == begun.host && hop.ended.is_some_and(|(_, outcome)| outcome == crate::facts::Outcome::NotSent)) {
-            return Ok(());
-        }
-        Err(format!("{} was cut off on {}: {reply:?}", call.request_id, begun.host))
+        Err(format!("{} was cut off on {}: {reply:?}", call.request_id, host))
     }
 
     fn met(&self) -> u64 {
