@@ -16,6 +16,7 @@ mod scenario;
 mod setting;
 mod swarm;
 mod time;
+mod typed;
 
 pub use expect::Expect;
 pub use graph::Graph;
@@ -32,3 +33,4 @@ pub use sim::{
 pub use swarm::Swarm;
 pub use time::Ms;
 pub use transport::Code;
+pub use typed::{answer, request};

@@ -131,13 +131,13 @@ impl Load {
         M: Method<Request: JsonMessage>,
     {
         assert!(via == Via::Grpc || !M::ROUTES.is_empty(), "{} has no REST route: call it over gRPC", M::PATH);
-        let name = self.free_name(via, M::Contract::NAME, M::PATH);
+        let name = self.free_name(via, <M::Contract as Contract>::NAME, M::PATH);
         let text = |request| serde_json::to_string(&request).expect("a message has a JSON form");
         let load = self.load.kind(via.client(), &name, requests.prop_map(text));
         self.kinds.push(Kind {
             via,
             name,
-            service: M::Contract::NAME,
+            service: <M::Contract as Contract>::NAME,
             path: M::PATH,
             routes: M::ROUTES,
             is_streaming: <M::Response as transport::Body>::STREAMING,
@@ -147,11 +147,15 @@ impl Load {
         Self { load, ..self }
     }
 
-    /// `service/Method`, and a number where the same is called with other requests already.
+    /// The rpc's name, and a number where the same is called with other requests already.
     fn free_name(&self, via: Via, service: &str, path: &str) -> String {
-        let method = path.rsplit('/').next().unwrap_or(path);
-        let name = format!("{service}/{method}");
+        let name = name_of(service, path);
         let before = self.kinds.iter().filter(|kind| kind.via == via && kind.path == path).count();
         if before == 0 { name } else { format!("{name} {}", before + 1) }
     }
+}
+
+/// The name of an rpc in plans: `service/Method`.
+pub(crate) fn name_of(service: &str, path: &str) -> String {
+    format!("{service}/{}", path.rsplit('/').next().unwrap_or(path))
 }

@@ -54,6 +54,9 @@ pub const HANDLED_ONCE: &str = "a call is handled once at most, and never if it 
 /// A drain cuts off no call whose handler has begun.
 pub const DRAINS_CUT_OFF_NOTHING: &str = "a drain cuts off no call that was begun";
 
+/// What a call over one or two hops of a healthy network may take at most, unless a scenario says otherwise.
+pub const ENOUGH: Duration = Duration::from_millis(250);
+
 /// Promises about the calls of a scenario.
 #[derive(Debug, Clone)]
 pub struct OfCalls {
@@ -65,7 +68,7 @@ pub struct OfCalls {
 /// All promises about calls.
 #[must_use]
 pub fn of_calls() -> OfCalls {
-    OfCalls { except: Vec::new(), allowed: Vec::new(), enough: Duration::from_millis(250) }
+    OfCalls { except: Vec::new(), allowed: Vec::new(), enough: ENOUGH }
 }
 
 impl OfCalls {
@@ -87,7 +90,7 @@ impl OfCalls {
         self
     }
 
-    /// What a call over one or two hops of a healthy network may take, 250 ms at first, and half as much for each
+    /// What a call over one or two hops of a healthy network may take, [`ENOUGH`] at first, and half as much for each
     /// further hop. A caller with less is not promised that its call is in time.
     #[must_use]
     pub fn enough(self, enough: Duration) -> Self {
