@@ -123,7 +123,8 @@ mod tests {
 
     /// A front that calls the stock and the bank; the bank calls the stock. The stock has a replica.
     fn graph() -> Graph {
-        let hosts = [("web", vec!["front"]), ("bank", vec!["bank"]), ("one", vec!["stock"]), ("two", vec!["stock"])];
+        let hosts =
+            [("web", vec!["front"]), ("bank", vec!["bank"]), ("one", vec!["stock"]), ("two", vec!["stock"])];
         let hosts = hosts.map(|(host, services)| (host.to_owned(), services)).into();
         let callees = [("front", vec!["stock", "bank"]), ("bank", vec!["stock"]), ("stock", vec![])].into();
         Graph { hosts, callees }
@@ -149,8 +150,14 @@ mod tests {
     fn links_are_between_those_that_call_each_other() {
         let links = graph().links(&["front"]);
         let links: Vec<_> = links.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
-        let expected =
-            [("bank", "one"), ("bank", "two"), ("clients", "web"), ("web", "bank"), ("web", "one"), ("web", "two")];
+        let expected = [
+            ("bank", "one"),
+            ("bank", "two"),
+            ("clients", "web"),
+            ("web", "bank"),
+            ("web", "one"),
+            ("web", "two"),
+        ];
         assert_eq!(links, expected);
     }
 

@@ -27,8 +27,8 @@ pub use proptest;
 pub use rpc::{JsonMessage, StreamOf};
 pub use scenario::Scenario;
 pub use sim::{
-    CLIENTS, CallRecord, Event, Eventual, Fact, Family, Fault, FaultKind, Invariant, Line, Phase, Reply, Request,
-    Runner, Value, What, matching, tell,
+    CLIENTS, CallRecord, Event, Eventual, Fact, Family, Fault, FaultKind, Invariant, Line, Phase, Reply,
+    Request, Runner, Value, What, matching, tell,
 };
 pub use swarm::Swarm;
 pub use time::Ms;

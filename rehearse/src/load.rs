@@ -130,7 +130,11 @@ impl Load {
     where
         M: Method<Request: JsonMessage>,
     {
-        assert!(via == Via::Grpc || !M::ROUTES.is_empty(), "{} has no REST route: call it over gRPC", M::PATH);
+        assert!(
+            via == Via::Grpc || !M::ROUTES.is_empty(),
+            "{} has no REST route: call it over gRPC",
+            M::PATH
+        );
         let name = self.free_name(via, <M::Contract as Contract>::NAME, M::PATH);
         let text = |request| serde_json::to_string(&request).expect("a message has a JSON form");
         let load = self.load.kind(via.client(), &name, requests.prop_map(text));

@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use node::machine::{Accepted, Listener, Machine, WorkerEnd, WorkerMain};
 use node::Listen;
+use node::machine::{Accepted, Listener, Machine, WorkerEnd, WorkerMain};
 use sim::HostContext;
 use tokio::task::LocalSet;
 use transport::{CallerAddress, Net};

@@ -80,7 +80,8 @@ impl Node {
             flags.extend(["--peer".to_owned(), format!("{callee}={}", addresses.join(","))]);
         }
         let listen = [("--http", HTTP_PORT), ("--grpc", GRPC_PORT)];
-        flags.extend(listen.into_iter().flat_map(|(flag, port)| [flag.to_owned(), format!("0.0.0.0:{port}")]));
+        flags
+            .extend(listen.into_iter().flat_map(|(flag, port)| [flag.to_owned(), format!("0.0.0.0:{port}")]));
         flags
     }
 }
@@ -134,6 +135,9 @@ fn hooks() -> Hooks {
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Node").field("host", &self.host).field("services", &self.services).finish_non_exhaustive()
+        f.debug_struct("Node")
+            .field("host", &self.host)
+            .field("services", &self.services)
+            .finish_non_exhaustive()
     }
 }

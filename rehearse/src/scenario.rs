@@ -208,9 +208,9 @@ impl Scenario {
     fn set(self) -> (Arc<Setting>, Set) {
         let Self { load, nodes, options, mut flags, workers, .. } = self;
         flags.extend(["--workers".to_owned(), workers.to_string()]);
-        let first = options.iter().map(|(name, choices)| {
-            (name.clone(), choices.first().cloned().unwrap_or_default())
-        });
+        let first = options
+            .iter()
+            .map(|(name, choices)| (name.clone(), choices.first().cloned().unwrap_or_default()));
         let first = Arc::new(first.collect::<BTreeMap<_, _>>());
         let mut graph = Graph::default();
         let mut in_node = Vec::new();
@@ -224,7 +224,8 @@ impl Scenario {
             apps.push(app);
         }
         let described = nodes.iter().zip(&apps);
-        let ready = |(node, app): (&Node, &App)| (node.host.clone(), Arc::new(node.ready(&graph, app, &flags)));
+        let ready =
+            |(node, app): (&Node, &App)| (node.host.clone(), Arc::new(node.ready(&graph, app, &flags)));
         let ready: Vec<_> = described.map(ready).collect();
         let config = ready.first().expect("a scenario has a node").1.config();
         let entries = load.kinds.iter().map(|kind| kind.service);
@@ -283,7 +284,8 @@ impl From<Scenario> for sim::Scenario {
             world = world.option(name, &choices.iter().map(String::as_str).collect::<Vec<_>>());
         }
         for service in setting.graph.replicated() {
-            world = world.option(&order_option(service), &setting.graph.hosts_of(service).collect::<Vec<_>>());
+            world =
+                world.option(&order_option(service), &setting.graph.hosts_of(service).collect::<Vec<_>>());
         }
         for (host, ready) in set.ready {
             world = world.host(&host, move |host| Arc::clone(&ready).run(host));
@@ -302,6 +304,9 @@ fn request_id_of_line() -> Option<String> {
 
 impl fmt::Debug for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scenario").field("name", &self.name).field("nodes", &self.nodes).finish_non_exhaustive()
+        f.debug_struct("Scenario")
+            .field("name", &self.name)
+            .field("nodes", &self.nodes)
+            .finish_non_exhaustive()
     }
 }

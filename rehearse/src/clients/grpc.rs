@@ -85,7 +85,8 @@ impl Client {
         };
         let seen = seen.into_inner();
         let Some(head) = seen.head else {
-            return ended.map_or_else(|| Reply::failed(GAVE_UP, "the client's own deadline"), |(_, reply)| reply);
+            return ended
+                .map_or_else(|| Reply::failed(GAVE_UP, "the client's own deadline"), |(_, reply)| reply);
         };
         match ended {
             Some((code, reply)) if ![Code::Ok, Code::DeadlineExceeded].contains(&code) => reply,

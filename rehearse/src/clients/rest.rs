@@ -47,7 +47,8 @@ struct Client {
 
 impl Client {
     async fn call(&self, request: &Request) -> Result<Reply, Trouble> {
-        let kind = self.setting.kind(request).ok_or_else(|| Unexpected(format!("no call {}", request.kind)))?;
+        let kind =
+            self.setting.kind(request).ok_or_else(|| Unexpected(format!("no call {}", request.kind)))?;
         let target = self.setting.graph.entry(kind.service, request.id).ok_or("nobody hosts it")?;
         let mut connection = self.connected(target).await?;
         let answer = connection.send_request(asked(kind, request, target)?).await?;
@@ -169,7 +170,8 @@ mod tests {
     fn fields_go_to_the_path_and_the_others_to_the_query() {
         let path = "/v1/orders/{order_id}/lines";
         let route = Route { verb: "GET", path, body: false, response_field: None };
-        let mut message = json!({"orderId": "a b/c", "skus": ["x&y", "z"], "max": 3}).as_object().cloned().unwrap();
+        let mut message =
+            json!({"orderId": "a b/c", "skus": ["x&y", "z"], "max": 3}).as_object().cloned().unwrap();
         assert_eq!(filled(&route, &mut message).unwrap(), "/v1/orders/a%20b%2Fc/lines");
         assert_eq!(query(&message).unwrap(), "max=3&skus=x%26y&skus=z");
     }

@@ -37,7 +37,8 @@ impl Connections {
         let Some(pause) = line.field(NEXT_TRY) else { return Ok(None) };
         let callee = line.field("peer").and_then(Value::as_str).map(str::to_owned);
         let told = pause.as_str().and_then(seconds).zip(callee);
-        let (pause, callee) = told.ok_or_else(|| format!("a line that does not say when and what: {event}"))?;
+        let (pause, callee) =
+            told.ok_or_else(|| format!("a line that does not say when and what: {event}"))?;
         let (host, from) = (Arc::clone(&event.host), event.at);
         self.retreats.push(Retreat { host, callee: callee.clone(), from, until: from + pause });
         Ok(Some(callee))
@@ -51,7 +52,8 @@ impl Connections {
         (start, end): (Duration, Duration),
         tick: Duration,
     ) -> bool {
-        let mut here = self.retreats.iter().filter(|retreat| *retreat.host == *host && retreat.callee == callee);
+        let mut here =
+            self.retreats.iter().filter(|retreat| *retreat.host == *host && retreat.callee == callee);
         here.any(|retreat| retreat.from <= end + tick && retreat.until + tick >= start)
     }
 
@@ -61,7 +63,12 @@ impl Connections {
     }
 
     /// Whether a call of `client` to `host` began and worked between the two.
-    pub(super) fn has_worked(&self, client: Option<u32>, host: &str, (from, to): (Duration, Duration)) -> bool {
+    pub(super) fn has_worked(
+        &self,
+        client: Option<u32>,
+        host: &str,
+        (from, to): (Duration, Duration),
+    ) -> bool {
         let mut same = self.worked.iter().filter(|worked| worked.client == client && *worked.host == *host);
         same.any(|worked| worked.span.0 >= from && worked.span.1 <= to)
     }

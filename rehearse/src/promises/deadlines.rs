@@ -83,7 +83,8 @@ impl DeadlinesShrink {
         let due = begun.left.map(|left| event.at + left);
         let HandlerBegun { service, path, left, .. } = *begun;
         self.running.push(Running { number, host: Arc::clone(&event.host), service, path, due });
-        let entry = self.given.get(&number).filter(|(entry, _)| *entry == path).map(|(_, given)| Some(*given));
+        let entry =
+            self.given.get(&number).filter(|(entry, _)| *entry == path).map(|(_, given)| Some(*given));
         let calls = self.hops.of(number).iter().filter(|hop| hop.made.path == path).map(|hop| hop.made.left);
         let had = calls.chain(entry).map(|left| left.unwrap_or(Duration::MAX)).max();
         let had = had.ok_or_else(|| format!("nobody called what is handled: {event}"))?;
@@ -101,7 +102,9 @@ impl DeadlinesShrink {
             running.number == number && Some(running.service) == made.caller && running.host == event.host
         };
         let callers = self.running.iter().filter(is_caller);
-        let Some(due) = callers.map(|running| running.due.unwrap_or(Duration::MAX)).max() else { return Ok(()) };
+        let Some(due) = callers.map(|running| running.due.unwrap_or(Duration::MAX)).max() else {
+            return Ok(());
+        };
         let ends = made.left.map_or(Duration::MAX, |left| event.at + left);
         if ends <= due.saturating_add(TURN) {
             return Ok(());

@@ -38,7 +38,8 @@ impl DrainsCutOffNothing {
             let mut drains = self.faults.on_host(&begun.host).filter(|fault| fault.family == Family::Drain);
             drains.any(|drain| drain.is_felt((begun.at, ended), Duration::ZERO))
         })?;
-        let is_unsent = |hop: &Hop| hop.host == begun.host && matches!(hop.ended, Some((_, Outcome::NotSent)));
+        let is_unsent =
+            |hop: &Hop| hop.host == begun.host && matches!(hop.ended, Some((_, Outcome::NotSent)));
         Some((Arc::clone(&begun.host), self.hops.of(request).iter().any(is_unsent)))
     }
 
@@ -50,10 +51,14 @@ impl DrainsCutOffNothing {
             Family::SlowHandler | Family::PanickingHandler | Family::FullService => false,
             family => !of_clock.contains(&family),
         };
-        let after = |fault: &Fault| fault.backlog().saturating_add(self.setting.silence + self.setting.hop() * 2);
+        let after =
+            |fault: &Fault| fault.backlog().saturating_add(self.setting.silence + self.setting.hop() * 2);
         let is_felt = |fault: &Fault| fault.is_felt((call.started, ended), after(fault));
         self.disturbed.contains_key(&call.request.id)
-            || self.faults.iter().any(|fault| is_other(fault) && (is_felt(fault) || fault.family == Family::PowerLoss))
+            || self
+                .faults
+                .iter()
+                .any(|fault| is_other(fault) && (is_felt(fault) || fault.family == Family::PowerLoss))
     }
 }
 

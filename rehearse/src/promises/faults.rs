@@ -41,7 +41,8 @@ impl Faults {
             }
             What::Told(_) if self.0.is_empty() => {}
             What::Told(_) if event.told::<NodeStarted>().is_some() => {
-                self.in_force_on(&event.host, Family::PowerLoss).for_each(|fault| fault.until = Some(event.at));
+                self.in_force_on(&event.host, Family::PowerLoss)
+                    .for_each(|fault| fault.until = Some(event.at));
             }
             What::Told(_) if event.told::<NodeStopped>().is_some() => {
                 self.in_force_on(&event.host, Family::Drain).for_each(|fault| fault.has_left = true);
@@ -89,9 +90,9 @@ impl Fault {
 
     /// Whether it is of the link between the two.
     pub(super) fn is_between(&self, one: &str, other: &str) -> bool {
-        self.other.as_deref().is_some_and(|end| {
-            *self.host == *one && end == other || *self.host == *other && end == one
-        })
+        self.other
+            .as_deref()
+            .is_some_and(|end| *self.host == *one && end == other || *self.host == *other && end == one)
     }
 
     /// Whether it was in force at some time between the two, or had ended no longer than `after` before.

@@ -48,8 +48,7 @@ impl HandlersEndWithTheirCalls {
 
     /// Whether word of the end was held up on its way from one host to the other.
     fn is_delayed(&self, (from, to): (&str, &str), between: (Duration, Duration)) -> bool {
-        let is_on_way =
-            |fault: &&Fault| fault.is_between(from, to) || fault.is_on(to) || fault.is_on(from);
+        let is_on_way = |fault: &&Fault| fault.is_between(from, to) || fault.is_on(to) || fault.is_on(from);
         let mut on_way = self.faults.iter().filter(is_on_way);
         on_way.any(|fault| fault.delays() && fault.is_felt(between, self.word_after(fault)))
     }
@@ -133,7 +132,9 @@ impl Counts {
             ));
         }
         if begun < worked {
-            return Err(format!("sim-{number:06} {path} worked {worked} times, and was handled {begun} times"));
+            return Err(format!(
+                "sim-{number:06} {path} worked {worked} times, and was handled {begun} times"
+            ));
         }
         Ok(())
     }

@@ -21,7 +21,9 @@ impl Invariant for RepliesCarryIds {
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
         let Some(reply) = &call.reply else { return Ok(()) };
         match &reply.request_id {
-            Some(id) if *id != call.request_id => Err(format!("the reply to {} carries {id}", call.request_id)),
+            Some(id) if *id != call.request_id => {
+                Err(format!("the reply to {} carries {id}", call.request_id))
+            }
             None if reply.is_ok() => Err(format!("the reply to {} carries no request id", call.request_id)),
             Some(_) => {
                 self.met += 1;
@@ -72,7 +74,8 @@ impl Invariant for LinesKnowTheirCallers {
         self.met += 1;
         let entry = event.request.and_then(|number| self.calls.get(&number));
         let entry = entry.ok_or_else(|| format!("nobody sent what this is for: {event}"))?;
-        if event.host.is_empty() || self.setting.ways.get(entry).is_some_and(|way| way.contains(&*event.host)) {
+        if event.host.is_empty() || self.setting.ways.get(entry).is_some_and(|way| way.contains(&*event.host))
+        {
             return Ok(());
         }
         Err(format!("a call of {entry} does not come to this host: {event}"))

@@ -117,7 +117,9 @@ const ALL: &[(&str, Add)] = &[
     (EDGES_KEEP_DEADLINES, |to, _, setting| to.invariant(move || EdgesKeepDeadlines::new(&setting))),
     (EDGES_END_CALLS, |to, _, setting| to.invariant(move || EndsInTime::edges(&setting))),
     (HANDLERS_END_BY_DEADLINES, |to, _, setting| to.invariant(move || EndsInTime::handlers(&setting))),
-    (HANDLERS_END_WITH_CALLS, |to, _, setting| to.invariant(move || HandlersEndWithTheirCalls::new(&setting))),
+    (HANDLERS_END_WITH_CALLS, |to, _, setting| {
+        to.invariant(move || HandlersEndWithTheirCalls::new(&setting))
+    }),
     (NO_MORE_THAN_ADMITTED, |to, _, setting| to.invariant(move || NoMoreThanAdmitted::new(&setting))),
     (HANDLED_ONCE, |to, _, setting| to.invariant(move || HandledOnceOrNotAtAll::new(&setting))),
     (DRAINS_CUT_OFF_NOTHING, |to, set, setting| {

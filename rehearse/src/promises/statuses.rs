@@ -91,12 +91,20 @@ impl StatusesAreExplained {
 
     fn is_explained(&self, leg: Leg<'_>, failure: Failure) -> bool {
         match failure {
-            Failure::Late => self.is_delayed(leg) || self.hops.of(leg.request).iter().any(|hop| {
-                let inner = leg_of(leg.request, hop, leg.span.1);
-                hop.at >= leg.span.0 && self.is_delayed(inner)
-            }),
+            Failure::Late => {
+                self.is_delayed(leg)
+                    || self
+                        .hops
+                        .of(leg.request)
+                        .iter()
+                        .any(|hop| self.is_delayed(leg_of(leg.request, hop, leg.span.1)))
+            }
             Failure::Said(code) => self.is_code_explained(leg, code),
-            Failure::NotSent if self.connections.retreated(leg.caller, leg.callee, leg.span, self.setting.tick) => true,
+            Failure::NotSent
+                if self.connections.retreated(leg.caller, leg.callee, leg.span, self.setting.tick) =>
+            {
+                true
+            }
             _ => self.is_by_fault(leg, failure),
         }
     }
@@ -176,14 +184,17 @@ impl StatusesAreExplained {
     fn is_heard_late(&self, fault: &Fault, leg: Leg<'_>) -> bool {
         let lasted = (fault.from, fault.until.unwrap_or(Duration::MAX));
         let mut delays = self.on(leg).filter(|(other, _)| other.delays());
-        delays.any(|(other, _)| other.is_felt(lasted, other.backlog()) && other.is_felt(leg.span, self.after(other)))
+        delays.any(|(other, _)| {
+            other.is_felt(lasted, other.backlog()) && other.is_felt(leg.span, self.after(other))
+        })
     }
 
     /// A machine that lost its power told nobody: who was connected learns it with the next call, whenever that
     /// is. One call that works proves a new connection, where there is one at a time.
     fn is_half_open(&self, fault: &Fault, place: Place, leg: Leg<'_>) -> bool {
         let Some(until) = fault.until.filter(|_| fault.family == Family::PowerLoss) else { return false };
-        let is_pool = leg.client.is_none() && self.entry(leg.request).is_some_and(|kind| kind.via == Via::Rest);
+        let is_pool =
+            leg.client.is_none() && self.entry(leg.request).is_some_and(|kind| kind.via == Via::Rest);
         let has_worked = || self.connections.has_worked(leg.client, &fault.host, (until, leg.span.0));
         place != Place::Caller && (is_pool || !has_worked())
     }
