@@ -17,7 +17,7 @@ pub(crate) const DELIVERED: &str = "delivered";
 /// A packet event of turmoil, hashed without its payload.
 ///
 /// turmoil prints payloads byte by byte, at many times the cost of sending them; the sockets hash the same
-/// bytes as they are (see [`crate::net`]). So here formatting stops at the bracket where a payload starts.
+/// bytes as they are. So here formatting stops at the bracket where a payload starts.
 #[derive(Default)]
 pub(crate) struct Packet {
     /// What happened; the first thing that is read.
