@@ -54,7 +54,10 @@ pub(crate) fn run(scenario: &Scenario, plan: &Plan, keep: Keep) -> Duration {
     if recorder::with(|recorder| recorder.checks.violation().is_some()) {
         return Duration::ZERO;
     }
-    world.run()
+    let end = world.run();
+    // What is dropped with the world must not write any more, as little as what is dropped with a killed process.
+    recorder::with(|recorder| recorder.hosts.all().iter().for_each(|host| host.shared.stop()));
+    end
 }
 
 impl<'a> World<'a> {
