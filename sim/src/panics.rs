@@ -48,8 +48,8 @@ fn note(panic: &PanicHookInfo<'_>) {
     let text = payload.downcast_ref::<&str>().copied();
     let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     let message = message.unwrap_or("a panic without a message");
-    let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
-    let line = format!("{message}{}", place.unwrap_or_default());
+    let location = panic.location().map(|at| format!(" at {}:{}", at.file(), at.line()));
+    let line = format!("{message}{}", location.unwrap_or_default());
     PANICS.with(|panics| {
         if let Ok(mut panics) = panics.try_borrow_mut() {
             panics.push(line);

@@ -119,9 +119,12 @@ impl<'a> World<'a> {
     }
 
     fn step(&mut self) {
-        if let Err(error) = self.sim.step() {
-            recorder::with(|recorder| recorder.host_failed(&error.to_string()));
-        }
+        let Err(error) = self.sim.step() else { return };
+        // turmoil tells of a panic as well, but not where it was.
+        recorder::with(|recorder| match panics::take().first() {
+            Some(panic) => recorder.host_failed("hosts do not panic", panic),
+            None => recorder.host_failed("hosts do not fail", &error.to_string()),
+        });
     }
 
     fn note_healing(&mut self) {
@@ -243,7 +246,8 @@ fn add_host<'a>(
         let (program, shared, name) = (program(host), Arc::clone(&its_shared), Arc::clone(&its_name));
         async move {
             if let Err(error) = shared.hold(program).await {
-                recorder::with(|recorder| recorder.host_failed(&format!("{name}: {error}")));
+                let detail = format!("{name}: {error}");
+                recorder::with(|recorder| recorder.host_failed("hosts do not fail", &detail));
             }
             // turmoil forgets a host whose program returns; the simulator still has to crash and start it.
             std::future::pending().await

@@ -136,6 +136,6 @@ fn a_shorter_gap_moves_all_that_follows() {
     let number = before.len() / 2;
     let gap = before[number] - before[number - 1];
     set_gap(&mut plan, number, 0);
-    let moved = |(place, time): (usize, &Duration)| if place < number { *time } else { *time - gap };
+    let moved = |(other, time): (usize, &Duration)| if other < number { *time } else { *time - gap };
     assert_eq!(beginnings(&plan), before.iter().enumerate().map(moved).collect::<Vec<_>>());
 }

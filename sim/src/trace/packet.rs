@@ -57,7 +57,7 @@ impl Packet {
 impl Visit for Packet {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let mut short = Short::default();
-        let place = match (self.text, field.name()) {
+        let into = match (self.text, field.name()) {
             (_, "message") => {
                 short.print(value);
                 self.text = in_our_words(short.as_str());
@@ -68,8 +68,8 @@ impl Visit for Packet {
             (_, "dst") => &mut self.target,
             _ => &mut short,
         };
-        place.print(value);
-        self.hash.bytes(place.as_bytes());
+        into.print(value);
+        self.hash.bytes(into.as_bytes());
     }
 }
 

@@ -1,7 +1,7 @@
 //! Takes every `tracing` event of every host, and turmoil's own, into the trace.
 //!
 //! One subscriber serves all simulation threads: it keeps nothing itself but writes to the thread's recorder.
-//! Which events are wanted is decided once for each place in the code, not for each event. Spans of programs are not
+//! Which events are wanted is decided once for each line of code, not for each event. Spans of programs are not
 //! looked at: which call a line belongs to is known from the line or from the scenario's hook.
 
 use std::fmt::{self, Write as _};
@@ -27,7 +27,7 @@ const NO_HOST: u64 = u64::MAX;
 
 /// Runs `work` with this thread's tracing going to its recorder.
 pub(crate) fn subscribed<T>(work: impl FnOnce() -> T) -> T {
-    // A new `Dispatch` makes tracing ask about every place in the program again, under a global lock.
+    // A new `Dispatch` makes tracing ask about every line of the program again, under a global lock.
     static DISPATCH: OnceLock<Dispatch> = OnceLock::new();
     let dispatch = DISPATCH.get_or_init(|| Dispatch::new(ToRecorder));
     tracing::dispatcher::with_default(dispatch, work)
@@ -36,7 +36,7 @@ pub(crate) fn subscribed<T>(work: impl FnOnce() -> T) -> T {
 #[derive(Debug)]
 struct ToRecorder;
 
-/// What the harness does with what happens at one place in the code.
+/// What becomes of what is said at one line of code.
 enum Interesting {
     /// turmoil is about to run a host.
     HostSpan,
@@ -137,7 +137,7 @@ fn log_event(event: &tracing::Event<'_>) {
     recorder::with(|recorder| recorder.log(line, request_id));
 }
 
-/// The places in turmoil's code that tell of each segment when it is sent and when it is delivered, known by the
+/// The lines of turmoil's code that tell of each segment when it is sent and when it is delivered, known by the
 /// first of each.
 static SENDS: OnceLock<Identifier> = OnceLock::new();
 static DELIVERS: OnceLock<Identifier> = OnceLock::new();
@@ -151,9 +151,9 @@ fn net_event(recorder: &mut Recorder, event: &tracing::Event<'_>) {
         event.record(&mut details);
         What::Net(text, details.into_fields())
     };
-    let place = event.metadata().callsite();
+    let callsite = event.metadata().callsite();
     let mut packet = Packet::default();
-    match [&SENDS, &DELIVERS].map(|known| known.get() == Some(&place)) {
+    match [&SENDS, &DELIVERS].map(|known| known.get() == Some(&callsite)) {
         [true, _] => packet.is(packet::SENT),
         [_, true] => packet.is(packet::DELIVERED),
         _ => event.record(&mut packet),
@@ -161,12 +161,12 @@ fn net_event(recorder: &mut Recorder, event: &tracing::Event<'_>) {
     match packet.text() {
         // Its socket has hashed it already.
         packet::SENT => {
-            SENDS.get_or_init(|| place);
+            SENDS.get_or_init(|| callsite);
             return recorder.keep(None, |_| details(packet::SENT));
         }
         // To print it costs more than to deliver it, and the socket that reads it hashes it.
         packet::DELIVERED => {
-            DELIVERS.get_or_init(|| place);
+            DELIVERS.get_or_init(|| callsite);
             return recorder.push_frequent(packet::DELIVERED, &[], |_| details(packet::DELIVERED));
         }
         _ => {}

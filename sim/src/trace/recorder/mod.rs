@@ -134,14 +134,14 @@ impl Recorder {
         self.checks.violate(promise, detail.into(), now);
     }
 
-    /// A host's program ended with an error. That is a mistake in the set-up if nothing was wrong and nothing was asked
-    /// of it.
-    pub(crate) fn host_failed(&mut self, detail: &str) {
+    /// A host's program ended with an error, or panicked. That is a mistake in the set-up if nothing was wrong and
+    /// nothing was asked of it.
+    pub(crate) fn host_failed(&mut self, promise: &str, detail: &str) {
         if self.calls.all().is_empty() && !self.in_force.has_begun() {
             let detail = format!("{detail}: expected its program to run until it is told to drain");
             return self.checks.reject_set_up(detail, self.now());
         }
-        self.violate("hosts do not fail", detail);
+        self.violate(promise, detail);
     }
 
     /// A host's program logs a line.
@@ -149,7 +149,7 @@ impl Recorder {
         let event = self.event(What::Log(line), request_id);
         if let (Some(fingerprint), Some(line)) = (self.kept.stamp(&event, Sort::Log), event.line()) {
             fingerprint.bytes(line.message.as_bytes());
-            // The names, the level and the target follow from the place in the code, and that from the words.
+            // The names, the level and the target follow from the line of code, and that from the words.
             line.fields.iter().for_each(|(_, value)| value.hash_into(fingerprint));
         }
         self.show(event);
