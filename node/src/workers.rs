@@ -106,3 +106,41 @@ fn start(
     let end = machine.start_worker(index, main)?;
     Ok((Worker { connections, permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }, end))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Workers with room for so many connections each.
+    fn workers<const N: usize>(room: [usize; N]) -> Workers {
+        Workers::new(
+            room.map(|room| {
+                let connections = unbounded_channel().0;
+                Worker { connections, permits: Arc::new(Semaphore::new(room)) }
+            })
+            .into(),
+        )
+    }
+
+    /// Takes the room that comes next, and passes the turn on.
+    fn pass<'a>(workers: &'a Workers, room: Room<'a>) -> (usize, OwnedSemaphorePermit) {
+        workers.next.set((room.index + 1) % workers.workers.len());
+        (room.index, room.permit)
+    }
+
+    #[tokio::test]
+    async fn a_worker_without_room_is_passed_over_until_it_has_some() {
+        let workers = workers([2, 1, 2]);
+        let mut taken = Vec::new();
+        for expected in [0, 1, 2, 0, 2] {
+            let (index, permit) = pass(&workers, workers.room().await);
+            assert_eq!(index, expected);
+            taken.push(permit);
+        }
+        assert!(workers.room().now_or_never().is_none(), "all are full");
+        let mut waits = Box::pin(workers.room());
+        assert!(waits.as_mut().now_or_never().is_none());
+        drop(taken.remove(1));
+        assert_eq!(waits.await.index, 1);
+    }
+}

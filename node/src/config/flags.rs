@@ -107,13 +107,9 @@ impl Flags {
             let value = value(&variable).unwrap_or_default();
             let told = format!("[env: {variable}={}]", value.to_string_lossy());
             self.command = self.command.mut_arg(id, |flag| {
-                let short = flag.get_help().map_or_else(|| told.clone(), |help| format!("{help} {told}"));
-                let long = flag.get_long_help().map(|help| format!("{help}\n\n{told}"));
-                let flag = flag.help(short);
-                match long {
-                    Some(long) => flag.long_help(long),
-                    None => flag,
-                }
+                let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
+                let long = flag.get_long_help().map_or_else(|| help.clone(), ToString::to_string);
+                flag.help(format!("{help} {told}")).long_help(format!("{long}\n\n{told}"))
             });
         }
         self
@@ -133,13 +129,15 @@ pub(super) fn is_switch(flag: &Arg) -> bool {
 fn assert_distinct(command: &Command) {
     let flags: Vec<_> = command.get_arguments().collect();
     for (index, flag) in flags.iter().enumerate() {
-        let is_same = |other: &&&Arg| {
+        let is_same = |other: &&Arg| {
             other.get_id() == flag.get_id()
                 || flag.get_long().is_some_and(|long| other.get_long() == Some(long))
         };
-        if let Some(other) = flags[..index].iter().find(is_same) {
-            panic!("the flag {} is one of every node's, {other}: it needs another name", flag.get_id());
-        }
+        assert!(
+            !flags[..index].iter().any(is_same),
+            "the flag {} is one of every node's: it needs another name",
+            flag.get_long().unwrap_or(flag.get_id().as_str())
+        );
     }
 }
 

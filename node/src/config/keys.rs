@@ -135,6 +135,9 @@ impl Config {
                 ));
             }
         }
+        if self.rest_headers.len() > 1 && self.rest_headers.iter().any(|name| name == "none") {
+            return wrong("--rest-headers has none among others: expected names of headers, or none".into());
+        }
         for service in services.iter().filter(|service| self.hosts(service.name())) {
             self.check_callees(service)?;
         }

@@ -16,3 +16,6 @@ pub use self::keys::Config;
 pub(crate) use self::keys::WORKERS_MAX;
 pub(crate) use self::program::Program;
 pub use self::values::{Listen, LogFormat, PeerConfig, duration};
+
+#[cfg(test)]
+mod tests;

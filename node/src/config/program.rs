@@ -128,8 +128,8 @@ fn print_own(flags: &Flags, matches: &ArgMatches) -> String {
 }
 
 fn own_value(flag: &Arg, matches: &ArgMatches) -> Option<toml::Value> {
-    let texts = matches.get_raw(flag.get_id().as_str())?.map(|value| value.to_string_lossy().into_owned());
-    let mut texts: Vec<_> = texts.collect();
+    let given = matches.get_raw(flag.get_id().as_str()).into_iter().flatten();
+    let mut texts: Vec<_> = given.map(|value| value.to_string_lossy().into_owned()).collect();
     if is_list(flag) {
         return Some(toml::Value::Array(texts.into_iter().map(toml::Value::String).collect()));
     }

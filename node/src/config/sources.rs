@@ -55,7 +55,9 @@ pub(super) fn value(variables: Variables<'_>, name: &str) -> Option<OsString> {
 /// Makes what was found the defaults, so that all sources go through the same parser.
 pub(super) fn with_defaults(command: Command, found: &Found) -> Command {
     found.iter().fold(command, |command, (id, (values, _))| {
-        command.mut_arg(id, |flag| flag.default_values(values.iter().map(clap::builder::OsStr::from)))
+        let values = values.iter().map(clap::builder::OsStr::from);
+        // A flag that must be given has been.
+        command.mut_arg(id, |flag| flag.default_values(values).required(false))
     })
 }
 
