@@ -48,6 +48,8 @@ pub struct HandlerEnded {
 /// A handler meets a fault of the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HandlerDisturbed {
+    /// The service.
+    pub service: &'static str,
     /// The rpc.
     pub path: &'static str,
     /// What it meets.

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use transport::{Address, Code, status};
 
 use super::GRPC_PORT;
-use super::words::{GAVE_UP, Unexpected, failed, within};
+use super::words::{GAVE_UP, Unexpected, failed, judged, within};
 use crate::facts::StreamMessage;
 use crate::load::Kind;
 use crate::rpc::Trouble;
@@ -38,7 +38,11 @@ pub(crate) fn connect(
     let client = Client { host, setting, connections: Rc::default() };
     move |request| {
         let client = client.clone();
-        async move { client.call(&request).await }.boxed_local()
+        async move {
+            let reply = client.call(&request).await;
+            judged(reply, client.setting.kind(&request).map(|kind| &kind.expect))
+        }
+        .boxed_local()
     }
 }
 

@@ -6,6 +6,7 @@ mod words;
 
 pub(crate) use grpc::connect as grpc;
 pub(crate) use rest::connect as rest;
+pub(crate) use words::code_named;
 pub use words::{BROKEN, GAVE_UP, HUNG_UP, MALFORMED, NOT_SENT};
 
 /// The port on which every node serves REST.

@@ -15,10 +15,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use sim::{HostContext, Reply, Request};
 use transport::route::Route;
-use transport::{Address, Code, status};
+use transport::{Address, status};
 
 use super::HTTP_PORT;
-use super::words::{Unexpected, within};
+use super::words::{Unexpected, code_named, judged, within};
 use crate::load::Kind;
 use crate::rpc::Trouble;
 use crate::setting::Setting;
@@ -34,7 +34,11 @@ pub(crate) fn connect(
     let client = Client { host, setting, idle: Idle::default() };
     move |request| {
         let client = client.clone();
-        async move { within(request.deadline, client.call(&request)).await }.boxed_local()
+        async move {
+            let reply = within(request.deadline, client.call(&request)).await;
+            judged(reply, client.setting.kind(&request).map(|kind| &kind.expect))
+        }
+        .boxed_local()
     }
 }
 
@@ -86,8 +90,7 @@ fn id(headers: &HeaderMap) -> Option<String> {
 fn problem(http: http::StatusCode, body: &[u8]) -> Result<Reply, Trouble> {
     let problem: Value = serde_json::from_slice(body)?;
     let text = |key: &str| problem[key].as_str().unwrap_or_default();
-    let named = (0..17).map(Code::from_i32).find(|code| status::code_name(*code) == text("code"));
-    let code = named.ok_or_else(|| Unexpected(format!("HTTP {http} without a code")))?;
+    let code = code_named(text("code")).ok_or_else(|| Unexpected(format!("HTTP {http} without a code")))?;
     if status::http_status(code) != http {
         return Err(Unexpected(format!("HTTP {http} with the code {}", text("code"))).into());
     }

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use sim::Reply;
 use tokio::time::timeout;
+use transport::Code;
+use transport::status::code_name;
 
+use crate::expect::Expect;
 use crate::rpc::Trouble;
 
 /// The client waited for as long as it was willing to.
@@ -31,6 +34,18 @@ impl std::fmt::Display for Unexpected {
 }
 
 impl Error for Unexpected {}
+
+/// The same reply, marked if it is one of those that are right for this sort of call.
+pub(super) fn judged(reply: Reply, expect: Option<&Expect>) -> Reply {
+    let code = code_named(&reply.status);
+    let is_right = code.zip(expect).is_some_and(|(code, expect)| expect.allows(code));
+    if is_right { reply.right() } else { reply }
+}
+
+/// The code of this name.
+pub(crate) fn code_named(name: &str) -> Option<Code> {
+    (0..17).map(Code::from_i32).find(|code| code_name(*code) == name)
+}
 
 /// What comes of `call` by the client's own deadline, or the client's own word for what ended it.
 pub(super) async fn within(deadline: Duration, call: impl Future<Output = Result<Reply, Trouble>>) -> Reply {

@@ -25,7 +25,8 @@ impl Interceptor for Disturbed {
             sim::turn().await;
             let fault = sim::call_fault();
             if let Some(by) = fault {
-                sim::tell(HandlerDisturbed { path, by }, Some(&running.request_id));
+                let service = running.ended.service;
+                sim::tell(HandlerDisturbed { service, path, by }, Some(&running.request_id));
             }
             match fault {
                 Some(CallFault::Slow(delay)) => sleep(delay).await,

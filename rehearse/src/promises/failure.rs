@@ -2,9 +2,8 @@
 
 use sim::Reply;
 use transport::Code;
-use transport::status::code_name;
 
-use crate::clients::{BROKEN, GAVE_UP, HUNG_UP, NOT_SENT};
+use crate::clients::{BROKEN, GAVE_UP, HUNG_UP, NOT_SENT, code_named};
 use crate::facts::Outcome;
 
 /// How a call failed, by its caller's word.
@@ -54,11 +53,6 @@ impl Failure {
             }),
         }
     }
-}
-
-/// The code of this name.
-pub(super) fn code_named(name: &str) -> Option<Code> {
-    (0..17).map(Code::from_i32).find(|code| code_name(*code) == name)
 }
 
 /// Whether only a service says this of its own work, and nothing below it does.

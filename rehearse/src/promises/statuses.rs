@@ -34,6 +34,8 @@ pub(super) struct StatusesAreExplained {
     connections: Connections,
     /// The faults of the plan that handlers met, by request.
     disturbed: BTreeMap<u32, Vec<HandlerDisturbed>>,
+    /// The handlers that were made to panic: a panic may take the calls along that wait for the same actor.
+    panics: Vec<(Duration, Arc<str>, &'static str)>,
     /// The sort of each call that a client made, by its place in the setting.
     entries: BTreeMap<u32, usize>,
     met: u64,
@@ -62,6 +64,7 @@ impl StatusesAreExplained {
             hops: Hops::default(),
             connections: Connections::default(),
             disturbed: BTreeMap::new(),
+            panics: Vec::new(),
             entries: BTreeMap::new(),
             met: 0,
         }
@@ -92,21 +95,23 @@ impl StatusesAreExplained {
     fn is_explained(&self, leg: Leg<'_>, failure: Failure) -> bool {
         match failure {
             Failure::Late => {
+                let hops = self.hops.of(leg.request);
+                let is_inside = |hop: &Hop| hop.made.caller == Some(leg.callee);
                 self.is_delayed(leg)
-                    || self
-                        .hops
-                        .of(leg.request)
-                        .iter()
-                        .any(|hop| self.is_delayed(leg_of(leg.request, hop, leg.span.1)))
+                    || hops.iter().any(|hop| self.is_delayed(leg_of(leg.request, hop, leg.span.1)))
+                    || hops.iter().any(|hop| is_inside(hop) && has_failed(hop))
             }
             Failure::Said(code) => self.is_code_explained(leg, code),
-            Failure::NotSent
-                if self.connections.retreated(leg.caller, leg.callee, leg.span, self.setting.tick) =>
-            {
-                true
-            }
+            Failure::NotSent => self.is_unsent_explained(leg) || self.is_by_fault(leg, failure),
             _ => self.is_by_fault(leg, failure),
         }
+    }
+
+    /// Whether nobody could have been sent the call: its caller leaves the callee alone, or the actor next door died.
+    fn is_unsent_explained(&self, leg: Leg<'_>) -> bool {
+        let is_local = self.setting.graph.is_on(leg.callee, leg.caller);
+        is_local && self.has_actor_died(leg)
+            || self.connections.retreated(leg.caller, leg.callee, leg.span, self.setting.tick)
     }
 
     /// Whether something on this hop takes time.
@@ -123,6 +128,7 @@ impl StatusesAreExplained {
             Code::ResourceExhausted => {
                 self.met_by(leg.request, leg.path, |by| by == CallFault::Full) || self.was_full(leg)
             }
+            Code::Unavailable => self.has_actor_died(leg),
             _ => false,
         };
         let is_passed_on = |outcome| match code {
@@ -146,6 +152,16 @@ impl StatusesAreExplained {
     fn met_by(&self, request: u32, path: &str, is_such: impl Fn(CallFault) -> bool) -> bool {
         let disturbed = self.disturbed.get(&request).into_iter().flatten();
         disturbed.into_iter().any(|disturbed| disturbed.path == path && is_such(disturbed.by))
+    }
+
+    /// Whether an actor that could have handled the call died meanwhile over another one.
+    fn has_actor_died(&self, leg: Leg<'_>) -> bool {
+        let (start, end) = (leg.span.0.saturating_sub(self.setting.tick), leg.span.1 + self.setting.tick);
+        let mut panics = self.panics.iter().filter(|(at, ..)| (start..=end).contains(at));
+        panics.any(|(_, host, service)| {
+            *service == leg.callee
+                && self.setting.graph.targets(leg.caller, leg.callee).any(|target| *target == **host)
+        })
     }
 
     fn was_full(&self, leg: Leg<'_>) -> bool {
@@ -244,6 +260,11 @@ impl StatusesAreExplained {
     }
 }
 
+/// Whether a service may have called again, or waited, after this. Why it failed is judged by itself.
+fn has_failed(hop: &Hop) -> bool {
+    matches!(hop.ended, Some((_, Outcome::NotSent | Outcome::Lost | Outcome::Said(_))))
+}
+
 fn leg_of(request: u32, hop: &Hop, now: Duration) -> Leg<'_> {
     let made = &hop.made;
     let (callee, path, span) = (made.callee, made.path, hop.span(now));
@@ -268,6 +289,9 @@ impl Invariant for StatusesAreExplained {
         }
         if let (Some(request), Some(disturbed)) = (event.request, event.told::<HandlerDisturbed>()) {
             self.disturbed.entry(request).or_default().push(*disturbed);
+            if disturbed.by == CallFault::Panic {
+                self.panics.push((event.at, Arc::clone(&event.host), disturbed.service));
+            }
         }
         if let Some((request, hop)) = self.hops.note(event).map(|(request, hop)| (request, hop.clone())) {
             return self.end_hop(request, &hop);
