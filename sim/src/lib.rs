@@ -105,4 +105,5 @@ pub use trace::difference::first_difference;
 pub use trace::event::{CallStep, DiskUse, Event, Fact, Line, Passed, Phase, What};
 pub use trace::recorder::{Keep, tell};
 pub use trace::value::{Fields, Value};
+pub use tracing::Level;
 pub use violation::{Violation, ViolationKind};

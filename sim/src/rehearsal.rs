@@ -206,7 +206,7 @@ fn play(scenario: &Scenario, plan: &Plan, keep: Keep) -> Rehearsal {
     let left_over = panics::take();
     let mut recorder = recorder::take().expect("playing a plan leaves its recorder behind");
     for panic in left_over {
-        recorder.violate("hosts do not panic", panic);
+        recorder.host_failed("hosts do not panic", &panic);
     }
     Rehearsal {
         plan: plan.clone(),
