@@ -5,6 +5,14 @@
 //! many. This crate knows no service: a host is any async program that listens and connects through its
 //! [`HostContext`].
 //!
+//! # What is checked
+//!
+//! An [`Invariant`] must hold at every moment; it is told each log line, with its values in their types, each fact that a
+//! host's program tells in a type of its own ([`tell`]), each fault as it begins and ends, and each call. An [`Eventual`]
+//! promise must come true once all has healed and nothing is asked any more. Each says how often it had something to
+//! judge. A scenario that is wrong under every plan, such as one with a host that never listens, is told so
+//! ([`ViolationKind::SetUp`]).
+//!
 //! # What a host must not do
 //!
 //! * Start a thread, or use `spawn_blocking`. It is noticed and fails the seed.
