@@ -51,6 +51,7 @@ impl App {
     ///
     /// If the app has a service of this name.
     #[must_use]
+    #[allow(clippy::should_implement_trait, reason = "an app with one more service is no sum")]
     pub fn add(mut self, service: Service) -> Self {
         let name = service.name();
         assert!(self.services().iter().all(|other| other.name() != name), "two services are called {name}");

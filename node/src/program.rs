@@ -23,7 +23,7 @@ const EX_SOFTWARE: u8 = 70;
 /// `Own` holds the flags that this node has besides every node's; `()` is none. They have variables, which begin with
 /// the `name` in capitals (`--bank` of `shop` is `SHOP_BANK`), and keys in the file, and are treated like every node's in
 /// `--help`, in `--check` and where a value is wrong. `app` is called once, before the rest of the configuration was
-/// checked: it should start nothing.
+/// checked: it should start nothing. `#[command(version)]` on `Own` makes `--version` tell the version of its package.
 ///
 /// # Panics
 ///

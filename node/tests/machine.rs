@@ -118,5 +118,5 @@ async fn a_worker_that_ends_by_itself_ends_the_node() {
 #[should_panic(expected = "two services are called orders")]
 fn an_app_has_one_service_of_a_name() {
     let twice = [(), ()].map(|()| node::Service::on_each_worker(|()| Orders));
-    let _: App = twice.into_iter().collect();
+    drop(twice.into_iter().collect::<App>());
 }

@@ -11,6 +11,7 @@ use super::values::PeerConfig;
 
 /// What is no key: it says where keys are, or what to do with them.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(super) struct Besides {
     /// A TOML file with the same keys
     #[arg(long, value_name = "FILE")]
@@ -136,7 +137,7 @@ fn assert_distinct(command: &Command) {
         assert!(
             !flags[..index].iter().any(is_same),
             "the flag {} is one of every node's: it needs another name",
-            flag.get_long().unwrap_or(flag.get_id().as_str())
+            flag.get_id()
         );
     }
 }

@@ -15,6 +15,7 @@ pub(crate) const WORKERS_MAX: u16 = 512;
 
 /// What a node runs, where it listens, and how it behaves.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+#[group(skip)]
 pub struct Config {
     /// Services to host here; calls between them stay in memory
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]

@@ -12,7 +12,7 @@ use super::error::ConfigError;
 use super::explain::{explain, is_help};
 use super::flags::{Besides, Flags, is_list, is_switch};
 use super::keys::Config;
-use super::sources::{Variables, find, value, with_defaults};
+use super::sources::{Found, Variables, find, value, with_defaults};
 use crate::app::App;
 
 /// What a program was started with. Nothing else is looked at.
@@ -107,7 +107,9 @@ impl Program<'_> {
             Err(_) => flags.clone(),
         };
         match self.parse(&flags.command) {
-            Err(error) => ConfigError::Help(error.render().to_string()),
+            Err(error) if is_help(&error) => ConfigError::Help(error.render().to_string()),
+            // The name of a service, before help was asked for.
+            Err(error) => explain(&error, Some(&error), &flags, &Found::new()),
             Ok(_) => unreachable!("the same arguments asked for help"),
         }
     }

@@ -198,6 +198,13 @@ fn help_tells_own_flags_under_a_heading_of_their_own_with_their_variables() {
 }
 
 #[test]
+fn what_is_wrong_before_help_is_told_and_what_comes_after_it_is_not() {
+    let said = wrong::<Own>(&["--services", "payments", "--help"], &[]);
+    assert!(said.contains("--services") && said.contains("possible values: orders"), "{said}");
+    assert!(matches!(read::<Own>(&["--help", "--bank", "0s"], &[]), Err(ConfigError::Help(_))));
+}
+
+#[test]
 fn an_own_flag_that_must_be_given_may_come_from_every_source() {
     let said = wrong::<Required>(&[], &[]);
     assert!(said.contains("--till"), "{said}");
@@ -207,6 +214,28 @@ fn an_own_flag_that_must_be_given_may_come_from_every_source() {
     assert_eq!(read::<Required>(&["--config", path(&file)], &[]).expect("it reads").0.till, "c");
     let help = read::<Required>(&["--help"], &[]);
     assert!(matches!(help, Err(ConfigError::Help(text)) if text.contains("--till <TILL>")));
+}
+
+#[test]
+fn a_program_may_say_its_own_version() {
+    #[derive(Debug, clap::Args)]
+    #[command(version = "9.8.7")]
+    struct Versioned {}
+    let said = |said: Result<_, ConfigError>| said.expect_err("that is no configuration").to_string();
+    assert_eq!(said(read::<Versioned>(&["--version"], &[]).map(drop)), "shop 9.8.7\n");
+    let ours = format!("shop {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(said(read::<()>(&["--version"], &[]).map(drop)), ours);
+}
+
+#[test]
+fn what_holds_own_flags_may_have_any_name() {
+    #[derive(Debug, clap::Args)]
+    struct Config {
+        /// How many
+        #[arg(long, default_value_t = 1)]
+        shelves: u8,
+    }
+    assert_eq!(read::<Config>(&["--shelves", "2"], &[]).expect("it reads").0.shelves, 2);
 }
 
 #[test]
