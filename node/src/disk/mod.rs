@@ -1,12 +1,15 @@
 //! What outlives a process: one log of bytes, which can be added to and replaced as a whole.
 
 mod files;
+mod memory;
 
 use std::io;
 
 pub use self::files::Files;
+pub use self::memory::Memory;
 
-/// A log of bytes that outlives its process: a file in production ([`Files`]), a simulated disk in rehearsal.
+/// A log of bytes that outlives its process: a file in production ([`Files`]), a simulated disk in rehearsal, and
+/// memory in tests ([`Memory`]).
 ///
 /// | after | there is |
 /// |---|---|
