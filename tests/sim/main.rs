@@ -20,6 +20,5 @@ mod statuses;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    let graveyard = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/graveyard");
-    sim::Runner::new(scenarios::all(), graveyard).main()
+    sim::Runner::new(env!("CARGO_MANIFEST_DIR")).scenarios(scenarios::all()).main()
 }
