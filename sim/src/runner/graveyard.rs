@@ -29,7 +29,7 @@ pub(super) fn read(runner: &Runner, file: &Path) -> Result<Plan, String> {
     let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let plan = Plan::from_toml(&text).map_err(|error| format!("{}: {error}", file.display()))?;
     let scenario = runner.named(&plan.scenario).map_err(|error| format!("{}: {error}", file.display()))?;
-    plan.check(scenario).map_err(|error| format!("{}: {error}", file.display()))?;
+    scenario.check(&plan).map_err(|error| format!("{}: {error}", file.display()))?;
     Ok(plan)
 }
 

@@ -104,14 +104,15 @@ fn locked(home: &Path) -> Result<File, String> {
 }
 
 /// What `command` prints; if it fails, what it complains about.
-fn run(command: &mut Command) -> Result<String, String> {
+pub(super) fn run(command: &mut Command) -> Result<String, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("{name} could not be started: {error}"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+    let complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    if complaint.is_empty() { Err(output.status.to_string()) } else { Err(complaint) }
 }
 
 /// The program of the test `target`, if this message of cargo's tells that it is built.

@@ -163,7 +163,9 @@ impl Proof<'_> {
             command.args(["--failures", &self.options.failures_max().to_string()]);
         }
         command.args(self.options.no_shrink.then_some("--no-shrink"));
-        patch.scenarios.iter().for_each(|name| drop(command.args(["--scenario", name])));
+        for scenario in &patch.scenarios {
+            command.args(["--scenario", scenario]);
+        }
         match ask::<Hunt>(&mut command) {
             Ok(hunts) => hunts.into_iter().for_each(|hunt| self.judge(patch, hunt, seeds)),
             Err(error) => self.troubles.push(format!("{}: the patched program failed: {error}", patch.name)),
