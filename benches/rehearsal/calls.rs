@@ -56,7 +56,7 @@ pub(crate) fn compete(
 fn scenario(in_flight: usize, calls: usize) -> Scenario {
     const ENOUGH: Duration = Duration::from_millis(400);
     let load = Load::new(calls..=calls, Duration::ZERO, ENOUGH..=ENOUGH)
-        .kind("rest", "hello", "[a-z]{1,12}")
+        .kind("rest", "hello", sim::matching("[a-z]{1,12}"))
         .in_flight_max(in_flight);
     scenarios::two_nodes("calls", "nothing goes wrong", load, Swarm::calm(), 2 * in_flight)
         .every_call("in calm, every call works", checks::works)

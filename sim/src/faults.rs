@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::plan::{FaultKind, Plan};
+use crate::entropy::mix;
+use crate::plan::{Fault, FaultKind, Plan};
 use crate::scenario::Scenario;
 use crate::stage::{self, FaultState, Stage, Status};
-use crate::trace::EventKind;
+use crate::trace::event::What;
 use crate::world::World;
 
 /// Linux' first retransmission timeout on a fast link (RFC 6298 with the usual floor of 200 ms).
@@ -89,10 +90,13 @@ impl World<'_> {
         let Some((what, a, b)) = switch(number, true) else {
             return;
         };
-        self.tell(number, "fault begins");
+        tell(number, |number, fault| What::FaultBegins { number, fault });
         match what {
             FaultKind::Reset { .. } => reset_wires(a, b),
-            FaultKind::PowerLoss { .. } => self.stop(a, Status::Dark),
+            FaultKind::PowerLoss { .. } => {
+                self.stop(a, Status::Dark);
+                self.lose_what_was_not_synced(number, a);
+            }
             FaultKind::Kill { .. } => self.stop(a, Status::Stopped),
             FaultKind::Drain { .. } => on_host(a, |host| host.shared.tell_to_drain()),
             FaultKind::Pause { .. } => on_host(a, |host| host.shared.pause(true)),
@@ -105,7 +109,7 @@ impl World<'_> {
         let Some((what, a, _)) = switch(number, false) else {
             return;
         };
-        self.tell(number, "fault ends");
+        tell(number, |number, fault| What::FaultEnds { number, fault });
         let mut lag = Duration::ZERO;
         match what {
             FaultKind::PowerLoss { .. } | FaultKind::Kill { .. } | FaultKind::Drain { .. } => self.start(a),
@@ -119,28 +123,20 @@ impl World<'_> {
         self.set_links(lag);
     }
 
-    fn tell(&self, number: usize, text: &str) {
-        stage::with(|stage| {
-            let what = stage.faults[number].fault.what.to_string();
-            let fields = vec![("fault", what.into()), ("number", number.to_string().into())];
-            let event = stage.event(EventKind::Fault, text, None, fields);
-            stage.push(event);
-        });
-    }
-
     /// Ends what runs on a host. In the dark its sockets are not closed: the links are cut first.
     fn stop(&mut self, host: usize, status: Status) {
         if stage::with(|stage| stage.hosts[host].status) != Some(Status::Running) {
             return stay_down(host);
         }
         stage::with(|stage| stage.hosts[host].status = status);
+        on_host(host, |host| host.shared.stop_disks());
         let others = peers_of(host);
         if status == Status::Dark {
             for other in &others {
                 self.sim.partition(address(host), address(*other));
             }
         }
-        stage::with(|stage| bite_if_connected(stage, host));
+        stage::with(|stage| note_if_connected(stage, host));
         self.sim.crash(address(host));
         if status == Status::Stopped {
             on_host(host, |host| host.shared.refuse());
@@ -152,6 +148,16 @@ impl World<'_> {
                     self.sim.hold(address(host), address(other));
                 }
             }
+        }
+    }
+
+    /// Seeded by the plan and the fault alone, so that it stays the same when a plan gets shorter elsewhere.
+    fn lose_what_was_not_synced(&self, number: usize, host: usize) {
+        let from = stage::with(|stage| stage.faults[number].fault.from).unwrap_or_default();
+        let seed = mix(self.plan.seed ^ mix(from.as_millis() as u64 ^ ((host as u64) << 32)));
+        let shared = stage::with(|stage| std::sync::Arc::clone(&stage.hosts[host].shared));
+        if let Some(shared) = shared {
+            shared.lose_power(seed);
         }
     }
 
@@ -170,6 +176,7 @@ impl World<'_> {
         // A host told to drain that has not left by now is killed, as by any orchestrator.
         self.stop(host, Status::Stopped);
         stage::with(|stage| stage.hosts[host].status = Status::Running);
+        on_host(host, |host| host.shared.start_disks());
         self.sim.bounce(address(host));
     }
 
@@ -196,7 +203,7 @@ impl World<'_> {
         self.timeline.blocked.insert((a, b), wanted);
         if wanted != OPEN {
             self.sim.hold(address(a), address(b));
-            self.bite_if_under_way(a, b);
+            self.note_if_under_way(a, b);
         } else if lag.is_zero() {
             self.sim.release(address(a), address(b));
         } else {
@@ -207,7 +214,7 @@ impl World<'_> {
     }
 
     /// Segments that are under way when a link is blocked are held up like those sent later.
-    fn bite_if_under_way(&self, a: usize, b: usize) {
+    fn note_if_under_way(&self, a: usize, b: usize) {
         let ends = [address(a), address(b)];
         self.sim.links(|links| {
             for mut link in links {
@@ -253,6 +260,13 @@ impl World<'_> {
     }
 }
 
+fn tell(number: usize, what: impl FnOnce(usize, Fault) -> What) {
+    stage::with(|stage| {
+        let fault = stage.faults[number].fault.clone();
+        stage.announce(what(number, fault));
+    });
+}
+
 /// How long after a partition has healed a sender tries again: its timeouts double from the first loss on.
 fn retransmission_lag(lasted: Duration) -> Duration {
     let mut timeout = RETRANSMISSION_TIMEOUT;
@@ -269,6 +283,7 @@ fn switch(number: usize, active: bool) -> Option<(FaultKind, usize, Option<usize
     stage::with(|stage| {
         let state = stage.faults.get_mut(number)?;
         state.active = active;
+        state.has_begun = true;
         let name = state.fault.what.name();
         let found = (state.fault.what.clone(), state.a, state.b);
         if active {
@@ -324,7 +339,7 @@ fn is_paused(host: usize) -> bool {
 }
 
 /// A host that stops takes its connections along; that touches a call if one is in flight.
-fn bite_if_connected(stage: &mut Stage, host: usize) {
+fn note_if_connected(stage: &mut Stage, host: usize) {
     let wires = stage.wires.iter().filter_map(std::sync::Weak::upgrade);
     let ends: Vec<_> = wires.filter(|wire| wire.peer == host).map(|wire| wire.local).collect();
     for end in ends {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use tokio::sync::Notify;
 use tokio::task::LocalSet;
 use transport::Net;
 
+use crate::disk::Disk;
+use crate::entropy::mix;
 use crate::net::{Listener, SimNet};
 use crate::plan::FaultKind;
 use crate::stage;
@@ -25,14 +27,13 @@ pub struct HostContext {
     name: Arc<str>,
     shared: Arc<HostShared>,
     choices: Arc<Choices>,
-    incarnation: u32,
 }
 
 /// What the plan chose for the whole world.
 #[derive(Debug, Default)]
 pub(crate) struct Choices {
     pub(crate) options: BTreeMap<String, String>,
-    pub(crate) mutant: Option<String>,
+    pub(crate) planted: Option<String>,
 }
 
 /// The part of a host that the harness reaches from outside.
@@ -43,7 +44,9 @@ pub(crate) struct HostShared {
     waker: AtomicWaker,
     drain: Signal,
     stopped: Notify,
-    starts: AtomicU32,
+    /// Whether its program has ever listened on a port.
+    pub(crate) has_listened: AtomicBool,
+    disks: Mutex<BTreeMap<String, Disk>>,
 }
 
 /// Something that many wait for and that happens once. tokio's `watch` would wake them in an order that no
@@ -85,22 +88,15 @@ pub enum CallFault {
 
 impl HostContext {
     pub(crate) fn new(name: Arc<str>, shared: Arc<HostShared>, choices: Arc<Choices>) -> Self {
-        let incarnation = shared.starts.fetch_add(1, Ordering::Relaxed);
         shared.drain.clear();
         shared.has_left.store(false, Ordering::Relaxed);
-        Self { name, shared, choices, incarnation }
+        Self { name, shared, choices }
     }
 
     /// The host's name, by which others connect to it.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// How often the host was started before.
-    #[must_use]
-    pub fn incarnation(&self) -> u32 {
-        self.incarnation
     }
 
     /// Makes connections from this host.
@@ -114,7 +110,9 @@ impl HostContext {
     /// # Errors
     /// When the host already listens there.
     pub async fn listen(&self, port: u16) -> io::Result<Listener> {
-        Listener::bind(port).await
+        let listener = Listener::bind(port).await?;
+        self.shared.has_listened.store(true, Ordering::Relaxed);
+        Ok(listener)
     }
 
     /// What the plan chose for one of the scenario's options.
@@ -123,16 +121,22 @@ impl HostContext {
         self.choices.options.get(name).map(String::as_str)
     }
 
-    /// The planted bug that is switched on, if one is.
+    /// The name of the planted bug that the plan is about, if it is about one.
     #[must_use]
-    pub fn mutant(&self) -> Option<&str> {
-        self.choices.mutant.as_deref()
+    pub fn planted(&self) -> Option<&str> {
+        self.choices.planted.as_deref()
+    }
+
+    /// The disk of this name, which outlives the host's program; an empty one at first.
+    #[must_use]
+    pub fn disk(&self, name: &str) -> Disk {
+        self.shared.disk(name)
     }
 
     /// Resolves when the host is told to drain. Its future then finishes what was accepted and returns.
     pub async fn drain(&self) {
         self.shared.drain.wait().await;
-        stage::with(|stage| stage.bite(|fault| matches!(fault, FaultKind::Drain { .. })));
+        stage::with(|stage| stage.effective(|fault| matches!(fault, FaultKind::Drain { .. })));
     }
 }
 
@@ -143,7 +147,7 @@ pub fn call_fault() -> Option<CallFault> {
         let host = stage.current()?;
         let in_force = stage.faults.iter().filter(|fault| fault.active && fault.a == host);
         let fault = in_force.filter_map(|fault| as_call_fault(&fault.fault.what)).next()?;
-        stage.bite(|kind| as_call_fault(kind) == Some(fault));
+        stage.effective(|kind| as_call_fault(kind) == Some(fault));
         Some(fault)
     })
     .flatten()
@@ -182,7 +186,36 @@ impl HostShared {
             waker: AtomicWaker::new(),
             drain: Signal::default(),
             stopped: Notify::new(),
-            starts: AtomicU32::new(0),
+            has_listened: AtomicBool::new(false),
+            disks: Mutex::default(),
+        }
+    }
+
+    fn disk(&self, name: &str) -> Disk {
+        let mut disks = self.disks();
+        disks.entry(name.to_owned()).or_insert_with(|| Disk::new(name)).clone()
+    }
+
+    fn disks(&self) -> MutexGuard<'_, BTreeMap<String, Disk>> {
+        // A panic with the lock held leaves the map as it was.
+        self.disks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing reaches the disks from now on: who is dropped with the process must not write.
+    pub(crate) fn stop_disks(&self) {
+        self.disks().values().for_each(Disk::stop);
+    }
+
+    /// The disks serve the process that starts.
+    pub(crate) fn start_disks(&self) {
+        self.disks().values().for_each(Disk::start);
+    }
+
+    /// The power is gone: what was not synced is lost, but for what `draw` lets survive of it.
+    pub(crate) fn lose_power(&self, seed: u64) {
+        let disks: Vec<_> = self.disks().values().cloned().collect();
+        for (place, disk) in disks.into_iter().enumerate() {
+            disk.lose_power(mix(seed ^ place as u64));
         }
     }
 

@@ -41,7 +41,7 @@
 //! }
 //!
 //! let second = Duration::from_secs(1);
-//! let load = Load::new(5..=5, second, second..=second).kind("caller", "echo", "[a-z]{5}");
+//! let load = Load::new(5..=5, second, second..=second).kind("caller", "echo", sim::matching("[a-z]{5}"));
 //! let scenario = Scenario::new("echo", "nothing goes wrong", load, Swarm::calm())
 //!     .host("echo", echo)
 //!     .client("caller", |host| {
@@ -50,7 +50,7 @@
 //!             async move { call(host, request).await.unwrap_or_else(|error| Reply::failed("IO", error.to_string())) }
 //!         }
 //!     })
-//!     .invariant(|| EndsByDeadline { grace: Duration::from_millis(1) });
+//!     .invariant(|| EndsByDeadline::with_grace(Duration::from_millis(1)));
 //!
 //! let first = sim::rehearse_seed(&scenario, 7, None, Keep::Hash);
 //! assert_eq!(first.violation, None);
@@ -58,12 +58,14 @@
 //! ```
 
 mod call;
+mod disk;
 mod draw;
 mod entropy;
 mod faults;
 mod host;
 mod http1;
 mod invariant;
+mod load;
 mod net;
 mod packet;
 mod panics;
@@ -73,7 +75,6 @@ mod report;
 mod runner;
 mod scenario;
 mod shrink;
-mod spans;
 mod stage;
 mod subscriber;
 mod swarm;
@@ -81,15 +82,19 @@ mod trace;
 mod world;
 
 pub use call::{CallRecord, Reply};
-pub use draw::{Load, plan as draw_plan};
+pub use disk::Disk;
+pub use draw::plan as draw_plan;
 pub use host::{CallFault, HostContext, call_fault, planned_panic};
-pub use invariant::{EndsByDeadline, Invariant, LogsKnowTheirCaller, ReplyCarriesId};
+pub use invariant::{EndsByDeadline, Eventual, Invariant, LogsKnowTheirCaller, ReplyCarriesId};
+pub use load::{Load, matching};
 pub use net::{Listener, SimNet, poll_turn, turn};
 pub use plan::{Fault, FaultKind, Network, Plan, Request};
 pub use rehearsal::{Keep, Rehearsal, Summary, rehearse, rehearse_seed, rehearse_twice};
 pub use report::page as report_page;
 pub use runner::Runner;
 pub use scenario::{CLIENTS, HostResult, Scenario};
-pub use stage::Violation;
+pub use stage::{Violation, ViolationKind, tell};
 pub use swarm::{Family, Swarm};
-pub use trace::{Event, EventKind, Fields, first_difference};
+pub use trace::difference::first_difference;
+pub use trace::event::{CallStep, DiskUse, Event, Fact, Line, Passed, Phase, What};
+pub use trace::value::{Fields, Value};

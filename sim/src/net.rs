@@ -20,7 +20,8 @@ use transport::{Address, Io, Net};
 use crate::host::HostShared;
 use crate::http1;
 use crate::stage::{self, Status};
-use crate::trace::{EventKind, Fingerprint};
+use crate::trace::event::{Passed, What};
+use crate::trace::fingerprint::Fingerprint;
 
 /// Connects from the host that runs to any host of the simulation, by name.
 #[derive(Debug, Clone, Copy, Default)]
@@ -149,7 +150,7 @@ impl Socket {
     }
 
     /// Hashes what passed, and tells the faults in force about it.
-    fn passed(&self, text: &'static str, bytes: &[u8]) {
+    fn passed(&self, how: &'static str, bytes: &[u8]) {
         stage::with(|stage| {
             stage.touch(self.wire.local, self.wire.peer);
             if !stage.is_traced() {
@@ -158,9 +159,9 @@ impl Socket {
             let mut hash = Fingerprint::default();
             hash.bytes(bytes);
             let hash = hash.value();
-            stage.push_frequent(EventKind::Bytes, text, &[self.ports, hash], |stage| {
-                let (peer, size) = (stage.hosts[self.wire.peer].name.to_string(), bytes.len().to_string());
-                vec![("peer", peer.into()), ("bytes", size.into()), ("hash", format!("{hash:016x}").into())]
+            stage.push_frequent(how, &[self.ports, hash], |stage| {
+                let other = Arc::clone(&stage.hosts[self.wire.peer].name);
+                What::Bytes(Passed { how, other, bytes: bytes.len(), hash })
             });
         });
     }

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 
 use tracing::field::{Field, Visit};
 
-use crate::trace::{Fields, Fingerprint};
+use crate::trace::fingerprint::Fingerprint;
+use crate::trace::value::{Fields, Value};
 
 /// A segment goes out.
 pub(crate) const SENT: &str = "sent";
@@ -101,7 +102,8 @@ impl Visit for Details {
         let mut short = Short::default();
         short.print(value);
         if field.name() != "message" {
-            self.0.push((field.name(), short.as_str().trim_end_matches(" [").to_owned().into()));
+            let text = short.as_str().trim_end_matches(" [").to_owned();
+            self.0.push((field.name(), Value::Text(text)));
         }
     }
 }

@@ -10,8 +10,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::draw::millis;
-use crate::plan::{Fault, FaultKind, Plan, Request};
+use crate::plan::time::millis;
+use crate::plan::{Fault, Plan, Request};
 use crate::rehearsal::{Keep, Rehearsal, rehearse};
 use crate::scenario::Scenario;
 
@@ -205,7 +205,7 @@ impl<'a> Search<'a> {
 }
 
 fn promise(rehearsal: &Rehearsal) -> Option<&str> {
-    rehearsal.violation.as_ref().map(|violation| violation.invariant.as_str())
+    rehearsal.violation.as_ref().map(|violation| violation.promise.as_str())
 }
 
 fn longest_deadline(plan: &Plan) -> u64 {
@@ -241,43 +241,17 @@ fn set_gap(plan: &mut Plan, number: usize, value: u64) {
     times.filter(|time| **time >= from).for_each(|time| *time -= earlier);
 }
 
-impl FaultKind {
-    /// How much goes wrong, without its sign; 0 where there is no more or less.
-    fn amount(&self) -> u64 {
-        match self {
-            Self::SlowLink { latency: time, .. } | Self::SlowHandler { delay: time, .. } => millis(*time),
-            Self::ClockSkew { by_ms: by, .. }
-            | Self::ClockJump { by_ms: by, .. }
-            | Self::ClockDrift { ppm: by, .. } => by.unsigned_abs(),
-            _ => 0,
-        }
-    }
-
-    /// Sets what [`FaultKind::amount`] tells.
-    fn set_amount(&mut self, amount: u64) {
-        match self {
-            Self::SlowLink { latency: time, .. } | Self::SlowHandler { delay: time, .. } => {
-                *time = Duration::from_millis(amount);
-            }
-            Self::ClockSkew { by_ms: by, .. }
-            | Self::ClockJump { by_ms: by, .. }
-            | Self::ClockDrift { ppm: by, .. } => {
-                *by = by.signum() * i64::try_from(amount).unwrap_or(i64::MAX);
-            }
-            _ => {}
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
 
     use super::*;
     use crate::call::{CallRecord, Reply};
-    use crate::draw::Load;
+    use crate::host::HostContext;
     use crate::invariant::Invariant;
+    use crate::load::{Load, matching};
     use crate::rehearsal::rehearse_seed;
+    use crate::scenario::HostResult;
     use crate::swarm::{Family, Swarm};
 
     const FULL: &str = "no two calls begin while the service is full";
@@ -298,6 +272,10 @@ mod tests {
             self.calls += u32::from(call.faults.contains(&"full-service"));
             if self.calls < 2 { Ok(()) } else { Err(format!("{} is the second", call.request_id)) }
         }
+
+        fn met(&self) -> u64 {
+            u64::from(self.calls)
+        }
     }
 
     /// Is broken at once where the first call is left out.
@@ -315,6 +293,10 @@ mod tests {
             let is_wrong = !std::mem::replace(&mut self.has_begun, true) && call.request.id != 1;
             if is_wrong { Err(format!("it is {}", call.request_id)) } else { Ok(()) }
         }
+
+        fn met(&self) -> u64 {
+            u64::from(self.has_begun)
+        }
     }
 
     fn ms(millis: u64) -> Duration {
@@ -322,14 +304,19 @@ mod tests {
     }
 
     fn scenario() -> Scenario {
-        let load = Load::new(40..=40, ms(1000), ms(100)..=ms(800)).kind("caller", "ask", "[a-z]");
+        let load = Load::new(40..=40, ms(1000), ms(100)..=ms(800)).kind("caller", "ask", matching("[a-z]"));
         let faults = Swarm::new(4..=4, ms(800), ms(100)..=ms(700)).host("server");
         let faults = faults.only(&[Family::FullService, Family::SlowHandler, Family::ClockSkew]);
         Scenario::new("shrink", "a promise that two calls break", load, faults)
-            .host("server", |_| pending())
+            .host("server", listens)
             .client("caller", |_| |_| ready(Reply::ok("")))
             .tick(ms(5))
             .invariant(NoTwoWhileFull::default)
+    }
+
+    async fn listens(host: HostContext) -> HostResult {
+        let _listener = host.listen(1).await?;
+        pending().await
     }
 
     fn failed(scenario: &Scenario) -> Rehearsal {

@@ -4,7 +4,7 @@
 //! must be reached from inside any code of any host; it is one struct because all of it ends together.
 
 use std::cell::RefCell;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -12,22 +12,29 @@ use std::time::Duration;
 use crate::call::{CallRecord, Reply};
 use crate::entropy;
 use crate::host::HostShared;
-use crate::invariant::Invariant;
+use crate::invariant::{EventualPromise, Invariant};
 use crate::net::Wire;
 use crate::plan::{Fault, FaultKind, Plan, Request};
 use crate::rehearsal::Keep;
-use crate::spans::Spans;
-use crate::trace::{Event, EventKind, Fields, Fingerprint};
+use crate::scenario::Scenario;
+use crate::trace::event::{CallStep, DiskUse, Event, Fact, Line, What};
+use crate::trace::fingerprint::Fingerprint;
 
 thread_local! {
     static STAGE: RefCell<Option<Stage>> = const { RefCell::new(None) };
 }
 
+/// What sorts of events are told apart by in the fingerprint.
+const LOG: u64 = 0;
+const TOLD: u64 = 1;
+const ANNOUNCED: u64 = 2;
+const FREQUENT: u64 = 3;
+const CALL: u64 = 4;
+
 /// What happens on this thread.
 #[derive(Debug)]
 pub(crate) struct Stage {
     pub(crate) hosts: Vec<HostState>,
-    pub(crate) spans: Spans,
     pub(crate) calls: Vec<CallRecord>,
     /// Indices into `calls` of those that wait for a reply.
     pub(crate) in_flight: Vec<usize>,
@@ -38,6 +45,9 @@ pub(crate) struct Stage {
     /// What happened so far, unless nothing is to be kept of it.
     fingerprint: Option<Fingerprint>,
     checks: Vec<Box<dyn Invariant>>,
+    eventual: Vec<EventualPromise>,
+    /// Asks the program which call it handles, as the scenario says how.
+    pub(crate) request_id_of_line: Option<fn() -> Option<String>>,
     current: Option<usize>,
     /// The name of what is on no host: the harness.
     nowhere: Arc<str>,
@@ -75,24 +85,36 @@ pub(crate) struct FaultState {
     pub(crate) a: usize,
     pub(crate) b: Option<usize>,
     pub(crate) active: bool,
+    pub(crate) has_begun: bool,
     /// Whether it touched a call.
-    pub(crate) bit: bool,
+    pub(crate) is_effective: bool,
 }
 
 /// A broken promise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// The name of the invariant.
-    pub invariant: String,
+    /// What was promised.
+    pub promise: String,
     /// What was seen instead.
     pub detail: String,
     /// When, counted from the start of the simulation.
     pub at: Duration,
+    /// Whether the program broke it, or the scenario cannot be rehearsed as it is.
+    pub kind: ViolationKind,
+}
+
+/// What a violation says something about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ViolationKind {
+    /// The program: it broke a promise under this plan.
+    Promise,
+    /// The scenario: it is wrong under every plan, so there is nothing to shrink and nothing to keep.
+    SetUp,
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} (at {} ms)", self.invariant, self.detail, self.at.as_millis())
+        write!(f, "{}: {} (at {} ms)", self.promise, self.detail, self.at.as_millis())
     }
 }
 
@@ -111,12 +133,17 @@ pub(crate) fn with<T>(work: impl FnOnce(&mut Stage) -> T) -> Option<T> {
     STAGE.with(|stage| stage.try_borrow_mut().ok()?.as_mut().map(work))
 }
 
+/// Tells `fact` to the checks and to the trace, from inside a host. With the id of the request that it is about, if it is
+/// about one.
+pub fn tell(fact: impl Fact, request_id: Option<&str>) {
+    with(|stage| stage.tell(Arc::new(fact), request_id));
+}
+
 impl Stage {
     #[expect(clippy::disallowed_methods, reason = "this is where virtual time starts")]
-    pub(crate) fn new(plan: &Plan, warm_up: Duration, checks: Vec<Box<dyn Invariant>>, keep: Keep) -> Self {
+    pub(crate) fn new(scenario: &Scenario, plan: &Plan, warm_up: Duration, keep: Keep) -> Self {
         Self {
             hosts: Vec::new(),
-            spans: Spans::default(),
             calls: Vec::new(),
             in_flight: Vec::new(),
             faults: Vec::new(),
@@ -124,7 +151,9 @@ impl Stage {
             violation: None,
             events: (keep == Keep::Trace).then(Vec::new),
             fingerprint: (keep != Keep::Nothing).then(Fingerprint::default),
-            checks,
+            checks: scenario.checks.iter().map(|new| new()).collect(),
+            eventual: scenario.eventual.iter().map(|new| new()).collect(),
+            request_id_of_line: scenario.request_id_of_line,
             current: None,
             nowhere: "".into(),
             tick_start: Duration::ZERO,
@@ -160,7 +189,7 @@ impl Stage {
     /// The host that runs from now on; `None` for the harness.
     pub(crate) fn enter(&mut self, host: Option<usize>) {
         if entropy::wall_reads() != self.wall_reads {
-            self.bite(FaultKind::is_of_clock);
+            self.effective(FaultKind::is_of_clock);
             self.wall_reads = entropy::wall_reads();
         }
         self.current = host;
@@ -202,82 +231,112 @@ impl Stage {
     }
 
     /// Notes a violation; the first one counts.
-    pub(crate) fn violate(&mut self, invariant: &str, detail: impl Into<String>) {
+    pub(crate) fn violate(&mut self, promise: &str, detail: impl Into<String>) {
+        self.note_violation(promise, detail.into(), ViolationKind::Promise);
+    }
+
+    /// Notes a mistake in the set-up; the first violation counts.
+    pub(crate) fn violate_set_up(&mut self, promise: &str, detail: impl Into<String>) {
+        self.note_violation(promise, detail.into(), ViolationKind::SetUp);
+    }
+
+    /// A host's program ended with an error: a mistake in the set-up, if nothing was asked of it and nothing was wrong.
+    pub(crate) fn host_failed(&mut self, detail: &str) {
+        if self.calls.is_empty() && !self.faults.iter().any(|state| state.has_begun) {
+            let detail = format!("{detail}: expected its program to run until it is told to drain");
+            return self.violate_set_up("every host starts", detail);
+        }
+        self.violate("hosts do not fail", detail);
+    }
+
+    fn note_violation(&mut self, promise: &str, detail: String, kind: ViolationKind) {
         if self.violation.is_none() {
-            let (invariant, detail, at) = (invariant.to_owned(), detail.into(), self.now());
-            self.violation = Some(Violation { invariant, detail, at });
+            let (promise, at) = (promise.to_owned(), self.now());
+            self.violation = Some(Violation { promise, detail, at, kind });
         }
     }
 
-    /// Hashes `event`, shows it to every invariant, and keeps it if the trace is kept.
-    pub(crate) fn push(&mut self, event: Event) {
-        if let Some(fingerprint) = self.stamp(event.at, event.kind, &event.text) {
-            // The names follow from the place in the code, and that from the text.
-            event.fields.iter().for_each(|(_, value)| fingerprint.bytes(value.as_bytes()));
+    /// A host's program logs a line.
+    pub(crate) fn log(&mut self, line: Line, request_id: Option<String>) {
+        let event = self.event(What::Log(line), request_id);
+        let What::Log(line) = &event.what else { return };
+        if let Some(fingerprint) = self.stamp(event.at, &event.what, &line.message) {
+            // The names, the level and the target follow from the place in the code, and that from the words.
+            line.fields.iter().for_each(|(_, value)| value.hash_into(fingerprint));
         }
+        self.show(event);
+    }
+
+    /// A host's program tells a fact.
+    pub(crate) fn tell(&mut self, fact: Arc<dyn Fact>, request_id: Option<&str>) {
+        let event = self.event(What::Told(fact), request_id.map(str::to_owned));
+        if let Some(fingerprint) = self.stamp(event.at, &event.what, "") {
+            write!(fingerprint, "{}", event.what).expect("a fingerprint takes all that is written to it");
+        }
+        self.show(event);
+    }
+
+    /// A fault begins or ends, or the rehearsal enters a phase.
+    pub(crate) fn announce(&mut self, what: What) {
+        let event = self.event(what, None);
+        let text = event.what.to_string();
+        self.stamp(event.at, &event.what, &text);
+        self.show(event);
+    }
+
+    /// Shows an event to every check, and keeps it if the trace is kept.
+    fn show(&mut self, event: Event) {
         self.ask(|check| check.event(&event));
+        for promise in &mut self.eventual {
+            promise.check.event(&event);
+        }
         if let Some(events) = &mut self.events {
             events.push(event);
         }
     }
 
-    /// Hashes what is too frequent to become an [`Event`] in every run: `fill` makes one only if it is kept. Its time
-    /// is hashed by the tick: the order within it says more, and costs nothing.
-    pub(crate) fn push_frequent(
-        &mut self,
-        kind: EventKind,
-        text: &str,
-        numbers: &[u64],
-        fill: impl FnOnce(&Self) -> Fields,
-    ) {
-        if let Some(fingerprint) = self.stamp(self.tick_start, kind, text) {
+    /// Hashes what is too frequent to become an [`Event`] in every run: `make` makes one only if it is kept. Its
+    /// time is hashed by the tick: the order within it says more, and costs nothing.
+    pub(crate) fn push_frequent(&mut self, text: &str, numbers: &[u64], make: impl FnOnce(&Self) -> What) {
+        let tick = self.tick_start;
+        if let Some(fingerprint) = self.stamp_as(tick, FREQUENT, text) {
             numbers.iter().for_each(|number| fingerprint.number(*number));
         }
-        self.keep(kind, text, None, fill);
+        self.keep(None, make);
     }
 
-    /// Hashes that a call began or ended, and keeps it if the trace is kept. Invariants are shown the call itself.
-    fn push_call(
-        &mut self,
-        at: Duration,
-        text: &str,
-        id: &str,
-        said: [&str; 2],
-        fill: impl FnOnce() -> Fields,
-    ) {
-        if let Some(fingerprint) = self.stamp(at, EventKind::Call, text) {
-            fingerprint.bytes(id.as_bytes());
+    /// A host used its disk.
+    pub(crate) fn push_disk(&mut self, disk: DiskUse) {
+        let numbers = [disk.bytes as u64, disk.hash];
+        let (how, name) = (disk.how, Arc::clone(&disk.disk));
+        self.push_frequent(how, &numbers, |_| What::Disk(disk));
+        if let Some(fingerprint) = &mut self.fingerprint {
+            fingerprint.bytes(name.as_bytes());
+        }
+    }
+
+    /// Hashes that a call began or ended, and keeps it if the trace is kept. Checks are shown the call itself.
+    fn push_call(&mut self, at: Duration, id: &str, said: [&str; 3], make: impl FnOnce() -> CallStep) {
+        if let Some(fingerprint) = self.stamp_as(at, CALL, id) {
             said.iter().for_each(|text| fingerprint.bytes(text.as_bytes()));
         }
-        self.keep(EventKind::Call, text, Some(id), |_| fill());
+        self.keep(Some(id), |_| What::Call(make()));
     }
 
     /// Keeps an event that is neither hashed nor checked here, if the trace is kept.
-    pub(crate) fn keep(
-        &mut self,
-        kind: EventKind,
-        text: &str,
-        id: Option<&str>,
-        fill: impl FnOnce(&Self) -> Fields,
-    ) {
+    pub(crate) fn keep(&mut self, id: Option<&str>, make: impl FnOnce(&Self) -> What) {
         if self.events.is_some() {
-            let event = self.event(kind, text, id.map(str::to_owned), fill(self));
+            let event = self.event(make(self), id.map(str::to_owned));
             self.events.get_or_insert_default().push(event);
         }
     }
 
     /// An event that happens here and now.
-    pub(crate) fn event(
-        &self,
-        kind: EventKind,
-        text: impl Into<String>,
-        request_id: Option<String>,
-        fields: Fields,
-    ) -> Event {
+    fn event(&self, what: What, request_id: Option<String>) -> Event {
         let host =
             self.current.map_or_else(|| Arc::clone(&self.nowhere), |host| Arc::clone(&self.hosts[host].name));
         let request = request_id.as_deref().and_then(Request::number_of);
-        Event { at: self.now(), host, kind, text: text.into(), request_id, request, fields }
+        Event { at: self.now(), host, request_id, request, what }
     }
 
     /// Whether anything is kept of what happens.
@@ -286,12 +345,21 @@ impl Stage {
     }
 
     /// Hashes when and where something happens; the fingerprint, for what else there is to hash.
-    fn stamp(&mut self, at: Duration, kind: EventKind, text: &str) -> Option<&mut Fingerprint> {
+    fn stamp(&mut self, at: Duration, what: &What, text: &str) -> Option<&mut Fingerprint> {
+        let sort = match what {
+            What::Log(_) => LOG,
+            What::Told(_) => TOLD,
+            _ => ANNOUNCED,
+        };
+        self.stamp_as(at, sort, text)
+    }
+
+    fn stamp_as(&mut self, at: Duration, sort: u64, text: &str) -> Option<&mut Fingerprint> {
         let nanos = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
         let host = self.current.map_or(u64::MAX, |host| host as u64);
         let fingerprint = self.fingerprint.as_mut()?;
         fingerprint.number(nanos);
-        fingerprint.number((host << 8) | kind as u64);
+        fingerprint.number((host << 8) | sort);
         fingerprint.bytes(text.as_bytes());
         Some(fingerprint)
     }
@@ -310,13 +378,11 @@ impl Stage {
     pub(crate) fn start_call(&mut self, request: &Request, is_probe: bool) -> usize {
         let (started, request_id) = (self.now(), request.request_id());
         // What is called, and how, follows from the plan.
-        self.push_call(started, "call started", &request_id, [&request.argument, ""], || {
-            vec![
-                ("client", request.client.clone().into()),
-                ("kind", request.kind.clone().into()),
-                ("argument", request.argument.clone().into()),
-                ("deadline_ms", request.deadline.as_millis().to_string().into()),
-            ]
+        self.push_call(started, &request_id, ["begins", &request.argument, ""], || CallStep::Begins {
+            client: request.client.clone(),
+            kind: request.kind.clone(),
+            argument: request.argument.clone(),
+            deadline: request.deadline,
         });
         let active = self.faults.iter().filter(|fault| fault.active);
         let faults = active.map(|fault| fault.fault.what.name()).collect();
@@ -331,8 +397,9 @@ impl Stage {
     /// A client has its reply.
     pub(crate) fn end_call(&mut self, number: usize, reply: Reply) {
         let (at, id) = (self.now(), self.calls[number].request_id.clone());
-        self.push_call(at, "call ended", &id, [&reply.status, &reply.value], || {
-            vec![("status", reply.status.clone().into()), ("value", reply.value.clone().into())]
+        self.push_call(at, &id, ["ends", &reply.status, &reply.value], || CallStep::Ends {
+            status: reply.status.clone(),
+            value: reply.value.clone(),
         });
         self.in_flight.retain(|other| *other != number);
         let mut calls = std::mem::take(&mut self.calls);
@@ -340,6 +407,9 @@ impl Stage {
         call.ended = Some(at);
         call.reply = Some(reply);
         self.ask(|check| check.call_ended(call));
+        for promise in &mut self.eventual {
+            promise.check.call_ended(call);
+        }
         self.calls = calls;
     }
 
@@ -353,21 +423,30 @@ impl Stage {
         (self.in_flight, self.calls) = (waiting, calls);
     }
 
-    /// Shows the invariants the whole.
-    pub(crate) fn finish(&mut self) {
-        let calls = std::mem::take(&mut self.calls);
-        self.ask(|check| check.finished(&calls));
-        self.calls = calls;
+    /// The eventual promises that do not hold yet: what is promised, within how long, and what is missing.
+    pub(crate) fn missing(&self) -> Vec<(String, Duration, String)> {
+        let missing = |promise: &EventualPromise| {
+            let detail = promise.check.holds().err()?;
+            Some((promise.promise.clone(), promise.within, detail))
+        };
+        self.eventual.iter().filter_map(missing).collect()
     }
 
-    /// Traffic passed between two hosts: link faults between them, and host faults at either end, bite if a
-    /// call is in flight.
+    /// How often each promise had something to judge.
+    pub(crate) fn met(&self) -> Vec<(String, u64)> {
+        let checks = self.checks.iter().map(|check| (check.name().to_owned(), check.met()));
+        let eventual = self.eventual.iter().map(|promise| (promise.promise.clone(), promise.check.met()));
+        checks.chain(eventual).collect()
+    }
+
+    /// Traffic passed between two hosts: link faults between them, and host faults at either end, are
+    /// effective if a call is in flight.
     pub(crate) fn touch(&mut self, one: usize, other: usize) {
         if self.in_flight.is_empty() {
             return;
         }
-        for state in self.faults.iter_mut().filter(|state| state.active && !state.bit) {
-            state.bit = match state.b {
+        for state in self.faults.iter_mut().filter(|state| state.active && !state.is_effective) {
+            state.is_effective = match state.b {
                 Some(b) => (state.a, b) == (one, other) || (state.a, b) == (other, one),
                 None => state.fault.what.stops_host() && (state.a == one || state.a == other),
             };
@@ -375,23 +454,11 @@ impl Stage {
     }
 
     /// The program asked for, and met, a fault of this sort on the host that runs.
-    pub(crate) fn bite(&mut self, is_this: impl Fn(&FaultKind) -> bool) {
+    pub(crate) fn effective(&mut self, is_this: impl Fn(&FaultKind) -> bool) {
         let current = self.current;
         let here = self.faults.iter_mut().filter(|state| state.active && Some(state.a) == current);
         for state in here.filter(|state| is_this(&state.fault.what)) {
-            state.bit = true;
+            state.is_effective = true;
         }
-    }
-}
-
-impl FaultKind {
-    /// Whether the host neither sends nor receives while the fault lasts.
-    pub(crate) fn stops_host(&self) -> bool {
-        matches!(self, Self::PowerLoss { .. } | Self::Kill { .. } | Self::Pause { .. } | Self::Drain { .. })
-    }
-
-    /// Whether only the wall clock is touched; such a fault bites who reads that clock.
-    pub(crate) fn is_of_clock(&self) -> bool {
-        matches!(self, Self::ClockSkew { .. } | Self::ClockDrift { .. } | Self::ClockJump { .. })
     }
 }

@@ -1,7 +1,8 @@
 //! Takes every `tracing` event of every host, and turmoil's own, into the trace.
 //!
 //! One subscriber serves all simulation threads: it keeps nothing itself but writes to the thread's stage.
-//! Which events are wanted is decided once for each place in the code, not for each event.
+//! Which events are wanted is decided once for each place in the code, not for each event. Spans of programs are not
+//! looked at: which call a line belongs to is known from the line or from the scenario's hook.
 
 use std::fmt::{self, Write as _};
 use std::sync::OnceLock;
@@ -12,15 +13,17 @@ use tracing::subscriber::Interest;
 use tracing::{Dispatch, Level, Metadata, Subscriber};
 use tracing_core::callsite::Identifier;
 use tracing_core::span::Current;
-use transport::CallContext;
 
 use crate::packet::{self, Details, Packet};
-use crate::spans::HOST_SPANS;
 use crate::stage::{self, Stage};
-use crate::trace::{EventKind, Fields};
+use crate::trace::event::{Line, What};
+use crate::trace::value::{Fields, Value};
 
-/// The field by which a span or an event says which request it belongs to.
+/// The field by which a line says which request it belongs to.
 const REQUEST_ID: &str = "request_id";
+
+/// The id of a span that is no host's. A host's span has the host's number plus one, since ids start at one.
+const NO_HOST: u64 = u64::MAX;
 
 /// Runs `work` with this thread's tracing going to its stage.
 pub(crate) fn subscribed<T>(work: impl FnOnce() -> T) -> T {
@@ -37,7 +40,6 @@ struct ToStage;
 enum Interesting {
     /// turmoil is about to run a host.
     HostSpan,
-    Span,
     Net,
     Log,
     No,
@@ -48,11 +50,8 @@ fn interest_in(metadata: &Metadata<'_>) -> Interesting {
         return Interesting::HostSpan;
     }
     if metadata.target() != "turmoil" {
-        return match (*metadata.level() <= Level::INFO, metadata.is_span()) {
-            (false, _) => Interesting::No,
-            (true, true) => Interesting::Span,
-            (true, false) => Interesting::Log,
-        };
+        let is_line = *metadata.level() <= Level::INFO && !metadata.is_span();
+        return if is_line { Interesting::Log } else { Interesting::No };
     }
     match metadata.module_path() {
         // Sent, held, dropped; delivered, bound. What an application then receives, its socket reports.
@@ -81,65 +80,35 @@ impl Subscriber for ToStage {
     }
 
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {
-        let id = stage::with(|stage| match is_host_span(attributes.metadata()) {
-            true => host_span(stage, attributes),
-            false => open_span(stage, attributes),
-        });
-        Id::from_u64(id.unwrap_or(HOST_SPANS))
+        let host = stage::with(|stage| host_of_span(stage, attributes)).flatten();
+        Id::from_u64(host.map_or(NO_HOST, |host| host as u64 + 1))
     }
 
-    fn record(&self, span: &Id, values: &Record<'_>) {
-        let mut found = RequestId(None);
-        values.record(&mut found);
-        if let Some(request_id) = found.0 {
-            stage::with(|stage| stage.spans.set_request_id(span.into_u64(), request_id));
-        }
-    }
+    fn record(&self, _span: &Id, _values: &Record<'_>) {}
 
     fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
 
     fn event(&self, event: &tracing::Event<'_>) {
-        stage::with(|stage| match event.metadata().target() {
-            "turmoil" => net_event(stage, event),
-            _ => log_event(stage, event),
-        });
+        match event.metadata().target() {
+            "turmoil" => stage::with(|stage| net_event(stage, event)),
+            _ => log_event(event),
+        };
     }
 
     fn enter(&self, span: &Id) {
-        let id = span.into_u64();
-        stage::with(|stage| match id {
-            ..HOST_SPANS => stage.enter(usize::try_from(id - 1).ok()),
-            _ => stage.spans.enter(id),
-        });
+        stage::with(|stage| stage.enter(host_number(span)));
     }
 
-    fn exit(&self, span: &Id) {
-        let id = span.into_u64();
-        stage::with(|stage| match id {
-            ..HOST_SPANS => stage.enter(None),
-            _ => stage.spans.exit(id),
-        });
-    }
-
-    fn clone_span(&self, id: &Id) -> Id {
-        stage::with(|stage| stage.spans.add_handle(id.into_u64()));
-        id.clone()
-    }
-
-    fn try_close(&self, id: Id) -> bool {
-        stage::with(|stage| stage.spans.drop_handle(id.into_u64())).unwrap_or(false)
+    fn exit(&self, _span: &Id) {
+        stage::with(|stage| stage.enter(None));
     }
 
     fn current_span(&self) -> Current {
-        match stage::with(|stage| stage.spans.current_metadata()).flatten() {
-            Some((id, metadata)) => Current::new(Id::from_u64(id), metadata),
-            None => Current::none(),
-        }
+        Current::none()
     }
 }
 
-/// The id of a host's span is the host's number plus one, since ids start at one.
-fn host_span(stage: &Stage, attributes: &Attributes<'_>) -> u64 {
+fn host_of_span(stage: &Stage, attributes: &Attributes<'_>) -> Option<usize> {
     struct Name<'a>(&'a Stage, Option<usize>);
     impl Visit for Name<'_> {
         fn record_str(&mut self, _field: &Field, value: &str) {
@@ -149,31 +118,23 @@ fn host_span(stage: &Stage, attributes: &Attributes<'_>) -> u64 {
     }
     let mut name = Name(stage, None);
     attributes.record(&mut name);
-    name.1.map_or(HOST_SPANS, |host| host as u64 + 1)
+    name.1
 }
 
-fn open_span(stage: &mut Stage, attributes: &Attributes<'_>) -> u64 {
-    let mut own = RequestId(None);
-    attributes.record(&mut own);
-    let parent = match attributes.parent() {
-        Some(parent) => Some(parent.into_u64()),
-        None if attributes.is_contextual() => stage.spans.current(),
-        None => None,
-    };
-    stage.spans.open(attributes.metadata(), own.0, parent)
+fn host_number(span: &Id) -> Option<usize> {
+    if span.into_u64() == NO_HOST { None } else { usize::try_from(span.into_u64() - 1).ok() }
 }
 
-fn log_event(stage: &mut Stage, event: &tracing::Event<'_>) {
-    let mut line = LogLine::new();
-    event.record(&mut line);
-    let parent = event.parent().map(Id::into_u64).or_else(|| stage.spans.current());
-    let inherited = || parent.and_then(|span| stage.spans.request_id_of(span)).map(str::to_owned);
-    let of_call = || CallContext::with_current(|call| Some(call?.request_id().as_str().to_owned()));
-    let request_id = line.request_id.or_else(of_call).or_else(inherited);
-    line.fields.push(("level", event.metadata().level().as_str().into()));
-    line.fields.push(("target", event.metadata().target().into()));
-    let event = stage.event(EventKind::Log, line.message, request_id, line.fields);
-    stage.push(event);
+fn log_event(event: &tracing::Event<'_>) -> Option<()> {
+    let mut said = Said::new();
+    event.record(&mut said);
+    let metadata = event.metadata();
+    // Asked outside the stage: it is the program's own code.
+    let of_call = stage::with(|stage| stage.request_id_of_line).flatten().and_then(|of_line| of_line());
+    let request_id = said.request_id.or_else(|| of_call.clone().filter(|id| !id.is_empty()));
+    let (message, fields) = (said.message, said.fields);
+    let line = Line { target: metadata.target(), level: *metadata.level(), message, fields, of_call };
+    stage::with(|stage| stage.log(line, request_id))
 }
 
 /// The places in turmoil's code that tell of each segment when it is sent and when it is delivered, known by the
@@ -185,10 +146,10 @@ fn net_event(stage: &mut Stage, event: &tracing::Event<'_>) {
     if !stage.is_traced() {
         return;
     }
-    let details = |_: &Stage| {
+    let details = |text: &'static str| {
         let mut details = Details::default();
         event.record(&mut details);
-        details.into_fields()
+        What::Net(text, details.into_fields())
     };
     let place = event.metadata().callsite();
     let mut packet = Packet::default();
@@ -201,12 +162,12 @@ fn net_event(stage: &mut Stage, event: &tracing::Event<'_>) {
         // Its socket has hashed it already.
         packet::SENT => {
             SENDS.get_or_init(|| place);
-            return stage.keep(EventKind::Net, packet::SENT, None, details);
+            return stage.keep(None, |_| details(packet::SENT));
         }
         // To print it costs more than to deliver it, and the socket that reads it hashes it.
         packet::DELIVERED => {
             DELIVERS.get_or_init(|| place);
-            return stage.push_frequent(EventKind::Net, packet::DELIVERED, &[], details);
+            return stage.push_frequent(packet::DELIVERED, &[], |_| details(packet::DELIVERED));
         }
         _ => {}
     }
@@ -216,37 +177,20 @@ fn net_event(stage: &mut Stage, event: &tracing::Event<'_>) {
     {
         stage.touch(from, to);
     }
-    stage.push_frequent(EventKind::Net, packet.text(), &[packet.hash()], details);
+    stage.push_frequent(packet.text(), &[packet.hash()], |_| details(packet.text()));
 }
 
-/// Finds the request id among the fields.
-struct RequestId(Option<String>);
-
-impl Visit for RequestId {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == REQUEST_ID {
-            self.0 = Some(value.to_owned());
-        }
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == REQUEST_ID {
-            self.0 = Some(format!("{value:?}"));
-        }
-    }
-}
-
-/// A log line in the making.
-struct LogLine {
+/// What a log line says.
+struct Said {
     message: String,
     request_id: Option<String>,
     fields: Fields,
 }
 
-impl LogLine {
+impl Said {
     fn new() -> Self {
         /// As many as an access line has, so that the list need not grow.
-        const FIELDS: usize = 12;
+        const FIELDS: usize = 8;
         Self { message: String::new(), request_id: None, fields: Fields::with_capacity(FIELDS) }
     }
 
@@ -254,12 +198,42 @@ impl LogLine {
         match field.name() {
             "message" => self.message = value,
             REQUEST_ID => self.request_id = Some(value),
-            name => self.fields.push((name, value.into())),
+            name => self.fields.push((name, Value::Text(value))),
         }
     }
 }
 
-impl Visit for LogLine {
+impl Visit for Said {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.fields.push((field.name(), Value::U64(value)));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.fields.push((field.name(), Value::I64(value)));
+    }
+
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        match u64::try_from(value) {
+            Ok(value) => self.record_u64(field, value),
+            Err(_) => self.put(field, value.to_string()),
+        }
+    }
+
+    fn record_i128(&mut self, field: &Field, value: i128) {
+        match i64::try_from(value) {
+            Ok(value) => self.record_i64(field, value),
+            Err(_) => self.put(field, value.to_string()),
+        }
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.fields.push((field.name(), Value::F64(value)));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.fields.push((field.name(), Value::Bool(value)));
+    }
+
     fn record_str(&mut self, field: &Field, value: &str) {
         self.put(field, value.to_owned());
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::draw::millis;
+use crate::plan::time::millis;
 use crate::plan::{Fault, FaultKind};
 
 /// The families of faults that a swarm can draw from, one for each [`FaultKind`].
@@ -175,7 +175,7 @@ mod tests {
     use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
     use super::*;
-    use crate::draw::draw;
+    use crate::load::draw;
 
     fn faults(seed: u8) -> Vec<Fault> {
         let second = Duration::from_secs(1);

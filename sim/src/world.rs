@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::sync::Semaphore;
@@ -19,7 +20,7 @@ use crate::plan::{Plan, Request};
 use crate::rehearsal::Keep;
 use crate::scenario::{CLIENTS, Caller, HostResult, Scenario};
 use crate::stage::{self, FaultState, HostState, Stage, Status};
-use crate::trace::EventKind;
+use crate::trace::event::{Phase, What};
 
 /// How many segments a simulated connection, and how many connections a listener, can have under way.
 const TCP_CAPACITY: usize = 1024;
@@ -38,10 +39,12 @@ const LAST_CALL: Duration = Duration::from_secs(300);
 pub(crate) struct World<'a> {
     pub(crate) sim: turmoil::Sim<'a>,
     pub(crate) timeline: Timeline,
-    plan: &'a Plan,
+    pub(crate) plan: &'a Plan,
     scenario: &'a Scenario,
     now: Duration,
     curtain: Curtain,
+    /// When all probes worked and nothing was in flight.
+    settles_from: Option<Duration>,
 }
 
 /// What the harness and the clients tell each other.
@@ -54,13 +57,13 @@ struct Curtain {
 
 /// Runs `plan` to its end on this thread, which must be a fresh simulation thread; returns the virtual time it took.
 pub(crate) fn run(scenario: &Scenario, plan: &Plan, keep: Keep) -> Duration {
-    let checks = scenario.checks.iter().map(|new| new()).collect();
-    stage::install(Stage::new(plan, warm_up(scenario), checks, keep));
+    stage::install(Stage::new(scenario, plan, warm_up(scenario), keep));
     let mut world = World::build(scenario, plan);
     world.warm_up();
-    let end = world.run();
-    stage::with(Stage::finish);
-    end
+    if stage::with(|stage| stage.violation.is_some()).unwrap_or(true) {
+        return Duration::ZERO;
+    }
+    world.run()
 }
 
 impl<'a> World<'a> {
@@ -75,7 +78,7 @@ impl<'a> World<'a> {
             .tcp_capacity(TCP_CAPACITY)
             .enable_random_order()
             .build();
-        let choices = Arc::new(Choices { options: plan.options.clone(), mutant: plan.mutant.clone() });
+        let choices = Arc::new(Choices { options: plan.options.clone(), planted: plan.planted.clone() });
         let curtain = Curtain {
             has_healed: Rc::default(),
             requests_left: Rc::new(Cell::new(plan.requests.len())),
@@ -95,7 +98,7 @@ impl<'a> World<'a> {
         stage::with(|stage| {
             stage.faults = plan.faults.iter().filter_map(|fault| fault_state(stage, fault)).collect()
         });
-        Self { sim, timeline, plan, scenario, now: Duration::ZERO, curtain }
+        Self { sim, timeline, plan, scenario, now: Duration::ZERO, curtain, settles_from: None }
     }
 
     /// Lets the hosts start before the clock does: who calls a service that does not listen yet learns nothing.
@@ -106,19 +109,20 @@ impl<'a> World<'a> {
                 stage::with(|stage| stage.violate("hosts do not fail", error.to_string()));
             }
         }
+        stage::with(|stage| check_set_up(stage, warm_up(self.scenario)));
     }
 
     /// Steps until all is done or a promise is broken.
     fn run(&mut self) -> Duration {
         let heals_at = self.plan.horizon();
-        self.announce("faults may happen");
+        announce(Phase::FaultsMayHappen);
         let mut healed_at = None;
         loop {
             stage::with(|stage| stage.start_tick(self.now));
             self.apply_due_faults(self.now);
             if healed_at.is_none() && self.now >= heals_at && self.is_quiet() {
                 healed_at = Some(self.now);
-                self.announce("all has healed");
+                announce(Phase::Healed);
                 self.curtain.has_healed.set();
             }
             if let Err(error) = self.sim.step() {
@@ -126,9 +130,9 @@ impl<'a> World<'a> {
             }
             self.now += self.scenario.tick;
             self.note_leavers();
-            if self.now > heals_at.max(last_call()) + LAST_CALL {
+            if self.settles_from.is_none() && self.now > heals_at.max(last_call()) + LAST_CALL {
                 stage::with(|stage| {
-                    stage.violate("every call ends", "one was still in flight when the curtain fell")
+                    stage.violate("every call ends", "one was still in flight when the rehearsal had to end")
                 });
             }
             if self.is_broken() || healed_at.is_some_and(|at| self.is_over(at)) {
@@ -143,7 +147,7 @@ impl<'a> World<'a> {
         self.curtain.requests_left.get() == 0 && !waits
     }
 
-    fn is_over(&self, healed_at: Duration) -> bool {
+    fn is_over(&mut self, healed_at: Duration) -> bool {
         let left = self.curtain.probes_left.get();
         let bound = self.scenario.recovers_within;
         if left > 0 && self.now > healed_at + bound {
@@ -151,7 +155,27 @@ impl<'a> World<'a> {
             stage::with(|stage| stage.violate("after healing, calls succeed", detail));
             return true;
         }
-        left == 0 && self.is_quiet()
+        left == 0 && self.is_quiet() && self.has_settled(healed_at)
+    }
+
+    /// Whether all that must come true in the end has, or never will.
+    fn has_settled(&mut self, healed_at: Duration) -> bool {
+        // Without probes nothing shows when calls work again: they are given all the time that they have for it.
+        let recovered_by = if self.plan.probes.is_empty() {
+            healed_at + self.scenario.recovers_within
+        } else {
+            *self.settles_from.get_or_insert(self.now)
+        };
+        let missing = stage::with(|stage| stage.missing()).unwrap_or_default();
+        let late = missing.iter().find(|(_, within, _)| self.now > recovered_by + *within);
+        let Some((promise, within, detail)) = late else { return missing.is_empty() };
+        // What is down cannot do its part, and no promise is made for it.
+        if stage::with(|stage| stage.hosts.iter().all(|host| host.status == Status::Running)).unwrap_or(false)
+        {
+            let detail = format!("{detail}, {} ms after calls work again", within.as_millis());
+            stage::with(|stage| stage.violate(promise, detail));
+        }
+        true
     }
 
     /// Collects what went wrong outside the invariants, and says whether the rehearsal ends here.
@@ -171,19 +195,11 @@ impl<'a> World<'a> {
         .unwrap_or(true)
     }
 
-    fn announce(&self, text: &str) {
-        stage::with(|stage| {
-            let event = stage.event(EventKind::Phase, text, None, Vec::new());
-            stage.push(event);
-        });
-    }
-
     /// A program that has returned leaves a machine on which nothing runs: its sockets are closed, and new
     /// connections refused.
     fn note_leavers(&mut self) {
-        let has_left = |host: &HostState| {
-            host.status == Status::Running && host.shared.has_left.load(std::sync::atomic::Ordering::Relaxed)
-        };
+        let has_left =
+            |host: &HostState| host.status == Status::Running && host.shared.has_left.load(Ordering::Relaxed);
         let leavers = stage::with(|stage| {
             let leavers = stage.hosts.iter_mut().filter(|host| has_left(host));
             leavers
@@ -200,6 +216,10 @@ impl<'a> World<'a> {
     }
 }
 
+fn announce(phase: Phase) {
+    stage::with(|stage| stage.announce(What::Phase(phase)));
+}
+
 /// When the last call began.
 fn last_call() -> Duration {
     stage::with(|stage| stage.calls.last().map(|call| call.started)).flatten().unwrap_or_default()
@@ -209,6 +229,29 @@ fn warm_up(scenario: &Scenario) -> Duration {
     scenario.tick * WARM_UP_TICKS
 }
 
+/// The name under which a scenario is told that it is wrong under every plan.
+const SET_UP: &str = "every host starts";
+
+/// Finds the mistakes that show before anything goes wrong: a program that panics, ends or never listens.
+fn check_set_up(stage: &mut Stage, warm_up: Duration) {
+    for panic in panics::take() {
+        stage.violate_set_up(SET_UP, format!("a host panicked while it started: {panic}"));
+    }
+    let servers: Vec<_> = stage.hosts.iter().filter(|host| &*host.name != CLIENTS).collect();
+    let has_left = |host: &&&HostState| host.shared.has_left.load(Ordering::Relaxed);
+    let is_deaf = |host: &&&HostState| !host.shared.has_listened.load(Ordering::Relaxed);
+    let left = servers.iter().find(has_left).map(|host| {
+        format!("{} ended while it started: expected its program to run until it is told to drain", host.name)
+    });
+    let deaf = servers.iter().find(is_deaf).map(|host| {
+        let (name, within) = (&host.name, warm_up.as_millis());
+        format!("{name} never listened on a port: expected its program to call HostContext::listen within {within} ms")
+    });
+    if let Some(detail) = left.or(deaf) {
+        stage.violate_set_up(SET_UP, detail);
+    }
+}
+
 fn fault_state(stage: &Stage, fault: &crate::plan::Fault) -> Option<FaultState> {
     let (a, b) = fault.what.hosts();
     let a = stage.host_named(a)?;
@@ -216,7 +259,7 @@ fn fault_state(stage: &Stage, fault: &crate::plan::Fault) -> Option<FaultState> 
         Some(name) => Some(stage.host_named(name)?),
         None => None,
     };
-    Some(FaultState { fault: fault.clone(), a, b, active: false, bit: false })
+    Some(FaultState { fault: fault.clone(), a, b, active: false, has_begun: false, is_effective: false })
 }
 
 /// Registers a host whose program runs under the harness's hand.
@@ -234,7 +277,7 @@ fn add_host<'a>(
         let (program, shared, name) = (program(host), Arc::clone(&its_shared), Arc::clone(&its_name));
         async move {
             if let Err(error) = shared.hold(program).await {
-                stage::with(|stage| stage.violate("hosts do not fail", format!("{name}: {error}")));
+                stage::with(|stage| stage.host_failed(&format!("{name}: {error}")));
             }
             // turmoil forgets a host whose program returns; the harness still has to crash and start it.
             std::future::pending().await

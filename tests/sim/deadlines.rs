@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{CallRecord, Event, EventKind, Invariant};
+use sim::{CallRecord, Event, Invariant, Value, What};
 
 use crate::faults::{Fault, Faults, TICK};
-use crate::handlers::number;
+use crate::handlers::{number, says};
 use crate::hosts::{BEGUN, DEADLINE, ENDED};
 
 /// Each hop gets what is left of its caller's deadline, and never more.
@@ -15,6 +15,7 @@ use crate::hosts::{BEGUN, DEADLINE, ENDED};
 pub(crate) struct DeadlinesShrink {
     /// What was left when the last hop of each request began, in milliseconds.
     left: BTreeMap<u32, u64>,
+    met: u64,
 }
 
 impl Invariant for DeadlinesShrink {
@@ -30,9 +31,10 @@ impl Invariant for DeadlinesShrink {
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
-        if event.kind != EventKind::Log || event.text != BEGUN {
+        if !says(event, BEGUN) {
             return Ok(());
         }
+        self.met += 1;
         let (Some(number), Some(left)) = (number(event), left_ms(event)) else {
             return Err("a handler without a request id or a deadline".to_owned());
         };
@@ -43,11 +45,15 @@ impl Invariant for DeadlinesShrink {
             _ => Ok(()),
         }
     }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
 }
 
 /// What is left of its deadline when a handler begins.
 fn left_ms(event: &Event) -> Option<u64> {
-    event.field("left_ms")?.parse().ok()
+    event.field("left_ms")?.as_u64()
 }
 
 /// What begins with a handler ends by its deadline, whatever else happens.
@@ -59,6 +65,7 @@ pub(crate) struct EndsInTime {
     /// When the first of `open` is late, or one that has ended since would have been.
     earliest: Duration,
     faults: Faults,
+    met: u64,
 }
 
 /// A handler that has begun.
@@ -72,7 +79,7 @@ struct Open {
 impl EndsInTime {
     /// No handler runs on after its deadline, but for a turn.
     pub(crate) fn handlers() -> Self {
-        Self::new("no handler runs on after its deadline", |event| event.text == ENDED)
+        Self::new("no handler runs on after its deadline", |event| says(event, ENDED))
     }
 
     /// Every call that has begun has its access line by its deadline.
@@ -82,7 +89,7 @@ impl EndsInTime {
 
     fn new(promise: &'static str, is_end: fn(&Event) -> bool) -> Self {
         let (open, faults) = (Vec::new(), Faults::default());
-        Self { promise, is_end, open, earliest: Duration::MAX, faults }
+        Self { promise, is_end, open, earliest: Duration::MAX, faults, met: 0 }
     }
 }
 
@@ -99,11 +106,12 @@ impl Invariant for EndsInTime {
         if event.at > self.earliest {
             self.judge(event)?;
         }
-        if event.kind == EventKind::Fault {
+        if matches!(event.what, What::FaultBegins { .. } | What::FaultEnds { .. }) {
             self.forget_the_dead(event.at);
         }
         let Some(number) = number(event) else { return Ok(()) };
-        if event.text == BEGUN {
+        if says(event, BEGUN) {
+            self.met += 1;
             let left = Duration::from_millis(left_ms(event).unwrap_or_default());
             let due = event.at + left + TURN;
             self.open.push(Open { host: Arc::clone(&event.host), number, due });
@@ -113,6 +121,10 @@ impl Invariant for EndsInTime {
             self.open.retain(|open| open.number != number || open.host != event.host);
         }
         Ok(())
+    }
+
+    fn met(&self) -> u64 {
+        self.met
     }
 }
 
@@ -150,7 +162,7 @@ impl EndsInTime {
 }
 
 fn is_access(event: &Event) -> bool {
-    event.field("target") == Some("access")
+    event.line().is_some_and(|line| line.target == "access")
 }
 
 /// Every call ends at its edge by the deadline in force there, whatever it waits for.
@@ -159,6 +171,7 @@ pub(crate) struct EdgesKeepDeadlines {
     /// The deadline that each request came with.
     given: BTreeMap<u32, Duration>,
     faults: Faults,
+    met: u64,
 }
 
 impl Invariant for EdgesKeepDeadlines {
@@ -175,8 +188,10 @@ impl Invariant for EdgesKeepDeadlines {
     fn event(&mut self, event: &Event) -> Result<(), String> {
         self.faults.note(event);
         let Some(number) = number(event).filter(|_| is_access(event)) else { return Ok(()) };
-        let took = event.field("duration_ms").and_then(|took| took.parse().ok());
-        let took = Duration::from_secs_f64(took.unwrap_or(0.0_f64) / 1e3);
+        let took = event.field("duration_ms").and_then(Value::as_f64);
+        let Some(took) = took else { return Err("an access line without its duration".to_owned()) };
+        let took = Duration::from_secs_f64(took / 1e3);
+        self.met += 1;
         let given = self.given.get(&number).copied().unwrap_or(DEADLINE);
         // A line without a host is the last word of one that is being taken down: it says when it died.
         if took <= given + TURN || event.host.is_empty() || self.has_paused(event) {
@@ -184,6 +199,10 @@ impl Invariant for EdgesKeepDeadlines {
         }
         let (took, given) = (took.as_millis(), given.as_millis());
         Err(format!("sim-{number:06} took {took} ms on {}, and had {given} ms", event.host))
+    }
+
+    fn met(&self) -> u64 {
+        self.met
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sim::{CLIENTS, Event, EventKind};
+use sim::{CLIENTS, Event, FaultKind, What};
 
 use crate::hosts::{STARTED, STOPPED};
 
@@ -37,8 +37,8 @@ pub(crate) struct Fault {
     hosts: (String, Option<String>),
     /// How long a segment takes over a slow link.
     latency: Duration,
-    /// Its number in the plan, as it is written.
-    number: String,
+    /// Its place in the plan.
+    number: usize,
 }
 
 /// Where a fault lies on the way of a call.
@@ -53,16 +53,16 @@ pub(crate) enum Place {
 impl Faults {
     /// Takes note of `event`, if it tells of a fault or of what became of its host.
     pub(crate) fn note(&mut self, event: &Event) {
-        match (event.kind, &*event.text) {
-            (EventKind::Fault, "fault begins") => self.0.extend(Fault::begun(event)),
-            (EventKind::Fault, _) => {
-                let ended = self.0.iter_mut().find(|fault| event.field("number") == Some(&*fault.number));
+        match &event.what {
+            What::FaultBegins { number, fault } => self.0.push(Fault::begun(*number, fault, event.at)),
+            What::FaultEnds { number, .. } => {
+                let ended = self.0.iter_mut().find(|fault| fault.number == *number);
                 ended.into_iter().for_each(|fault| fault.end(event.at));
             }
-            (EventKind::Log, STARTED) => {
+            What::Log(line) if line.message == STARTED => {
                 self.in_force_on(&event.host, POWER_LOSS).for_each(|fault| fault.until = Some(event.at))
             }
-            (EventKind::Log, STOPPED) => {
+            What::Log(line) if line.message == STOPPED => {
                 self.in_force_on(&event.host, "drain").for_each(|fault| fault.has_left = true)
             }
             _ => {}
@@ -86,24 +86,15 @@ impl Faults {
 }
 
 impl Fault {
-    /// Reads what a plan prints: a family, and a host, or two with an arrow between them and perhaps a latency.
-    fn begun(event: &Event) -> Option<Self> {
-        let (number, from) = (event.field("number")?.to_owned(), event.at);
-        let mut words = event.field("fault")?.split_whitespace().map(|word| word.trim_end_matches(','));
-        let (family, a) = (words.next()?.to_owned(), words.next()?.to_owned());
-        let is_link = words.next().is_some_and(|arrow| ["->", "<->"].contains(&arrow));
-        let b = if is_link { words.next().map(str::to_owned) } else { None };
-        let latency = words.next().filter(|_| is_link).and_then(|millis| millis.parse().ok());
-        let latency = Duration::from_millis(latency.unwrap_or_default());
-        Some(Self {
-            family,
-            hosts: (a, b),
-            from,
-            until: None,
-            has_left: false,
-            latency,
-            number: number.to_owned(),
-        })
+    fn begun(number: usize, fault: &sim::Fault, from: Duration) -> Self {
+        let (a, b) = fault.what.hosts();
+        let hosts = (a.to_owned(), b.map(str::to_owned));
+        let latency = match fault.what {
+            FaultKind::SlowLink { latency, .. } => latency,
+            _ => Duration::ZERO,
+        };
+        let family = fault.what.name().to_owned();
+        Self { family, hosts, from, until: None, has_left: false, latency, number }
     }
 
     /// A host whose power is back, but not its process, still says nothing on the connections that it had: it

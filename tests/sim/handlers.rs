@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sim::{CallRecord, Event, EventKind, Invariant};
+use sim::{CallRecord, Event, Invariant, Value};
 
 use crate::clients::NOT_SENT;
 use crate::faults::{Fault, Faults, HOP, POWER_LOSS};
@@ -12,7 +12,17 @@ use crate::statuses::was_not_sent;
 
 /// The number of the request that a log line is about.
 pub(crate) fn number(event: &Event) -> Option<u32> {
-    event.request.filter(|_| event.kind == EventKind::Log)
+    event.request.filter(|_| event.line().is_some())
+}
+
+/// Whether `event` is a log line of these words.
+pub(crate) fn says(event: &Event, words: &str) -> bool {
+    event.line().is_some_and(|line| line.message == words)
+}
+
+/// The words of a log line.
+fn words(event: &Event) -> &str {
+    event.line().map_or("", |line| &line.message)
 }
 
 /// No host has anything to say of a call that has ended, but for the time that word of it takes.
@@ -21,6 +31,7 @@ pub(crate) struct HandlersEndWithTheirCalls {
     /// The kind of each call that has ended, and when.
     ended: BTreeMap<u32, (String, Duration)>,
     faults: Faults,
+    met: u64,
 }
 
 impl Invariant for HandlersEndWithTheirCalls {
@@ -39,6 +50,7 @@ impl Invariant for HandlersEndWithTheirCalls {
         let Some((kind, ended)) = number(event).and_then(|number| self.ended.get(&number)) else {
             return Ok(());
         };
+        self.met += 1;
         let hops = if kind == "hello" && &*event.host != "service2" { 2 } else { 1 };
         // A line without a host is the last word of one that is being taken down.
         let is_late = event.at > *ended + HOP * hops && !event.host.is_empty();
@@ -46,7 +58,11 @@ impl Invariant for HandlersEndWithTheirCalls {
             return Ok(());
         }
         let (id, late) = (event.request_id.as_deref().unwrap_or_default(), event.at - *ended);
-        Err(format!("{:?} for {id} on {}, {} ms after its call", event.text, event.host, late.as_millis()))
+        Err(format!("{:?} for {id} on {}, {} ms after its call", words(event), event.host, late.as_millis()))
+    }
+
+    fn met(&self) -> u64 {
+        self.met
     }
 }
 
@@ -73,6 +89,7 @@ pub(crate) struct HandledOnceOrNotAtAll {
     begun: BTreeMap<u32, [u32; 2]>,
     /// The calls that were not sent, and which service must never see them.
     not_sent: BTreeMap<u32, usize>,
+    met: u64,
 }
 
 impl Invariant for HandledOnceOrNotAtAll {
@@ -81,7 +98,8 @@ impl Invariant for HandledOnceOrNotAtAll {
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
-        let Some(number) = number(event).filter(|_| event.text == BEGUN) else { return Ok(()) };
+        let Some(number) = number(event).filter(|_| says(event, BEGUN)) else { return Ok(()) };
+        self.met += 1;
         let service = usize::from(&*event.host != "service2");
         let begun = &mut self.begun.entry(number).or_default()[service];
         *begun += 1;
@@ -117,6 +135,10 @@ impl Invariant for HandledOnceOrNotAtAll {
             _ => Err(format!("{id} was handled, and is said not to have been sent")),
         }
     }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
 }
 
 /// Every line is about the call whose id it carries: one that a client made, on a host on its way, with its name.
@@ -124,6 +146,7 @@ impl Invariant for HandledOnceOrNotAtAll {
 pub(crate) struct LinesAreAboutTheirCalls {
     /// The kind of each call, and the name that it asks for in capitals.
     calls: BTreeMap<u32, (String, String)>,
+    met: u64,
 }
 
 impl Invariant for LinesAreAboutTheirCalls {
@@ -139,12 +162,17 @@ impl Invariant for LinesAreAboutTheirCalls {
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
         let Some(call) = number(event).map(|number| self.calls.get(&number)) else { return Ok(()) };
+        self.met += 1;
         let is_on_way = |kind: &str| kind == "hello" || &*event.host != "service2";
-        let tells = event.field("name");
+        let tells = event.field("name").and_then(Value::as_str);
         match call {
             Some((kind, name)) if is_on_way(kind) && tells.is_none_or(|tells| tells == name) => Ok(()),
             _ => Err(format!("{event}, and the call is {call:?}")),
         }
+    }
+
+    fn met(&self) -> u64 {
+        self.met
     }
 }
 
@@ -154,6 +182,7 @@ pub(crate) struct DrainsLoseNothing {
     faults: Faults,
     /// Where and when the handlers of each call began.
     begun: BTreeMap<u32, Vec<(String, Duration)>>,
+    met: u64,
 }
 
 impl Invariant for DrainsLoseNothing {
@@ -163,7 +192,7 @@ impl Invariant for DrainsLoseNothing {
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
         self.faults.note(event);
-        if let Some(number) = number(event).filter(|_| event.text == BEGUN) {
+        if let Some(number) = number(event).filter(|_| says(event, BEGUN)) {
             self.begun.entry(number).or_default().push((event.host.to_string(), event.at));
         }
         Ok(())
@@ -174,6 +203,7 @@ impl Invariant for DrainsLoseNothing {
         if reply.is_ok() || call.request.deadline < crate::checks::ENOUGH {
             return Ok(());
         }
+        self.met += 1;
         let begun = self.begun.get(&call.request.id).map_or(&[][..], Vec::as_slice);
         let cut_off = begun.iter().find(|(host, at)| {
             let mut drains = self.faults.on_host(host).filter(|fault| fault.family == "drain");
@@ -184,5 +214,9 @@ impl Invariant for DrainsLoseNothing {
         }
         let is_refused = was_not_sent(call) || reply.status == "RESOURCE_EXHAUSTED";
         if is_refused { Ok(()) } else { Err(format!("{} got {reply:?}", call.request_id)) }
+    }
+
+    fn met(&self) -> u64 {
+        self.met
     }
 }

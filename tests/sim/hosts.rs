@@ -57,7 +57,7 @@ pub(crate) fn node(
 }
 
 async fn run(host: HostContext, config: Arc<Config>) -> HostResult {
-    mutant::plant(host.mutant().and_then(Mutant::named));
+    mutant::plant(host.planted().and_then(Mutant::named));
     let drain = Drain::new();
     let worker = Worker::start(&config, host.net(), drain.clone(), Some(interceptor())).await;
     let (http, grpc) = (host.listen(HTTP_PORT).await?, host.listen(GRPC_PORT).await?);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sim::{Event, EventKind, Invariant};
+use sim::{Event, Invariant, Value};
 
 use crate::faults::TICK;
 use crate::handlers::number;
@@ -69,14 +69,17 @@ impl Houses {
 
 impl Step {
     fn of(event: &Event) -> Option<Self> {
-        match &*event.text {
-            _ if event.kind != EventKind::Log => None,
+        match event.line()?.message.as_str() {
             STARTED => Some(Self::Start),
             BEGUN => number(event).map(Self::Begin),
             ENDED => Some(Self::End),
             "call" | "request" => {
-                let gives_up =
-                    matches!(event.field("status")?, "CANCELLED" | "499" | "DEADLINE_EXCEEDED" | "504");
+                let gives_up = match event.field("status")? {
+                    Value::Text(status) => {
+                        matches!(status.as_str(), "CANCELLED" | "499" | "DEADLINE_EXCEEDED" | "504")
+                    }
+                    status => matches!(status.as_u64(), Some(499 | 504)),
+                };
                 number(event).filter(|_| gives_up).map(Self::GiveUp)
             }
             _ => None,
@@ -112,11 +115,11 @@ impl House {
 
 /// A service takes on no more calls at once than it says.
 #[derive(Debug)]
-pub(crate) struct NoMoreThanAdmitted(Houses);
+pub(crate) struct NoMoreThanAdmitted(Houses, u64);
 
 impl NoMoreThanAdmitted {
     pub(crate) fn new(most: usize) -> Self {
-        Self(Houses::new(most))
+        Self(Houses::new(most), 0)
     }
 }
 
@@ -126,11 +129,17 @@ impl Invariant for NoMoreThanAdmitted {
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
-        match self.0.note(event) {
+        let running = self.0.note(event);
+        self.1 += u64::from(running.is_some());
+        match running {
             Some(running) if running > self.0.admitted => {
                 Err(format!("{running} handlers at once on {}", event.host))
             }
             _ => Ok(()),
         }
+    }
+
+    fn met(&self) -> u64 {
+        self.1
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::LocalBoxFuture;
 use sim::{
     EndsByDeadline, Family, HostContext, HostResult, Load, LogsKnowTheirCaller, ReplyCarriesId, Scenario,
-    Swarm,
+    Swarm, matching,
 };
 
 use crate::{checks, clients, deadlines, faults, grpc_client, handlers, hosts, house, statuses};
@@ -30,9 +30,9 @@ const NAME: &str = "[a-z]{4,8}";
 /// Forty calls in less than half a second: short rehearsals find most, and calls that overlap find more.
 fn load() -> Load {
     Load::new(40..=40, ms(300), ms(200)..=ms(800))
-        .kind("rest", "hello", NAME)
-        .kind("grpc", "hello", NAME)
-        .kind("grpc", "name", NAME)
+        .kind("rest", "hello", matching(NAME))
+        .kind("grpc", "hello", matching(NAME))
+        .kind("grpc", "name", matching(NAME))
 }
 
 fn any_faults() -> Swarm {
@@ -60,8 +60,9 @@ fn build(name: &str, about: &str, load: Load, swarm: Swarm, admitted: usize) -> 
         .tick(faults::TICK)
         .latency_max(faults::LATENCY_MAX)
         .recovers_within(ms(5000))
-        .invariant(|| EndsByDeadline { grace: ms(4) })
-        .invariant(|| ReplyCarriesId)
+        .request_id_of_line(id_of_call)
+        .invariant(|| EndsByDeadline::with_grace(ms(4)))
+        .invariant(ReplyCarriesId::default)
         .invariant(LogsKnowTheirCaller::default)
         .invariant(handlers::LinesAreAboutTheirCalls::default)
         .invariant(move || statuses::StatusesAreExplained::new(admitted))
@@ -73,6 +74,11 @@ fn build(name: &str, about: &str, load: Load, swarm: Swarm, admitted: usize) -> 
         .invariant(move || house::NoMoreThanAdmitted::new(admitted))
         .invariant(handlers::HandledOnceOrNotAtAll::default)
         .every_call("every reply belongs to its request", checks::right_value)
+}
+
+/// The id of the call that is handled where a line is said.
+fn id_of_call() -> Option<String> {
+    transport::CallContext::with_current(|call| Some(call?.request_id().as_str().to_owned()))
 }
 
 /// The seed chooses which of two hosts of service1 is asked first.
@@ -98,7 +104,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     let at_service1 = || Swarm::new(1..=2, ms(250), ms(50)..=ms(700)).host("service1");
     vec![
         node("calm", "nothing goes wrong", Swarm::calm())
-            .mutants(&["deadline-restarted", "answer-of-another"])
+            .planted(&["deadline-restarted", "answer-of-another"])
             .every_call("in calm, every call works", checks::works),
         node(
             "partition",
@@ -110,13 +116,13 @@ pub(crate) fn all() -> Vec<Scenario> {
                 Family::Hold,
             ]),
         )
-        .mutants(&["deadline-not-over-connecting"]),
+        .planted(&["deadline-not-over-connecting"]),
         node(
             "crash",
             "service1 dies, and comes back with no memory",
             at_service1().only(&[Family::PowerLoss, Family::Kill, Family::SlowHandler]),
         )
-        .mutants(&["never-reconnects", "stale-connection-kept", "lost-means-not-sent"]),
+        .planted(&["never-reconnects", "stale-connection-kept", "lost-means-not-sent"]),
         node(
             "slow",
             "a slow link, a slow or busy service1, against the deadline",
@@ -127,9 +133,9 @@ pub(crate) fn all() -> Vec<Scenario> {
                 Family::Pause,
             ]),
         )
-        .mutants(&["no-admission"]),
+        .planted(&["no-admission"]),
         node("drain", "service1 drains and restarts under load", drains())
-            .mutants(&["drain-drops-calls", "id-lost-on-reconnect"])
+            .planted(&["drain-drops-calls", "id-lost-on-reconnect"])
             .invariant(handlers::DrainsLoseNothing::default),
         build(
             "drain-one-of-two",
@@ -143,15 +149,19 @@ pub(crate) fn all() -> Vec<Scenario> {
         .host("service2", by_addresses())
         .every_call("with another host there, a drain loses no call", checks::works),
         node("clocks", "wall clocks are skewed, drift and jump", clocks())
-            .mutants(&["deadline-by-wall-clock"])
+            .planted(&["deadline-by-wall-clock"])
             .every_call("a wrong clock changes nothing", checks::works),
         node("panics", "handlers panic", any_faults().only(&[Family::PanickingHandler, Family::SlowHandler]))
-            .mutants(&["panic-kills-actor", "cancelled-handler-runs"]),
+            .planted(&["panic-kills-actor", "cancelled-handler-runs"]),
         node("storm", "everything at once", any_faults()),
     ]
 }
 
 /// Calls of `service2` only: what a client makes of its own connections is not what is rehearsed here.
 fn load_of_two() -> Load {
-    Load::new(40..=40, ms(400), ms(300)..=ms(800)).kind("rest", "hello", NAME).kind("grpc", "hello", NAME)
+    Load::new(40..=40, ms(400), ms(300)..=ms(800)).kind("rest", "hello", matching(NAME)).kind(
+        "grpc",
+        "hello",
+        matching(NAME),
+    )
 }

@@ -6,11 +6,12 @@
 
 use std::time::Duration;
 
-use sim::{CallRecord, Event, EventKind, Invariant, Request};
+use sim::{CallRecord, Event, Invariant, Request, Value};
 
 use crate::checks::ENOUGH;
 use crate::clients::{BROKEN, GAVE_UP, HUNG_UP, NOT_SENT};
 use crate::faults::{Fault, Faults, HOP, POWER_LOSS, Place, TICK};
+use crate::handlers::says;
 use crate::hosts::{FULL, PING_TIMEOUT};
 use crate::house::Houses;
 
@@ -67,6 +68,7 @@ pub(crate) struct StatusesAreExplained {
     retreats: Vec<Retreat>,
     /// The calls that worked: kind, client, start and end.
     worked: Vec<(String, String, Duration, Duration)>,
+    met: u64,
 }
 
 /// The node that could not connect leaves its peer alone for a while: calls to it are not sent.
@@ -79,7 +81,7 @@ struct Retreat {
 impl StatusesAreExplained {
     pub(crate) fn new(admitted: usize) -> Self {
         let (faults, houses) = (Faults::default(), Houses::new(admitted));
-        Self { faults, houses, retreats: Vec::new(), worked: Vec::new() }
+        Self { faults, houses, retreats: Vec::new(), worked: Vec::new(), met: 0 }
     }
 }
 
@@ -91,10 +93,14 @@ impl Invariant for StatusesAreExplained {
     fn event(&mut self, event: &Event) -> Result<(), String> {
         self.faults.note(event);
         self.houses.note(event);
-        if event.kind != EventKind::Log || event.text != "cannot connect" {
+        if !says(event, "cannot connect") {
             return Ok(());
         }
-        let pause = event.field("next_try_in").and_then(seconds).ok_or("a line without its next try")?;
+        let pause = event
+            .field("next_try_in")
+            .and_then(Value::as_str)
+            .and_then(seconds)
+            .ok_or("a line without its next try")?;
         self.retreats.push(Retreat { from: event.at, until: event.at + pause });
         let cuts_off = |fault: &Fault| CUTS_OFF.contains(&&*fault.family);
         let is_felt = |fault: &Fault| fault.is_felt((event.at, event.at), after(fault));
@@ -111,10 +117,15 @@ impl Invariant for StatusesAreExplained {
             self.worked.push((kind.clone(), client.clone(), call.started, ended));
             return Ok(());
         }
+        self.met += 1;
         match self.is_explained(call, outcome(call), ended) {
             true => Ok(()),
             false => Err(format!("{} got {reply:?}", call.request_id)),
         }
+    }
+
+    fn met(&self) -> u64 {
+        self.met
     }
 }
 
