@@ -121,7 +121,7 @@ fn an_unusable_request_id_is_replaced_and_never_echoed() {
 
 #[test]
 fn an_access_line_tells_method_path_status_duration_bytes_and_peer() {
-    let mut node = Node::start(&["--log", "access=info,rehearsal=info"]);
+    let mut node = Node::start(&["--log", "access=info,node=info"]);
     let mut client = grpc(&node);
     client.call(post_with(SERVICE_1, &[("request_id", "one")]), TEST);
     let line = node.line();
@@ -137,7 +137,7 @@ fn an_access_line_tells_method_path_status_duration_bytes_and_peer() {
 
 #[test]
 fn the_access_line_of_what_failed_tells_how() {
-    let mut node = Node::start(&["--log", "access=info,rehearsal=info"]);
+    let mut node = Node::start(&["--log", "access=info,node=info"]);
     let mut client = grpc(&node);
     let get = Request::get("http://node/a?secret").body(()).expect("valid");
     for (request, method, path, status) in [
@@ -193,7 +193,7 @@ fn what_is_http2_but_not_grpc_is_refused_in_terms_of_http() {
 
 #[test]
 fn an_http1_request_is_told_that_this_port_speaks_http2() {
-    let mut node = Node::start(&["--log", "access=info,rehearsal=info"]);
+    let mut node = Node::start(&["--log", "access=info,node=info"]);
     for head in [
         "GET / HTTP/1.1\r\nhost: node\r\n\r\n",
         "POST /x HTTP/1.1\r\nhost: node\r\ncontent-length: 9\r\n\r\nnot all",
@@ -330,7 +330,7 @@ fn a_call_that_its_client_takes_back_is_cancelled_and_harms_nothing_else() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let peer = format!("service1=http://{}", silent.local_addr().expect("an address"));
     let mut node =
-        Node::start(&["--services", "service2", "--peer", &peer, "--log", "access=info,rehearsal=info"]);
+        Node::start(&["--services", "service2", "--peer", &peer, "--log", "access=info,node=info"]);
     let mut client = grpc(&node);
     let mut begun = client.begin(post_with(SERVICE_2, &[("x-request-id", "taken-back")]));
     begun.send(TEST, true);
@@ -346,7 +346,7 @@ fn a_call_that_its_client_takes_back_is_cancelled_and_harms_nothing_else() {
 /// The deadline is 100 ms, and what is not read a second later is given up.
 #[test]
 fn an_answer_that_its_client_does_not_read_is_given_up_soon_after_its_deadline() {
-    let mut node = Node::start(&["--log", "access=info,rehearsal=info"]);
+    let mut node = Node::start(&["--log", "access=info,node=info"]);
     let mut client = Client::open_and_read_nothing(&node.address("grpc"));
     let mut begun = client.begin(post_with(SERVICE_1, &[("grpc-timeout", "100m")]));
     begun.send(TEST, true);

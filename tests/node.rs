@@ -281,9 +281,8 @@ fn a_filter_chooses_what_is_logged() {
     let node = Node::start(&["--log", "warn,node=info,actors::service1=info"]);
     node.http().get(GREETING, "x-request-id: filtered\r\n");
     assert_eq!(targets(&node.stop().lines, "filtered"), ["actors::service1"]);
-    let node = Node::spawn(
-        command(&["--http", "127.0.0.1:0", "--grpc", "none"]).env("RUST_LOG", "off,rehearsal=info"),
-    );
+    let node =
+        Node::spawn(command(&["--http", "127.0.0.1:0", "--grpc", "none"]).env("RUST_LOG", "off,node=info"));
     node.http().get(GREETING, "x-request-id: filtered\r\n");
     assert!(targets(&node.stop().lines, "filtered").is_empty());
 }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
-use actors::SERVICES;
+use actors::services;
 use node::Config;
 use node::config::{Listen, LogFormat, PeerConfig};
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ use transport::Address;
 const YEAR_SECONDS: u64 = 365 * 24 * 3600;
 
 fn names() -> Vec<String> {
-    SERVICES.iter().map(|service| service.name.to_owned()).collect()
+    services().iter().map(|service| service.name().to_owned()).collect()
 }
 
 fn socket_address() -> impl Strategy<Value = SocketAddr> {
@@ -70,7 +70,7 @@ fn log() -> impl Strategy<Value = String> {
 
 /// Every configuration that a node would start with.
 fn config() -> impl Strategy<Value = Config> {
-    let services = subsequence(names(), 1..=SERVICES.len()).prop_shuffle();
+    let services = subsequence(names(), 1..=services().len()).prop_shuffle();
     let places = (services, http(), grpc(), peers());
     let times = (duration(), duration(), duration());
     let numbers = (1..=512_u16, 1..=1_000_000_u32, 1..=u32::MAX);
@@ -96,8 +96,9 @@ fn config() -> impl Strategy<Value = Config> {
 }
 
 fn is_complete(config: &Config) -> bool {
-    let hosted = SERVICES.iter().filter(|service| config.hosts(service.name));
-    let mut peers = hosted.flat_map(|service| service.peers);
+    let all = services();
+    let hosted = all.iter().filter(|service| config.hosts(service.name()));
+    let mut peers = hosted.flat_map(|service| service.callees());
     (&config.http, &config.grpc) != (&Listen::None, &Listen::None)
         && peers.all(|peer| config.hosts(peer) || !config.addresses(peer).is_empty())
 }

@@ -52,7 +52,7 @@ fn a_request_id_comes_back_and_is_in_every_line_of_its_request() {
         let targets: Vec<_> = targets.iter().filter_map(|line| line["target"].as_str()).collect();
         assert_eq!(targets, ["access", "actors::service1", "actors::service2"], "{id}");
     }
-    let outside: Vec<_> = lines.iter().filter(|line| line["target"] == "rehearsal").collect();
+    let outside: Vec<_> = lines.iter().filter(|line| line["target"] == "node").collect();
     assert!(!outside.is_empty() && outside.iter().all(|line| line.get("request_id").is_none()));
 }
 
@@ -75,7 +75,7 @@ fn an_unusable_request_id_is_replaced_and_never_echoed() {
 
 #[test]
 fn an_access_line_tells_method_path_status_duration_bytes_and_peer() {
-    let mut node = Node::start(&["--log", "access=info,rehearsal=info"]);
+    let mut node = Node::start(&["--log", "access=info,node=info"]);
     let mut http = node.http();
     let peer = http.0.local_addr().expect("a connected socket has an address").to_string();
     http.get("/api/v1/name?name=secret", "X-Request-ID: one\r\n");

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use transport::grpc::{self, Keepalive};
 use transport::memory::Memory;
-use transport::{Client, Code, Drain, Method, Peer as _, PeerAddress, Router, rest};
+use transport::{CallerAddress, Client, Code, Drain, Method, Router, ServiceClient as _, rest};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -48,9 +48,9 @@ impl Http2 {
         let (router, events) = probe();
         let server = grpc::Server::new(router, SOON, Keepalive::default());
         let (near, far) = duplex(64 * 1024);
-        let connection = Drain::new().connection();
+        let connection = Drain::new().work();
         tokio::task::spawn_local(async move {
-            server.serve_connection(Box::new(far), PeerAddress::Unix, connection).await;
+            server.serve_connection(Box::new(far), CallerAddress::Unix, connection).await;
         });
         let mut http2 = h2::client::Builder::new();
         let http2 = http2.initial_window_size(window).handshake(near).await;
@@ -183,12 +183,13 @@ fn a_client_that_reads_slowly_gets_all_of_its_answer() {
 async fn http1(bytes: &str) -> (DuplexStream, tokio::task::JoinHandle<()>) {
     let (router, _) = probe();
     let drain = Drain::new();
-    let server = rest::Server::new(router, SOON, drain.clone()).await;
+    let options = rest::Options { deadline: SOON, headers: Vec::new() };
+    let server = rest::Server::new(router, options, drain.clone()).await;
     // Room for the request, and for no answer.
     let (mut near, far) = duplex(100);
-    let connection = drain.connection();
+    let connection = drain.work();
     let serving = tokio::task::spawn_local(async move {
-        server.serve_connection(Box::new(far), PeerAddress::Unix, connection).await;
+        server.serve_connection(Box::new(far), CallerAddress::Unix, connection).await;
     });
     near.write_all(bytes.as_bytes()).await.expect("the edge reads");
     (near, serving)

@@ -12,11 +12,6 @@ pub struct NameService;
 
 impl Serve for NameService {
     type Contract = Service1;
-    type Peers = ();
-
-    fn new((): ()) -> Self {
-        Self
-    }
 }
 
 impl Actor for NameService {

@@ -15,9 +15,12 @@ pub struct GreetingService {
 
 impl Serve for GreetingService {
     type Contract = Service2;
-    type Peers = service1::Client;
+}
 
-    fn new(names: service1::Client) -> Self {
+impl GreetingService {
+    /// One that asks `names`.
+    #[must_use]
+    pub fn new(names: service1::Client) -> Self {
         Self { names }
     }
 }

@@ -12,7 +12,6 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use actors::SERVICES;
 use clap::builder::PossibleValuesParser;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 use transport::grpc::Keepalive;
@@ -37,7 +36,7 @@ use self::sources::{explain, variable, with_defaults_of, without_empty_variable}
 pub struct Config {
     /// Services to host here; calls between them stay in memory
     #[arg(long, env = "NODE_SERVICES", value_name = "NAME,...", value_delimiter = ',',
-          value_parser = PossibleValuesParser::new(SERVICES.iter().map(|service| service.name)),
+          value_parser = PossibleValuesParser::new(actors::services().iter().map(|service| service.name())),
           default_value = every_service())]
     pub services: Vec<String>,
 
@@ -189,7 +188,11 @@ impl Config {
     #[must_use]
     pub fn limits(&self) -> Limits {
         let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-        Limits { message_size: size(self.max_message_size), calls: size(self.max_calls) }
+        Limits {
+            message_size: size(self.max_message_size),
+            calls: size(self.max_calls),
+            streams: size(self.max_calls),
+        }
     }
 
     /// When a connection counts as dead.
@@ -222,13 +225,13 @@ impl Config {
                 ));
             }
         }
-        for service in SERVICES.iter().filter(|service| self.hosts(service.name)) {
-            for peer in service.peers {
+        for service in actors::services().iter().filter(|service| self.hosts(service.name())) {
+            for peer in service.callees() {
                 if !self.hosts(peer) && self.addresses(peer).is_empty() {
                     return wrong(format!(
                         "--peer {peer} is missing: {} calls {peer}, expected --peer {peer}=http://HOST:PORT \
                          or {peer} among --services",
-                        service.name
+                        service.name()
                     ));
                 }
             }
@@ -289,8 +292,8 @@ impl FromStr for PeerConfig {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, addresses) = text.split_once('=').ok_or("expected NAME=URI")?;
-        if !SERVICES.iter().any(|service| service.name == name) {
-            let known: Vec<_> = SERVICES.iter().map(|service| service.name).collect();
+        if !actors::services().iter().any(|service| service.name() == name) {
+            let known: Vec<_> = actors::services().iter().map(|service| service.name()).collect();
             return Err(format!("no service {name}: expected one of {}", known.join(", ")));
         }
         let addresses = addresses.split(',').map(|address| address.trim().parse());
@@ -346,7 +349,7 @@ fn filter(text: &str) -> Result<String, String> {
 }
 
 fn every_service() -> String {
-    SERVICES.iter().map(|service| service.name).collect::<Vec<_>>().join(",")
+    actors::services().iter().map(|service| service.name()).collect::<Vec<_>>().join(",")
 }
 
 fn cores() -> String {

@@ -31,7 +31,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 use transport::net::Sockets;
-use transport::{Drain, Io, PeerAddress};
+use transport::{CallerAddress, Drain, Io};
 
 pub use crate::config::{Config, ConfigError, Listen};
 pub use crate::worker::Worker;
@@ -193,7 +193,7 @@ fn listen<S: Future<Output = ()> + 'static>(
     listener: TcpListener,
     config: &Arc<Config>,
     drain: &Drain,
-    serve: fn(Rc<Worker>, Io, PeerAddress) -> S,
+    serve: fn(Rc<Worker>, Io, CallerAddress) -> S,
 ) -> io::Result<ServerBuilder> {
     let (config, drain) = (config.clone(), drain.clone());
     builder.listen(name, listener, move || {
@@ -208,7 +208,7 @@ fn listen<S: Future<Output = ()> + 'static>(
                         // A connection that is gone already has no address and needs none.
                         let Ok(peer) = stream.peer_addr() else { return Ok::<_, ()>(()) };
                         stream.set_nodelay(true).ok();
-                        serve(worker, Box::new(stream), PeerAddress::Tcp(peer)).await;
+                        serve(worker, Box::new(stream), CallerAddress::Tcp(peer)).await;
                         Ok(())
                     }
                 }))
@@ -233,7 +233,7 @@ fn listen_at_file(
                 Ok::<_, ()>(actix_service::fn_service(move |stream: actix_rt::net::UnixStream| {
                     let worker = worker.clone();
                     async move {
-                        worker.serve_grpc(Box::new(stream), PeerAddress::Unix).await;
+                        worker.serve_grpc(Box::new(stream), CallerAddress::Unix).await;
                         Ok::<_, ()>(())
                     }
                 }))

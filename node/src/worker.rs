@@ -6,10 +6,9 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use actors::SERVICES;
 use transport::grpc::{self, Grpc};
 use transport::memory::Memory;
-use transport::{Client, Drain, Interceptor, Io, Net, PeerAddress, Router, rest};
+use transport::{CallerAddress, Client, Drain, Interceptor, Io, Net, Router, rest};
 
 use crate::config::Config;
 
@@ -28,35 +27,36 @@ impl Worker {
         config: &Config,
         net: Arc<dyn Net>,
         drain: Drain,
-        interceptor: Option<Interceptor>,
+        interceptor: Option<Arc<dyn Interceptor>>,
     ) -> Rc<Self> {
         let memory = Memory::new();
         let client = |service: &'static str| client(config, service, &memory, &net);
-        let mut router = Router::builder(config.limits());
+        let mut router = Router::builder(config.limits(), drain.clone());
         if let Some(interceptor) = interceptor {
             router.intercept(interceptor);
         }
-        for service in SERVICES.iter().filter(|service| config.hosts(service.name)) {
+        for service in actors::services().iter().filter(|service| config.hosts(service.name())) {
             router.add(service, &client);
         }
         let router = router.build();
         memory.lead_to(&router);
-        let rest = rest::Server::new(router.clone(), config.deadline, drain.clone()).await;
+        let options = rest::Options { deadline: config.deadline, headers: vec!["authorization".to_owned()] };
+        let rest = rest::Server::new(router.clone(), options, drain.clone()).await;
         let (deadline, keepalive) = (config.deadline, config.keepalive());
         let grpc = grpc::Server::new(router, deadline, keepalive);
         Rc::new(Self { rest, grpc, drain })
     }
 
     /// Serves one accepted connection to the REST port, to its end.
-    pub async fn serve_http(self: Rc<Self>, io: Io, peer: PeerAddress) {
-        let connection = self.drain.connection();
-        self.rest.serve_connection(io, peer, connection).await;
+    pub async fn serve_http(self: Rc<Self>, io: Io, caller: CallerAddress) {
+        let connection = self.drain.work();
+        self.rest.serve_connection(io, caller, connection).await;
     }
 
     /// Serves one accepted connection to the gRPC port, to its end.
-    pub async fn serve_grpc(self: Rc<Self>, io: Io, peer: PeerAddress) {
-        let connection = self.drain.connection();
-        self.grpc.serve_connection(io, peer, connection).await;
+    pub async fn serve_grpc(self: Rc<Self>, io: Io, caller: CallerAddress) {
+        let connection = self.drain.work();
+        self.grpc.serve_connection(io, caller, connection).await;
     }
 }
 

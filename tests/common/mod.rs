@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each file of tests uses its part")]
 
+pub(crate) mod counter;
 mod simulated;
 
 use std::sync::Arc;
@@ -17,15 +18,15 @@ use transport::grpc::{Grpc, Keepalive, Server};
 use transport::memory::Memory;
 use transport::net::Sockets;
 use transport::{
-    Address, Call, CallContext, Client, Drain, Io, Limits, Net, Peer as _, PeerAddress, Reply, Result,
-    Router, Serve, Status, Streaming,
+    Address, Call, CallContext, CallerAddress, Client, Drain, Io, Limits, Net, Reply, Result, Router, Serve,
+    Service, ServiceClient as _, Status, Streaming,
 };
 
 /// The longest that a test waits for what must happen.
 pub(crate) const SOON: Duration = Duration::from_secs(5);
 
 /// The limits in force in every world: small, so that they are easily met.
-pub(crate) const LIMITS: Limits = Limits { message_size: 64 * 1024, calls: 4 };
+pub(crate) const LIMITS: Limits = Limits { message_size: 64 * 1024, calls: 4, streams: 4 };
 
 /// What the probe tells of its handlers.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,14 +45,6 @@ pub(crate) struct ProbePeers {
     free: Arc<Notify>,
 }
 
-impl transport::Peers for ProbePeers {
-    const NAMES: &'static [&'static str] = &["probe"];
-
-    fn connect(_: &dyn Fn(&'static str) -> Client) -> Self {
-        unreachable!("worlds are built by hand")
-    }
-}
-
 pub(crate) struct ProbeActor(ProbePeers);
 
 impl Actor for ProbeActor {
@@ -60,11 +53,6 @@ impl Actor for ProbeActor {
 
 impl Serve for ProbeActor {
     type Contract = Probe;
-    type Peers = ProbePeers;
-
-    fn new(peers: ProbePeers) -> Self {
-        Self(peers)
-    }
 }
 
 /// Tells when it is dropped.
@@ -259,8 +247,12 @@ enum Listener {
 pub(crate) fn host(probe: &probe::Client) -> (Router, mpsc::UnboundedReceiver<Event>, Arc<Notify>) {
     let (tell, events) = mpsc::unbounded_channel();
     let free = Arc::new(Notify::new());
-    let mut router = Router::builder(LIMITS);
-    router.host::<ProbeActor>(ProbePeers { probe: probe.clone(), events: tell, free: free.clone() });
+    let mut router = Router::builder(LIMITS, Drain::new());
+    let peers = ProbePeers { probe: probe.clone(), events: tell, free: free.clone() };
+    let service = Service::on_each_worker(move |()| ProbeActor(peers.clone()));
+    router.add(&service, &|name| {
+        unreachable!("the probe calls no {name}: its client of itself is given to it")
+    });
     (router.build(), events, free)
 }
 
@@ -295,14 +287,14 @@ async fn accept(listener: Listener, router: Router, drain: Drain) {
             Listener::None => return,
             Listener::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await.expect("a connection comes");
-                (Box::new(stream), PeerAddress::Tcp(peer))
+                (Box::new(stream), CallerAddress::Tcp(peer))
             }
             Listener::Unix(listener) => {
                 let (stream, _) = listener.accept().await.expect("a connection comes");
-                (Box::new(stream), PeerAddress::Unix)
+                (Box::new(stream), CallerAddress::Unix)
             }
         };
-        let (server, connection) = (server.clone(), drain.connection());
+        let (server, connection) = (server.clone(), drain.work());
         tokio::task::spawn_local(async move { server.serve_connection(io, peer, connection).await });
     }
 }
@@ -351,9 +343,9 @@ impl Peer {
                     accepted = listener.accept() => accepted.expect("a connection comes"),
                     () = serving.started() => break,
                 };
-                let (server, connection) = (server.clone(), serving.connection());
+                let (server, connection) = (server.clone(), serving.work());
                 connections.spawn_local(async move {
-                    server.serve_connection(Box::new(stream), PeerAddress::Tcp(peer), connection).await;
+                    server.serve_connection(Box::new(stream), CallerAddress::Tcp(peer), connection).await;
                 });
             }
             drop(listener);

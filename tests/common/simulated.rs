@@ -7,7 +7,7 @@ use probe_contract::probe;
 use sim::{HostContext, HostResult, Keep, Load, Reply, Scenario, Swarm};
 use tokio::sync::{Notify, mpsc};
 use transport::grpc::{Keepalive, Server};
-use transport::{Address, Client, Drain, Peer as _, PeerAddress};
+use transport::{Address, CallerAddress, Client, Drain, ServiceClient as _};
 
 use super::{Event, SOON, World, client_over};
 
@@ -53,8 +53,8 @@ async fn serve(host: HostContext, hosted: Hosted) -> HostResult {
     let (listener, drain) = (host.listen(PORT).await?, Drain::new());
     loop {
         let (io, peer) = listener.accept().await?;
-        let (server, connection) = (server.clone(), drain.connection());
-        let peer = PeerAddress::Tcp(peer);
+        let (server, connection) = (server.clone(), drain.work());
+        let peer = CallerAddress::Tcp(peer);
         tokio::task::spawn_local(async move { server.serve_connection(io, peer, connection).await });
     }
 }

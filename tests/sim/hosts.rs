@@ -1,17 +1,16 @@
 //! A host of the simulation is a node: the same configuration, the same worker, the same edges.
 
-use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use futures_util::future::LocalBoxFuture;
 use node::{Config, Worker};
 use sim::{CallFault, HostContext, HostResult};
 use tokio::time::{sleep, timeout};
 use tracing::info;
-use transport::mutant::{self, Mutant};
-use transport::{Drain, Interceptor, PeerAddress, Status};
+use transport::{CallContext, CallerAddress, Drain, Held, Interceptor, Result, Status};
 
 /// The REST port of every node.
 pub(crate) const HTTP_PORT: u16 = 8080;
@@ -57,9 +56,8 @@ pub(crate) fn node(
 }
 
 async fn run(host: HostContext, config: Arc<Config>) -> HostResult {
-    mutant::plant(host.planted().and_then(Mutant::named));
     let drain = Drain::new();
-    let worker = Worker::start(&config, host.net(), drain.clone(), Some(interceptor())).await;
+    let worker = Worker::start(&config, host.net(), drain.clone(), Some(Arc::new(Faulty))).await;
     let (http, grpc) = (host.listen(HTTP_PORT).await?, host.listen(GRPC_PORT).await?);
     info!(services = config.services.join(","), "{STARTED}");
     loop {
@@ -69,11 +67,11 @@ async fn run(host: HostContext, config: Arc<Config>) -> HostResult {
             () = host.drain() => break,
             accepted = http.accept() => {
                 let (io, peer) = accepted?;
-                tokio::task::spawn_local(worker.clone().serve_http(io, PeerAddress::Tcp(peer)));
+                tokio::task::spawn_local(worker.clone().serve_http(io, CallerAddress::Tcp(peer)));
             }
             accepted = grpc.accept() => {
                 let (io, peer) = accepted?;
-                tokio::task::spawn_local(worker.clone().serve_grpc(io, PeerAddress::Tcp(peer)));
+                tokio::task::spawn_local(worker.clone().serve_grpc(io, CallerAddress::Tcp(peer)));
             }
         }
     }
@@ -88,36 +86,53 @@ async fn run(host: HostContext, config: Arc<Config>) -> HostResult {
 }
 
 /// Brings the faults of the plan to the handlers, and tells the trace when each runs.
-fn interceptor() -> Interceptor {
-    Arc::new(|context| {
+struct Faulty;
+
+impl Interceptor for Faulty {
+    fn admit<'a>(
+        &'a self,
+        context: &'a CallContext,
+        _: &'static str,
+    ) -> BoxFuture<'a, Result<Box<dyn Held>>> {
         let left_ms = context.remaining().map_or(0, |left| left.as_millis());
         async move {
-            let running = Running::new(left_ms);
+            let mut running = Running::new(left_ms, context.clone());
             sim::turn().await;
             match sim::call_fault() {
                 Some(CallFault::Slow(delay)) => sleep(delay).await,
-                Some(CallFault::Panic) => sim::planned_panic(),
+                Some(CallFault::Panic) => running.panics = true,
                 Some(CallFault::Full) => return Err(Status::resource_exhausted(FULL)),
                 None => {}
             }
-            Ok(Box::new(running) as Box<dyn Any>)
+            Ok(Box::new(running) as Box<dyn Held>)
         }
-        .boxed_local()
-    })
+        .boxed()
+    }
 }
 
 /// A handler at work.
-struct Running;
+struct Running {
+    context: CallContext,
+    panics: bool,
+}
 
 impl Running {
-    fn new(left_ms: u128) -> Self {
-        info!(left_ms, "{BEGUN}");
-        Self
+    fn new(left_ms: u128, context: CallContext) -> Self {
+        info!(left_ms, request_id = context.request_id().as_str(), "{BEGUN}");
+        Self { context, panics: false }
+    }
+}
+
+impl Held for Running {
+    fn begin(&mut self) {
+        if self.panics {
+            sim::planned_panic();
+        }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        info!("{ENDED}");
+        info!(request_id = self.context.request_id().as_str(), "{ENDED}");
     }
 }

@@ -104,7 +104,6 @@ pub(crate) fn all() -> Vec<Scenario> {
     let at_service1 = || Swarm::new(1..=2, ms(250), ms(50)..=ms(700)).host("service1");
     vec![
         node("calm", "nothing goes wrong", Swarm::calm())
-            .planted(&["deadline-restarted", "answer-of-another"])
             .every_call("in calm, every call works", checks::works),
         node(
             "partition",
@@ -115,14 +114,12 @@ pub(crate) fn all() -> Vec<Scenario> {
                 Family::PartitionOneWay,
                 Family::Hold,
             ]),
-        )
-        .planted(&["deadline-not-over-connecting"]),
+        ),
         node(
             "crash",
             "service1 dies, and comes back with no memory",
             at_service1().only(&[Family::PowerLoss, Family::Kill, Family::SlowHandler]),
-        )
-        .planted(&["never-reconnects", "stale-connection-kept", "lost-means-not-sent"]),
+        ),
         node(
             "slow",
             "a slow link, a slow or busy service1, against the deadline",
@@ -132,10 +129,8 @@ pub(crate) fn all() -> Vec<Scenario> {
                 Family::FullService,
                 Family::Pause,
             ]),
-        )
-        .planted(&["no-admission"]),
+        ),
         node("drain", "service1 drains and restarts under load", drains())
-            .planted(&["drain-drops-calls", "id-lost-on-reconnect"])
             .invariant(handlers::DrainsLoseNothing::default),
         build(
             "drain-one-of-two",
@@ -149,10 +144,8 @@ pub(crate) fn all() -> Vec<Scenario> {
         .host("service2", by_addresses())
         .every_call("with another host there, a drain loses no call", checks::works),
         node("clocks", "wall clocks are skewed, drift and jump", clocks())
-            .planted(&["deadline-by-wall-clock"])
             .every_call("a wrong clock changes nothing", checks::works),
-        node("panics", "handlers panic", any_faults().only(&[Family::PanickingHandler, Family::SlowHandler]))
-            .planted(&["panic-kills-actor", "cancelled-handler-runs"]),
+        node("panics", "handlers panic", any_faults().only(&[Family::PanickingHandler, Family::SlowHandler])),
         node("storm", "everything at once", any_faults()),
     ]
 }

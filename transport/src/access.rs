@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use tokio::time::Instant;
 use tracing::info;
 
-use crate::CallContext;
+use crate::context::CallContext;
 
 /// What the access line will say. Dropped before it was written, it says that the client went away.
 pub(crate) struct AccessLine {
@@ -45,7 +45,7 @@ impl AccessLine {
             return;
         }
         let Self { context, method, path, bytes, .. } = self;
-        let (method, path, bytes, peer) = (*method, &**path, *bytes, context.peer());
+        let (method, path, bytes, peer) = (*method, &**path, *bytes, context.caller());
         let duration_ms = self.started.elapsed().as_micros() as f64 / 1000.0;
         context.sync_scope(|| match outcome {
             Outcome::Http(status) => {

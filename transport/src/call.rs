@@ -8,23 +8,60 @@ use std::task::{Context, Poll};
 
 use actix::dev::{MessageResponse, OneshotSender};
 use futures_util::FutureExt as _;
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{BoxFuture, LocalBoxFuture};
 use futures_util::task::noop_waker_ref;
-use tokio::time::Instant;
 
-use crate::mutant::{Mutant, is_planted};
-use crate::router::Place;
-use crate::{CallContext, Interceptor, Method, Result, Status, deadline, mutant};
+use crate::admission::Permit;
+use crate::context::CallContext;
+use crate::contract::Method;
+use crate::deadline;
+use crate::state::State;
+use crate::status::{self, Result};
+use crate::witness::Witness;
 
-/// A call to the method `M`: the request, and what travels with it.
+/// Stands around every handler. Rehearsals make handlers slow or broken with it; production has none.
+pub trait Interceptor: Send + Sync {
+    /// Lets in a call that was admitted, on its way to its actor: it may wait, or refuse the call. What it gives is
+    /// held until the handler is done or dropped, so that it can tell how long each runs.
+    fn admit<'a>(
+        &'a self,
+        context: &'a CallContext,
+        path: &'static str,
+    ) -> BoxFuture<'a, Result<Box<dyn Held>>>;
+}
+
+/// What an [`Interceptor`] holds while a handler runs.
+pub trait Held: Send {
+    /// The handler begins. This is called inside of it, so that a panic here is a panic of the handler.
+    fn begin(&mut self) {}
+}
+
+/// A call to the method `M`: the request, and what travels with it. It was admitted: its service had room for it.
 pub struct Call<M: Method> {
     /// What is asked.
     pub request: M::Request,
     /// What travels with it.
     pub context: CallContext,
-    witness: Witness,
-    interceptor: Option<Interceptor>,
-    place: Place,
+    ticket: Ticket,
+}
+
+/// What a call holds until its handler is done or dropped.
+pub(crate) struct Ticket {
+    _witness: Witness,
+    held: Option<Box<dyn Held>>,
+    permit: Permit,
+}
+
+impl Ticket {
+    pub(crate) fn new(context: CallContext, held: Option<Box<dyn Held>>, permit: Permit) -> Self {
+        Self { _witness: Witness::of(context), held, permit }
+    }
+
+    fn begin(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.begin();
+        }
+    }
 }
 
 impl<M: Method> actix::Message for Call<M> {
@@ -32,16 +69,16 @@ impl<M: Method> actix::Message for Call<M> {
 }
 
 impl<M: Method> Call<M> {
-    pub(crate) fn new(
-        request: M::Request,
-        context: CallContext,
-        interceptor: Option<Interceptor>,
-        place: Place,
-    ) -> Self {
-        Self { request, witness: Witness(context.clone()), context, interceptor, place }
+    pub(crate) fn new(request: M::Request, context: CallContext, ticket: Ticket) -> Self {
+        Self { request, context, ticket }
     }
 
-    /// Answers with what `handler` comes to, in the context of this call.
+    pub(crate) fn permit(&self) -> &Permit {
+        &self.ticket.permit
+    }
+
+    /// Answers with what `handler` comes to, in the context of this call. The handler may wait, other calls are
+    /// handled meanwhile, and it does not see the actor.
     ///
     /// Log lines of the handler carry the call's request id; calls made from within inherit its
     /// request id and what is left of its deadline. If the caller goes away or the deadline passes, the
@@ -50,24 +87,48 @@ impl<M: Method> Call<M> {
     where
         F: AsyncFnOnce(M::Request) -> Result<M::Response> + 'static,
     {
-        let request = self.request;
-        let interceptor = self.interceptor;
-        let context = self.context.clone();
+        let (request, context, mut ticket) = (self.request, self.context, self.ticket);
+        let permit = ticket.permit.clone();
+        let scope = context.clone();
         let work = async move {
-            // Held until the handler is done or dropped.
-            let _held = match interceptor {
-                Some(intercept) => Some(intercept(&context).await?),
-                None => None,
-            };
-            handler(request).await
+            ticket.begin();
+            let answer = handler(request).await;
+            drop(ticket);
+            answer
         };
-        if is_planted(Mutant::PanicKillsActor) {
-            let answer = Box::pin(self.context.scope(work));
-            return Reply { answer, witness: self.witness, place: self.place };
-        }
-        let work = self.context.scope(AssertUnwindSafe(work).catch_unwind());
-        let answer = Box::pin(async move { work.await.unwrap_or_else(|_| Err(panicked())) });
-        Reply { answer, witness: self.witness, place: self.place }
+        let work = scope.scope(AssertUnwindSafe(work).catch_unwind());
+        let work = Box::pin(async move { work.await.unwrap_or_else(|_| Err(status::panicked())) });
+        Reply { answer: Answer::InTheMaking(work), context, permit }
+    }
+
+    /// Answers at once with what `handler` returns. It may borrow the actor, and change it: what it does is done
+    /// when the next call begins. A call whose deadline has passed by now is refused and changes nothing.
+    ///
+    /// A panic kills the actor, since its state may be half changed: it is started again with the next call. Its
+    /// caller is told `INTERNAL`.
+    pub fn answer_now(self, handler: impl FnOnce(M::Request) -> Result<M::Response>) -> Reply<M> {
+        let (request, context, mut ticket) = (self.request, self.context, self.ticket);
+        let answer = match context.is_late() {
+            true => Err(deadline::exceeded()),
+            false => context.sync_scope(|| {
+                ticket.begin();
+                handler(request)
+            }),
+        };
+        let permit = ticket.permit.clone();
+        Reply { answer: Answer::Made(answer), context, permit }
+    }
+
+    /// Answers with what `handler` comes to. It may wait, as with [`answer`](Self::answer), and it may look at the
+    /// actor and change it by [`State::with`]: each time for a moment in which nothing else happens to the actor.
+    /// Between two such moments, other calls are handled.
+    pub fn answer_with_state<A, F>(self, actor: &mut actix::Context<A>, handler: F) -> Reply<M>
+    where
+        A: actix::Actor<Context = actix::Context<A>>,
+        F: AsyncFnOnce(State<A>, M::Request) -> Result<M::Response> + 'static,
+    {
+        let state = State::of(actor);
+        self.answer(async move |request| handler(state, request).await)
     }
 }
 
@@ -77,12 +138,17 @@ impl<M: Method> fmt::Debug for Call<M> {
     }
 }
 
-/// The answer to a call, in the making.
+/// The answer to a call, or one in the making.
 #[must_use = "a reply that is dropped answers nothing"]
 pub struct Reply<M: Method> {
-    answer: LocalBoxFuture<'static, Result<M::Response>>,
-    witness: Witness,
-    place: Place,
+    answer: Answer<M::Response>,
+    context: CallContext,
+    permit: Permit,
+}
+
+enum Answer<T> {
+    Made(Result<T>),
+    InTheMaking(LocalBoxFuture<'static, Result<T>>),
 }
 
 impl<M: Method> fmt::Debug for Reply<M> {
@@ -94,8 +160,13 @@ impl<M: Method> fmt::Debug for Reply<M> {
 impl<A: actix::Actor, M: Method> MessageResponse<A, Call<M>> for Reply<M> {
     fn handle(self, _: &mut A::Context, tx: Option<OneshotSender<Result<M::Response>>>) {
         let Some(caller) = tx else { return };
-        let deadline = self.witness.0.deadline();
-        let mut work = Work::<M> { answer: self.answer, caller: Some(caller), deadline, _place: self.place };
+        let answer = match self.answer {
+            // An error means that the caller went away in this very moment; nobody is left to tell.
+            Answer::Made(answer) => return drop(caller.send(answer)),
+            Answer::InTheMaking(answer) => answer,
+        };
+        let mut work =
+            Work::<M> { answer, caller: Some(caller), context: self.context, _permit: self.permit };
         // Most handlers are done in one go, or wait for another service. Those that are done need no
         // task of their own. A new task is polled at once, so the waker given here is never missed.
         let polled = Pin::new(&mut work).poll(&mut Context::from_waker(noop_waker_ref()));
@@ -109,8 +180,8 @@ impl<A: actix::Actor, M: Method> MessageResponse<A, Call<M>> for Reply<M> {
 struct Work<M: Method> {
     answer: LocalBoxFuture<'static, Result<M::Response>>,
     caller: Option<OneshotSender<Result<M::Response>>>,
-    deadline: Option<Instant>,
-    _place: Place,
+    context: CallContext,
+    _permit: Permit,
 }
 
 impl<M: Method> Future for Work<M> {
@@ -118,16 +189,12 @@ impl<M: Method> Future for Work<M> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(caller) = &mut self.caller else { return Poll::Ready(()) };
-        let runs_on = is_planted(Mutant::CancelledHandlerRuns);
-        if caller.poll_closed(cx).is_ready() && !runs_on {
+        if caller.poll_closed(cx).is_ready() {
             return Poll::Ready(());
         }
-        // A machine that was paused may find a deadline passed that no timer has told of yet.
-        let is_late = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
-        let answer = if is_late && !runs_on && !mutant::is_exempt_while_connecting() {
-            Err(deadline::exceeded())
-        } else {
-            std::task::ready!(self.answer.as_mut().poll(cx))
+        let answer = match self.context.is_late() {
+            true => Err(deadline::exceeded()),
+            false => std::task::ready!(self.answer.as_mut().poll(cx)),
         };
         if let Some(caller) = self.caller.take() {
             // An error means that the caller went away in this very moment; nobody is left to tell.
@@ -135,22 +202,4 @@ impl<M: Method> Future for Work<M> {
         }
         Poll::Ready(())
     }
-}
-
-/// Sees whether the actor dies over this call: it is then dropped while the stack unwinds. Calls that
-/// only wait in the mailbox of that actor are dropped later, in peace.
-#[derive(Debug)]
-struct Witness(CallContext);
-
-impl Drop for Witness {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.set_panicked();
-        }
-    }
-}
-
-/// What the caller of a handler that panicked is told: nothing of the inside.
-pub(crate) fn panicked() -> Status {
-    Status::internal("the handler panicked")
 }

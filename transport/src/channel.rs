@@ -5,7 +5,8 @@ use tonic::metadata::MetadataMap;
 use tower::util::BoxCloneSyncService;
 
 use crate::payload::Payload;
-use crate::{RequestId, Status};
+use crate::request_id::RequestId;
+use crate::status::Status;
 
 /// Carries calls: memory, or gRPC over some network. Boxed once; everything above it is a tower layer.
 ///
@@ -22,8 +23,10 @@ pub struct Request {
     pub streaming: bool,
     /// The request that this call is part of.
     pub request_id: RequestId,
-    /// When it ends at the latest.
+    /// When it ends at the latest; this travels.
     pub deadline: Option<Instant>,
+    /// When a streamed answer must have begun; what comes then may take its time.
+    pub starts_by: Option<Instant>,
     /// What the caller adds.
     pub metadata: MetadataMap,
     /// What is asked.

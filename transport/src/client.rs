@@ -7,9 +7,13 @@ use tonic::metadata::MetadataMap;
 use tower::{Service, ServiceBuilder, ServiceExt as _};
 
 use crate::channel::{Channel, Request, Response};
+use crate::context::CallContext;
+use crate::contract::{Body, Method};
 use crate::deadline::{self, DeadlineLayer};
-use crate::mutant::{Mutant, is_planted};
-use crate::{Body, CallContext, Limits, Method, Result, Status, metadata};
+use crate::limits::Limits;
+use crate::metadata;
+use crate::status::{Result, Status};
+use crate::timeout;
 
 /// Calls the methods of one service. Cheap to clone; generated clients wrap it.
 ///
@@ -74,7 +78,7 @@ impl Client {
     }
 
     fn outgoing<M: Method>(&self, metadata: MetadataMap, request: M::Request) -> Result<Request> {
-        let asked = metadata.as_ref().get(metadata::GRPC_TIMEOUT).and_then(deadline::parse);
+        let asked = metadata.as_ref().get(metadata::GRPC_TIMEOUT).and_then(timeout::parse);
         let fresh = || metadata::request_id(metadata.as_ref());
         let (request_id, inherited) = CallContext::with_current(|context| match context {
             Some(context) => (context.request_id().clone(), context.deadline()),
@@ -82,13 +86,19 @@ impl Client {
         });
         let metadata = metadata::of_user(metadata.into_headers());
         metadata::check_size(&metadata)?;
-        let own = deadline::after(asked.map_or(self.deadline, |asked| asked.min(self.deadline)));
-        let inherited = inherited.filter(|_| !is_planted(Mutant::DeadlineRestarted));
+        let own = asked.map_or(self.deadline, |asked| asked.min(self.deadline));
+        // A stream may last for hours: it is bounded where its caller says so, or has a deadline of its own.
+        let is_stream = M::Request::STREAMING || M::Response::STREAMING;
+        let own = if is_stream { asked.and_then(deadline::after) } else { deadline::after(own) };
+        // What is due within the client's deadline even so: the beginning of an answer to a request that is sent
+        // whole at once.
+        let starts = !M::Request::STREAMING;
         Ok(Request {
             path: M::PATH,
             streaming: M::Response::STREAMING,
             request_id,
             deadline: own.into_iter().chain(inherited).min(),
+            starts_by: if is_stream && starts { deadline::after(self.deadline) } else { None },
             metadata,
             body: request.into_payload(),
         })
@@ -116,7 +126,7 @@ where
 }
 
 /// The client of one service, generated from its contract.
-pub trait Peer: Clone + Send + Sync + 'static {
+pub trait ServiceClient: Clone + Send + Sync + 'static {
     /// The name of the service.
     const NAME: &'static str;
 
@@ -124,8 +134,8 @@ pub trait Peer: Clone + Send + Sync + 'static {
     fn new(client: Client) -> Self;
 }
 
-/// The clients of the services that an actor calls.
-pub trait Peers: Clone + Send + Sync + 'static {
+/// The clients of the services that an actor calls: none, one, or a tuple of up to four.
+pub trait Clients: Clone + Send + Sync + 'static {
     /// The names of the services.
     const NAMES: &'static [&'static str];
 
@@ -133,13 +143,13 @@ pub trait Peers: Clone + Send + Sync + 'static {
     fn connect(client: &dyn Fn(&'static str) -> Client) -> Self;
 }
 
-impl Peers for () {
+impl Clients for () {
     const NAMES: &'static [&'static str] = &[];
 
     fn connect(_: &dyn Fn(&'static str) -> Client) -> Self {}
 }
 
-impl<P: Peer> Peers for P {
+impl<P: ServiceClient> Clients for P {
     const NAMES: &'static [&'static str] = &[P::NAME];
 
     fn connect(client: &dyn Fn(&'static str) -> Client) -> Self {
@@ -147,7 +157,7 @@ impl<P: Peer> Peers for P {
     }
 }
 
-impl<P: Peer, Q: Peer> Peers for (P, Q) {
+impl<P: ServiceClient, Q: ServiceClient> Clients for (P, Q) {
     const NAMES: &'static [&'static str] = &[P::NAME, Q::NAME];
 
     fn connect(client: &dyn Fn(&'static str) -> Client) -> Self {
@@ -155,10 +165,19 @@ impl<P: Peer, Q: Peer> Peers for (P, Q) {
     }
 }
 
-impl<P: Peer, Q: Peer, R: Peer> Peers for (P, Q, R) {
+impl<P: ServiceClient, Q: ServiceClient, R: ServiceClient> Clients for (P, Q, R) {
     const NAMES: &'static [&'static str] = &[P::NAME, Q::NAME, R::NAME];
 
     fn connect(client: &dyn Fn(&'static str) -> Client) -> Self {
         (P::new(client(P::NAME)), Q::new(client(Q::NAME)), R::new(client(R::NAME)))
+    }
+}
+
+impl<P: ServiceClient, Q: ServiceClient, R: ServiceClient, S: ServiceClient> Clients for (P, Q, R, S) {
+    const NAMES: &'static [&'static str] = &[P::NAME, Q::NAME, R::NAME, S::NAME];
+
+    fn connect(client: &dyn Fn(&'static str) -> Client) -> Self {
+        let fourth = S::new(client(S::NAME));
+        (P::new(client(P::NAME)), Q::new(client(Q::NAME)), R::new(client(R::NAME)), fourth)
     }
 }

@@ -9,7 +9,9 @@ use tokio::task::futures::TaskLocalFuture;
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 
-use crate::{PeerAddress, RequestId};
+use crate::admission::Admission;
+use crate::net::CallerAddress;
+use crate::request_id::RequestId;
 
 tokio::task_local! {
     static CURRENT: CallContext;
@@ -27,8 +29,9 @@ pub struct CallContext(Arc<Inner>);
 struct Inner {
     request_id: RequestId,
     deadline: Option<Instant>,
-    service: Option<&'static str>,
-    peer: PeerAddress,
+    /// The service that is called, if it is one that is here.
+    admission: Option<Arc<Admission>>,
+    caller: CallerAddress,
     metadata: MetadataMap,
     answer: Mutex<MetadataMap>,
     panicked: AtomicBool,
@@ -38,15 +41,15 @@ impl CallContext {
     pub(crate) fn new(
         request_id: RequestId,
         deadline: Option<Instant>,
-        service: Option<&'static str>,
-        peer: PeerAddress,
+        admission: Option<Arc<Admission>>,
+        caller: CallerAddress,
         metadata: MetadataMap,
     ) -> Self {
         Self(Arc::new(Inner {
             request_id,
             deadline,
-            service,
-            peer,
+            admission,
+            caller,
             metadata,
             answer: Mutex::default(),
             panicked: AtomicBool::new(false),
@@ -90,27 +93,46 @@ impl CallContext {
         self.0.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
+    /// Whether the deadline has passed. A machine that was paused may find so before any timer tells of it.
+    pub(crate) fn is_late(&self) -> bool {
+        self.0.deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
+
     /// The service that is called.
     #[must_use]
     pub fn service(&self) -> Option<&'static str> {
-        self.0.service
+        self.0.admission.as_ref().map(|admission| admission.service)
     }
 
     /// Who calls.
     #[must_use]
-    pub fn peer(&self) -> &PeerAddress {
-        &self.0.peer
+    pub fn caller(&self) -> &CallerAddress {
+        &self.0.caller
     }
 
-    /// The metadata that came with the call, without what gRPC and this crate keep for themselves.
+    /// The metadata that came with the call, without what gRPC and this crate keep for themselves; of a REST
+    /// request, those headers that the node lets through.
     #[must_use]
     pub fn metadata(&self) -> &MetadataMap {
         &self.0.metadata
     }
 
-    /// Adds to the metadata of the answer, be it a message or an error.
+    /// Adds to the metadata of the answer, be it a message or an error. Over REST they become headers.
     pub fn answer_metadata(&self, add: impl FnOnce(&mut MetadataMap)) {
         add(&mut self.0.answer.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Resolves when the node begins to drain: a long stream then ends in good order, for instance by
+    /// `take_until`. Until `--drain-timeout` is over nothing is cut off.
+    pub async fn drain_started(&self) {
+        match &self.0.admission {
+            Some(admission) => admission.drain.started().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    pub(crate) fn admission(&self) -> Option<&Arc<Admission>> {
+        self.0.admission.as_ref()
     }
 
     pub(crate) fn take_answer_metadata(&self) -> MetadataMap {

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// The signal that serving ends, and the count of connections that have not ended yet. Cheap to clone.
+/// The signal that serving ends, and the count of connections and background work that have not ended yet. Cheap
+/// to clone.
 ///
 /// Once it has [started](Drain::start), gRPC connections send GOAWAY, REST answers say `Connection: close`,
 /// idle connections end at once and others after the calls that they carry.
@@ -20,7 +21,8 @@ struct Inner {
     is_announced: AtomicBool,
     has_started: AtomicBool,
     started: Notify,
-    connections: AtomicUsize,
+    /// Connections, and work that outlives its call.
+    open: AtomicUsize,
     ended: Notify,
 }
 
@@ -64,18 +66,18 @@ impl Drain {
         }
     }
 
-    /// Counts one connection for as long as the returned value lives.
+    /// Counts one connection, or one piece of work that outlives its call, for as long as the returned value lives.
     #[must_use]
-    pub fn connection(&self) -> OpenConnection {
-        self.0.connections.fetch_add(1, Ordering::SeqCst);
-        OpenConnection(self.clone())
+    pub fn work(&self) -> OpenWork {
+        self.0.open.fetch_add(1, Ordering::SeqCst);
+        OpenWork(self.clone())
     }
 
-    /// Resolves once no connection is left.
+    /// Resolves once nothing is left that was counted.
     pub async fn finished(&self) {
         loop {
             let ended = self.0.ended.notified();
-            if self.0.connections.load(Ordering::SeqCst) == 0 {
+            if self.0.open.load(Ordering::SeqCst) == 0 {
                 return;
             }
             ended.await;
@@ -87,25 +89,25 @@ impl fmt::Debug for Drain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Drain")
             .field("started", &self.has_started())
-            .field("connections", &self.0.connections.load(Ordering::SeqCst))
+            .field("open", &self.0.open.load(Ordering::SeqCst))
             .finish()
     }
 }
 
-/// One connection that the drain waits for.
+/// One connection, or one piece of background work, that the drain waits for.
 #[derive(Debug)]
-pub struct OpenConnection(Drain);
+pub struct OpenWork(Drain);
 
-impl OpenConnection {
+impl OpenWork {
     /// Resolves when the drain starts.
     pub async fn drain_started(&self) {
         self.0.started().await;
     }
 }
 
-impl Drop for OpenConnection {
+impl Drop for OpenWork {
     fn drop(&mut self) {
-        if self.0.0.connections.fetch_sub(1, Ordering::SeqCst) == 1 {
+        if self.0.0.open.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.0.0.ended.notify_waiters();
         }
     }
@@ -120,7 +122,7 @@ mod tests {
     #[tokio::test]
     async fn a_drain_is_finished_when_its_last_connection_ends() {
         let drain = Drain::new();
-        let connection = drain.connection();
+        let connection = drain.work();
         let mut waits = Box::pin(connection.drain_started());
         assert!(waits.as_mut().now_or_never().is_none());
         drain.start();

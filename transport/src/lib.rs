@@ -1,51 +1,69 @@
 //! How a call reaches an actor, and survives the way.
 //!
+//! Each file imports from those below it in this list, and nothing imports from here.
+//!
 //! | module | what it holds |
 //! |---|---|
-//! | [`contract`] | what a contract says: [`Method`], [`Contract`], [`Body`], [`Streaming`] |
-//! | [`call`] | what an actor sees of a call: [`Call`], [`Reply`] |
-//! | [`context`] | what travels with a call: [`CallContext`], [`RequestId`] |
-//! | [`router`] | from a path to an actor: [`Router`], [`Serve`], admission |
+//! | [`rest`], [`grpc`], [`memory`] | the edges and the carriers |
+//! | [`router`] | from a path to an endpoint: [`Router`] |
+//! | [`service`] | one service: its contract, its actor, and where that lives: [`Service`], [`Serve`], [`Keys`] |
+//! | [`call`] | what an actor sees of a call: [`Call`], [`Reply`], [`State`] |
 //! | [`client`] | typed calls, and the policies each goes through: [`Client`] |
 //! | [`channel`] | the one seam between a call and what carries it: [`Channel`] |
-//! | [`memory`], [`grpc`] | the carriers |
+//! | [`contract`], [`payload`], [`route`] | what a contract says: [`Method`], [`Contract`], [`Body`], [`Streaming`] |
+//! | [`context`] | what travels with a call, and the work that outlives it: [`CallContext`] |
 //! | [`net`] | the one seam between gRPC and the network: [`Net`] |
-//! | [`rest`] | the REST edge |
+//! | [`status`] | the one error on the wire |
 //! | [`drain`] | how serving ends: [`Drain`] |
-//! | [`mutant`] | bugs to plant, so that rehearsals can prove themselves |
 //!
-//! A third carrier, gRPC over a simulated network, is nothing but another [`Net`]; it lives in the
-//! `sim` crate. This crate knows no service.
+//! A third carrier, gRPC over a simulated network, is nothing but another [`Net`]. This crate knows no service.
 
 mod access;
+mod admission;
+mod background;
 pub mod call;
 pub mod channel;
 pub mod client;
+pub mod codegen;
 pub mod context;
 pub mod contract;
-pub mod deadline;
+mod deadline;
 pub mod drain;
+mod endpoint;
 pub mod grpc;
+mod keyed;
+mod limits;
 pub mod memory;
 mod metadata;
-pub mod mutant;
 pub mod net;
 pub mod payload;
+mod place;
+mod problem;
 mod request_id;
 pub mod rest;
+pub mod route;
 pub mod router;
+pub mod service;
+mod state;
 pub mod status;
+mod streaming;
+mod timeout;
+mod transcode;
+mod witness;
 
-pub use call::{Call, Reply};
+pub use call::{Call, Held, Interceptor, Reply};
 pub use channel::Channel;
-pub use client::{Client, Peer, Peers};
+pub use client::{Client, Clients, ServiceClient};
 pub use context::CallContext;
-pub use contract::{Bind, Body, Contract, Idempotency, Method, Streaming};
+pub use contract::{Body, Contract, Idempotency, Method};
 pub use drain::Drain;
-pub use net::{Address, Io, Net, PeerAddress};
+pub use keyed::Keys;
+pub use limits::Limits;
+pub use net::{Address, CallerAddress, Io, Net};
 pub use request_id::RequestId;
-pub use router::{Binding, Interceptor, Limits, Router, Serve, ServiceEntry};
-pub use tonic::{Code, Status};
-
-/// What a call ends with: there is one error on the wire, and it is gRPC's.
-pub type Result<T, E = Status> = std::result::Result<T, E>;
+pub use route::Route;
+pub use router::Router;
+pub use service::{Bind, Binding, Placement, Serve, Service};
+pub use state::State;
+pub use status::{Code, Result, Status};
+pub use streaming::Streaming;

@@ -13,10 +13,11 @@ use futures_util::future::BoxFuture;
 use tower::Service;
 
 use crate::channel::{Request, Response};
+use crate::context::CallContext;
+use crate::net::CallerAddress;
 use crate::payload::{Message, Payload};
 use crate::router::{Router, WeakRouter};
-use crate::status::NotSent;
-use crate::{CallContext, PeerAddress, Result, Status, status};
+use crate::status::{self, NotSent, Result, Status};
 
 /// Hands calls to the router of this worker. Cheap to clone.
 ///
@@ -64,8 +65,8 @@ impl Memory {
         let context = CallContext::new(
             request.request_id,
             request.deadline,
-            Some(endpoint.service),
-            PeerAddress::Memory,
+            Some(endpoint.admission.clone()),
+            CallerAddress::Memory,
             request.metadata,
         );
         // Counted per call, not per message: nothing that a stream does may change what the next one sees.

@@ -3,7 +3,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tonic::metadata::MetadataMap;
 
-use crate::{RequestId, Result, Status};
+use crate::request_id::RequestId;
+use crate::status::{Result, Status};
 
 /// The request id, as most systems write it.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -111,7 +111,7 @@ impl fmt::Display for Address {
 
 /// Who is at the other end of an accepted connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PeerAddress {
+pub enum CallerAddress {
     /// A TCP client.
     Tcp(SocketAddr),
     /// A client of a Unix socket, which has no name.
@@ -120,7 +120,7 @@ pub enum PeerAddress {
     Memory,
 }
 
-impl fmt::Display for PeerAddress {
+impl fmt::Display for CallerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),

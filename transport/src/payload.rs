@@ -8,11 +8,20 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, stream};
 use tonic::codec::EncodeBuf;
 
-use crate::contract::{MessageType, wrong_count};
-use crate::{Result, Status, status};
+use crate::status::{self, Result, Status};
+
+/// What prost generates for a message.
+pub trait MessageType: prost::Message + Default + PartialEq + fmt::Debug + 'static {}
+
+impl<T: prost::Message + Default + PartialEq + fmt::Debug + 'static> MessageType for T {}
 
 /// A stream of messages. The first error is the last item.
 pub type MessageStream = BoxStream<'static, Result<Message>>;
+
+/// The status of a call with another number of messages than its contract says.
+pub(crate) fn wrong_count() -> Status {
+    Status::internal("expected exactly one message")
+}
 
 /// What goes with a request or a response.
 pub enum Payload {

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use tonic::{Code, Status};
+pub use tonic::{Code, Status};
+
+/// What a call ends with: there is one error on the wire, and it is gRPC's.
+pub type Result<T, E = Status> = std::result::Result<T, E>;
 
 /// The source of a status that proves that nobody has handled the call: whoever holds it may try again
 /// elsewhere.
@@ -71,6 +74,29 @@ pub(crate) fn within_limits(mut status: Status) -> Status {
     let end = status.message().floor_char_boundary(TEXT_MAX / 2);
     let message = status.message()[..end].to_owned();
     Status::with_metadata(status.code(), message, metadata)
+}
+
+/// The source of an `UNAVAILABLE` whose connection was lost under it: nobody knows how far the call came.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection was lost")]
+struct Lost(#[source] Arc<dyn std::error::Error + Send + Sync>);
+
+/// `UNAVAILABLE`: the connection broke under the call.
+pub(crate) fn lost(cause: Arc<dyn std::error::Error + Send + Sync>) -> Status {
+    let mut status = Status::unavailable("the connection was lost");
+    status.set_source(Arc::new(Lost(cause)));
+    status
+}
+
+/// Whether the connection broke under the call, so that nobody knows how far it came.
+#[must_use]
+pub fn was_lost(status: &Status) -> bool {
+    std::error::Error::source(status).is_some_and(|source| source.is::<Lost>())
+}
+
+/// What the caller of a handler that panicked is told: nothing of the inside.
+pub(crate) fn panicked() -> Status {
+    Status::internal("the handler panicked")
 }
 
 pub(crate) fn message_too_large(limit: usize) -> Status {

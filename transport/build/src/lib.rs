@@ -8,7 +8,19 @@
 //!   handler does not compile;
 //! * `Client`, which calls the service wherever it is placed.
 //!
-//! No `protoc` is needed. REST routes come from the standard `google.api.http` option.
+//! No `protoc` is needed. REST routes come from the standard `google.api.http` option. The whole of a build script:
+//!
+//! ```no_run
+//! rehearsal_build::compile("protos").expect("the contracts are right");
+//! ```
+//!
+//! and of the module that holds what it writes, with a module for each package inside:
+//!
+//! ```ignore
+//! pub mod contracts {
+//!     include!(concat!(env!("OUT_DIR"), "/contracts.rs"));
+//! }
+//! ```
 
 mod annotations;
 mod rest;
@@ -53,18 +65,33 @@ pub enum Error {
         /// Full name of the other.
         second: String,
     },
+    /// Cargo tells build scripts where to write.
+    #[error("OUT_DIR is not set: expected to run in a build script")]
+    NoOutDir,
     /// A file could not be read or written.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// Compiles every `.proto` file below `root` and writes `contracts.rs`, a tree of modules that mirrors
-/// the packages, into the folder `out`.
+/// Compiles every `.proto` file below the folder `root` for a crate that depends on `rehearsal-node`, and writes
+/// `contracts.rs`, a tree of modules that mirrors the packages, into the folder that cargo names.
 ///
 /// # Errors
 ///
 /// Where a contract is wrong, where its routes are wrong or clash, or where files cannot be read or written.
-pub fn compile(root: &Path, out: &Path) -> Result<(), Error> {
+pub fn compile(root: impl AsRef<Path>) -> Result<(), Error> {
+    compile_for("::node::transport", root)
+}
+
+/// The same for a crate that knows the transport under another path: generated code names what it needs below it.
+///
+/// # Errors
+///
+/// As [`compile`].
+pub fn compile_for(transport: &str, root: impl AsRef<Path>) -> Result<(), Error> {
+    let root = root.as_ref();
+    println!("cargo::rerun-if-changed={}", root.display());
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or(Error::NoOutDir)?);
     let files = proto_files(root)?;
     let pool = parse(root, &files)?;
     let routes = Routes::read(&pool)?;
@@ -72,11 +99,12 @@ pub fn compile(root: &Path, out: &Path) -> Result<(), Error> {
         file: pool.file_descriptor_protos().filter(|file| is_ours(file)).cloned().collect(),
     };
     prost_build::Config::new()
-        .out_dir(out)
+        .out_dir(&out)
         .include_file("contracts.rs")
-        .service_generator(Box::new(Services::new(routes)))
+        .prost_path(format!("{transport}::codegen::prost"))
+        .service_generator(Box::new(Services::new(routes, transport)))
         .compile_fds(set.clone())?;
-    append_json(&set, out)
+    append_json(&set, transport, &out)
 }
 
 /// Every `.proto` file below `root`, in the order of their names.
@@ -115,7 +143,7 @@ fn is_ours(file: &FileDescriptorProto) -> bool {
 }
 
 /// Adds the JSON mapping to the file that prost wrote for each package.
-fn append_json(set: &FileDescriptorSet, out: &Path) -> Result<(), Error> {
+fn append_json(set: &FileDescriptorSet, transport: &str, out: &Path) -> Result<(), Error> {
     let mut json = pbjson_build::Builder::new();
     json.emit_fields().ignore_unknown_fields();
     for file in &set.file {
@@ -124,7 +152,10 @@ fn append_json(set: &FileDescriptorSet, out: &Path) -> Result<(), Error> {
     let written = json.generate(&["."], |_| Ok(Vec::new()))?;
     for (package, code) in written {
         use io::Write as _;
-        std::fs::OpenOptions::new().append(true).open(out.join(format!("{package}.rs")))?.write_all(&code)?;
+        let code = String::from_utf8_lossy(&code).replace("::pbjson::", "pbjson::");
+        let mut file = std::fs::OpenOptions::new().append(true).open(out.join(format!("{package}.rs")))?;
+        // The code names the two crates as if they were this one's dependencies.
+        writeln!(file, "#[allow(unused_imports)]\nuse {transport}::codegen::{{pbjson, serde}};\n{code}")?;
     }
     Ok(())
 }

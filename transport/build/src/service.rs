@@ -9,18 +9,22 @@ use crate::rest::{Route, Routes};
 
 pub(crate) struct Services {
     routes: Routes,
+    transport: String,
 }
 
 impl Services {
-    pub(crate) fn new(routes: Routes) -> Self {
-        Self { routes }
+    /// Generated code names what it needs below the path `transport`.
+    pub(crate) fn new(routes: Routes, transport: &str) -> Self {
+        Self { routes, transport: transport.to_owned() }
     }
 }
 
 impl ServiceGenerator for Services {
     fn generate(&mut self, service: Service, buf: &mut String) {
         service.comments.append_with_indent(0, buf);
-        write_module(&service, &self.routes, buf).expect("writing to a string does not fail");
+        let mut module = String::new();
+        write_module(&service, &self.routes, &mut module).expect("writing to a string does not fail");
+        buf.push_str(&module.replace("::transport::", &format!("{}::", self.transport)));
     }
 }
 
@@ -30,13 +34,13 @@ fn write_module(service: &Service, routes: &Routes, buf: &mut String) -> std::fm
         let full = format!("{}.{}", full_name(service), method.proto_name);
         write_method(service, method, routes.of(&full), buf)?;
     }
-    write_contract(service, buf)?;
+    write_contract(service, routes, buf)?;
     write_client(service, buf)?;
     writeln!(buf, "}}")
 }
 
 fn write_method(service: &Service, method: &Method, routes: &[Route], buf: &mut String) -> std::fmt::Result {
-    let path = format!("/{}/{}", full_name(service), method.proto_name);
+    let path = path(service, method);
     let idempotency = match method.options.idempotency_level() {
         IdempotencyLevel::IdempotencyUnknown => "Unknown",
         IdempotencyLevel::NoSideEffects => "NoSideEffects",
@@ -60,32 +64,25 @@ fn write_method(service: &Service, method: &Method, routes: &[Route], buf: &mut 
         contract = service.name,
     )?;
     if !routes.is_empty() {
-        write_routes(method, routes, buf)?;
+        write_routes(routes, buf)?;
     }
     writeln!(buf, "    }}")
 }
 
-fn write_routes(method: &Method, routes: &[Route], buf: &mut String) -> std::fmt::Result {
-    let name = type_name(method);
-    writeln!(
-        buf,
-        "        fn routes() -> ::std::vec::Vec<::transport::rest::Route> {{
-            ::std::vec!["
-    )?;
-    for route in routes {
+fn write_routes(routes: &[Route], buf: &mut String) -> std::fmt::Result {
+    writeln!(buf, "        const ROUTES: &'static [::transport::Route] = &[")?;
+    for Route { verb, path, body, response_field } in routes {
+        let verb = verb.to_uppercase();
         writeln!(
             buf,
-            "                ::transport::rest::Route::new::<{name}>({:?}, {:?}, {}, {:?}),",
-            route.verb.to_uppercase(),
-            route.path,
-            route.body,
-            route.response_field,
+            "            ::transport::Route {{ verb: {verb:?}, path: {path:?}, body: {body}, \
+             response_field: {response_field:?} }},",
         )?;
     }
-    writeln!(buf, "            ]\n        }}")
+    writeln!(buf, "        ];")
 }
 
-fn write_contract(service: &Service, buf: &mut String) -> std::fmt::Result {
+fn write_contract(service: &Service, routes: &Routes, buf: &mut String) -> std::fmt::Result {
     let name = &service.name;
     writeln!(
         buf,
@@ -94,19 +91,28 @@ fn write_contract(service: &Service, buf: &mut String) -> std::fmt::Result {
     pub struct {name};
     impl ::transport::Contract for {name} {{
         const NAME: &'static str = \"{module}\";
+        const METHODS: &'static [&'static str] = &[{paths}];
     }}
     impl<A> ::transport::Bind<A> for {name}
     where
         A: ::transport::Serve,",
         full = full_name(service),
         module = module_name(name),
+        paths =
+            service.methods.iter().map(|method| format!("{:?},", path(service, method))).collect::<String>(),
     )?;
     for method in &service.methods {
-        writeln!(buf, "        A: ::actix::Handler<::transport::Call<{}>>,", type_name(method))?;
+        writeln!(
+            buf,
+            "        A: ::transport::codegen::actix::Handler<::transport::Call<{}>>,",
+            type_name(method)
+        )?;
     }
     writeln!(buf, "    {{\n        fn bind(binding: &mut ::transport::Binding<'_, A>) {{")?;
     for method in &service.methods {
-        writeln!(buf, "            binding.method::<{}>();", type_name(method))?;
+        let full = format!("{}.{}", full_name(service), method.proto_name);
+        let bind = if routes.of(&full).is_empty() { "method" } else { "method_with_routes" };
+        writeln!(buf, "            binding.{bind}::<{}>();", type_name(method))?;
     }
     writeln!(buf, "        }}\n    }}")
 }
@@ -117,7 +123,7 @@ fn write_client(service: &Service, buf: &mut String) -> std::fmt::Result {
         "    #[doc = \"Calls `{full}`, wherever it is placed.\"]
     #[derive(Debug, Clone)]
     pub struct Client(::transport::Client);
-    impl ::transport::Peer for Client {{
+    impl ::transport::ServiceClient for Client {{
         const NAME: &'static str = \"{module}\";
         fn new(client: ::transport::Client) -> Self {{
             Self(client)
@@ -148,6 +154,11 @@ fn write_client(service: &Service, buf: &mut String) -> std::fmt::Result {
         )?;
     }
     writeln!(buf, "    }}")
+}
+
+/// The path of an rpc on the wire.
+fn path(service: &Service, method: &Method) -> String {
+    format!("/{}/{}", full_name(service), method.proto_name)
 }
 
 fn full_name(service: &Service) -> String {

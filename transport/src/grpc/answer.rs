@@ -15,7 +15,7 @@ use tonic::{Code, Status};
 
 use crate::access::{AccessLine, Outcome};
 use crate::deadline::UNREAD_MAX;
-use crate::{Result, status};
+use crate::status::{self, Result};
 
 /// How long after its deadline an answer may wait for its client to read it.
 const OVERTIME: Duration = Duration::from_secs(1);

@@ -26,10 +26,11 @@ use super::Keepalive;
 use super::codec::{Raw, repair_size};
 use super::subchannel::{Pick, Sender, Subchannel};
 use crate::channel::{Request, Response};
-use crate::mutant::{Mutant, is_planted};
-use crate::payload::{Message, MessageStream, Payload};
-use crate::status::NotSent;
-use crate::{Address, Net, Result, deadline, metadata, mutant, status};
+use crate::metadata;
+use crate::net::{Address, Net};
+use crate::payload::{Message, MessageStream, Payload, wrong_count};
+use crate::status::{self, NotSent, Result};
+use crate::timeout;
 
 /// Carries calls to one service over gRPC. Cheap to clone; it must stay on one worker.
 ///
@@ -42,7 +43,7 @@ pub struct Grpc(Arc<Inner>);
 struct Inner {
     service: &'static str,
     subchannels: Vec<Arc<Subchannel>>,
-    turn: AtomicUsize,
+    next: AtomicUsize,
     message_size: usize,
 }
 
@@ -61,7 +62,7 @@ impl Grpc {
             .iter()
             .map(|address| Subchannel::new(service, address.clone(), net.clone(), keepalive))
             .collect();
-        Self(Arc::new(Inner { service, subchannels, turn: AtomicUsize::new(0), message_size }))
+        Self(Arc::new(Inner { service, subchannels, next: AtomicUsize::new(0), message_size }))
     }
 
     /// Carries a call; once more if the peer says that it has not read it, and if there is a request to
@@ -89,7 +90,7 @@ impl Grpc {
         let (messages, mut failed) = outgoing(request.body);
         let mut outgoing = tonic::Request::from_parts(request.metadata, Default::default(), messages);
         metadata::insert_request_id(outgoing.metadata_mut().as_mut(), &request.request_id);
-        let mut grpc = tonic::client::Grpc::new(Wire { peer: self, deadline: request.deadline })
+        let mut grpc = tonic::client::Grpc::new(Wire { callee: self, deadline: request.deadline })
             .max_decoding_message_size(limit);
         let answer = failed.or(grpc.streaming(outgoing, path, Raw)).await;
         let answer = answer.map_err(|status| incoming_status(status, service, limit))?;
@@ -102,7 +103,6 @@ impl Grpc {
         let answer = failed.or(single(messages)).await;
         let (message, trailers) = answer.map_err(|status| incoming_status(status, service, limit))?;
         let metadata = metadata::of_user(metadata::join(headers, trailers));
-        let message = mutant::answer(message);
         Ok(Response { metadata, body: Payload::One(Message::Encoded(message)) })
     }
 }
@@ -131,19 +131,13 @@ impl fmt::Debug for Grpc {
 }
 
 impl Inner {
-    /// Whether there were connections, and there is none.
-    fn is_reconnecting(&self) -> bool {
-        let is_ready = |subchannel: &Arc<Subchannel>| matches!(subchannel.pick(), Pick::Ready(_));
-        self.turn.load(Ordering::Relaxed) > 0 && !self.subchannels.iter().any(is_ready)
-    }
-
     /// A connected subchannel: the next in turn, or the first that gets connected.
     async fn connected(&self) -> Result<(Arc<Subchannel>, Sender)> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
         let count = self.subchannels.len();
         let mut waiting = Vec::new();
         let mut last = None;
-        for subchannel in (0..count).map(|step| &self.subchannels[turn.wrapping_add(step) % count]) {
+        for subchannel in (0..count).map(|step| &self.subchannels[first.wrapping_add(step) % count]) {
             match subchannel.pick() {
                 Pick::Ready(sender) => return Ok((subchannel.clone(), sender)),
                 Pick::Wait(connecting) => {
@@ -156,14 +150,13 @@ impl Inner {
         if waiting.is_empty() {
             return Err(last.expect("a carrier has at least one address"));
         }
-        let _connecting = mutant::connecting();
         select_ok(waiting).await.map(|(connected, _)| connected)
     }
 }
 
 /// Sends one HTTP request, over whichever connection takes it.
 struct Wire {
-    peer: Grpc,
+    callee: Grpc,
     deadline: Option<Instant>,
 }
 
@@ -179,31 +172,23 @@ impl Service<http::Request<Body>> for Wire {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        Box::pin(send(self.peer.clone(), self.deadline, request))
+        Box::pin(send(self.callee.clone(), self.deadline, request))
     }
 }
 
 async fn send(
-    peer: Grpc,
+    callee: Grpc,
     deadline: Option<Instant>,
     mut request: http::Request<Body>,
 ) -> Result<http::Response<ResponseBody>> {
     // Each turn that fails has used up a connection, so this many turns have tried every address, and
     // the connection that was lost with GOAWAY in this very moment.
-    for _ in 0..=peer.0.subchannels.len() {
-        let reconnects = is_planted(Mutant::IdLostOnReconnect) && peer.0.is_reconnecting();
-        let (subchannel, mut sender) = peer.0.connected().await?;
+    for _ in 0..=callee.0.subchannels.len() {
+        let (subchannel, mut sender) = callee.0.connected().await?;
         address(&mut request, &subchannel);
         if let Some(deadline) = deadline {
             let left = deadline.saturating_duration_since(Instant::now());
-            request.headers_mut().insert(metadata::GRPC_TIMEOUT, deadline::encode(left));
-        }
-        if reconnects {
-            request.headers_mut().remove(metadata::REQUEST_ID);
-            request.headers_mut().remove(metadata::REQUEST_ID_PLAIN);
-        }
-        if is_planted(Mutant::DeadlineByWallClock) {
-            mutant::stamp_wall_deadline(request.headers_mut());
+            request.headers_mut().insert(metadata::GRPC_TIMEOUT, timeout::encode(left));
         }
         match sender.try_send_request(request).await {
             Ok(mut response) => {
@@ -216,7 +201,7 @@ async fn send(
             },
         }
     }
-    Err(status::not_sent(NotSent::Unreachable, format!("{} closes its connections", peer.0.service)))
+    Err(status::not_sent(NotSent::Unreachable, format!("{} closes its connections", callee.0.service)))
 }
 
 fn address(request: &mut http::Request<Body>, subchannel: &Subchannel) {
@@ -248,33 +233,33 @@ fn without_broken_details(headers: &mut HeaderMap) {
 
 /// The status of a broken connection or stream, and the error itself as its source.
 fn repair(error: hyper::Error) -> Status {
-    let mut status = reading(&error);
+    let Some(mut status) = reading(&error) else { return status::lost(Arc::new(error)) };
     if status.source().is_none() {
         status.set_source(Arc::new(error));
     }
     status
 }
 
-/// What a broken connection or stream means for the call. tonic's own reading (`UNKNOWN` for a lost
-/// connection, `CANCELLED` for GOAWAY) would mislead whoever retries. Stream errors are mapped as in
-/// <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
-fn reading(error: &hyper::Error) -> Status {
-    let h2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
-    if is_planted(Mutant::LostMeansNotSent) {
-        return status::not_sent(NotSent::Refused, "the connection was lost");
-    }
-    let Some(h2) = h2 else { return Status::unavailable("the connection was lost") };
+/// What a broken connection or stream means for the call; none if only that it is lost. tonic's own reading
+/// (`UNKNOWN` for a lost connection, `CANCELLED` for GOAWAY) would mislead whoever retries. Stream errors are mapped
+/// as in <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
+fn reading(error: &hyper::Error) -> Option<Status> {
+    let h2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>())?;
     match h2.reason() {
         // The peer says where it stopped reading, and this call came after.
         Some(h2::Reason::NO_ERROR) if h2.is_go_away() && h2.is_remote() => {
-            status::not_sent(NotSent::Refused, "the peer is shutting down")
+            Some(status::not_sent(NotSent::Refused, "the peer is shutting down"))
         }
-        Some(h2::Reason::REFUSED_STREAM) => status::not_sent(NotSent::Refused, "the peer refused the call"),
-        _ if !h2.is_reset() => Status::unavailable("the connection was lost"),
-        Some(h2::Reason::CANCEL) => Status::cancelled("the peer cancelled the call"),
-        Some(h2::Reason::ENHANCE_YOUR_CALM) => Status::resource_exhausted("the peer asks for fewer calls"),
-        Some(h2::Reason::INADEQUATE_SECURITY) => Status::permission_denied("the peer asks for TLS"),
-        _ => Status::internal("the peer broke the HTTP/2 protocol"),
+        Some(h2::Reason::REFUSED_STREAM) => {
+            Some(status::not_sent(NotSent::Refused, "the peer refused the call"))
+        }
+        _ if !h2.is_reset() => None,
+        Some(h2::Reason::CANCEL) => Some(Status::cancelled("the peer cancelled the call")),
+        Some(h2::Reason::ENHANCE_YOUR_CALM) => {
+            Some(Status::resource_exhausted("the peer asks for fewer calls"))
+        }
+        Some(h2::Reason::INADEQUATE_SECURITY) => Some(Status::permission_denied("the peer asks for TLS")),
+        _ => Some(Status::internal("the peer broke the HTTP/2 protocol")),
     }
 }
 
@@ -298,9 +283,9 @@ fn incoming(messages: tonic::Streaming<Bytes>, service: &'static str, limit: usi
 
 /// Reads the one message of an answer that is not streamed, and what comes after it.
 async fn single(mut messages: tonic::Streaming<Bytes>) -> Result<(Bytes, MetadataMap)> {
-    let message = messages.message().await?.ok_or_else(crate::contract::wrong_count)?;
+    let message = messages.message().await?.ok_or_else(wrong_count)?;
     if messages.message().await?.is_some() {
-        return Err(crate::contract::wrong_count());
+        return Err(wrong_count());
     }
     Ok((message, messages.trailers().await?.unwrap_or_default()))
 }

@@ -64,8 +64,9 @@ mod tests {
     use tonic::codec::EncodeBody;
 
     use super::*;
-    use crate::contract::{Body as _, Streaming};
+    use crate::contract::Body as _;
     use crate::payload::Payload;
+    use crate::streaming::Streaming;
 
     /// The size of what precedes each message.
     const HEADER: usize = 5;

@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Re
 use tokio::time::timeout;
 use tonic::Code;
 
-use crate::rest::problem;
-use crate::{Io, PeerAddress};
+use crate::net::{CallerAddress, Io};
+use crate::problem;
 
 /// How a client of HTTP/2 begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -30,7 +30,7 @@ const GOAWAY_ANSWER: &[u8] = b"\0\0\0\x04\0\0\0\0\0\
 \0\0\x1f\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01this port speaks HTTP/2";
 
 /// Reads the preface. None: it did not come, and the client has been told.
-pub(super) async fn read(mut io: Io, peer: PeerAddress) -> io::Result<Option<Prefaced>> {
+pub(super) async fn read(mut io: Io, caller: CallerAddress) -> io::Result<Option<Prefaced>> {
     let mut seen = BytesMut::with_capacity(256);
     let read = timeout(PATIENCE, async {
         while seen.len() < PREFACE.len() && PREFACE.starts_with(&seen) {
@@ -47,7 +47,7 @@ pub(super) async fn read(mut io: Io, peer: PeerAddress) -> io::Result<Option<Pre
     }
     let answer = if is_http1(&seen) {
         let detail = "this port speaks gRPC, which needs HTTP/2";
-        problem::to_no_request(505, Code::Unimplemented, detail, peer)
+        problem::to_no_request(505, Code::Unimplemented, detail, caller)
     } else {
         Bytes::from_static(GOAWAY_ANSWER)
     };

@@ -24,11 +24,16 @@ use super::answer::{self, Answer, code_in};
 use super::codec::{Raw, repair_size};
 use super::{Keepalive, preface};
 use crate::access::{AccessLine, Outcome};
-use crate::drain::OpenConnection;
-use crate::mutant::{Mutant, is_planted};
-use crate::payload::{Message, MessageStream, Payload};
-use crate::router::{Endpoint, Router};
-use crate::{CallContext, Io, PeerAddress, Result, deadline, metadata, mutant, status};
+use crate::context::CallContext;
+use crate::deadline;
+use crate::drain::OpenWork;
+use crate::endpoint::Endpoint;
+use crate::metadata;
+use crate::net::{CallerAddress, Io};
+use crate::payload::{Message, MessageStream, Payload, wrong_count};
+use crate::router::Router;
+use crate::status::{self, Result};
+use crate::timeout;
 
 /// A client that cancels this many calls faster than they are noticed is cut off (CVE-2023-44487).
 /// Deadlines that pass together, as in an overload, must stay below it.
@@ -56,31 +61,28 @@ impl Server {
 
     /// Serves one accepted connection until its client closes it, or a drain has started and the calls
     /// on it have ended. Must run on the worker of this server.
-    pub async fn serve_connection(&self, io: Io, peer: PeerAddress, open: OpenConnection) {
+    pub async fn serve_connection(&self, io: Io, caller: CallerAddress, open: OpenWork) {
         let prefaced = tokio::select! {
             biased;
-            prefaced = preface::read(io, peer) => prefaced,
+            prefaced = preface::read(io, caller) => prefaced,
             // Nothing was asked yet, so nothing is lost.
             () = open.drain_started() => return,
         };
         let io = match prefaced {
             Ok(Some(io)) => io,
-            Ok(None) => return debug!(%peer, "not HTTP/2"),
-            Err(error) => return debug!(%peer, %error, "no HTTP/2 preface"),
+            Ok(None) => return debug!(peer = %caller, "not HTTP/2"),
+            Err(error) => return debug!(peer = %caller, %error, "no HTTP/2 preface"),
         };
         let edge = self.0.clone();
         let service = service_fn(move |request| {
             let edge = edge.clone();
-            async move { Ok::<_, std::convert::Infallible>(serve_call(&edge, peer, request).await) }
+            async move { Ok::<_, std::convert::Infallible>(serve_call(&edge, caller, request).await) }
         });
         let mut connection = pin!(self.0.http2().serve_connection(TokioIo::new(io.clone()), service));
         let ended = tokio::select! {
             biased;
             ended = connection.as_mut() => ended,
             () = open.drain_started() => {
-                if is_planted(Mutant::DrainDropsCalls) {
-                    return;
-                }
                 connection.as_mut().graceful_shutdown();
                 let ended = connection.await;
                 if ended.is_ok() {
@@ -90,7 +92,7 @@ impl Server {
             }
         };
         if let Err(error) = ended {
-            debug!(%peer, %error, "connection lost");
+            debug!(peer = %caller, %error, "connection lost");
         }
     }
 }
@@ -127,7 +129,7 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
 
 async fn serve_call(
     edge: &Edge,
-    peer: PeerAddress,
+    caller: CallerAddress,
     request: http::Request<Incoming>,
 ) -> http::Response<Answer> {
     let (mut parts, body) = request.into_parts();
@@ -135,11 +137,7 @@ async fn serve_call(
     let headers = take_headers(&mut parts.headers);
     let request_id = metadata::request_id(&headers);
     let refused = refusal(&parts, &headers);
-    let timeout = headers.get(metadata::GRPC_TIMEOUT).map(deadline::parse);
-    let timeout = match is_planted(Mutant::DeadlineByWallClock) {
-        true => mutant::wall_timeout(&headers).map(Some).or(timeout),
-        false => timeout,
-    };
+    let timeout = headers.get(metadata::GRPC_TIMEOUT).map(timeout::parse);
     let unary = endpoint.as_ref().is_some_and(|endpoint| endpoint.is_unary());
     let deadline = match timeout {
         Some(timeout) => timeout.and_then(deadline::after),
@@ -149,8 +147,8 @@ async fn serve_call(
     let context = CallContext::new(
         request_id,
         deadline,
-        endpoint.as_ref().map(|endpoint| endpoint.service),
-        peer,
+        endpoint.as_ref().map(|endpoint| endpoint.admission.clone()),
+        caller,
         metadata::of_user(headers),
     );
     let path = match &endpoint {
@@ -262,9 +260,9 @@ async fn read(endpoint: &Endpoint, mut messages: tonic::Streaming<Bytes>, limit:
         return Ok(Payload::Stream(messages.boxed()));
     }
     let message = messages.message().await.map_err(repair)?;
-    let message = message.ok_or_else(crate::contract::wrong_count)?;
+    let message = message.ok_or_else(wrong_count)?;
     match messages.message().await.map_err(repair)? {
         None => Ok(Payload::One(Message::Encoded(message))),
-        Some(_) => Err(crate::contract::wrong_count()),
+        Some(_) => Err(wrong_count()),
     }
 }

@@ -21,9 +21,8 @@ use tonic::body::Body;
 use tracing::{debug, warn};
 
 use super::{Keepalive, backoff};
-use crate::mutant::{Mutant, is_planted};
-use crate::status::NotSent;
-use crate::{Address, Io, Net, status};
+use crate::net::{Address, Io, Net};
+use crate::status::{self, NotSent};
 
 /// The longest that connecting takes, TCP and HTTP/2 handshakes together: gRPC's `MIN_CONNECT_TIMEOUT`.
 const CONNECT_MAX: Duration = Duration::from_secs(20);
@@ -90,13 +89,11 @@ impl Subchannel {
     pub(super) fn pick(self: &Arc<Self>) -> Pick {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &state.connection {
-            Connection::Ready(sender) if !sender.is_closed() || is_planted(Mutant::StaleConnectionKept) => {
+            Connection::Ready(sender) if !sender.is_closed() => {
                 return Pick::Ready(sender.clone());
             }
             Connection::Connecting(connecting) => return Pick::Wait(connecting.clone()),
-            Connection::Backoff { until, status }
-                if *until > Instant::now() || is_planted(Mutant::NeverReconnects) =>
-            {
+            Connection::Backoff { until, status } if *until > Instant::now() => {
                 return Pick::Down(status.clone());
             }
             // Never connected, lost, or down for long enough.

@@ -14,13 +14,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 use tonic::Code;
 
-use super::problem;
 use crate::deadline::UNREAD_MAX;
-use crate::{Io, PeerAddress};
+use crate::net::{CallerAddress, Io};
+use crate::problem;
 
 pub(super) struct Malformed {
     io: Io,
-    peer: PeerAddress,
+    caller: CallerAddress,
     /// What is still to be written in place of what actix-http wrote, and how much that was.
     instead: Option<(Bytes, usize)>,
     /// Whether the last write took all that there was: what comes next is then the beginning of an answer
@@ -31,8 +31,8 @@ pub(super) struct Malformed {
 }
 
 impl Malformed {
-    pub(super) fn new(io: Io, peer: PeerAddress) -> Self {
-        Self { io, peer, instead: None, is_whole: true, patience: None }
+    pub(super) fn new(io: Io, caller: CallerAddress) -> Self {
+        Self { io, caller, instead: None, is_whole: true, patience: None }
     }
 
     fn problem(&self, status: u16) -> Bytes {
@@ -41,7 +41,7 @@ impl Malformed {
             431 => (Code::ResourceExhausted, "the head of the request is too large"),
             _ => (Code::InvalidArgument, "this is not an HTTP/1.1 request"),
         };
-        problem::to_no_request(status, code, detail, self.peer)
+        problem::to_no_request(status, code, detail, self.caller)
     }
 
     /// Gives a client up that reads nothing for [`UNREAD_MAX`]: its answer would wait for ever.

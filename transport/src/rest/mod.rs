@@ -5,9 +5,6 @@
 //! `application/problem+json` (RFC 9457).
 
 mod malformed;
-pub(crate) mod problem;
 mod server;
-mod transcode;
 
-pub use server::Server;
-pub use transcode::Route;
+pub use server::{Options, Server};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::HttpService;
@@ -19,13 +20,20 @@ use tonic::{Code, Status};
 use tracing::{debug, warn};
 
 use super::malformed::Malformed;
-use super::problem;
-use super::transcode::{Incoming, Route};
 use crate::access::{AccessLine, Outcome};
-use crate::drain::OpenConnection;
+use crate::context::CallContext;
+use crate::deadline;
+use crate::drain::{Drain, OpenWork};
+use crate::endpoint::Endpoint;
+use crate::metadata;
+use crate::net::{CallerAddress, Io};
 use crate::payload::Payload;
-use crate::router::{Endpoint, Router};
-use crate::{CallContext, Drain, Io, PeerAddress, RequestId, Result, deadline};
+use crate::problem;
+use crate::request_id::RequestId;
+use crate::route::Route;
+use crate::router::Router;
+use crate::status::Result;
+use crate::transcode::{Incoming, Transcoder};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -37,14 +45,23 @@ const IDLE_MAX: Duration = Duration::from_secs(75);
 
 type Connections = boxed::RcService<(Io, Option<SocketAddr>), (), actix_http::error::DispatchError>;
 
+/// What a REST edge is to do.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The longest that a request takes.
+    pub deadline: Duration,
+    /// The headers of a request that reach its handler as metadata, by lower-case name. All others stay here.
+    pub headers: Vec<String>,
+}
+
 /// The REST edge of one worker. Cheap to clone.
 #[derive(Clone)]
 pub struct Server(Connections);
 
 impl Server {
-    /// Serves the routes of `router`, and `/healthz` and `/readyz`. A request takes at most `deadline`.
-    pub async fn new(router: Router, deadline: Duration, drain: Drain) -> Self {
-        let edge = Rc::new(Edge { router, deadline });
+    /// Serves the routes of `router`, and `/healthz` and `/readyz`.
+    pub async fn new(router: Router, options: Options, drain: Drain) -> Self {
+        let edge = Rc::new(Edge { router, options });
         let app = App::new()
             .app_data(web::PayloadConfig::new(edge.router.limits().message_size))
             .service(probe("/healthz", |_| (200, "alive\n"), &drain))
@@ -70,14 +87,14 @@ impl Server {
 
     /// Serves one accepted connection until its client closes it, or a drain has started and its last
     /// answer is out. Must run on the worker of this server.
-    pub async fn serve_connection(&self, io: Io, peer: PeerAddress, open: OpenConnection) {
-        let address = match peer {
-            PeerAddress::Tcp(address) => Some(address),
-            PeerAddress::Unix | PeerAddress::Memory => None,
+    pub async fn serve_connection(&self, io: Io, caller: CallerAddress, open: OpenWork) {
+        let address = match caller {
+            CallerAddress::Tcp(address) => Some(address),
+            CallerAddress::Unix | CallerAddress::Memory => None,
         };
-        let io: Io = Box::new(Malformed::new(io, peer));
+        let io: Io = Box::new(Malformed::new(io, caller));
         if let Err(error) = self.0.call((io, address)).await {
-            debug!(%peer, %error, "connection ended");
+            debug!(peer = %caller, %error, "connection ended");
         }
         // The drain counts this connection up to here.
         drop(open);
@@ -111,26 +128,28 @@ fn readiness(drain: &Drain) -> (u16, &'static str) {
 /// What all requests share.
 struct Edge {
     router: Router,
-    deadline: Duration,
+    options: Options,
 }
 
 /// One resource for each path, with all its verbs.
 fn add_routes(config: &mut web::ServiceConfig, edge: &Rc<Edge>) {
-    let mut paths: BTreeMap<&str, Vec<Route>> = BTreeMap::new();
-    for route in edge.router.routes() {
-        paths.entry(route.path).or_default().push(route.clone());
+    let mut paths: BTreeMap<&str, Vec<Target>> = BTreeMap::new();
+    for endpoint in edge.router.endpoints() {
+        let Some(transcoder) = endpoint.transcoder else { continue };
+        for route in endpoint.routes {
+            let target = Target { edge: edge.clone(), route: *route, transcoder, endpoint: endpoint.clone() };
+            paths.entry(route.path).or_default().push(target);
+        }
     }
-    for (path, routes) in paths {
+    for (path, targets) in paths {
         let mut resource = web::resource(path);
         let mut allowed = Vec::new();
-        for route in routes {
-            allowed.push(route.verb);
-            if route.verb == "GET" {
+        for target in targets {
+            allowed.push(target.route.verb);
+            if target.route.verb == "GET" {
                 allowed.push("HEAD");
             }
-            let guard = verb_guard(route.verb);
-            let endpoint = edge.router.endpoint(route.rpc).expect("a route leads to an rpc here");
-            let target = Rc::new(Target { edge: edge.clone(), route, endpoint });
+            let (guard, target) = (verb_guard(target.route.verb), Rc::new(target));
             resource =
                 resource.route(web::route().guard(guard).to(
                     move |request: HttpRequest, body: web::Payload| answer(target.clone(), request, body),
@@ -155,16 +174,20 @@ fn verb_guard(verb: &'static str) -> impl Guard {
 struct Target {
     edge: Rc<Edge>,
     route: Route,
-    endpoint: std::sync::Arc<Endpoint>,
+    transcoder: Transcoder,
+    endpoint: Arc<Endpoint>,
 }
 
 /// Makes a call of a request, and an answer of its outcome.
 async fn answer(target: Rc<Target>, request: HttpRequest, body: web::Payload) -> HttpResponse {
-    let deadline = deadline::after(target.edge.deadline);
-    let context = context(&request, deadline, Some(target.endpoint.service));
+    let context = call_context(&target, &request);
     let line = access_line(&context, &request);
     let response = match context.scope(call(&target, &context, &request, body)).await {
-        Ok(json) => HttpResponse::Ok().content_type("application/json").body(json),
+        Ok((metadata, json)) => {
+            let mut response = HttpResponse::Ok().content_type("application/json").body(json);
+            add_metadata(&mut response, &metadata);
+            response
+        }
         Err(failure) => failure.into_response(&context),
     };
     finish(response, &context, line)
@@ -175,7 +198,7 @@ async fn call(
     context: &CallContext,
     request: &HttpRequest,
     body: web::Payload,
-) -> Result<Vec<u8>, Failure> {
+) -> Result<(MetadataMap, Vec<u8>), Failure> {
     let route = &target.route;
     let answer = async {
         let body = if route.body {
@@ -189,9 +212,10 @@ async fn call(
             path: path_values(route, request),
             body: body.as_deref(),
         };
-        let message = route.decode(&incoming)?;
+        metadata::check_size(context.metadata())?;
+        let message = target.transcoder.decode(&incoming)?;
         let answer = target.endpoint.call(context, Payload::One(message)).await?;
-        Ok(route.encode(answer.body.single().await?)?)
+        Ok((answer.metadata, target.transcoder.encode(answer.body.single().await?, route)?))
     };
     deadline::within(context.deadline(), answer).await
 }
@@ -251,7 +275,9 @@ impl Failure {
                         warn!(code, error = status.message(), not_sent, "request failed");
                     });
                 }
-                problem::of_status(&status, id)
+                let mut response = problem::of_status(&status, id);
+                add_metadata(&mut response, status.metadata());
+                response
             }
         }
     }
@@ -265,7 +291,7 @@ enum Refusal {
 }
 
 async fn refuse(request: HttpRequest, refusal: Refusal) -> HttpResponse {
-    let context = context(&request, None, None);
+    let context = context(&request);
     let line = access_line(&context, &request);
     let id = context.request_id();
     let response = match refusal {
@@ -283,20 +309,55 @@ async fn refuse(request: HttpRequest, refusal: Refusal) -> HttpResponse {
 
 /// The answer to a probe.
 async fn plain(request: HttpRequest, status: u16, text: &'static str) -> HttpResponse {
-    let context = context(&request, None, None);
+    let context = context(&request);
     let line = access_line(&context, &request);
     let status = StatusCode::from_u16(status).expect("this file names valid statuses only");
     let response = HttpResponse::build(status).content_type("text/plain").body(text);
     finish(response, &context, line)
 }
 
-fn context(
-    request: &HttpRequest,
-    deadline: Option<tokio::time::Instant>,
-    service: Option<&'static str>,
-) -> CallContext {
-    let peer = request.peer_addr().map_or(PeerAddress::Unix, PeerAddress::Tcp);
-    CallContext::new(request_id(request.headers()), deadline, service, peer, MetadataMap::new())
+/// The context of what leads to no call.
+fn context(request: &HttpRequest) -> CallContext {
+    let id = request_id(request.headers());
+    CallContext::new(id, None, None, caller(request), MetadataMap::new())
+}
+
+fn call_context(target: &Target, request: &HttpRequest) -> CallContext {
+    let options = &target.edge.options;
+    let (id, deadline) = (request_id(request.headers()), deadline::after(options.deadline));
+    let metadata = let_through(&options.headers, request.headers());
+    CallContext::new(id, deadline, Some(target.endpoint.admission.clone()), caller(request), metadata)
+}
+
+fn caller(request: &HttpRequest) -> CallerAddress {
+    request.peer_addr().map_or(CallerAddress::Unix, CallerAddress::Tcp)
+}
+
+/// The headers that reach the handler: those that the node lets through, without those that are this crate's own.
+fn let_through(names: &[String], headers: &HeaderMap) -> MetadataMap {
+    let mut metadata = http::HeaderMap::new();
+    for name in names {
+        let Ok(key) = http::HeaderName::from_bytes(name.as_bytes()) else { continue };
+        for value in headers.get_all(name.as_str()) {
+            if let Ok(value) = http::HeaderValue::from_bytes(value.as_bytes()) {
+                metadata.append(key.clone(), value);
+            }
+        }
+    }
+    if metadata.is_empty() { MetadataMap::new() } else { metadata::of_user(metadata) }
+}
+
+/// What of the metadata of an answer must not become a header: it says how the message is framed, or is the edge's.
+const FRAMING: [&str; 6] =
+    ["connection", "keep-alive", "transfer-encoding", "upgrade", "trailer", "content-encoding"];
+
+fn add_metadata(response: &mut HttpResponse, metadata: &MetadataMap) {
+    for (name, value) in metadata.as_ref().iter().filter(|(name, _)| !FRAMING.contains(&name.as_str())) {
+        let name = HeaderName::from_bytes(name.as_str().as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value.as_bytes())) {
+            response.headers_mut().append(name, value);
+        }
+    }
 }
 
 fn request_id(headers: &HeaderMap) -> RequestId {

@@ -233,7 +233,9 @@ mod tests {
         let open = |name| fs::File::options().write(true).open(folder.copy.to.join(name)).unwrap();
         let written = |name| open(name).metadata().unwrap().modified().unwrap();
         let names = ["one.patch", "src/one.rs"];
-        names.iter().for_each(|name| open(name).set_modified(SystemTime::UNIX_EPOCH).unwrap());
+        for name in names {
+            open(name).set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        }
         folder.apply().unwrap();
         folder.copy.refresh().unwrap();
         let is_old = names.map(|name| written(name) == SystemTime::UNIX_EPOCH);

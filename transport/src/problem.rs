@@ -10,7 +10,10 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
 use crate::access::{AccessLine, Outcome};
-use crate::{CallContext, PeerAddress, RequestId, status};
+use crate::context::CallContext;
+use crate::net::CallerAddress;
+use crate::request_id::RequestId;
+use crate::status;
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -24,7 +27,7 @@ struct Body<'a> {
 
 /// The answer to a call that failed. What went wrong inside stays inside, and so does what a peer says of its
 /// own connections: it may be anybody's service, behind anybody's proxy.
-pub(super) fn of_status(error: &Status, id: &RequestId) -> HttpResponse {
+pub(crate) fn of_status(error: &Status, id: &RequestId) -> HttpResponse {
     let detail = match (error.code(), status::speaker(error)) {
         (Code::Unknown | Code::Internal | Code::DataLoss, _) => "an internal error; see the log".into(),
         (_, Some(service)) => Cow::Owned(format!("{service} is unavailable")),
@@ -35,7 +38,7 @@ pub(super) fn of_status(error: &Status, id: &RequestId) -> HttpResponse {
 }
 
 /// The answer to a request that did not become a call.
-pub(super) fn of_http(http: u16, code: Code, detail: &str, id: &RequestId) -> HttpResponse {
+pub(crate) fn of_http(http: u16, code: Code, detail: &str, id: &RequestId) -> HttpResponse {
     let (_, body) = render(http, code, detail, id);
     let http = StatusCode::from_u16(http).expect("this crate makes valid statuses only");
     HttpResponse::build(http).content_type("application/problem+json").body(body)
@@ -43,9 +46,9 @@ pub(super) fn of_http(http: u16, code: Code, detail: &str, id: &RequestId) -> Ht
 
 /// The whole HTTP/1.1 answer to what never became a request, after which the connection ends. It has its own
 /// access line, and an id that joins them.
-pub(crate) fn to_no_request(http: u16, code: Code, detail: &str, peer: PeerAddress) -> Bytes {
+pub(crate) fn to_no_request(http: u16, code: Code, detail: &str, caller: CallerAddress) -> Bytes {
     let id = RequestId::fresh();
-    let context = CallContext::new(id.clone(), None, None, peer, MetadataMap::new());
+    let context = CallContext::new(id.clone(), None, None, caller, MetadataMap::new());
     let (title, body) = render(http, code, detail, &id);
     let mut line = AccessLine::new(context, "-", "-".into(), Outcome::Http(http));
     line.bytes = body.len() as u64;

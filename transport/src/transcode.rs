@@ -8,69 +8,47 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::contract::MessageType;
-use crate::payload::Message;
-use crate::{Method, Result, Status};
+use crate::contract::Method;
+use crate::payload::{Message, MessageType};
+use crate::route::Route;
+use crate::status::{Result, Status};
 
-/// One way to reach an rpc over REST.
-#[derive(Clone)]
-pub struct Route {
-    /// The HTTP method, in capitals.
-    pub verb: &'static str,
-    /// The path; a segment `{field}` is a field of the request.
-    pub path: &'static str,
-    /// Whether the body of the request is the message, as JSON.
-    pub body: bool,
-    /// The rpc: `/package.Service/Method`.
-    pub rpc: &'static str,
-    /// The one field that is the answer, by its JSON name; all of them if none.
-    response_field: Option<&'static str>,
+/// What came with a request.
+pub(crate) struct Incoming<'a> {
+    pub(crate) query: &'a str,
+    /// The fields in the path, percent-encoded as they came.
+    pub(crate) path: Vec<(&'a str, &'a str)>,
+    pub(crate) body: Option<&'a [u8]>,
+}
+
+/// Between JSON and the messages of one rpc, whose types are known where this is made.
+#[derive(Clone, Copy)]
+pub(crate) struct Transcoder {
     decode: fn(&Incoming<'_>) -> Result<Message>,
     encode: fn(Message, Option<&str>) -> Result<Vec<u8>>,
 }
 
-/// What came with a request.
-pub(super) struct Incoming<'a> {
-    pub(super) query: &'a str,
-    /// The fields in the path, percent-encoded as they came.
-    pub(super) path: Vec<(&'a str, &'a str)>,
-    pub(super) body: Option<&'a [u8]>,
-}
-
-impl Route {
-    /// The route to the rpc `M`; written by the generator.
-    #[must_use]
-    pub fn new<M: Method>(
-        verb: &'static str,
-        path: &'static str,
-        body: bool,
-        response_field: Option<&'static str>,
-    ) -> Self
+impl Transcoder {
+    pub(crate) fn of<M: Method>() -> Self
     where
         M::Request: MessageType + DeserializeOwned,
         M::Response: MessageType + Serialize,
     {
-        let (decode, encode) = (decode::<M::Request>, encode::<M::Response>);
-        Self { verb, path, body, rpc: M::PATH, response_field, decode, encode }
+        Self { decode: decode::<M::Request>, encode: encode::<M::Response> }
     }
 
-    pub(super) fn decode(&self, incoming: &Incoming<'_>) -> Result<Message> {
+    pub(crate) fn decode(&self, incoming: &Incoming<'_>) -> Result<Message> {
         (self.decode)(incoming)
     }
 
-    pub(super) fn encode(&self, answer: Message) -> Result<Vec<u8>> {
-        (self.encode)(answer, self.response_field)
-    }
-
-    /// The names of the fields in the path.
-    pub(super) fn path_fields(&self) -> impl Iterator<Item = &'static str> {
-        self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+    pub(crate) fn encode(&self, answer: Message, route: &Route) -> Result<Vec<u8>> {
+        (self.encode)(answer, route.response_field)
     }
 }
 
-impl fmt::Debug for Route {
+impl fmt::Debug for Transcoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} -> {}", self.verb, self.path, self.rpc)
+        f.debug_struct("Transcoder").finish_non_exhaustive()
     }
 }
 

@@ -1,0 +1,154 @@
+//! One rpc of one service here: from admission to its actor, and back.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use actix::{Actor, Handler};
+use futures_util::future::BoxFuture;
+use futures_util::{Stream, StreamExt as _};
+
+use crate::admission::{Admission, Permit};
+use crate::call::{Call, Interceptor, Ticket};
+use crate::channel::Response;
+use crate::context::CallContext;
+use crate::contract::{Body, Contract, Method};
+use crate::deadline::bound;
+use crate::metadata;
+use crate::payload::{MessageStream, Payload};
+use crate::place::Locate;
+use crate::route::Route;
+use crate::status::{self, NotSent, Result};
+use crate::transcode::Transcoder;
+
+type Deliver = dyn Fn(CallContext, Payload, Ticket) -> BoxFuture<'static, Result<Payload>> + Send + Sync;
+
+/// One rpc of one service here.
+pub(crate) struct Endpoint {
+    pub(crate) path: &'static str,
+    pub(crate) request_streaming: bool,
+    pub(crate) routes: &'static [Route],
+    pub(crate) transcoder: Option<Transcoder>,
+    pub(crate) admission: Arc<Admission>,
+    response_streaming: bool,
+    interceptor: Option<Arc<dyn Interceptor>>,
+    deliver: Box<Deliver>,
+}
+
+impl Endpoint {
+    pub(crate) fn new<A, M>(
+        actors: Arc<dyn Locate<A>>,
+        admission: Arc<Admission>,
+        interceptor: Option<Arc<dyn Interceptor>>,
+        limit: usize,
+        transcoder: Option<Transcoder>,
+    ) -> Self
+    where
+        A: Actor<Context = actix::Context<A>> + Handler<Call<M>>,
+        M: Method,
+    {
+        Self {
+            path: M::PATH,
+            request_streaming: M::Request::STREAMING,
+            routes: M::ROUTES,
+            transcoder,
+            admission,
+            response_streaming: M::Response::STREAMING,
+            interceptor,
+            deliver: Box::new(move |context, body, ticket| {
+                let actors = actors.clone();
+                Box::pin(async move {
+                    let request = match M::Request::from_payload_now(body, limit) {
+                        Ok(request) => request?,
+                        Err(body) => M::Request::from_payload(body, limit).await?,
+                    };
+                    let call = Call::<M>::new(request, context, ticket);
+                    Ok(deliver(&*actors, call).await?.into_payload())
+                })
+            }),
+        }
+    }
+
+    /// Whether the call has one request and one answer, so that it may be given a deadline that it did
+    /// not ask for.
+    pub(crate) fn is_unary(&self) -> bool {
+        !self.request_streaming && !self.response_streaming
+    }
+
+    /// Calls the actor. What the handler adds to the metadata comes with the answer, good or bad.
+    pub(crate) async fn call(&self, context: &CallContext, body: Payload) -> Result<Response> {
+        let answer = self.admitted(context, body).await;
+        let added = context.take_answer_metadata();
+        match answer {
+            Ok(body) => {
+                let metadata = metadata::of_user(added.into_headers());
+                metadata::check_size(&metadata)?;
+                Ok(Response { metadata, body })
+            }
+            Err(mut status) => {
+                let own = std::mem::take(status.metadata_mut());
+                *status.metadata_mut() = metadata::of_user(metadata::join(added, own));
+                metadata::check_size(status.metadata())?;
+                Err(status::within_limits(status))
+            }
+        }
+    }
+
+    async fn admitted(&self, context: &CallContext, body: Payload) -> Result<Payload> {
+        let permit = self.admission.admit(!self.is_unary())?;
+        let held = match &self.interceptor {
+            Some(interceptor) => Some(interceptor.admit(context, self.path).await?),
+            None => None,
+        };
+        let ticket = Ticket::new(context.clone(), held, permit.clone());
+        match (self.deliver)(context.clone(), body, ticket).await? {
+            Payload::Stream(messages) => {
+                let (context, deadline) = (context.clone(), context.deadline());
+                let answer = AnswerStream { going: Some((messages, permit)), context };
+                Ok(bound(deadline, Payload::Stream(answer.boxed())))
+            }
+            body @ Payload::One(_) => Ok(body),
+        }
+    }
+}
+
+async fn deliver<A, M>(actors: &dyn Locate<A>, call: Call<M>) -> Result<M::Response>
+where
+    A: Actor<Context = actix::Context<A>> + Handler<Call<M>>,
+    M: Method,
+{
+    let context = call.context.clone();
+    let actor = actors.locate(M::PATH, &call.request, call.permit())?;
+    match actor.send(call).await {
+        // What a handler fails with is its own, even where it came from a call of its own: that this was not
+        // sent proves nothing for the one that was handled.
+        Ok(answer) => answer.map_err(status::without_proof),
+        Err(_) if context.has_panicked() => Err(status::panicked()),
+        // The actor died while the call was waiting in its mailbox.
+        Err(_) => Err(status::not_sent(NotSent::Unreachable, format!("{} has just died", M::Contract::NAME))),
+    }
+}
+
+/// A streamed answer: runs in the context of its call, and holds the call's permit until it ends.
+struct AnswerStream {
+    /// None once it has ended.
+    going: Option<(MessageStream, Permit)>,
+    context: CallContext,
+}
+
+impl Stream for AnswerStream {
+    type Item = <MessageStream as Stream>::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Self { going, context } = &mut *self;
+        let Some((stream, _)) = going else { return Poll::Ready(None) };
+        let polled = context
+            .sync_scope(|| catch_unwind(AssertUnwindSafe(|| stream.poll_next_unpin(cx))))
+            .unwrap_or_else(|_| Poll::Ready(Some(Err(status::panicked()))));
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+            *going = None;
+        }
+        polled
+    }
+}

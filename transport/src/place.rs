@@ -1,0 +1,115 @@
+//! Where an actor lives, and that there is one: it is started again when it has died.
+
+use std::any::Any;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use actix::{Actor, Addr};
+use tracing::error;
+
+use crate::admission::{Admission, Permit};
+use crate::status::Result;
+
+/// Makes an actor, on the worker whose clients it is given.
+pub(crate) type Make<A> = Arc<dyn Fn() -> A + Send + Sync>;
+
+/// Finds the actor for a call.
+pub(crate) trait Locate<A: Actor>: Send + Sync {
+    /// The actor that handles the call of `path` with this request, which is of its method's type.
+    fn locate(&self, path: &'static str, request: &dyn Any, permit: &Permit) -> Result<Addr<A>>;
+}
+
+/// Actix takes what is sent to a full mailbox, and wakes its senders unreliably. Admission is the bound.
+const UNBOUNDED: usize = 0;
+
+fn start<A: Actor<Context = actix::Context<A>>>(make: &Make<A>) -> Addr<A> {
+    A::create(|context| {
+        context.set_mailbox_capacity(UNBOUNDED);
+        make()
+    })
+}
+
+pub(crate) fn tell_of_restart(actor: &'static str) {
+    error!(actor, "the actor has died and is started again");
+}
+
+/// The actor of one worker, on its own thread.
+pub(crate) struct Supervised<A: Actor> {
+    /// The lock is never contended: a router stays on one thread. It is there because a handle to the
+    /// router may be dropped anywhere.
+    address: Mutex<Addr<A>>,
+    make: Make<A>,
+}
+
+impl<A: Actor<Context = actix::Context<A>>> Supervised<A> {
+    /// Starts the actor on this thread.
+    pub(crate) fn start(make: Make<A>) -> Self {
+        Self { address: Mutex::new(start(&make)), make }
+    }
+}
+
+impl<A: Actor<Context = actix::Context<A>>> Locate<A> for Supervised<A> {
+    fn locate(&self, _: &'static str, _: &dyn Any, _: &Permit) -> Result<Addr<A>> {
+        let mut address = self.address.lock().unwrap_or_else(PoisonError::into_inner);
+        if !address.connected() {
+            tell_of_restart(std::any::type_name::<A>());
+            *address = start(&self.make);
+        }
+        Ok(address.clone())
+    }
+}
+
+/// The one actor of a node, on the thread of whichever worker started it.
+pub(crate) struct NodeWide<A: Actor> {
+    address: Arc<Mutex<Option<Addr<A>>>>,
+    admission: OnceLock<Arc<Admission>>,
+}
+
+impl<A: Actor> Default for NodeWide<A> {
+    fn default() -> Self {
+        Self { address: Arc::default(), admission: OnceLock::new() }
+    }
+}
+
+impl<A: Actor<Context = actix::Context<A>>> NodeWide<A> {
+    /// The admission that all workers share; the first of them makes it.
+    pub(crate) fn admission(&self, make: impl FnOnce() -> Admission) -> Arc<Admission> {
+        self.admission.get_or_init(|| Arc::new(make())).clone()
+    }
+
+    /// The view that one worker has of the actor, which is started now if it is not there.
+    pub(crate) fn join(&self, make: Make<A>) -> Seen<A> {
+        let known = Mutex::new(current(&self.address, &make));
+        Seen { known, address: self.address.clone(), make }
+    }
+}
+
+/// The actor of the node as one worker knows it, so that workers share no lock while it lives.
+pub(crate) struct Seen<A: Actor> {
+    known: Mutex<Addr<A>>,
+    address: Arc<Mutex<Option<Addr<A>>>>,
+    make: Make<A>,
+}
+
+impl<A: Actor<Context = actix::Context<A>>> Locate<A> for Seen<A> {
+    fn locate(&self, _: &'static str, _: &dyn Any, _: &Permit) -> Result<Addr<A>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.connected() {
+            *known = current(&self.address, &self.make);
+        }
+        Ok(known.clone())
+    }
+}
+
+/// The address of the actor; of a new one on this thread if there is none that lives.
+fn current<A: Actor<Context = actix::Context<A>>>(
+    address: &Mutex<Option<Addr<A>>>,
+    make: &Make<A>,
+) -> Addr<A> {
+    let mut address = address.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*address {
+        Some(alive) if alive.connected() => return alive.clone(),
+        Some(_) => tell_of_restart(std::any::type_name::<A>()),
+        None => {}
+    }
+    address.insert(start(make)).clone()
+}

@@ -1,0 +1,107 @@
+//! The state of an actor, seen from work that waits in between.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use actix::fut::ActorFuture;
+use actix::{Actor, AsyncContext as _};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::status::{self, Result, Status};
+use crate::witness::blame_no_waiting_call;
+
+/// The way to the state of an actor from work that waits in between: a handler, or work that outlives its call.
+/// Cheap to clone.
+///
+/// The work does not borrow the actor, it asks for a moment with it. In that moment nothing else happens to the
+/// actor; before and after it other calls are handled, so what was seen earlier may have changed.
+pub struct State<A: Actor<Context = actix::Context<A>>> {
+    acts: mpsc::UnboundedSender<Act<A>>,
+}
+
+type Act<A> = Box<dyn FnOnce(&mut A) + Send>;
+
+impl<A: Actor<Context = actix::Context<A>>> State<A> {
+    /// The way to the actor whose context this is. The actor lives on while there is one.
+    #[must_use]
+    pub fn of(context: &mut actix::Context<A>) -> Self {
+        // Without a bound, since whoever sends an act waits for it before the next.
+        let (acts, waiting) = mpsc::unbounded_channel();
+        context.spawn(Acts { waiting });
+        Self { acts }
+    }
+
+    /// Runs `act` with the actor, when it has a moment, and gives what `act` returns. If this future is dropped
+    /// before that, `act` does not run: what comes after a deadline or a cancelled call changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// `INTERNAL` if `act` panics, which kills the actor; `UNAVAILABLE` if the actor has died before.
+    pub async fn with<R: Send + 'static>(&self, act: impl FnOnce(&mut A) -> R + Send + 'static) -> Result<R> {
+        let (tell, told) = oneshot::channel();
+        let has_begun = Arc::new(AtomicBool::new(false));
+        let begins = Arc::clone(&has_begun);
+        let act = move |actor: &mut A| {
+            if tell.is_closed() {
+                return;
+            }
+            begins.store(true, Ordering::Relaxed);
+            let _blame = Blame;
+            // An error means that the caller went away in this very moment.
+            drop(tell.send(act(actor)));
+        };
+        let has_died = || Status::unavailable("the actor has just died");
+        self.acts.send(Box::new(act)).map_err(|_| has_died())?;
+        told.await.map_err(|_| match has_begun.load(Ordering::Relaxed) {
+            true => status::panicked(),
+            false => has_died(),
+        })
+    }
+}
+
+/// Sees whether the actor dies over an act: no call is to blame then.
+struct Blame;
+
+impl Drop for Blame {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            blame_no_waiting_call();
+        }
+    }
+}
+
+impl<A: Actor<Context = actix::Context<A>>> Clone for State<A> {
+    fn clone(&self) -> Self {
+        Self { acts: self.acts.clone() }
+    }
+}
+
+impl<A: Actor<Context = actix::Context<A>>> fmt::Debug for State<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").finish_non_exhaustive()
+    }
+}
+
+/// Runs the acts that are waiting, in their order, in the context of their actor.
+struct Acts<A: Actor<Context = actix::Context<A>>> {
+    waiting: mpsc::UnboundedReceiver<Act<A>>,
+}
+
+impl<A: Actor<Context = actix::Context<A>>> ActorFuture<A> for Acts<A> {
+    type Output = ();
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        actor: &mut A,
+        _: &mut actix::Context<A>,
+        task: &mut Context<'_>,
+    ) -> Poll<()> {
+        while let Some(act) = std::task::ready!(self.waiting.poll_recv(task)) {
+            act(actor);
+        }
+        Poll::Ready(())
+    }
+}
