@@ -61,6 +61,17 @@ pub struct CallRecord {
 }
 
 impl CallRecord {
+    /// A call that begins while these faults are in force.
+    pub(crate) fn started(
+        request: Request,
+        started: Duration,
+        is_probe: bool,
+        faults: Vec<&'static str>,
+    ) -> Self {
+        let request_id = request.request_id();
+        Self { request, request_id, started, ended: None, reply: None, is_probe, faults }
+    }
+
     /// When the caller must have its reply.
     #[must_use]
     pub fn due(&self) -> Duration {

@@ -15,8 +15,8 @@ use crate::scenario::Scenario;
 #[must_use]
 pub fn plan(scenario: &Scenario, seed: u64, planted: Option<&str>) -> Plan {
     let mut bytes = [0; 32];
-    for (place, chunk) in bytes.chunks_exact_mut(8).enumerate() {
-        chunk.copy_from_slice(&mix(seed.wrapping_add(place as u64 + 1)).to_le_bytes());
+    for (number, chunk) in bytes.chunks_exact_mut(8).enumerate() {
+        chunk.copy_from_slice(&mix(seed.wrapping_add(number as u64 + 1)).to_le_bytes());
     }
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(Config { failure_persistence: None, ..Config::default() }, rng);

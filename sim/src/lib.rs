@@ -57,44 +57,52 @@
 //! assert_eq!(first.trace_hash, sim::rehearse_seed(&scenario, 7, None, Keep::Hash).trace_hash);
 //! ```
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "sim runs on Linux only: it takes clock and entropy away from a program by the names that these functions have in \
+     Linux' C libraries. Rehearse in a container or a virtual machine."
+);
+
 mod call;
-mod disk;
+mod clients;
 mod draw;
 mod entropy;
 mod faults;
 mod host;
-mod http1;
 mod invariant;
 mod load;
-mod net;
-mod packet;
 mod panics;
 mod plan;
+mod promises;
 mod rehearsal;
 mod report;
 mod runner;
 mod scenario;
+mod set_up;
 mod shrink;
-mod stage;
-mod subscriber;
 mod swarm;
 mod trace;
+mod violation;
 mod world;
 
 pub use call::{CallRecord, Reply};
-pub use disk::Disk;
 pub use draw::plan as draw_plan;
-pub use host::{CallFault, HostContext, call_fault, planned_panic};
-pub use invariant::{EndsByDeadline, Eventual, Invariant, LogsKnowTheirCaller, ReplyCarriesId};
+pub use host::disk::Disk;
+pub use host::net::{Listener, SimNet};
+pub use host::turn::{poll_turn, turn};
+pub use host::{CallFault, HostContext, call_fault};
+pub use invariant::{Eventual, Invariant};
 pub use load::{Load, matching};
-pub use net::{Listener, SimNet, poll_turn, turn};
+pub use panics::planned_panic;
 pub use plan::{Fault, FaultKind, Network, Plan, Request};
-pub use rehearsal::{Keep, Rehearsal, Summary, rehearse, rehearse_seed, rehearse_twice};
+pub use promises::{EndsByDeadline, LogsKnowTheirCaller, ReplyCarriesId};
+pub use rehearsal::{Rehearsal, Summary, rehearse, rehearse_seed, rehearse_twice};
 pub use report::page as report_page;
 pub use runner::Runner;
 pub use scenario::{CLIENTS, HostResult, Scenario};
-pub use stage::{Violation, ViolationKind, tell};
 pub use swarm::{Family, Swarm};
 pub use trace::difference::first_difference;
 pub use trace::event::{CallStep, DiskUse, Event, Fact, Line, Passed, Phase, What};
+pub use trace::recorder::{Keep, tell};
 pub use trace::value::{Fields, Value};
+pub use violation::{Violation, ViolationKind};

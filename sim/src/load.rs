@@ -90,7 +90,6 @@ impl CallKind {
 ///
 /// # Panics
 /// When proptest cannot draw from this expression.
-#[must_use]
 pub fn matching(expression: &str) -> SBoxedStrategy<String> {
     string_regex(expression).expect("proptest can draw from this expression").sboxed()
 }

@@ -8,10 +8,13 @@ use serde::Serialize;
 use crate::call::CallRecord;
 use crate::plan::Plan;
 use crate::scenario::Scenario;
-use crate::stage::{self, Violation, ViolationKind};
 use crate::trace::difference::first_difference;
 use crate::trace::event::Event;
-use crate::{draw, entropy, panics, subscriber, world};
+use crate::trace::{recorder, subscriber};
+use crate::violation::{Violation, ViolationKind};
+use crate::{draw, entropy, panics, world};
+
+pub(crate) use crate::trace::recorder::Keep;
 
 /// What came of one rehearsal.
 #[derive(Debug, Clone)]
@@ -64,18 +67,6 @@ pub struct Summary {
     pub simulated_seconds: f64,
     /// How long it took.
     pub wall_seconds: f64,
-}
-
-/// What to keep of a rehearsal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
-    /// Nothing, and what the network does is not looked at: effective faults may go unnoticed, and the trace hash
-    /// says nothing. It is there to be measured against.
-    Nothing,
-    /// The number that stands for the trace.
-    Hash,
-    /// The whole trace.
-    Trace,
 }
 
 impl Rehearsal {
@@ -136,6 +127,10 @@ pub fn rehearse_seed(scenario: &Scenario, seed: u64, planted: Option<&str>, keep
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "how long a rehearsal takes is a fact about the real world")]
 pub fn rehearse(scenario: &Scenario, plan: &Plan, keep: Keep) -> Rehearsal {
+    if let Err(detail) = scenario.check(plan) {
+        let violation = Violation::of_whole("the plan fits its scenario", detail);
+        return unplayed(plan, Violation { kind: ViolationKind::SetUp, ..violation });
+    }
     panics::watch();
     let start = Instant::now();
     let mut played = std::thread::scope(|scope| {
@@ -143,7 +138,9 @@ pub fn rehearse(scenario: &Scenario, plan: &Plan, keep: Keep) -> Rehearsal {
         let thread = thread.spawn_scoped(scope, || play(scenario, plan, keep));
         thread.expect("the machine has room for one more thread").join()
     })
-    .unwrap_or_else(|_| panic_outside_of_play(plan));
+    .unwrap_or_else(|_| {
+        unplayed(plan, Violation::of_whole("the simulator does not panic", "its thread died"))
+    });
     played.wall = start.elapsed();
     played
 }
@@ -159,20 +156,17 @@ pub fn rehearse_twice(scenario: &Scenario, plan: &Plan) -> Rehearsal {
         let hashes = format!("traces {:016x} and {:016x}", first.trace_hash, second.trace_hash);
         let difference = first_difference(&one.events, &other.events);
         let difference = difference.unwrap_or_else(|| "two more runs were the same".to_owned());
-        first.violation =
-            Some(broken("the same seed leaves the same trace", format!("{hashes}: {difference}")));
+        first.violation = Some(Violation::of_whole(
+            "the same seed leaves the same trace",
+            format!("{hashes}: {difference}"),
+        ));
     }
     if first.violation.is_none()
         && let Some(difference) = difference_by_clocks(scenario, &first)
     {
-        first.violation = Some(broken("wrong wall clocks change nothing", difference));
+        first.violation = Some(Violation::of_whole("wrong wall clocks change nothing", difference));
     }
     first
-}
-
-/// A promise about a rehearsal as a whole.
-fn broken(promise: &str, detail: String) -> Violation {
-    Violation { promise: promise.to_owned(), detail, at: Duration::ZERO, kind: ViolationKind::Promise }
 }
 
 /// The first call that ends otherwise when no wall clock is wrong.
@@ -197,29 +191,30 @@ fn play(scenario: &Scenario, plan: &Plan, keep: Keep) -> Rehearsal {
     // A panic of turmoil itself ends up here; one of a host's task ends in tokio, and in the list of panics.
     let simulated = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
     let left_over = panics::take();
-    let mut stage = stage::take().expect("playing a plan leaves its stage behind");
+    let mut recorder = recorder::take().expect("playing a plan leaves its recorder behind");
     for panic in left_over {
-        stage.violate("hosts do not panic", panic);
+        recorder.violate("hosts do not panic", panic);
     }
     Rehearsal {
         plan: plan.clone(),
-        trace_hash: stage.trace_hash(),
+        trace_hash: recorder.kept.hash(),
         simulated: simulated.unwrap_or_default(),
         wall: Duration::ZERO,
-        effective: stage.faults.iter().map(|fault| fault.is_effective).collect(),
-        met: stage.met(),
-        hosts: stage.hosts.iter().map(|host| host.name.to_string()).collect(),
-        violation: stage.violation,
-        calls: stage.calls,
-        events: stage.events.unwrap_or_default(),
+        effective: recorder.in_force.effective(),
+        met: recorder.checks.met(),
+        hosts: recorder.hosts.all().iter().map(|host| host.name.to_string()).collect(),
+        violation: recorder.checks.violation().cloned(),
+        calls: recorder.calls.into_all(),
+        events: recorder.kept.into_events(),
     }
 }
 
-fn panic_outside_of_play(plan: &Plan) -> Rehearsal {
+/// A rehearsal of a plan that could not be played.
+fn unplayed(plan: &Plan, violation: Violation) -> Rehearsal {
     Rehearsal {
         plan: plan.clone(),
         trace_hash: 0,
-        violation: Some(broken("the simulator does not panic", "its thread died".to_owned())),
+        violation: Some(violation),
         calls: Vec::new(),
         effective: Vec::new(),
         met: Vec::new(),

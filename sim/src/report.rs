@@ -12,10 +12,11 @@ use serde::Serialize;
 
 use crate::call::{CallRecord, Reply};
 use crate::plan;
+use crate::plan::time::fractional_millis as millis;
 use crate::rehearsal::Rehearsal;
 use crate::scenario::CLIENTS;
-use crate::stage;
 use crate::trace::event::{CallStep, Event, Line, What};
+use crate::violation;
 
 use segments::{Message, messages};
 
@@ -201,7 +202,7 @@ fn said(what: &What) -> String {
     clip(&format!("{message}{fields}"), TEXT_MAX)
 }
 
-fn violation(violation: &stage::Violation) -> Violation {
+fn violation(violation: &violation::Violation) -> Violation {
     let (promise, detail) = (clip(&violation.promise, TEXT_MAX), clip(&violation.detail, PLAN_MAX));
     Violation { at: millis(violation.at), promise, detail }
 }
@@ -212,11 +213,6 @@ fn clip(text: &str, length_max: usize) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
-}
-
-/// Milliseconds, to the microsecond.
-fn millis(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
 #[cfg(test)]

@@ -11,9 +11,10 @@ use futures_util::future::LocalBoxFuture;
 
 use crate::call::{CallRecord, Reply};
 use crate::host::HostContext;
-use crate::invariant::{CallCheck, Eventual, EventualPromise, Invariant, SharedCallCheck};
+use crate::invariant::{Eventual, EventualPromise, Invariant};
 use crate::load::Load;
 use crate::plan::{Plan, Request};
+use crate::promises::{CallCheck, SharedCallCheck};
 use crate::swarm::Swarm;
 
 /// How a host's program ends: `Ok` when it was told to, else with what went wrong.

@@ -96,7 +96,7 @@ pub struct Swarm {
 }
 
 impl Swarm {
-    /// So many faults, beginning within a time, each lasting as long as the range has it. It knows no place yet.
+    /// So many faults, beginning within a time, each lasting as long as the range has it. It knows no link and no host yet.
     #[must_use]
     pub fn new(count: RangeInclusive<usize>, within: Duration, lasts: RangeInclusive<Duration>) -> Self {
         let (links, hosts) = (Vec::new(), Vec::new());
@@ -133,7 +133,7 @@ impl Swarm {
     /// The faults of one rehearsal.
     pub fn faults(&self) -> BoxedStrategy<Vec<Fault>> {
         let possible: Vec<_> =
-            self.families.iter().copied().filter(|family| self.has_place_for(*family)).collect();
+            self.families.iter().copied().filter(|family| self.can_happen(*family)).collect();
         if possible.is_empty() || *self.count.end() == 0 {
             return Just(Vec::new()).boxed();
         }
@@ -143,25 +143,26 @@ impl Swarm {
         subset.prop_flat_map(move |families| swarm.faults_of(families)).boxed()
     }
 
-    fn has_place_for(&self, family: Family) -> bool {
+    fn can_happen(&self, family: Family) -> bool {
         if family.is_of_link() { !self.links.is_empty() } else { !self.hosts.is_empty() }
     }
 
     fn faults_of(&self, families: Vec<Family>) -> impl Strategy<Value = Vec<Fault>> + use<> {
         let family = prop::sample::select(families);
         let times = (0..=millis(self.within), millis(*self.lasts.start())..=millis(*self.lasts.end()));
-        let place = (any::<prop::sample::Index>(), any::<prop::sample::Index>());
+        let where_at = (any::<prop::sample::Index>(), any::<prop::sample::Index>());
         let amount = (0.0..1.0, any::<bool>());
         let (links, hosts) = (self.links.clone(), self.hosts.clone());
-        let fault = (family, times, place, amount).prop_map(move |(family, (from, lasts), place, amount)| {
-            let pick = |index: prop::sample::Index, count: usize| index.index(count.max(1));
-            let link = links.get(pick(place.0, links.len())).cloned().unwrap_or_default();
-            let host = hosts.get(pick(place.1, hosts.len())).cloned().unwrap_or_default();
-            // A reset is over as soon as it has happened.
-            let lasts = if family == Family::Reset { 0 } else { lasts };
-            let (from, lasts) = (Duration::from_millis(from), Duration::from_millis(lasts));
-            Fault { from, lasts, what: family.make(link, host, amount.0, amount.1) }
-        });
+        let fault =
+            (family, times, where_at, amount).prop_map(move |(family, (from, lasts), where_at, amount)| {
+                let pick = |index: prop::sample::Index, count: usize| index.index(count.max(1));
+                let link = links.get(pick(where_at.0, links.len())).cloned().unwrap_or_default();
+                let host = hosts.get(pick(where_at.1, hosts.len())).cloned().unwrap_or_default();
+                // A reset is over as soon as it has happened.
+                let lasts = if family == Family::Reset { 0 } else { lasts };
+                let (from, lasts) = (Duration::from_millis(from), Duration::from_millis(lasts));
+                Fault { from, lasts, what: family.make(link, host, amount.0, amount.1) }
+            });
         let faults = prop::collection::vec(fault, self.count.clone());
         faults.prop_map(|mut faults| {
             faults.sort_by_key(|fault| fault.from);

@@ -3,7 +3,7 @@
 //! A plan is drawn from a seed, or read from a TOML file. Nothing else decides what
 //! happens in a rehearsal, so a plan can be printed, kept, cut down and run again.
 
-mod fault;
+pub(crate) mod fault;
 pub(crate) mod time;
 
 use std::collections::BTreeMap;

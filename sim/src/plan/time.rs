@@ -8,6 +8,11 @@ pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Milliseconds, to the microsecond.
+pub(crate) fn fractional_millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
 /// Prints a time in milliseconds, as every line of output does.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Millis(pub(crate) Duration);

@@ -127,7 +127,7 @@ function element(parent, tag, attributes, text) {
 }
 
 function draw() {
-  const room = Math.max(600, $("stage").clientWidth - 114);
+  const room = Math.max(600, $("drawing").clientWidth - 114);
   const scale = (room - 2 * PAD) / drawn * 2 ** Number($("zoom").value);
   const x = placesOf(scale), rows = rowsOf(x);
   const first = TOP + (data.violation ? BANNER : 0) + ROW * Math.max(3, rows.reduce((a, b) => Math.max(a, b + 1), 0)) + 14;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
 
-use super::millis;
+use crate::plan::time::fractional_millis as millis;
 use crate::trace::event::{Event, What};
 use crate::trace::value::Value;
 

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::plan::Fault;
+use crate::plan::fault::Fault;
 use crate::trace::value::{Fields, Value};
 
 /// One thing that happened.

@@ -37,6 +37,11 @@ impl Fingerprint {
         self.pair(one ^ ((bytes.len() as u64) << 56), other);
     }
 
+    /// Hashes a value as it prints.
+    pub(crate) fn print(&mut self, value: &impl fmt::Display) {
+        fmt::write(self, format_args!("{value}")).expect("a fingerprint takes all that is written to it");
+    }
+
     pub(crate) fn value(self) -> u64 {
         mix(self.0)
     }

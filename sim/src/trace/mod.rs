@@ -6,4 +6,7 @@
 pub(crate) mod difference;
 pub(crate) mod event;
 pub(crate) mod fingerprint;
+mod packet;
+pub(crate) mod recorder;
+pub(crate) mod subscriber;
 pub(crate) mod value;

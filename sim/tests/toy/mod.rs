@@ -204,14 +204,14 @@ pub(crate) async fn service2(host: HostContext) -> HostResult {
     let factory = HttpService::build().finish(map_config(app, |()| AppConfig::default()));
     let service = Rc::new(factory.new_service(()).await.map_err(|()| "no service")?);
     loop {
-        let (io, peer) = tokio::select! {
+        let (io, caller) = tokio::select! {
             biased;
             accepted = listener.accept() => accepted?,
             () = host.drain() => break,
         };
         let service = Rc::clone(&service);
         tokio::task::spawn_local(async move {
-            let _ = service.call((ActixIo(io), Protocol::Http1, Some(peer))).await;
+            let _ = service.call((ActixIo(io), Protocol::Http1, Some(caller))).await;
         });
     }
     tokio::time::sleep(Duration::from_millis(20)).await;

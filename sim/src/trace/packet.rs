@@ -17,7 +17,7 @@ pub(crate) const DELIVERED: &str = "delivered";
 /// A packet event of turmoil, hashed without its payload.
 ///
 /// turmoil prints payloads byte by byte, at many times the cost of sending them; the sockets hash the same
-/// bytes as they are (see [`crate::net`]). So here formatting stops at the bracket where a payload starts.
+/// bytes as they are. So here formatting stops at the bracket where a payload starts.
 #[derive(Default)]
 pub(crate) struct Packet {
     /// What happened; the first thing that is read.
@@ -57,7 +57,7 @@ impl Packet {
 impl Visit for Packet {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let mut short = Short::default();
-        let place = match (self.text, field.name()) {
+        let into = match (self.text, field.name()) {
             (_, "message") => {
                 short.print(value);
                 self.text = in_our_words(short.as_str());
@@ -68,8 +68,8 @@ impl Visit for Packet {
             (_, "dst") => &mut self.target,
             _ => &mut short,
         };
-        place.print(value);
-        self.hash.bytes(place.as_bytes());
+        into.print(value);
+        self.hash.bytes(into.as_bytes());
     }
 }
 

@@ -1,7 +1,7 @@
 //! Takes every `tracing` event of every host, and turmoil's own, into the trace.
 //!
-//! One subscriber serves all simulation threads: it keeps nothing itself but writes to the thread's stage.
-//! Which events are wanted is decided once for each place in the code, not for each event. Spans of programs are not
+//! One subscriber serves all simulation threads: it keeps nothing itself but writes to the thread's recorder.
+//! Which events are wanted is decided once for each line of code, not for each event. Spans of programs are not
 //! looked at: which call a line belongs to is known from the line or from the scenario's hook.
 
 use std::fmt::{self, Write as _};
@@ -14,9 +14,9 @@ use tracing::{Dispatch, Level, Metadata, Subscriber};
 use tracing_core::callsite::Identifier;
 use tracing_core::span::Current;
 
-use crate::packet::{self, Details, Packet};
-use crate::stage::{self, Stage};
 use crate::trace::event::{Line, What};
+use crate::trace::packet::{self, Details, Packet};
+use crate::trace::recorder::{self, Recorder};
 use crate::trace::value::{Fields, Value};
 
 /// The field by which a line says which request it belongs to.
@@ -25,18 +25,18 @@ const REQUEST_ID: &str = "request_id";
 /// The id of a span that is no host's. A host's span has the host's number plus one, since ids start at one.
 const NO_HOST: u64 = u64::MAX;
 
-/// Runs `work` with this thread's tracing going to its stage.
+/// Runs `work` with this thread's tracing going to its recorder.
 pub(crate) fn subscribed<T>(work: impl FnOnce() -> T) -> T {
-    // A new `Dispatch` makes tracing ask about every place in the program again, under a global lock.
+    // A new `Dispatch` makes tracing ask about every line of the program again, under a global lock.
     static DISPATCH: OnceLock<Dispatch> = OnceLock::new();
-    let dispatch = DISPATCH.get_or_init(|| Dispatch::new(ToStage));
+    let dispatch = DISPATCH.get_or_init(|| Dispatch::new(ToRecorder));
     tracing::dispatcher::with_default(dispatch, work)
 }
 
 #[derive(Debug)]
-struct ToStage;
+struct ToRecorder;
 
-/// What the harness does with what happens at one place in the code.
+/// What becomes of what is said at one line of code.
 enum Interesting {
     /// turmoil is about to run a host.
     HostSpan,
@@ -67,7 +67,7 @@ fn is_host_span(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && metadata.name() == "node" && metadata.target() == "turmoil::sim"
 }
 
-impl Subscriber for ToStage {
+impl Subscriber for ToRecorder {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         match interest_in(metadata) {
             Interesting::No => Interest::never(),
@@ -80,7 +80,7 @@ impl Subscriber for ToStage {
     }
 
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {
-        let host = stage::with(|stage| host_of_span(stage, attributes)).flatten();
+        let host = recorder::with(|recorder| host_of_span(recorder, attributes));
         Id::from_u64(host.map_or(NO_HOST, |host| host as u64 + 1))
     }
 
@@ -90,17 +90,17 @@ impl Subscriber for ToStage {
 
     fn event(&self, event: &tracing::Event<'_>) {
         match event.metadata().target() {
-            "turmoil" => stage::with(|stage| net_event(stage, event)),
+            "turmoil" => recorder::with(|recorder| net_event(recorder, event)),
             _ => log_event(event),
-        };
+        }
     }
 
     fn enter(&self, span: &Id) {
-        stage::with(|stage| stage.enter(host_number(span)));
+        recorder::with(|recorder| recorder.enter(host_number(span)));
     }
 
     fn exit(&self, _span: &Id) {
-        stage::with(|stage| stage.enter(None));
+        recorder::with(|recorder| recorder.enter(None));
     }
 
     fn current_span(&self) -> Current {
@@ -108,15 +108,15 @@ impl Subscriber for ToStage {
     }
 }
 
-fn host_of_span(stage: &Stage, attributes: &Attributes<'_>) -> Option<usize> {
-    struct Name<'a>(&'a Stage, Option<usize>);
+fn host_of_span(recorder: &Recorder, attributes: &Attributes<'_>) -> Option<usize> {
+    struct Name<'a>(&'a Recorder, Option<usize>);
     impl Visit for Name<'_> {
         fn record_str(&mut self, _field: &Field, value: &str) {
-            self.1 = self.0.host_named(value);
+            self.1 = self.0.hosts.named(value);
         }
         fn record_debug(&mut self, _field: &Field, _value: &dyn fmt::Debug) {}
     }
-    let mut name = Name(stage, None);
+    let mut name = Name(recorder, None);
     attributes.record(&mut name);
     name.1
 }
@@ -125,25 +125,25 @@ fn host_number(span: &Id) -> Option<usize> {
     if span.into_u64() == NO_HOST { None } else { usize::try_from(span.into_u64() - 1).ok() }
 }
 
-fn log_event(event: &tracing::Event<'_>) -> Option<()> {
+fn log_event(event: &tracing::Event<'_>) {
     let mut said = Said::new();
     event.record(&mut said);
     let metadata = event.metadata();
-    // Asked outside the stage: it is the program's own code.
-    let of_call = stage::with(|stage| stage.request_id_of_line).flatten().and_then(|of_line| of_line());
+    // Asked while the recorder is free: it is the program's own code.
+    let of_call = recorder::with(|recorder| recorder.request_id_of_line).and_then(|of_line| of_line());
     let request_id = said.request_id.or_else(|| of_call.clone().filter(|id| !id.is_empty()));
     let (message, fields) = (said.message, said.fields);
     let line = Line { target: metadata.target(), level: *metadata.level(), message, fields, of_call };
-    stage::with(|stage| stage.log(line, request_id))
+    recorder::with(|recorder| recorder.log(line, request_id));
 }
 
-/// The places in turmoil's code that tell of each segment when it is sent and when it is delivered, known by the
+/// The lines of turmoil's code that tell of each segment when it is sent and when it is delivered, known by the
 /// first of each.
 static SENDS: OnceLock<Identifier> = OnceLock::new();
 static DELIVERS: OnceLock<Identifier> = OnceLock::new();
 
-fn net_event(stage: &mut Stage, event: &tracing::Event<'_>) {
-    if !stage.is_traced() {
+fn net_event(recorder: &mut Recorder, event: &tracing::Event<'_>) {
+    if !recorder.kept.is_hashed() {
         return;
     }
     let details = |text: &'static str| {
@@ -151,9 +151,9 @@ fn net_event(stage: &mut Stage, event: &tracing::Event<'_>) {
         event.record(&mut details);
         What::Net(text, details.into_fields())
     };
-    let place = event.metadata().callsite();
+    let callsite = event.metadata().callsite();
     let mut packet = Packet::default();
-    match [&SENDS, &DELIVERS].map(|known| known.get() == Some(&place)) {
+    match [&SENDS, &DELIVERS].map(|known| known.get() == Some(&callsite)) {
         [true, _] => packet.is(packet::SENT),
         [_, true] => packet.is(packet::DELIVERED),
         _ => event.record(&mut packet),
@@ -161,23 +161,23 @@ fn net_event(stage: &mut Stage, event: &tracing::Event<'_>) {
     match packet.text() {
         // Its socket has hashed it already.
         packet::SENT => {
-            SENDS.get_or_init(|| place);
-            return stage.keep(None, |_| details(packet::SENT));
+            SENDS.get_or_init(|| callsite);
+            return recorder.keep(None, |_| details(packet::SENT));
         }
         // To print it costs more than to deliver it, and the socket that reads it hashes it.
         packet::DELIVERED => {
-            DELIVERS.get_or_init(|| place);
-            return stage.push_frequent(packet::DELIVERED, &[], |_| details(packet::DELIVERED));
+            DELIVERS.get_or_init(|| callsite);
+            return recorder.push_frequent(packet::DELIVERED, &[], |_| details(packet::DELIVERED));
         }
         _ => {}
     }
     if packet.is_held()
         && let Some((from, to)) = packet.ends()
-        && let (Some(from), Some(to)) = (stage.host_at(from.ip()), stage.host_at(to.ip()))
+        && let (Some(from), Some(to)) = (recorder.hosts.at(from.ip()), recorder.hosts.at(to.ip()))
     {
-        stage.touch(from, to);
+        recorder.touch(from, to);
     }
-    stage.push_frequent(packet.text(), &[packet.hash()], |_| details(packet.text()));
+    recorder.push_frequent(packet.text(), &[packet.hash()], |_| details(packet.text()));
 }
 
 /// What a log line says.

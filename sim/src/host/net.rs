@@ -8,20 +8,20 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use transport::{Address, Io, Net};
 
-use crate::host::HostShared;
-use crate::http1;
-use crate::stage::{self, Status};
+use crate::host::http1;
+use crate::host::process::HostShared;
+use crate::host::turn::poll_turn;
+use crate::host::wire::Wire;
 use crate::trace::event::{Passed, What};
 use crate::trace::fingerprint::Fingerprint;
+use crate::trace::recorder::{self, Recorder, Status};
 
 /// Connects from the host that runs to any host of the simulation, by name.
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,7 +40,7 @@ impl Net for SimNet {
                 let reason = "a simulation has no Unix sockets";
                 return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
             };
-            let Some(target) = stage::with(|stage| listening(stage, host)).flatten() else {
+            let Some(target) = recorder::with(|recorder| listening(recorder, host)) else {
                 return refused().await;
             };
             let stream = tokio::select! {
@@ -49,8 +49,8 @@ impl Net for SimNet {
                 // turmoil would keep what is under way to a process that has ended until it is started again.
                 () = target.refusal() => return refused().await,
             };
-            let peer = stream.peer_addr()?;
-            Ok(Box::new(Socket::new(stream, peer)) as Io)
+            let remote = stream.peer_addr()?;
+            Ok(Box::new(Socket::new(stream, remote)) as Io)
         })
     }
 }
@@ -65,12 +65,12 @@ async fn refused() -> io::Result<Io> {
 }
 
 /// The host, unless its machine answers for a process that is not there. Notes that a call went that way, too.
-fn listening(stage: &mut stage::Stage, host: &str) -> Option<Arc<HostShared>> {
-    let target = stage.host_named(host)?;
-    if let Some(from) = stage.current() {
-        stage.touch(from, target);
+fn listening(recorder: &mut Recorder, host: &str) -> Option<Arc<HostShared>> {
+    let target = recorder.hosts.named(host)?;
+    if let Some(from) = recorder.hosts.current() {
+        recorder.touch(from, target);
     }
-    let target = &stage.hosts[target];
+    let target = recorder.hosts.get(target);
     (target.status != Status::Stopped).then(|| Arc::clone(&target.shared))
 }
 
@@ -94,34 +94,8 @@ impl Listener {
     /// # Errors
     /// None that turmoil is known to give; a host may end when there is one.
     pub async fn accept(&self) -> io::Result<(Io, SocketAddr)> {
-        let (stream, peer) = self.0.accept().await?;
-        Ok((Box::new(Socket::new(stream, peer)), peer))
-    }
-}
-
-/// The part of a connection that the harness can reach.
-#[derive(Debug)]
-pub(crate) struct Wire {
-    pub(crate) local: usize,
-    pub(crate) peer: usize,
-    is_broken: AtomicBool,
-    reader: AtomicWaker,
-    writer: AtomicWaker,
-}
-
-impl Wire {
-    /// Resets this end of the connection.
-    pub(crate) fn reset(&self) {
-        self.is_broken.store(true, Ordering::Relaxed);
-        self.reader.wake();
-        self.writer.wake();
-    }
-
-    fn check(&self) -> io::Result<()> {
-        match self.is_broken.load(Ordering::Relaxed) {
-            true => Err(io::ErrorKind::ConnectionReset.into()),
-            false => Ok(()),
-        }
+        let (stream, caller) = self.0.accept().await?;
+        Ok((Box::new(Socket::new(stream, caller)), caller))
     }
 }
 
@@ -134,57 +108,35 @@ struct Socket {
 }
 
 impl Socket {
-    fn new(stream: turmoil::net::TcpStream, peer: SocketAddr) -> Self {
+    fn new(stream: turmoil::net::TcpStream, remote: SocketAddr) -> Self {
         let local_port = stream.local_addr().map_or(0, |address| address.port());
-        let ports = (u64::from(local_port) << 16) | u64::from(peer.port());
-        let wire = stage::with(|stage| {
-            let local = stage.current().unwrap_or_default();
-            let peer = stage.host_at(peer.ip()).unwrap_or_default();
-            let (reader, writer) = (AtomicWaker::new(), AtomicWaker::new());
-            let wire = Arc::new(Wire { local, peer, is_broken: AtomicBool::new(false), reader, writer });
-            stage.wires.push(Arc::downgrade(&wire));
+        let ports = (u64::from(local_port) << 16) | u64::from(remote.port());
+        let wire = recorder::with(|recorder| {
+            let local = recorder.hosts.current().expect("only hosts have sockets");
+            let remote = recorder.hosts.at(remote.ip()).expect("a socket leads to a host of the simulation");
+            let wire = Arc::new(Wire::new(local, remote));
+            recorder.hosts.add_wire(&wire);
             wire
         });
-        let wire = wire.expect("sockets are only made by hosts, which run on a stage");
         Self { stream, wire, ports }
     }
 
     /// Hashes what passed, and tells the faults in force about it.
     fn passed(&self, how: &'static str, bytes: &[u8]) {
-        stage::with(|stage| {
-            stage.touch(self.wire.local, self.wire.peer);
-            if !stage.is_traced() {
+        recorder::with(|recorder| {
+            recorder.touch(self.wire.local, self.wire.remote);
+            if !recorder.kept.is_hashed() {
                 return;
             }
             let mut hash = Fingerprint::default();
             hash.bytes(bytes);
             let hash = hash.value();
-            stage.push_frequent(how, &[self.ports, hash], |stage| {
-                let other = Arc::clone(&stage.hosts[self.wire.peer].name);
+            recorder.push_frequent(how, &[self.ports, hash], |recorder| {
+                let other = Arc::clone(&recorder.hosts.get(self.wire.remote).name);
                 What::Bytes(Passed { how, other, bytes: bytes.len(), hash })
             });
         });
     }
-}
-
-/// Whether the task polled by `context` should come back later, as the seed has it. It is woken at once.
-///
-/// tokio polls tasks in the order in which they were woken, in every run; this is what varies the order.
-pub fn poll_turn(context: &mut Context<'_>) -> Poll<()> {
-    if stage::with(stage::Stage::should_yield).unwrap_or(false) {
-        context.waker().wake_by_ref();
-        return Poll::Pending;
-    }
-    Poll::Ready(())
-}
-
-/// Lets other tasks of the host go first, as the seed has it. For seams that are no socket: a mailbox, a queue.
-pub async fn turn() {
-    let mut asked = false;
-    std::future::poll_fn(|context| {
-        if std::mem::replace(&mut asked, true) { Poll::Ready(()) } else { poll_turn(context) }
-    })
-    .await;
 }
 
 impl AsyncRead for Socket {
@@ -198,7 +150,7 @@ impl AsyncRead for Socket {
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(context, buffer);
         match &result {
-            Poll::Pending => self.wire.reader.register(context.waker()),
+            Poll::Pending => self.wire.register_reader(context),
             Poll::Ready(Ok(())) => self.passed("read", &buffer.filled()[before..]),
             Poll::Ready(Err(_)) => {}
         }
@@ -217,7 +169,7 @@ impl AsyncWrite for Socket {
         let bytes = http1::in_order(bytes);
         let result = Pin::new(&mut self.stream).poll_write(context, &bytes);
         match &result {
-            Poll::Pending => self.wire.writer.register(context.waker()),
+            Poll::Pending => self.wire.register_writer(context),
             Poll::Ready(Ok(written)) => self.passed("wrote", &bytes[..*written]),
             Poll::Ready(Err(_)) => {}
         }
