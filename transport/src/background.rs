@@ -10,6 +10,8 @@ use tracing::{error, warn};
 
 use crate::context::CallContext;
 use crate::deadline;
+use crate::net::CallerAddress;
+use crate::request_id::RequestId;
 use crate::status::{Result, Status};
 
 impl CallContext {
@@ -30,16 +32,29 @@ impl CallContext {
         let permit = admission.admit_background()?;
         let (id, until) = (self.request_id().clone(), deadline::after(limit));
         let context = Self::new(id, until, Some(admission.clone()), *self.caller(), MetadataMap::new());
-        let work = AssertUnwindSafe(context.scope(work)).catch_unwind();
         actix_rt::spawn(async move {
             let _permit = permit;
-            let ended = deadline::within(until, async { Ok::<_, Status>(work.await) }).await;
-            context.sync_scope(|| match ended {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => error!("work that outlived its call panicked"),
-                Err(_) => warn!(?limit, "work that outlived its call was cut off by its own deadline"),
-            });
+            context.run_to_its_end(limit, work).await;
         });
         Ok(())
+    }
+
+    /// Goes on with work of an earlier process, from a journal, say when an actor starts: it has the id of the request
+    /// that it is for, and `limit` as its own deadline. Nothing but that ends it early; no drain waits for it, since
+    /// what is resumed once can be resumed again.
+    pub fn resume(id: RequestId, limit: Duration, work: impl Future<Output = ()> + 'static) {
+        let until = deadline::after(limit);
+        let context = Self::new(id, until, None, CallerAddress::Memory, MetadataMap::new());
+        actix_rt::spawn(async move { context.run_to_its_end(limit, work).await });
+    }
+
+    async fn run_to_its_end(&self, limit: Duration, work: impl Future<Output = ()>) {
+        let work = AssertUnwindSafe(self.scope(work)).catch_unwind();
+        let ended = deadline::within(self.deadline(), async { Ok::<_, Status>(work.await) }).await;
+        self.sync_scope(|| match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => error!("work that outlived its call panicked"),
+            Err(_) => warn!(?limit, "work that outlived its call was cut off by its own deadline"),
+        });
     }
 }

@@ -10,6 +10,7 @@ use actix::fut::ActorFuture;
 use actix::{Actor, AsyncContext as _};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::context::CallContext;
 use crate::status::{self, Result, Status};
 use crate::witness::blame_no_waiting_call;
 
@@ -34,14 +35,16 @@ impl<A: Actor<Context = actix::Context<A>>> State<A> {
         Self { acts }
     }
 
-    /// Runs `act` with the actor, when it has a moment, and gives what `act` returns. If this future is dropped
-    /// before that, `act` does not run: what comes after a deadline or a cancelled call changes nothing.
+    /// Runs `act` with the actor, when it has a moment, and gives what `act` returns. Its log lines are those of the
+    /// call from which it is asked for. If this future is dropped before that, `act` does not run: what comes after a
+    /// deadline or a cancelled call changes nothing.
     ///
     /// # Errors
     ///
     /// `INTERNAL` if `act` panics, which kills the actor; `UNAVAILABLE` if the actor has died before.
     pub async fn with<R: Send + 'static>(&self, act: impl FnOnce(&mut A) -> R + Send + 'static) -> Result<R> {
         let (tell, told) = oneshot::channel();
+        let context = CallContext::current();
         let has_begun = Arc::new(AtomicBool::new(false));
         let begins = Arc::clone(&has_begun);
         let act = move |actor: &mut A| {
@@ -50,8 +53,12 @@ impl<A: Actor<Context = actix::Context<A>>> State<A> {
             }
             begins.store(true, Ordering::Relaxed);
             let _blame = Blame;
+            let result = match &context {
+                Some(context) => context.sync_scope(|| act(actor)),
+                None => act(actor),
+            };
             // An error means that the caller went away in this very moment.
-            drop(tell.send(act(actor)));
+            drop(tell.send(result));
         };
         let has_died = || Status::unavailable("the actor has just died");
         self.acts.send(Box::new(act)).map_err(|_| has_died())?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use protox::prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor};
 
-use crate::Error;
+use crate::error::Error;
 
 const VERBS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
 

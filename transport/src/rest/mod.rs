@@ -4,7 +4,10 @@
 //! protobuf's JSON mapping; fields of a request without a body come from path and query. Errors are
 //! `application/problem+json` (RFC 9457).
 
+mod call;
+mod headers;
 mod malformed;
+mod request;
 mod server;
 
 pub use server::{Options, Server};

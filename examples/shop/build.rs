@@ -1,0 +1,3 @@
+fn main() -> Result<(), rehearsal_build::Error> {
+    rehearsal_build::compile("protos")
+}

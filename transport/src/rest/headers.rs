@@ -1,0 +1,49 @@
+//! Between the headers of HTTP and metadata: which go in as which, and which come out.
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use tonic::metadata::MetadataMap;
+
+use crate::metadata;
+
+/// The headers that reach handlers. Both crates of HTTP have names of their own; they are made once.
+#[derive(Debug)]
+pub(super) struct LetThrough(Vec<(HeaderName, http::HeaderName)>);
+
+impl LetThrough {
+    /// What is no name of a header is left out: the configuration has refused it.
+    pub(super) fn new(names: &[String]) -> Self {
+        let both = |name: &String| {
+            let name = name.as_bytes();
+            Some((HeaderName::from_bytes(name).ok()?, http::HeaderName::from_bytes(name).ok()?))
+        };
+        Self(names.iter().filter_map(both).collect())
+    }
+
+    /// The metadata of a call: those headers that are let through, without those that are this crate's own.
+    pub(super) fn metadata_of(&self, headers: &HeaderMap) -> MetadataMap {
+        let mut metadata = http::HeaderMap::new();
+        for (name, key) in &self.0 {
+            for value in headers.get_all(name) {
+                if let Ok(value) = http::HeaderValue::from_bytes(value.as_bytes()) {
+                    metadata.append(key.clone(), value);
+                }
+            }
+        }
+        if metadata.is_empty() { MetadataMap::new() } else { metadata::of_user(metadata) }
+    }
+}
+
+/// What of the metadata of an answer must not become a header: it says how the message is framed.
+const FRAMING: [&str; 6] =
+    ["connection", "keep-alive", "transfer-encoding", "upgrade", "trailer", "content-encoding"];
+
+/// Adds what the handler said besides its answer.
+pub(super) fn add_metadata(response: &mut HttpResponse, metadata: &MetadataMap) {
+    for (name, value) in metadata.as_ref().iter().filter(|(name, _)| !FRAMING.contains(&name.as_str())) {
+        let name = HeaderName::from_bytes(name.as_str().as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value.as_bytes())) {
+            response.headers_mut().append(name, value);
+        }
+    }
+}
