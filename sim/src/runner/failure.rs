@@ -3,7 +3,7 @@
 use crate::rehearsal::Rehearsal;
 use crate::scenario::Scenario;
 use crate::shrink::{SHRINK_TIME, shrink};
-use crate::stage::ViolationKind;
+use crate::violation::ViolationKind;
 
 use super::{Runner, graveyard};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sim::{
     CallRecord, HostContext, HostResult, Invariant, Load, Reply, Request, Runner, Scenario, Swarm, matching,
 };
-use transport::{Address, Net};
+use transport::Address;
 
 /// The program of a user whose plans and patches are where they stand.
 pub(crate) fn runner(names: &str) -> Runner {
