@@ -5,16 +5,17 @@ use crate::scenario::Scenario;
 use crate::shrink::{SHRINK_TIME, shrink};
 use crate::violation::ViolationKind;
 
-use super::{Runner, graveyard};
+use super::graveyard;
+use super::project::Project;
 
 /// Shrinks `failed` if wanted, keeps its plan in the graveyard, and tells all about it.
 pub(super) fn explain(
-    runner: &Runner,
+    project: &Project,
     scenario: &Scenario,
     failed: &Rehearsal,
     wants_shrink: bool,
 ) -> String {
-    let again = runner.tool().seed(&failed.plan, runner.patch());
+    let again = project.tool().seed(&failed.plan, project.patch());
     let mut text = format!("{failed}\n  again     {again}\n");
     let mut smallest = failed.clone();
     if wants_shrink {
@@ -31,8 +32,8 @@ pub(super) fn explain(
         smallest = shrunk.rehearsal;
     }
     text += &show(&smallest);
-    text += &match graveyard::keep(&smallest, &runner.graveyard) {
-        Ok(file) => format!("  plan      {}\n", runner.tool().plan(&file, runner.patch())),
+    text += &match graveyard::keep(&smallest, &project.graveyard) {
+        Ok(file) => format!("  plan      {}\n", project.tool().plan(&file, project.patch())),
         Err(error) => format!("  plan      {error}\n"),
     };
     text

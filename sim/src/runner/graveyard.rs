@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use crate::plan::Plan;
 use crate::rehearsal::{Rehearsal, rehearse_twice};
 
-use super::{Runner, user};
+use super::project::Project;
+use super::user;
 
 /// The files of all plans, in the order of their names.
 pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
@@ -19,31 +20,31 @@ pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// All plans, each with its file.
-pub(super) fn all(runner: &Runner) -> Result<Vec<(PathBuf, Plan)>, String> {
-    let files = files(&runner.graveyard).into_iter();
-    files.map(|file| read(runner, &file).map(|plan| (file, plan))).collect()
+pub(super) fn all(project: &Project) -> Result<Vec<(PathBuf, Plan)>, String> {
+    let files = files(&project.graveyard).into_iter();
+    files.map(|file| read(project, &file).map(|plan| (file, plan))).collect()
 }
 
 /// Reads a plan, and checks that it fits one of the scenarios.
-pub(super) fn read(runner: &Runner, file: &Path) -> Result<Plan, String> {
+pub(super) fn read(project: &Project, file: &Path) -> Result<Plan, String> {
     let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let plan = Plan::from_toml(&text).map_err(|error| format!("{}: {error}", file.display()))?;
-    let scenario = runner.named(&plan.scenario).map_err(|error| format!("{}: {error}", file.display()))?;
+    let scenario = project.named(&plan.scenario).map_err(|error| format!("{}: {error}", file.display()))?;
     scenario.check(&plan).map_err(|error| format!("{}: {error}", file.display()))?;
     Ok(plan)
 }
 
 /// Plays the plan in `file` on the program as it is. It must pass, and still be about something.
-pub(super) fn replay(runner: &Runner, file: &Path) -> Result<(), String> {
-    let plan = read(runner, file)?;
+pub(super) fn replay(project: &Project, file: &Path) -> Result<(), String> {
+    let plan = read(project, file)?;
     if let Some(name) = &plan.planted
-        && !runner.has_patch(name)
+        && !project.has_patch(name)
     {
         return Err(format!("{} names the patch {name:?}, which is not there", user::shown(file)));
     }
-    let played = rehearse_twice(runner.named(&plan.scenario)?, &Plan { planted: None, ..plan });
+    let played = rehearse_twice(project.named(&plan.scenario)?, &Plan { planted: None, ..plan });
     if played.violation.is_some() {
-        return Err(format!("{played}\n  again     {}", runner.tool().plan(file, None)));
+        return Err(format!("{played}\n  again     {}", project.tool().plan(file, None)));
     }
     judge_effect(&played)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 
-use super::TOOL;
+use super::tool::TOOL;
 
 /// Rehearse the services in a deterministic world, with faults drawn from seeds.
 ///

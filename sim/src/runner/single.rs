@@ -10,21 +10,22 @@ use crate::report;
 use crate::scenario::Scenario;
 
 use super::options::Options;
-use super::{Runner, failure, graveyard, user};
+use super::project::Project;
+use super::{failure, graveyard, user};
 
 /// Rehearses the seed or the plan that the options name; whether all promises held.
-pub(super) fn run(runner: &Runner, options: &Options) -> Result<bool, String> {
+pub(super) fn run(project: &Project, options: &Options) -> Result<bool, String> {
     let file = options.plan.as_deref().map(user::meant);
-    let plan = plan(runner, options, file.as_deref())?;
-    let scenario = runner.named(&plan.scenario)?;
+    let plan = plan(project, options, file.as_deref())?;
+    let scenario = project.named(&plan.scenario)?;
     let rehearsal = play(scenario, &plan, options);
     if options.trace {
         // A reader that has seen enough closes the pipe; that is no error.
         print_trace(&rehearsal, options.request.as_deref()).unwrap_or_default();
     }
     let again = match &file {
-        Some(file) => runner.tool().plan(file, runner.patch()),
-        None => runner.tool().seed(&plan, runner.patch()),
+        Some(file) => project.tool().plan(file, project.patch()),
+        None => project.tool().seed(&plan, project.patch()),
     };
     if let Some(report) = &options.report {
         let report = user::meant(report);
@@ -44,7 +45,7 @@ pub(super) fn run(runner: &Runner, options: &Options) -> Result<bool, String> {
         (true, _) => eprintln!("{rehearsal}"),
         // The plan is in a file already, and stays as it is there.
         (false, Some(_)) => println!("{rehearsal}\n  again     {again}\n{}", failure::show(&rehearsal)),
-        (false, None) => println!("{}", failure::explain(runner, scenario, &rehearsal, !options.no_shrink)),
+        (false, None) => println!("{}", failure::explain(project, scenario, &rehearsal, !options.no_shrink)),
     }
     Ok(held)
 }
@@ -66,15 +67,15 @@ pub(super) fn json(rehearsal: &Rehearsal) -> Result<String, String> {
     serde_json::to_string(&rehearsal.summary()).map_err(|error| error.to_string())
 }
 
-fn plan(runner: &Runner, options: &Options, file: Option<&Path>) -> Result<Plan, String> {
+fn plan(project: &Project, options: &Options, file: Option<&Path>) -> Result<Plan, String> {
     if let Some(file) = file {
-        let planted = runner.patch().map(str::to_owned);
-        return Ok(Plan { planted, ..graveyard::read(runner, file)? });
+        let planted = project.patch().map(str::to_owned);
+        return Ok(Plan { planted, ..graveyard::read(project, file)? });
     }
     let (Some(seed), [name]) = (options.seed, options.scenario.as_slice()) else {
         return Err("--seed needs exactly one --scenario".to_owned());
     };
-    Ok(runner.draw(runner.named(name)?, seed))
+    Ok(project.draw(project.named(name)?, seed))
 }
 
 fn print_trace(rehearsal: &Rehearsal, request: Option<&str>) -> io::Result<()> {

@@ -8,18 +8,22 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::rehearsal::rehearse_twice;
 
+use super::project::Project;
 use super::vacuity::Vacuity;
-use super::{EXIT_USAGE, Runner, failure, graveyard};
+use super::{failure, graveyard};
 
 /// How many seeds of each scenario a plain `cargo test` rehearses, each twice.
 const FRESH_SEEDS: u64 = 16;
+
+/// `EX_USAGE` of sysexits.h: the command line, or the set-up of a scenario, is wrong.
+pub(super) const EXIT_USAGE: u8 = 64;
 
 /// What libtest and its kind end with when a test has failed.
 const EXIT_FAILED: u8 = 101;
 
 /// What all trials share.
 struct Suite {
-    runner: Runner,
+    project: Project,
     found: Mutex<Found>,
 }
 
@@ -31,9 +35,9 @@ struct Found {
     set_up: Option<String>,
 }
 
-pub(super) fn run(runner: Runner) -> ExitCode {
+pub(super) fn run(project: Project) -> ExitCode {
     let arguments = Arguments::from_args();
-    let suite = Arc::new(Suite { runner, found: Mutex::default() });
+    let suite = Arc::new(Suite { project, found: Mutex::default() });
     let mut trials = graveyard_trials(&suite);
     trials.extend(scenario_trials(&suite));
     if !arguments.list {
@@ -56,9 +60,9 @@ fn graveyard_trials(suite: &Arc<Suite>) -> Vec<Trial> {
     let trial = |file: std::path::PathBuf| {
         let suite = Arc::clone(suite);
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Trial::test(format!("graveyard::{name}"), move || Ok(graveyard::replay(&suite.runner, &file)?))
+        Trial::test(format!("graveyard::{name}"), move || Ok(graveyard::replay(&suite.project, &file)?))
     };
-    graveyard::files(&suite.runner.graveyard).into_iter().map(trial).collect()
+    graveyard::files(&suite.project.graveyard).into_iter().map(trial).collect()
 }
 
 fn scenario_trials(suite: &Arc<Suite>) -> Vec<Trial> {
@@ -66,10 +70,10 @@ fn scenario_trials(suite: &Arc<Suite>) -> Vec<Trial> {
     let first = RandomState::new().hash_one(0) % 1_000_000_000;
     let trial = |number: usize| {
         let suite = Arc::clone(suite);
-        let name = suite.runner.scenarios[number].name.clone();
+        let name = suite.project.scenarios[number].name.clone();
         Trial::test(format!("scenario::{name}"), move || suite.rehearse_some(number, first))
     };
-    (0..suite.runner.scenarios.len()).map(trial).collect()
+    (0..suite.project.scenarios.len()).map(trial).collect()
 }
 
 impl Suite {
@@ -78,25 +82,25 @@ impl Suite {
     }
 
     fn note_graves_without_patch(&self) {
-        let graves = graveyard::all(&self.runner).unwrap_or_default();
+        let graves = graveyard::all(&self.project).unwrap_or_default();
         for (file, _) in graves.iter().filter(|(_, plan)| plan.planted.is_none()) {
             eprintln!("note: {}", graveyard::without_patch(file));
         }
     }
 
     fn rehearse_some(&self, number: usize, first: u64) -> Result<(), Failed> {
-        let scenario = &self.runner.scenarios[number];
+        let scenario = &self.project.scenarios[number];
         let (mut faults, mut effective) = (0, 0);
         for seed in first..first + FRESH_SEEDS {
             if self.found().set_up.is_some() {
                 return Err("not rehearsed: the set-up is to be mended first".into());
             }
-            let rehearsal = rehearse_twice(scenario, &self.runner.draw(scenario, seed));
+            let rehearsal = rehearse_twice(scenario, &self.project.draw(scenario, seed));
             if let Some(mistake) = failure::of_set_up(&rehearsal) {
                 return Err(self.first_to_tell(mistake).into());
             }
             if rehearsal.violation.is_some() {
-                return Err(failure::explain(&self.runner, scenario, &rehearsal, true).into());
+                return Err(failure::explain(&self.project, scenario, &rehearsal, true).into());
             }
             faults += rehearsal.plan.faults.len();
             effective += graveyard::effective(&rehearsal);

@@ -7,7 +7,10 @@ use toml::{Table, Value};
 
 use crate::plan::Plan;
 
-use super::{TOOL, user};
+use super::user;
+
+/// The first argument by which the tool is told from the test.
+pub(super) const TOOL: &str = "rehearse";
 
 /// The package and the test target that this program was built from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use transport::Address;
 
 /// The program of a user whose plans and patches are where they stand.
 pub(crate) fn runner(names: &str) -> Runner {
-    let folder = PathBuf::from(std::env::var_os("PWD").unwrap());
+    let folder = PathBuf::from(std::env::var_os("PWD").expect("the tests set it"));
     Runner::new(env!("CARGO_MANIFEST_DIR"))
         .graveyard(folder.join("tests/graveyard"))
         .planted(folder.join("tests/planted"))

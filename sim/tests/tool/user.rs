@@ -22,18 +22,22 @@ pub(crate) struct Ran {
 impl User {
     /// One whose program has these scenarios.
     pub(crate) fn new(scenarios: &'static str) -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), scenarios }
+        Self { folder: tempfile::tempdir().expect("there is room for a folder"), scenarios }
     }
 
     pub(crate) fn runs(&self, arguments: &str) -> Ran {
-        let mut program = Command::new(std::env::current_exe().unwrap());
+        let mut program = Command::new(std::env::current_exe().expect("a program knows its file"));
         program
             .args(arguments.split_whitespace())
             .env(SCENARIOS, self.scenarios)
             .env("PWD", self.folder.path());
-        let output = program.output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+        let output = program.output().expect("this program starts");
+        let text = |bytes| String::from_utf8(bytes).expect("it prints text");
+        Ran {
+            code: output.status.code().expect("it ends by itself"),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -45,18 +49,21 @@ impl User {
     }
 
     pub(crate) fn text(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap()
+        fs::read_to_string(self.path(name)).expect("the file is there")
     }
 
     pub(crate) fn write(&self, name: &str, text: &str) {
-        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
-        fs::write(self.path(name), text).unwrap();
+        let file = self.path(name);
+        fs::create_dir_all(file.parent().expect("it is in a folder")).expect("there is room for a folder");
+        fs::write(&file, text).expect("the file can be written");
     }
 
     pub(crate) fn files(&self, folder: &str) -> Vec<String> {
-        let entries = fs::read_dir(self.path(folder)).unwrap();
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let entries = fs::read_dir(self.path(folder)).expect("the folder is there");
+        let name = |entry: std::io::Result<fs::DirEntry>| {
+            entry.expect("the folder can be read").file_name().to_string_lossy().into_owned()
+        };
+        let mut names: Vec<_> = entries.map(name).collect();
         names.sort();
         names
     }

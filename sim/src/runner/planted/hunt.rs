@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::plan::Plan;
 use crate::rehearsal::{Keep, Rehearsal, rehearse};
 use crate::runner::options::Options;
-use crate::runner::{Runner, batch, graveyard};
+use crate::runner::project::Project;
+use crate::runner::{batch, graveyard};
 use crate::scenario::Scenario;
 use crate::shrink::{SHRINK_TIME, shrink};
 
@@ -48,14 +49,14 @@ pub(super) struct Replay {
 }
 
 /// Does what the options ask for, and prints one line for it, or for each scenario.
-pub(in crate::runner) fn run(runner: &Runner, options: &Options) -> Result<(), String> {
+pub(crate) fn run(project: &Project, options: &Options) -> Result<(), String> {
     if let Some(file) = &options.plan {
-        let plan = graveyard::read(runner, file)?;
-        let played = rehearse(runner.named(&plan.scenario)?, &plan, Keep::Hash);
+        let plan = graveyard::read(project, file)?;
+        let played = rehearse(project.named(&plan.scenario)?, &plan, Keep::Hash);
         return tell(&Replay::of(&played));
     }
-    for scenario in runner.chosen(options)? {
-        tell(&hunt(runner, scenario, options)?)?;
+    for scenario in project.chosen(&options.scenario)? {
+        tell(&hunt(project, scenario, options)?)?;
     }
     Ok(())
 }
@@ -76,11 +77,11 @@ impl Replay {
 }
 
 /// One seed after the other, so that which is the first does not depend on the machine.
-fn hunt(runner: &Runner, scenario: &Scenario, options: &Options) -> Result<Hunt, String> {
+fn hunt(project: &Project, scenario: &Scenario, options: &Options) -> Result<Hunt, String> {
     let options = Options { jobs: Some(1), ..options.clone() };
     let mut hunt = Hunt { scenario: scenario.name.clone(), ..Hunt::default() };
     let (mut failures, mut trouble) = (0, Ok(()));
-    batch::each(runner, &[scenario], &options, |_, rehearsal| {
+    batch::each(project, &[scenario], &options, |_, rehearsal| {
         hunt.seeds += u64::from(hunt.promise.is_none());
         let Some(violation) = &rehearsal.violation else { return true };
         hunt.promise.get_or_insert_with(|| violation.promise.clone());

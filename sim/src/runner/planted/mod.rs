@@ -19,7 +19,9 @@ use crate::rehearsal::{Keep, rehearse};
 
 use super::options::Options;
 use super::progress::Progress;
-use super::{Runner, TOOL, graveyard, user};
+use super::project::Project;
+use super::tool::TOOL;
+use super::{graveyard, user};
 use build::{Workshop, run};
 use hunt::{Cut, Hunt, Replay};
 
@@ -31,14 +33,14 @@ const SEEDS: u64 = 100;
 
 /// Looks for every planted bug, or for the one that the options name, and prints the table; whether all were found, were
 /// shrunk as far as the targets have it, and are what fails the plans of the graveyard.
-pub(super) fn find_all(runner: &Runner, options: &Options) -> Result<bool, String> {
-    let patches = chosen(runner, options)?;
+pub(super) fn find_all(project: &Project, options: &Options) -> Result<bool, String> {
+    let patches = chosen(project, options)?;
     let mut proof = Proof {
-        runner,
+        project,
         options,
         shrinks: !options.no_shrink,
-        workshop: Workshop::open(&runner.manifest_dir, runner.tool())?,
-        graves: graveyard::all(runner)?,
+        workshop: Workshop::open(&project.manifest_dir, project.tool())?,
+        graves: graveyard::all(project)?,
         progress: Progress::start(None, true),
         cuts: Vec::new(),
         replays: Vec::new(),
@@ -55,31 +57,31 @@ pub(super) fn find_all(runner: &Runner, options: &Options) -> Result<bool, Strin
 }
 
 /// Plays the seed or the plan that the options name under a planted bug: hands all over to the patched program.
-pub(super) fn play(runner: &Runner, options: &Options) -> Result<ExitCode, String> {
+pub(super) fn play(project: &Project, options: &Options) -> Result<ExitCode, String> {
     let name = match (options.planted_name(), &options.plan) {
         (Some(name), _) => name.to_owned(),
-        (None, Some(file)) => graveyard::read(runner, &user::meant(file))?
+        (None, Some(file)) => graveyard::read(project, &user::meant(file))?
             .planted
             .ok_or("the plan names no planted bug: expected --planted NAME")?,
         (None, None) => return Err("--seed needs --planted NAME".to_owned()),
     };
-    let patch = named(Patch::all(&runner.planted)?, &name)?;
-    let workshop = Workshop::open(&runner.manifest_dir, runner.tool())?;
+    let patch = named(Patch::all(&project.planted)?, &name)?;
+    let workshop = Workshop::open(&project.manifest_dir, project.tool())?;
     let progress = Progress::start(None, true);
     progress.note(&format!("{name}: building"));
     let program = workshop.build(&patch).map_err(|error| format!("{name} {}:\n{}", error.what, error.why))?;
     progress.finish();
     let mut command = Command::new(program);
     command.args(std::env::args_os().skip(1));
-    let status = command.args(hidden(runner, &workshop, &name)).status();
+    let status = command.args(hidden(project, &workshop, &name)).status();
     let status = status.map_err(|error| format!("the patched program could not be started: {error}"))?;
     workshop.close()?;
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }
 
 /// What the patched program is told of the clean one.
-fn hidden(runner: &Runner, workshop: &Workshop, name: &str) -> [std::ffi::OsString; 6] {
-    let (package, plans) = (runner.manifest_dir.clone(), workshop.plans());
+fn hidden(project: &Project, workshop: &Workshop, name: &str) -> [std::ffi::OsString; 6] {
+    let (package, plans) = (project.manifest_dir.clone(), workshop.plans());
     [
         "--as-planted".into(),
         name.into(),
@@ -91,11 +93,11 @@ fn hidden(runner: &Runner, workshop: &Workshop, name: &str) -> [std::ffi::OsStri
 }
 
 /// The patches that the options are about, each with scenarios that there are.
-fn chosen(runner: &Runner, options: &Options) -> Result<Vec<Patch>, String> {
-    let mut patches = Patch::all(&runner.planted)?;
+fn chosen(project: &Project, options: &Options) -> Result<Vec<Patch>, String> {
+    let mut patches = Patch::all(&project.planted)?;
     for patch in &mut patches {
         for scenario in &patch.scenarios {
-            runner.named(scenario).map_err(|error| format!("{}: {error}", patch.file.display()))?;
+            project.named(scenario).map_err(|error| format!("{}: {error}", patch.file.display()))?;
         }
         let is_chosen = |name: &String| options.scenario.is_empty() || options.scenario.contains(name);
         patch.scenarios.retain(is_chosen);
@@ -103,7 +105,7 @@ fn chosen(runner: &Runner, options: &Options) -> Result<Vec<Patch>, String> {
     patches.retain(|patch| !patch.scenarios.is_empty());
     match options.planted_name() {
         Some(name) => Ok(vec![named(patches, name)?]),
-        None if patches.is_empty() => Err(format!("there is no patch in {}", runner.planted.display())),
+        None if patches.is_empty() => Err(format!("there is no patch in {}", project.planted.display())),
         None => Ok(patches),
     }
 }
@@ -116,7 +118,7 @@ fn named(patches: Vec<Patch>, name: &str) -> Result<Patch, String> {
 
 /// What is found out about the patches, one after the other.
 struct Proof<'a> {
-    runner: &'a Runner,
+    project: &'a Project,
     options: &'a Options,
     shrinks: bool,
     workshop: Workshop,
@@ -186,7 +188,7 @@ impl Proof<'_> {
         if self.options.planted_name().is_some()
             && let Some((cut, plan)) = hunt.cuts.first().and_then(|cut| Some((cut, read(cut).ok()?)))
         {
-            let again = self.runner.tool().seed(&plan, Some(&patch.name));
+            let again = self.project.tool().seed(&plan, Some(&patch.name));
             self.replays.push(format!("{plan}  violated  {}\n  again     {again}", cut.violation));
         }
         self.cuts.extend(hunt.cuts);
@@ -195,9 +197,9 @@ impl Proof<'_> {
     /// Whether the bug is what breaks the promise, and not something else that the shrunk plan does.
     fn is_of_bug(&self, patch: &Patch, cut: &Cut) -> Result<(), String> {
         let plan = Plan { planted: None, ..read(cut)? };
-        let played = rehearse(self.runner.named(&plan.scenario)?, &plan, Keep::Hash);
+        let played = rehearse(self.project.named(&plan.scenario)?, &plan, Keep::Hash);
         let Some(violation) = played.violation else { return Ok(()) };
-        let again = self.runner.tool().seed(&plan, Some(&patch.name));
+        let again = self.project.tool().seed(&plan, Some(&patch.name));
         Err(format!("a shrunk plan of {} fails without the bug, too: {violation}: {again}", patch.name))
     }
 
@@ -223,7 +225,7 @@ impl Proof<'_> {
 
     fn patched(&self, patch: &Patch, program: &Path) -> Command {
         let mut command = Command::new(program);
-        command.arg(TOOL).arg("--hunt").args(hidden(self.runner, &self.workshop, &patch.name));
+        command.arg(TOOL).arg("--hunt").args(hidden(self.project, &self.workshop, &patch.name));
         command
     }
 
@@ -241,7 +243,7 @@ impl Proof<'_> {
             held &= table::reaches_targets(&self.cuts);
         }
         self.cuts.iter().filter(|cut| !table::reaches_targets(std::slice::from_ref(cut))).for_each(|cut| {
-            let again = read(cut).map(|plan| self.runner.tool().seed(&plan, plan.planted.as_deref()));
+            let again = read(cut).map(|plan| self.project.tool().seed(&plan, plan.planted.as_deref()));
             println!("above: {cut}: {}", again.unwrap_or_default());
         });
         self.replays.iter().for_each(|line| println!("\n{line}"));

@@ -12,14 +12,14 @@ const EXTENSION: &str = "patch";
 
 /// One patch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::runner) struct Patch {
+pub(crate) struct Patch {
     /// The name of its file, without the ending.
-    pub(in crate::runner) name: String,
-    pub(in crate::runner) file: PathBuf,
+    pub(crate) name: String,
+    pub(crate) file: PathBuf,
     /// The scenarios that are meant to find it.
-    pub(in crate::runner) scenarios: Vec<String>,
+    pub(crate) scenarios: Vec<String>,
     /// How many seeds of each that may take, if the patch says so.
-    pub(in crate::runner) seeds: Option<u64>,
+    pub(crate) seeds: Option<u64>,
 }
 
 impl Patch {
@@ -27,7 +27,7 @@ impl Patch {
     ///
     /// # Errors
     /// When one cannot be read, or does not say what it must; the error names it.
-    pub(in crate::runner) fn all(folder: &Path) -> Result<Vec<Self>, String> {
+    pub(crate) fn all(folder: &Path) -> Result<Vec<Self>, String> {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
         files.retain(|file| file.extension().is_some_and(|extension| extension == EXTENSION));
