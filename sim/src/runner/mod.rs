@@ -46,14 +46,14 @@ impl Runner {
 
     /// Adds a scenario.
     #[must_use]
-    pub fn scenario(self, scenario: Scenario) -> Self {
+    pub fn scenario(self, scenario: impl Into<Scenario>) -> Self {
         self.scenarios([scenario])
     }
 
     /// Adds scenarios.
     #[must_use]
-    pub fn scenarios(mut self, scenarios: impl IntoIterator<Item = Scenario>) -> Self {
-        self.0.scenarios.extend(scenarios);
+    pub fn scenarios(mut self, scenarios: impl IntoIterator<Item: Into<Scenario>>) -> Self {
+        self.0.scenarios.extend(scenarios.into_iter().map(Into::into));
         self
     }
 
