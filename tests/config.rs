@@ -8,7 +8,7 @@ use process::{Said, command, output};
 use tempfile::NamedTempFile;
 
 /// Every key, as `--check` prints it.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 14] = [
     "services",
     "http",
     "grpc",
@@ -18,7 +18,9 @@ const KEYS: [&str; 12] = [
     "drain-timeout",
     "keepalive",
     "max-calls",
+    "max-streams",
     "max-message-size",
+    "rest-headers",
     "log-format",
     "log",
 ];
@@ -101,8 +103,12 @@ fn what_check_prints_reads_as_it_was_written() {
         "100us",
         "--max-calls",
         "1",
+        "--max-streams",
+        "7",
         "--max-message-size",
         "4294967295",
+        "--rest-headers",
+        "X-Tenant,cookie",
         "--log-format",
         "text",
         "--log",
@@ -128,8 +134,13 @@ fn a_flag_overrides_the_environment_which_overrides_the_file_which_overrides_the
         ("grpc", [r#""127.0.0.1:50051""#, r#""unix:a""#, r#""none""#, r#""127.0.0.1:3""#]),
         ("deadline", [r#""10s""#, r#""1s""#, r#""2ms""#, r#""3m""#]),
         ("log-format", [r#""auto""#, r#""json""#, r#""text""#, r#""auto""#]),
-        ("log", [r#""info,actix_server=warn""#, r#""error""#, r#""warn""#, r#""a=debug""#]),
+        ("log", [r#""info""#, r#""error""#, r#""warn""#, r#""a=debug""#]),
         ("max-calls", ["1024", "1", "2", "3"]),
+        ("max-streams", ["1024", "1", "2", "3"]),
+        (
+            "rest-headers",
+            [r#"["authorization", "traceparent", "tracestate"]"#, "[]", r#"["x-a", "x-b"]"#, r#"["none"]"#],
+        ),
         (
             "services",
             [
@@ -239,7 +250,9 @@ fn a_wrong_value_is_told_its_key_and_what_was_expected_wherever_it_stands() {
         ("drain-timeout", "500d", DURATION),
         ("keepalive", " ", DURATION),
         ("max-calls", "-1", NUMBER),
+        ("max-streams", "0", NUMBER),
         ("max-message-size", "4MiB", NUMBER),
+        ("rest-headers", "x tenant", "expected names of headers, or none"),
         ("log-format", "xml", "possible values: auto, json, text"),
         ("log", "a=b=c", "expected a filter like"),
         ("log", "info,[call]=debug", "expected a filter like"),

@@ -5,6 +5,7 @@ mod process;
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
+use std::process::Command;
 use std::time::Duration;
 
 use process::http2::{ANSWER_2, Client, SERVICE_1, SERVICE_2, SlowPeer, TEST, post};
@@ -138,6 +139,23 @@ fn a_socket_that_took_the_place_of_its_own_is_left_alone() {
     let _successor = UnixListener::bind(&path).expect("a folder of our own");
     assert!(node.stop().status.success());
     assert!(path.exists());
+}
+
+#[test]
+fn a_node_that_ran_out_of_file_descriptors_serves_again_when_there_are_some() {
+    let node = command(&["--http", "127.0.0.1:0", "--grpc", "none", "--workers", "1"]);
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 48 && exec \"$0\" \"$@\""]).arg(node.get_program()).args(node.get_args());
+    node.get_envs().for_each(|(name, _)| {
+        limited.env_remove(name);
+    });
+    let mut node = Node::spawn(&mut limited);
+    let connections: Vec<_> = (0..64).map(|_| node.http()).collect();
+    let line = node.line_that_says("cannot accept connections");
+    assert_eq!((&line["level"], &line["target"]), (&"ERROR".into(), &"node".into()), "{line}");
+    drop(connections);
+    assert_eq!(node.http().get(GREETING, "").body, r#""Hello, TEST!""#);
+    assert!(node.stop().status.success());
 }
 
 fn assert_greets_with_one_id(address: &str) {

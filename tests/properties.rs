@@ -1,17 +1,16 @@
 //! What holds of the configuration whatever is in it.
 
-use std::ffi::OsString;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use actors::services;
-use node::Config;
+use node::Address;
 use node::config::{Listen, LogFormat, PeerConfig};
+use node::{Config, ConfigError};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use tempfile::NamedTempFile;
-use transport::Address;
 
 const YEAR_SECONDS: u64 = 365 * 24 * 3600;
 
@@ -68,15 +67,19 @@ fn log() -> impl Strategy<Value = String> {
     "(trace|debug|info|WARN|error|off|[0-5])(,[a-z_]{1,8}(::[a-z_]{1,8})?(=(trace|info|off))?){0,3}"
 }
 
+fn rest_headers() -> impl Strategy<Value = Vec<String>> {
+    prop::collection::vec("x-[a-z0-9_-]{1,8}", 0..3)
+}
+
 /// Every configuration that a node would start with.
 fn config() -> impl Strategy<Value = Config> {
     let services = subsequence(names(), 1..=services().len()).prop_shuffle();
     let places = (services, http(), grpc(), peers());
     let times = (duration(), duration(), duration());
-    let numbers = (1..=512_u16, 1..=1_000_000_u32, 1..=u32::MAX);
+    let numbers = (1..=512_u16, 1..=1_000_000_u32, 1..=1_000_000_u32, 1..=u32::MAX);
     let log_format = select(&[LogFormat::Auto, LogFormat::Json, LogFormat::Text][..]);
-    (places, times, numbers, log_format, log())
-        .prop_map(|((services, http, grpc, peers), times, numbers, log_format, log)| Config {
+    (places, times, numbers, rest_headers(), log_format, log())
+        .prop_map(|((services, http, grpc, peers), times, numbers, rest_headers, log_format, log)| Config {
             services,
             http,
             grpc,
@@ -86,29 +89,31 @@ fn config() -> impl Strategy<Value = Config> {
             drain_timeout: times.1,
             keepalive: times.2,
             max_calls: numbers.1,
-            max_message_size: numbers.2,
+            max_streams: numbers.2,
+            max_message_size: numbers.3,
+            rest_headers,
             log_format,
             log,
-            config: None,
-            check: false,
         })
         .prop_filter("a node serves something, and knows where its peers are", is_complete)
 }
 
 fn is_complete(config: &Config) -> bool {
-    let all = services();
-    let hosted = all.iter().filter(|service| config.hosts(service.name()));
+    let hosted = services().into_iter().filter(|service| config.hosts(service.name()));
     let mut peers = hosted.flat_map(|service| service.callees());
     (&config.http, &config.grpc) != (&Listen::None, &Listen::None)
         && peers.all(|peer| config.hosts(peer) || !config.addresses(peer).is_empty())
 }
 
+fn read(file: &NamedTempFile) -> Result<Config, ConfigError> {
+    let path = file.path().to_str().expect("a path of ASCII");
+    Config::from_flags(&services().into_iter().collect(), &["--config", path])
+}
+
 fn read_back(printed: &str) -> Config {
     let mut file = NamedTempFile::new().expect("a file can be made");
     file.write_all(printed.as_bytes()).expect("a file can be written");
-    let arguments = [OsString::from("node"), "--config".into(), file.path().into()];
-    let read = Config::read(arguments).unwrap_or_else(|error| panic!("{error}, of\n{printed}"));
-    Config { config: None, ..read }
+    read(&file).unwrap_or_else(|error| panic!("{error}, of\n{printed}"))
 }
 
 proptest! {
@@ -119,13 +124,12 @@ proptest! {
 
     #[test]
     fn no_file_whatever_is_in_it_makes_the_parser_panic(
-        key in select(&["services", "http", "grpc", "peer", "workers", "deadline", "log", "check"][..]),
+        key in select(&["services", "http", "grpc", "peer", "workers", "deadline", "rest-headers", "log", "check"][..]),
         value in prop_oneof![".{0,20}", "[0-9.:a-z=,/-]{0,20}"]
     ) {
         let mut file = NamedTempFile::new().expect("a file can be made");
         writeln!(file, "{key} = {}", toml::Value::String(value)).expect("a file can be written");
-        let arguments = [OsString::from("node"), "--config".into(), file.path().into()];
-        if let Err(error) = Config::read(arguments) {
+        if let Err(error) = read(&file) {
             prop_assert!(error.to_string().contains(key), "{error}");
             prop_assert_eq!(error.to_string().lines().count(), 1);
         }

@@ -143,7 +143,7 @@ impl Json {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "log lines carry the wall clock, and this is bin/")]
+#[allow(clippy::disallowed_methods, reason = "log lines carry the wall clock, and this is where it enters")]
 fn wall_clock() -> SystemTime {
     SystemTime::now()
 }

@@ -1,72 +1,121 @@
-//! What runs on one thread: the actors, and the edges that lead to them.
+//! What runs on one worker: the actors, and the edges that lead to them.
 //!
-//! Nothing here knows a socket. In production actix-server brings the connections, in rehearsal the
-//! simulation does.
+//! Nothing here knows a socket, a thread or how connections are accepted.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tracing::debug;
+use transport::channel::{Request, Response};
+use transport::drain::OpenWork;
 use transport::grpc::{self, Grpc};
 use transport::memory::Memory;
-use transport::{CallerAddress, Client, Drain, Interceptor, Io, Net, Router, rest};
+use transport::{Channel, Client, Drain, Net, Router, Status, rest};
 
+use crate::app::App;
 use crate::config::Config;
+use crate::hooks::Hooks;
+use crate::machine::Accepted;
+
+/// What all workers of a node are made of.
+pub(crate) struct Plan {
+    pub(crate) app: App,
+    pub(crate) config: Config,
+    pub(crate) net: Arc<dyn Net>,
+    pub(crate) drain: Drain,
+    pub(crate) hooks: Hooks,
+}
+
+/// One of the two ports of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Edge {
+    Http,
+    Grpc,
+}
+
+/// A connection on its way to its worker.
+pub(crate) struct Connection {
+    pub(crate) edge: Edge,
+    pub(crate) accepted: Accepted,
+    /// The drain waits for it from the moment when it was accepted.
+    pub(crate) open: OpenWork,
+    /// One of the connections that the worker may have.
+    pub(crate) permit: OwnedSemaphorePermit,
+}
+
+/// The program of the worker `index`: serves what comes until nothing can come any more. Says so when it is `ready`.
+pub(crate) async fn work(
+    plan: Arc<Plan>,
+    index: u16,
+    mut connections: UnboundedReceiver<Connection>,
+    ready: oneshot::Sender<()>,
+) {
+    let worker = Rc::new(Worker::start(&plan, index).await);
+    // Whoever waited may have given up already; then nothing will come.
+    ready.send(()).ok();
+    while let Some(connection) = connections.recv().await {
+        tokio::task::spawn_local(worker.clone().serve(connection));
+    }
+}
 
 /// One worker of a node. It must stay on its thread.
-#[derive(Debug)]
-pub struct Worker {
+struct Worker {
     rest: rest::Server,
     grpc: grpc::Server,
-    drain: Drain,
 }
 
 impl Worker {
-    /// Starts the services of `config` on this thread. Calls to others go out through `net`. An
-    /// `interceptor` runs in front of every handler; production has none.
-    pub async fn start(
-        config: &Config,
-        net: Arc<dyn Net>,
-        drain: Drain,
-        interceptor: Option<Arc<dyn Interceptor>>,
-    ) -> Rc<Self> {
+    async fn start(plan: &Plan, index: u16) -> Self {
+        let Plan { app, config, drain, hooks, .. } = plan;
         let memory = Memory::new();
-        let client = |service: &'static str| client(config, service, &memory, &net);
+        let client = |service: &'static str| client(plan, service, &memory);
         let mut router = Router::builder(config.limits(), drain.clone());
-        if let Some(interceptor) = interceptor {
-            router.intercept(interceptor);
+        if let Some(interceptor) = &hooks.interceptor {
+            router.intercept(interceptor(index));
         }
-        for service in actors::services().iter().filter(|service| config.hosts(service.name())) {
+        for service in app.services().iter().filter(|service| config.hosts(service.name())) {
             router.add(service, &client);
         }
         let router = router.build();
         memory.lead_to(&router);
-        let options = rest::Options { deadline: config.deadline, headers: vec!["authorization".to_owned()] };
-        let rest = rest::Server::new(router.clone(), options, drain.clone()).await;
-        let (deadline, keepalive) = (config.deadline, config.keepalive());
-        let grpc = grpc::Server::new(router, deadline, keepalive);
-        Rc::new(Self { rest, grpc, drain })
+        let rest = rest::Server::new(router.clone(), config.rest(), drain.clone()).await;
+        Self { rest, grpc: grpc::Server::new(router, config.deadline, config.keepalive()) }
     }
 
-    /// Serves one accepted connection to the REST port, to its end.
-    pub async fn serve_http(self: Rc<Self>, io: Io, caller: CallerAddress) {
-        let connection = self.drain.work();
-        self.rest.serve_connection(io, caller, connection).await;
-    }
-
-    /// Serves one accepted connection to the gRPC port, to its end.
-    pub async fn serve_grpc(self: Rc<Self>, io: Io, caller: CallerAddress) {
-        let connection = self.drain.work();
-        self.grpc.serve_connection(io, caller, connection).await;
+    /// Serves one connection to its end.
+    async fn serve(self: Rc<Self>, connection: Connection) {
+        let Connection { edge, accepted, open, permit } = connection;
+        let caller = accepted.caller;
+        match (accepted.open)() {
+            Ok(io) if edge == Edge::Http => self.rest.serve_connection(io, caller, open).await,
+            Ok(io) => self.grpc.serve_connection(io, caller, open).await,
+            Err(error) => debug!(target: "node", peer = %caller, %error, "a connection cannot be opened"),
+        }
+        drop(permit);
     }
 }
 
 /// Where a service is decides what carries the calls to it, and nothing else does.
-fn client(config: &Config, service: &'static str, memory: &Memory, net: &Arc<dyn Net>) -> Client {
-    let limits = config.limits();
+fn client(plan: &Plan, service: &'static str, memory: &Memory) -> Client {
+    let config = &plan.config;
     if config.hosts(service) {
-        return Client::new(memory.clone(), config.deadline, limits);
+        return over(plan, service, memory.clone());
     }
-    let addresses = config.addresses(service);
-    let carrier = Grpc::new(service, addresses, net, config.keepalive(), limits.message_size);
-    Client::new(carrier, config.deadline, limits)
+    let (addresses, keepalive) = (config.addresses(service), config.keepalive());
+    over(plan, service, Grpc::new(service, addresses, &plan.net, keepalive, config.limits().message_size))
+}
+
+/// A client over `carrier`, which is boxed here only if a hook is to wrap it: the client boxes what it is given.
+fn over<C>(plan: &Plan, service: &'static str, carrier: C) -> Client
+where
+    C: tower::Service<Request, Response = Response, Error = Status> + Clone + Send + Sync + 'static,
+    C::Future: Send + 'static,
+{
+    let (deadline, limits) = (plan.config.deadline, plan.config.limits());
+    match &plan.hooks.carry {
+        Some(wrap) => Client::new(wrap(service, Channel::new(carrier)), deadline, limits),
+        None => Client::new(carrier, deadline, limits),
+    }
 }

@@ -25,8 +25,8 @@ pub struct InventoryActor {
 
 impl InventoryActor {
     /// The inventory as its journal has it.
-    pub fn new(journal: Journal) -> Self {
-        let lines = journal.lines();
+    pub fn new(mut journal: Journal) -> Self {
+        let lines = journal.take_lines();
         let changed = Rc::default();
         let mut inventory = Self { left: BTreeMap::new(), reserved: BTreeMap::new(), journal, changed };
         for line in lines {
@@ -122,8 +122,8 @@ impl Handler<Call<WatchStock>> for InventoryActor {
         let (changed, context) = (self.changed.clone(), call.context.clone());
         call.answer_with_state(actor, async move |state, request| {
             let look = move || {
-                let sku = request.sku.clone();
-                state.with(move |inventory| inventory.left(&sku))
+                let (state, sku) = (state.clone(), request.sku.clone());
+                async move { state.with(move |inventory| inventory.left(&sku)).await }
             };
             let stock = stream::unfold(None, move |told| {
                 let (changed, look) = (changed.clone(), look.clone());

@@ -22,26 +22,40 @@ impl Disks {
     }
 
     pub(crate) fn journal(&self, name: &str) -> Journal {
-        Journal((self.0)(name).expect("the shop cannot do without its journals"))
+        let open = (self.0)(name).and_then(Journal::open);
+        open.expect("the shop cannot do without its journals")
     }
 }
 
 /// Lines of words, without line breaks inside.
-pub struct Journal(Arc<dyn Disk>);
+pub struct Journal {
+    disk: Arc<dyn Disk>,
+    lines: Vec<String>,
+}
 
 impl Journal {
-    /// All that was written. A line that was cut off by a power loss was never answered for.
-    pub(crate) fn lines(&self) -> Vec<Vec<String>> {
-        let bytes = self.0.read().expect("a journal that cannot be read must not be taken for an empty one");
-        let text = String::from_utf8_lossy(&bytes);
-        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        whole.lines().map(|line| line.split(' ').map(str::to_owned).collect()).collect()
+    /// Reads what there is. A line that was cut off by a power loss was never answered for, and goes: what is written
+    /// next must not continue it.
+    fn open(disk: Arc<dyn Disk>) -> io::Result<Self> {
+        let bytes = disk.read()?;
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        if whole < bytes.len() {
+            disk.replace(&bytes[..whole])?;
+        }
+        let lines = String::from_utf8_lossy(&bytes[..whole]).lines().map(str::to_owned).collect();
+        Ok(Self { disk, lines })
+    }
+
+    /// The words of each line that an earlier process wrote.
+    pub(crate) fn take_lines(&mut self) -> Vec<Vec<String>> {
+        let lines = std::mem::take(&mut self.lines);
+        lines.iter().map(|line| line.split(' ').map(str::to_owned).collect()).collect()
     }
 
     /// Writes a line, and returns when it will not be forgotten.
     pub(crate) fn write(&self, line: fmt::Arguments<'_>) -> node::Result<()> {
         let line = format!("{line}\n");
-        let written = self.0.append(line.as_bytes()).and_then(|()| self.0.sync());
+        let written = self.disk.append(line.as_bytes()).and_then(|()| self.disk.sync());
         written.map_err(|error| node::Status::unavailable(format!("the journal cannot be written: {error}")))
     }
 }

@@ -28,9 +28,9 @@ pub struct OrdersActor {
 }
 
 impl OrdersActor {
-    pub fn new(journal: Journal, inventory: inventory::Client, payments: payments::Client) -> Self {
+    pub fn new(mut journal: Journal, inventory: inventory::Client, payments: payments::Client) -> Self {
         let mut open = BTreeMap::new();
-        for line in journal.lines() {
+        for line in journal.take_lines() {
             match &line.iter().map(String::as_str).collect::<Vec<_>>()[..] {
                 ["begun", id, order, sku, quantity, cents] => {
                     let number = |text: &str| text.parse().expect("the journal has numbers");

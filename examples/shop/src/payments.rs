@@ -18,8 +18,8 @@ pub struct PaymentsActor {
 }
 
 impl PaymentsActor {
-    pub fn new(journal: Journal, bank: Bank) -> Self {
-        let charged = journal.lines().into_iter().filter_map(|line| line.into_iter().nth(1)).collect();
+    pub fn new(mut journal: Journal, bank: Bank) -> Self {
+        let charged = journal.take_lines().into_iter().filter_map(|line| line.into_iter().nth(1)).collect();
         Self { charged, journal, bank }
     }
 

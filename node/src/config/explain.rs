@@ -1,0 +1,44 @@
+//! What is said of a wrong value.
+
+use clap::Arg;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::error::ConfigError;
+use super::flags::Flags;
+use super::sources::{Found, Source, one_line};
+
+/// Whether `--help` or `--version` was asked for.
+pub(super) fn is_help(error: &clap::Error) -> bool {
+    matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)
+}
+
+/// One line that names the key, the value, what was expected and, where it did not come from `on_command_line`, the
+/// source.
+pub(super) fn explain(
+    error: &clap::Error,
+    on_command_line: Option<&clap::Error>,
+    flags: &Flags,
+    found: &Found,
+) -> ConfigError {
+    let text = error.render().to_string();
+    let paragraph = text.split("\n\n").next().unwrap_or_default();
+    let line = one_line(paragraph.trim_start_matches("error: "));
+    let help = if error.kind() == ErrorKind::UnknownArgument {
+        ": expected one of those that --help shows"
+    } else {
+        ""
+    };
+    let is_of_flag = on_command_line.is_some_and(|other| other.render().to_string() == text);
+    let source = if is_of_flag { None } else { source(error, flags, found) };
+    ConfigError::Wrong(line + help + &source.unwrap_or_default())
+}
+
+fn source(error: &clap::Error, flags: &Flags, found: &Found) -> Option<String> {
+    let ContextValue::String(argument) = error.get(ContextKind::InvalidArg)? else { return None };
+    let key = argument.trim_start_matches('-').split([' ', '=']).next()?;
+    let flag = flags.keys().find(|flag| flag.get_long() == Some(key)).map(Arg::get_id)?;
+    Some(match &found.get(flag.as_str())?.1 {
+        Source::Variable(name) => format!(" (in {name})"),
+        Source::File(file) => format!(" (in {})", file.display()),
+    })
+}

@@ -1,0 +1,201 @@
+//! The keys of every node: plain data, complete and checked.
+
+use std::fmt;
+use std::time::Duration;
+
+use transport::grpc::Keepalive;
+
+use transport::{Address, Limits, Service, rest};
+
+use super::error::ConfigError;
+use super::values::{Listen, LogFormat, PeerConfig, duration, filter, header, http_listen, number};
+
+/// The most workers that a node may have.
+pub(crate) const WORKERS_MAX: u16 = 512;
+
+/// What a node runs, where it listens, and how it behaves.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+#[group(skip)]
+pub struct Config {
+    /// Services to host here; calls between them stay in memory
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub services: Vec<String>,
+
+    /// Where REST is served; port 0 takes a free one
+    #[arg(long, value_name = "ADDR|none", default_value = "127.0.0.1:8080", value_parser = http_listen)]
+    pub http: Listen,
+
+    /// Where gRPC is served; port 0 takes a free one
+    #[arg(long, value_name = "ADDR|unix:PATH|none", default_value = "127.0.0.1:50051")]
+    pub grpc: Listen,
+
+    /// Where a service is that is not hosted here: http://HOST:PORT or unix:PATH, several separated by
+    /// commas are used in turn. One that is hosted here is called in memory all the same, so that all nodes
+    /// may have the same list. Repeatable; in the environment separated by semicolons
+    #[arg(long = "peer", value_name = "NAME=URI", value_delimiter = ';')]
+    pub peers: Vec<PeerConfig>,
+
+    /// Threads; each has its own actors, connections and channels
+    #[arg(long, value_name = "N", default_value = "2", allow_hyphen_values = true,
+          value_parser = |text: &str| number::<u16>(text, WORKERS_MAX.into()))]
+    pub workers: u16,
+
+    /// The longest that a call takes whose caller does not say: REST requests, unary gRPC calls, calls to peers
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, allow_hyphen_values = true)]
+    pub deadline: Duration,
+
+    /// The longest that a drain takes
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration, allow_hyphen_values = true)]
+    pub drain_timeout: Duration,
+
+    /// Ping a gRPC connection with open calls that was silent for this long; half of it later it is dead
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration, allow_hyphen_values = true)]
+    pub keepalive: Duration,
+
+    /// The most calls that one service takes on at once on one worker; more are refused
+    #[arg(long, value_name = "N", default_value = "1024", allow_hyphen_values = true,
+          value_parser = |text: &str| number::<u32>(text, 1_000_000))]
+    pub max_calls: u32,
+
+    /// The most calls with a streamed request or answer that one service takes on at once on one worker, beside
+    /// the other calls; more are refused
+    #[arg(long, value_name = "N", default_value = "1024", allow_hyphen_values = true,
+          value_parser = |text: &str| number::<u32>(text, 1_000_000))]
+    pub max_streams: u32,
+
+    /// The largest message, in bytes
+    #[arg(long, value_name = "BYTES", default_value = "4194304", allow_hyphen_values = true,
+          value_parser = |text: &str| number::<u32>(text, u32::MAX))]
+    pub max_message_size: u32,
+
+    /// The headers of REST requests that handlers see as metadata, and no others
+    #[arg(long, value_name = "NAME,...|none", default_value = "authorization,traceparent,tracestate",
+          value_delimiter = ',', value_parser = header)]
+    pub rest_headers: Vec<String>,
+
+    /// What log lines look like
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    pub log_format: LogFormat,
+
+    /// Which log lines are written, as in RUST_LOG, which is the default where it is set
+    #[arg(long, value_name = "FILTER", default_value = "info", value_parser = filter)]
+    pub log: String,
+}
+
+impl Config {
+    /// Whether `service` is hosted here.
+    #[must_use]
+    pub fn hosts(&self, service: &str) -> bool {
+        self.services.iter().any(|hosted| hosted == service)
+    }
+
+    /// Where `service` is, if it is said.
+    #[must_use]
+    pub fn addresses(&self, service: &str) -> &[Address] {
+        let peer = self.peers.iter().find(|peer| peer.name == service);
+        peer.map_or(&[], |peer| &peer.addresses)
+    }
+
+    /// What each service takes on.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        Limits {
+            message_size: size(self.max_message_size),
+            calls: size(self.max_calls),
+            streams: size(self.max_streams),
+        }
+    }
+
+    /// How REST requests are served.
+    #[must_use]
+    pub fn rest(&self) -> rest::Options {
+        let headers = self.rest_headers.iter().filter(|name| *name != "none");
+        let headers = headers.map(|name| name.parse().expect("names of headers were checked"));
+        rest::Options { deadline: self.deadline, headers: headers.collect() }
+    }
+
+    /// When a connection counts as dead.
+    #[must_use]
+    pub fn keepalive(&self) -> Keepalive {
+        Keepalive { interval: self.keepalive, timeout: self.keepalive / 2 }
+    }
+
+    /// Checks what concerns several keys, and the services that the app has.
+    pub(super) fn check_together(&self, services: &[Service]) -> Result<(), ConfigError> {
+        self.check_addresses()?;
+        if self.services.is_empty() {
+            let names: Vec<_> = services.iter().map(Service::name).collect();
+            return wrong(format!("--services is empty: expected some of {}", names.join(",")));
+        }
+        for (index, peer) in self.peers.iter().enumerate() {
+            if self.peers[..index].iter().any(|earlier| earlier.name == peer.name) {
+                return wrong(format!(
+                    "--peer {} is given twice: expected once, with all its addresses",
+                    peer.name
+                ));
+            }
+        }
+        if self.rest_headers.len() > 1 && self.rest_headers.iter().any(|name| name == "none") {
+            return wrong("--rest-headers has none among others: expected names of headers, or none".into());
+        }
+        for service in services.iter().filter(|service| self.hosts(service.name())) {
+            self.check_callees(service)?;
+        }
+        Ok(())
+    }
+
+    fn check_addresses(&self) -> Result<(), ConfigError> {
+        if self.http == Listen::None && self.grpc == Listen::None {
+            return wrong("--http and --grpc are both none: expected an address for one of them".into());
+        }
+        if let (Listen::Tcp(http), Listen::Tcp(grpc)) = (&self.http, &self.grpc)
+            && http == grpc
+            && http.port() != 0
+        {
+            return wrong(format!(
+                "--http and --grpc are both {http}: expected an address for each, or none for one of them"
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_callees(&self, service: &Service) -> Result<(), ConfigError> {
+        let missing = |callee: &&&str| !self.hosts(callee) && self.addresses(callee).is_empty();
+        let Some(peer) = service.callees().iter().find(missing) else { return Ok(()) };
+        wrong(format!(
+            "--peer {peer} is missing: {} calls {peer}, expected --peer {peer}=http://HOST:PORT \
+             or {peer} among --services",
+            service.name()
+        ))
+    }
+}
+
+impl fmt::Display for Config {
+    /// As a file for `--config`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |text: &dyn ToString| toml::Value::String(text.to_string());
+        let time = |time: Duration| text(&humantime::format_duration(time));
+        let list = |items: Vec<String>| -> toml::Value {
+            toml::Value::Array(items.into_iter().map(toml::Value::String).collect())
+        };
+        writeln!(f, "services = {}", list(self.services.clone()))?;
+        writeln!(f, "http = {}", text(&self.http))?;
+        writeln!(f, "grpc = {}", text(&self.grpc))?;
+        writeln!(f, "peer = {}", list(self.peers.iter().map(ToString::to_string).collect()))?;
+        writeln!(f, "workers = {}", self.workers)?;
+        writeln!(f, "deadline = {}", time(self.deadline))?;
+        writeln!(f, "drain-timeout = {}", time(self.drain_timeout))?;
+        writeln!(f, "keepalive = {}", time(self.keepalive))?;
+        writeln!(f, "max-calls = {}", self.max_calls)?;
+        writeln!(f, "max-streams = {}", self.max_streams)?;
+        writeln!(f, "max-message-size = {}", self.max_message_size)?;
+        writeln!(f, "rest-headers = {}", list(self.rest_headers.clone()))?;
+        writeln!(f, "log-format = {}", text(&self.log_format))?;
+        write!(f, "log = {}", text(&self.log))
+    }
+}
+
+fn wrong<T>(text: String) -> Result<T, ConfigError> {
+    Err(ConfigError::Wrong(text))
+}

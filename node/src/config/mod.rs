@@ -1,0 +1,21 @@
+//! The configuration of a node: plain data, complete and checked before anything is bound.
+//!
+//! One parser serves all sources. Flags override the environment (`NODE_*`), which overrides the file
+//! given with `--config`, which overrides the defaults. The flags that a program has besides are treated alike.
+
+mod error;
+mod explain;
+mod flags;
+mod keys;
+mod program;
+mod sources;
+mod values;
+
+pub use self::error::ConfigError;
+pub use self::keys::Config;
+pub(crate) use self::keys::WORKERS_MAX;
+pub(crate) use self::program::Program;
+pub use self::values::{Listen, LogFormat, PeerConfig, duration};
+
+#[cfg(test)]
+mod tests;

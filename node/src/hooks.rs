@@ -1,0 +1,30 @@
+//! The seams where a rehearsal reaches into a node. Production has none of them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use transport::{Channel, Interceptor};
+
+/// What a rehearsal puts between the parts of a node. The default is nothing, as in production.
+#[derive(Clone, Default)]
+pub struct Hooks {
+    /// What runs around every handler, for the worker of an index.
+    pub interceptor: Option<Arc<Intercept>>,
+    /// What stands between the deadline of a client and the carrier of its calls, for the callee of a name.
+    pub carry: Option<Arc<Carry>>,
+}
+
+/// Makes what runs around the handlers of the worker with an index.
+pub type Intercept = dyn Fn(u16) -> Arc<dyn Interceptor> + Send + Sync;
+
+/// Wraps what carries the calls to the service of a name.
+pub type Carry = dyn Fn(&'static str, Channel) -> Channel + Send + Sync;
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks")
+            .field("interceptor", &self.interceptor.is_some())
+            .field("carry", &self.carry.is_some())
+            .finish()
+    }
+}

@@ -1,0 +1,81 @@
+//! A node from its start to the end of its drain, on whatever machine.
+
+use std::future::Future;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+use transport::Drain;
+
+use crate::accept::{Listeners, serve};
+use crate::app::App;
+use crate::config::Config;
+use crate::hooks::Hooks;
+use crate::machine::Machine;
+use crate::start_error::StartError;
+use crate::worker::Plan;
+use crate::workers::{Ends, Workers, ended_by_itself};
+
+/// How long connections that were accepted just before the listeners closed have to send their request, and how long
+/// workers have to end whose calls are cut off.
+const LAST_MOMENT: Duration = Duration::from_millis(100);
+
+/// Serves the services of `app` that `config` names until `shutdown` resolves, then drains for at most the configured
+/// time. What has not ended by then is cut off. Logs the lines `node started`, `draining` and `node stopped`.
+///
+/// # Errors
+///
+/// [`StartError::Bind`] with the address that cannot be bound; nothing has started then. [`StartError::Server`] if the
+/// system below fails, or a worker ends by itself, as it does when the making of an actor panics.
+pub async fn run(
+    app: App,
+    config: Config,
+    machine: &impl Machine,
+    hooks: Hooks,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), StartError> {
+    let listeners = Listeners::bind(machine, &config).await?;
+    let (services, count, drain_timeout) = (config.services.join(","), config.workers, config.drain_timeout);
+    let drain = Drain::new();
+    let plan = Plan { app, config, net: machine.net(), drain: drain.clone(), hooks };
+    let (workers, mut ends) = Workers::start(plan, machine).await?;
+    let (http, grpc) = (listeners.http(), listeners.grpc());
+    info!(target: "node", %http, %grpc, services, workers = count, "node started");
+    tokio::select! {
+        // Not fair, and the same in every rehearsal.
+        biased;
+        () = shutdown => {}
+        Some(index) = ends.next() => return Err(ended_by_itself(index).into()),
+        never = serve(&listeners, &workers, &drain) => match never {},
+    }
+    info!(target: "node", timeout = ?drain_timeout, "draining");
+    drain.announce();
+    drop(listeners);
+    finish(&drain, drain_timeout, &mut ends).await?;
+    drop(workers);
+    // A worker that does not let go of its thread is left behind.
+    timeout(LAST_MOMENT, ends.count()).await.ok();
+    info!(target: "node", "node stopped");
+    Ok(())
+}
+
+/// Drains what is left when the listeners have closed, for at most `limit`. What was accepted in the last moment is
+/// served as before until it has had the time to send its request.
+async fn finish(drain: &Drain, limit: Duration, ends: &mut Ends) -> Result<(), StartError> {
+    let drained = async {
+        sleep(LAST_MOMENT).await;
+        drain.start();
+        drain.finished().await;
+    };
+    tokio::select! {
+        biased;
+        Some(index) = ends.next() => return Err(ended_by_itself(index).into()),
+        drained = timeout(limit, drained) => {
+            if drained.is_err() {
+                warn!(target: "node", "the drain took too long: what is left is cut off");
+            }
+        }
+    }
+    Ok(())
+}
