@@ -73,13 +73,13 @@ pub(crate) async fn play(
     std::future::pending().await
 }
 
-/// Whether the call worked.
+/// Whether the call got an answer that is right for it.
 async fn call(caller: Caller, request: Request, is_probe: bool) -> bool {
     let number = recorder::with(|recorder| recorder.start_call(&request, is_probe));
     let reply = caller(request).await;
-    let is_ok = reply.is_ok();
+    let is_right = reply.is_right;
     recorder::with(|recorder| recorder.end_call(number, reply));
-    is_ok
+    is_right
 }
 
 async fn probe_until_it_works(caller: Caller, probe: Request, probes_left: Rc<Cell<usize>>) {
