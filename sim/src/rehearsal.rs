@@ -93,19 +93,6 @@ impl Rehearsal {
             wall_seconds: self.wall.as_secs_f64(),
         }
     }
-
-    /// The line to paste that does it again.
-    #[must_use]
-    pub fn command(&self) -> String {
-        let planted = self.plan.planted.as_ref().map(|planted| format!(" --mutant {planted}"));
-        format!(
-            "{} --scenario {} --seed {}{}",
-            self.plan.tool(),
-            self.plan.scenario,
-            self.plan.seed,
-            planted.unwrap_or_default()
-        )
-    }
 }
 
 impl fmt::Display for Rehearsal {

@@ -38,7 +38,6 @@ pub struct Scenario {
     pub(crate) hosts: Vec<(String, Program)>,
     pub(crate) clients: Vec<(String, Client)>,
     pub(crate) options: Vec<(String, Vec<String>)>,
-    pub(crate) planted: Vec<String>,
     pub(crate) load: Load,
     pub(crate) swarm: Swarm,
     pub(crate) checks: Vec<NewCheck>,
@@ -59,7 +58,6 @@ impl Scenario {
             hosts: Vec::new(),
             clients: Vec::new(),
             options: Vec::new(),
-            planted: Vec::new(),
             load,
             swarm,
             checks: Vec::new(),
@@ -104,13 +102,6 @@ impl Scenario {
     #[must_use]
     pub fn option(mut self, name: &str, choices: &[&str]) -> Self {
         self.options.push((name.to_owned(), choices.iter().map(|choice| (*choice).to_owned()).collect()));
-        self
-    }
-
-    /// Names planted bugs that this scenario is meant to find.
-    #[must_use]
-    pub fn planted(mut self, names: &[&str]) -> Self {
-        self.planted = names.iter().map(|name| (*name).to_owned()).collect();
         self
     }
 

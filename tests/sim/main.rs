@@ -1,7 +1,7 @@
 //! Rehearsals of the whole node: REST edge, gRPC edge, actors and carriers as in production, over a
 //! simulated network, under faults drawn from a seed.
 //!
-//! `cargo test` rehearses a few seeds of every scenario, `cargo sim --help` tells how to rehearse many.
+//! `cargo test` rehearses a few seeds of every scenario, `cargo test -p rehearsal --test sim -- rehearse --help` tells how to rehearse many.
 
 mod checks;
 mod scenarios;
@@ -12,7 +12,5 @@ mod scenarios;
 static ALLOCATOR: rehearse::MiMalloc = rehearse::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    let graveyard = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/graveyard");
-    let scenarios = scenarios::all().into_iter().map(Into::into).collect();
-    rehearse::Runner::new(scenarios, graveyard).main()
+    rehearse::Runner::new(env!("CARGO_MANIFEST_DIR")).scenarios(scenarios::all()).main()
 }

@@ -122,13 +122,6 @@ impl Plan {
     }
 }
 
-impl Plan {
-    /// The command that runs plans like this one: planted bugs exist in debug builds only.
-    pub(crate) fn tool(&self) -> &'static str {
-        if self.planted.is_some() { "cargo test --test sim -- rehearse" } else { "cargo sim" }
-    }
-}
-
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "scenario {}, seed {}", self.scenario, self.seed)?;

@@ -55,6 +55,14 @@ impl Progress {
         }
     }
 
+    /// Says on the bar what is under way.
+    pub(super) fn note(&self, text: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(text.to_owned());
+            bar.tick();
+        }
+    }
+
     /// Prints without tearing the bar.
     pub(super) fn print(&self, text: &str) {
         match &self.bar {

@@ -21,7 +21,6 @@ fn toy(name: &str, about: &str, swarm: Swarm) -> Scenario {
         .host("service1", toy::service1)
         .host("service2", toy::service2)
         .client("rest", toy::rest_client)
-        .planted(&["wrong-reply", "starts-a-thread"])
         .tick(ms(5))
         .latency_max(ms(10))
         .recovers_within(ms(5000))
