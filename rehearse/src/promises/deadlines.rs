@@ -7,6 +7,7 @@ use std::time::Duration;
 use sim::{CallRecord, Event, Invariant};
 
 use super::hops::Hops;
+use super::names::{CALLS_END, DEADLINES_SHRINK};
 use crate::facts::{CallMade, HandlerBegun, HandlerEnded};
 use crate::setting::Setting;
 
@@ -24,7 +25,7 @@ const GRACE: Duration = Duration::from_millis(4);
 
 impl Invariant for CallsEnd {
     fn name(&self) -> &str {
-        super::CALLS_END
+        CALLS_END
     }
 
     fn call_waiting(&mut self, call: &CallRecord, now: Duration) -> Result<(), String> {
@@ -115,7 +116,7 @@ impl DeadlinesShrink {
 
 impl Invariant for DeadlinesShrink {
     fn name(&self) -> &str {
-        super::DEADLINES_SHRINK
+        DEADLINES_SHRINK
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {

@@ -8,6 +8,7 @@ use sim::{CLIENTS, CallRecord, Event, Family, Invariant};
 
 use super::faults::{Fault, Faults};
 use super::hops::Hops;
+use super::names::{HANDLED_ONCE, HANDLERS_END_WITH_CALLS};
 use crate::clients::NOT_SENT;
 use crate::facts::{HandlerBegun, HandlerEnded, Outcome};
 use crate::setting::Setting;
@@ -64,7 +65,7 @@ impl HandlersEndWithTheirCalls {
 
 impl Invariant for HandlersEndWithTheirCalls {
     fn name(&self) -> &str {
-        super::HANDLERS_END_WITH_CALLS
+        HANDLERS_END_WITH_CALLS
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
@@ -160,7 +161,7 @@ impl HandledOnceOrNotAtAll {
 
 impl Invariant for HandledOnceOrNotAtAll {
     fn name(&self) -> &str {
-        super::HANDLED_ONCE
+        HANDLED_ONCE
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {

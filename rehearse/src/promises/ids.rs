@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sim::{CallRecord, Event, Invariant};
 
+use super::names::{LINES_KNOW_THEIR_CALLERS, REPLIES_CARRY_IDS};
 use crate::setting::Setting;
 
 /// The request id that comes back is the caller's.
@@ -15,7 +16,7 @@ pub(super) struct RepliesCarryIds {
 
 impl Invariant for RepliesCarryIds {
     fn name(&self) -> &str {
-        super::REPLIES_CARRY_IDS
+        REPLIES_CARRY_IDS
     }
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
@@ -55,7 +56,7 @@ impl LinesKnowTheirCallers {
 
 impl Invariant for LinesKnowTheirCallers {
     fn name(&self) -> &str {
-        super::LINES_KNOW_THEIR_CALLERS
+        LINES_KNOW_THEIR_CALLERS
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
