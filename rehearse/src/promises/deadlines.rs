@@ -8,7 +8,7 @@ use sim::{CallRecord, Event, Invariant};
 
 use super::hops::Hops;
 use super::names::{CALLS_END, DEADLINES_SHRINK};
-use crate::facts::{CallMade, HandlerBegun, HandlerEnded};
+use crate::facts::{CallMade, HandlerBegun, HandlerEnded, NodeStarted};
 use crate::setting::Setting;
 
 /// A timer is exact to the millisecond, and what it wakes runs in the same one.
@@ -127,6 +127,10 @@ impl Invariant for DeadlinesShrink {
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
+        if event.told::<NodeStarted>().is_some() {
+            // What ran on the host before is gone, whether or not it could say so.
+            self.running.retain(|running| running.host != event.host);
+        }
         let begun = event.told::<HandlerBegun>();
         let Some(number) = event.request else {
             return begun.map_or(Ok(()), |_| Err(format!("a handler without a request: {event}")));

@@ -9,7 +9,7 @@ use sim::{CallRecord, Event, Family, Invariant, What};
 use super::deadlines::TURN;
 use super::faults::Faults;
 use super::hops::Hops;
-use super::ids::ACCESS;
+use super::ids::access_path;
 use super::names::{EDGES_END_CALLS, EDGES_KEEP_DEADLINES, HANDLERS_END_BY_DEADLINES};
 use crate::facts::{HandlerBegun, HandlerEnded};
 use crate::setting::Setting;
@@ -128,12 +128,6 @@ impl Invariant for EndsInTime {
     fn met(&self) -> u64 {
         self.met
     }
-}
-
-/// The path in the line that an edge logs of a call.
-fn access_path(event: &Event) -> Option<&str> {
-    let line = event.line().filter(|line| line.target == ACCESS)?;
-    Some(line.field("path").and_then(|path| path.as_str()).unwrap_or_default())
 }
 
 /// Every call ends at its edge by the deadline in force there, whatever it waits for.

@@ -88,4 +88,10 @@ impl Invariant for LinesKnowTheirCallers {
 }
 
 /// The target of the line that an edge logs of every call.
-pub(super) const ACCESS: &str = "access";
+const ACCESS: &str = "access";
+
+/// The path in the line that an edge logs of a call.
+pub(super) fn access_path(event: &Event) -> Option<&str> {
+    let line = event.line().filter(|line| line.target == ACCESS)?;
+    Some(line.field("path").and_then(|path| path.as_str()).unwrap_or_default())
+}
