@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use sim::{Keep, Load, Plan, Scenario, Swarm};
+use rehearse::{Load, Swarm, Via};
+use sim::{Keep, Plan, Scenario};
 
 use crate::clock::timed;
 use crate::error::Error;
@@ -55,11 +56,11 @@ pub(crate) fn compete(
 /// The calm world of the rehearsals, but that a client makes its next call when one has ended.
 fn scenario(in_flight: usize, calls: usize) -> Scenario {
     const ENOUGH: Duration = Duration::from_millis(400);
-    let load = Load::new(calls..=calls, Duration::ZERO, ENOUGH..=ENOUGH)
-        .kind("rest", "hello", "[a-z]{1,12}")
-        .in_flight_max(in_flight);
+    let load = Load::new(calls, Duration::ZERO, ENOUGH..=ENOUGH).in_flight_max(in_flight);
+    let load = scenarios::hello(load, Via::Rest);
     scenarios::two_nodes("calls", "nothing goes wrong", load, Swarm::calm(), 2 * in_flight)
         .every_call("in calm, every call works", checks::works)
+        .into()
 }
 
 /// Calls for each second of processor time.

@@ -15,24 +15,8 @@ use crate::report::Report;
 
 #[path = "../../tests/sim/checks.rs"]
 mod checks;
-#[path = "../../tests/sim/clients.rs"]
-mod clients;
-#[path = "../../tests/sim/deadlines.rs"]
-mod deadlines;
-#[path = "../../tests/sim/faults.rs"]
-mod faults;
-#[path = "../../tests/sim/grpc_client.rs"]
-mod grpc_client;
-#[path = "../../tests/sim/handlers.rs"]
-mod handlers;
-#[path = "../../tests/sim/hosts.rs"]
-mod hosts;
-#[path = "../../tests/sim/house.rs"]
-mod house;
 #[path = "../../tests/sim/scenarios.rs"]
 mod scenarios;
-#[path = "../../tests/sim/statuses.rs"]
-mod statuses;
 
 #[path = "../edge/progress.rs"]
 mod progress;

@@ -27,7 +27,8 @@ pub(crate) struct Seeds {
 }
 
 pub(crate) fn measure(options: &Options, progress: &mut Progress) -> Result<Seeds, Error> {
-    let storm = scenarios::all().into_iter().find(|scenario| scenario.name() == STORM);
+    let mut all = scenarios::all().into_iter().map(Scenario::from);
+    let storm = all.find(|scenario| scenario.name() == STORM);
     let storm = storm.ok_or(Error::NoScenario(STORM))?;
     let (jobs, seeds) = (options.jobs(), options.seeds());
     let (mut per_s, mut speedups, mut by_processor) = (Vec::new(), Vec::new(), Vec::new());

@@ -13,25 +13,33 @@ pub struct Reply {
     pub value: String,
     /// The request id that came back, if one did.
     pub request_id: Option<String>,
+    /// Whether it is right for this sort of call: a probe with it has worked.
+    pub is_right: bool,
 }
 
 impl Reply {
     /// A call that worked.
     #[must_use]
     pub fn ok(value: impl Into<String>) -> Self {
-        Self { status: "OK".to_owned(), value: value.into(), request_id: None }
+        Self { status: "OK".to_owned(), value: value.into(), request_id: None, is_right: true }
     }
 
     /// A call that did not.
     #[must_use]
     pub fn failed(status: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { status: status.into(), value: message.into(), request_id: None }
+        Self { status: status.into(), value: message.into(), request_id: None, is_right: false }
     }
 
     /// Adds the request id that came back.
     #[must_use]
     pub fn with_request_id(self, request_id: Option<String>) -> Self {
         Self { request_id, ..self }
+    }
+
+    /// Says that this is a right answer to the call, although it is none that worked: something is sold out.
+    #[must_use]
+    pub fn right(self) -> Self {
+        Self { is_right: true, ..self }
     }
 
     /// Whether the call worked.
@@ -61,6 +69,17 @@ pub struct CallRecord {
 }
 
 impl CallRecord {
+    /// A call that begins while these faults are in force.
+    pub(crate) fn started(
+        request: Request,
+        started: Duration,
+        is_probe: bool,
+        faults: Vec<&'static str>,
+    ) -> Self {
+        let request_id = request.request_id();
+        Self { request, request_id, started, ended: None, reply: None, is_probe, faults }
+    }
+
     /// When the caller must have its reply.
     #[must_use]
     pub fn due(&self) -> Duration {

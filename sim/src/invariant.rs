@@ -1,11 +1,10 @@
-//! What must hold in every rehearsal, and the checks that know no service.
+//! What must hold in every rehearsal, and what must hold in the end: the two sorts of promises.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
 use crate::call::CallRecord;
-use crate::trace::{Event, EventKind};
+use crate::trace::event::Event;
 
 /// A promise that is checked while the rehearsal runs.
 ///
@@ -16,7 +15,8 @@ pub trait Invariant: fmt::Debug {
     /// The promise in a few words, as it is printed when broken.
     fn name(&self) -> &str;
 
-    /// Something happened: a log line, a fault, a phase. Calls are told on their own, packets and bytes not at all.
+    /// Something happened: a log line, a fact, a fault, a phase. Calls are told on their own, packets, bytes and
+    /// disks not at all.
     ///
     /// # Errors
     /// When the promise is broken.
@@ -48,113 +48,36 @@ pub trait Invariant: fmt::Debug {
         Ok(())
     }
 
-    /// The rehearsal is over; these are all its calls.
+    /// How often there was something to judge. A check that met nothing in a whole suite run proves nothing, and is
+    /// reported.
+    fn met(&self) -> u64;
+}
+
+/// A promise that need not hold at every moment, but must hold in the end: once all faults have healed, every sort of
+/// call works again and nothing is in flight, it must come true within a stated time.
+///
+/// As with an [`Invariant`], what it says follows from what it was told, and from nothing else.
+pub trait Eventual: fmt::Debug {
+    /// Something happened: a log line, a fact, a fault, a phase.
+    fn event(&mut self, _event: &Event) {}
+
+    /// A client has its reply.
+    fn call_ended(&mut self, _call: &CallRecord) {}
+
+    /// Whether it holds as things are.
     ///
     /// # Errors
-    /// When the promise is broken.
-    fn finished(&mut self, _calls: &[CallRecord]) -> Result<(), String> {
-        Ok(())
-    }
+    /// When it does not hold yet; the error says what is missing.
+    fn holds(&self) -> Result<(), String>;
+
+    /// How many things it was told of that had to come true in the end.
+    fn met(&self) -> u64;
 }
 
-/// Every call ends by its deadline and `grace`, whatever happens.
+/// An eventual promise, its name and its time.
 #[derive(Debug)]
-pub struct EndsByDeadline {
-    /// What is allowed on top: one tick, and for a client that keeps no time itself the way back.
-    pub grace: Duration,
-}
-
-impl Invariant for EndsByDeadline {
-    fn name(&self) -> &str {
-        "every call ends by its deadline"
-    }
-
-    fn call_waiting(&mut self, call: &CallRecord, now: Duration) -> Result<(), String> {
-        self.judge(call, now, "still waits")
-    }
-
-    fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
-        self.judge(call, call.ended.unwrap_or_default(), "ended")
-    }
-}
-
-impl EndsByDeadline {
-    fn judge(&self, call: &CallRecord, now: Duration, what: &str) -> Result<(), String> {
-        if now <= call.due() + self.grace {
-            return Ok(());
-        }
-        let (id, late) = (&call.request_id, now - call.due());
-        Err(format!("{id} {what} {} ms after its deadline", late.as_millis()))
-    }
-}
-
-/// The request id that comes back is the caller's.
-#[derive(Debug)]
-pub struct ReplyCarriesId;
-
-impl Invariant for ReplyCarriesId {
-    fn name(&self) -> &str {
-        "every reply carries its caller's request id"
-    }
-
-    fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
-        match call.reply.as_ref().and_then(|reply| reply.request_id.as_deref()) {
-            Some(id) if id != call.request_id => {
-                Err(format!("the reply to {} carries {id}", call.request_id))
-            }
-            None if call.reply.as_ref().is_some_and(crate::call::Reply::is_ok) => {
-                Err(format!("the reply to {} carries no request id", call.request_id))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Every log line that names a request names one that a client made.
-#[derive(Debug, Default)]
-pub struct LogsKnowTheirCaller {
-    known: BTreeSet<u32>,
-}
-
-impl Invariant for LogsKnowTheirCaller {
-    fn name(&self) -> &str {
-        "every log line carries its caller's request id"
-    }
-
-    fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
-        self.known.insert(call.request.id);
-        Ok(())
-    }
-
-    fn event(&mut self, event: &Event) -> Result<(), String> {
-        let is_known = || event.request.is_some_and(|request| self.known.contains(&request));
-        match &event.request_id {
-            Some(id) if event.kind == EventKind::Log && !is_known() => {
-                Err(format!("{} logged {:?} for {id}, which nobody sent", event.host, event.text))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// A promise about single calls, given as a function.
-pub(crate) struct CallCheck {
+pub(crate) struct EventualPromise {
     pub(crate) promise: String,
-    pub(crate) check: fn(&CallRecord) -> Result<(), String>,
-}
-
-impl fmt::Debug for CallCheck {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("CallCheck").field(&self.promise).finish()
-    }
-}
-
-impl Invariant for CallCheck {
-    fn name(&self) -> &str {
-        &self.promise
-    }
-
-    fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
-        (self.check)(call)
-    }
+    pub(crate) within: Duration,
+    pub(crate) check: Box<dyn Eventual>,
 }

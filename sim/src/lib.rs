@@ -5,6 +5,14 @@
 //! many. This crate knows no service: a host is any async program that listens and connects through its
 //! [`HostContext`].
 //!
+//! # What is checked
+//!
+//! An [`Invariant`] must hold at every moment; it is told each log line, with its values in their types, each fact that a
+//! host's program tells in a type of its own ([`tell`]), each fault as it begins and ends, and each call. An [`Eventual`]
+//! promise must come true once all has healed and nothing is asked any more. Each says how often it had something to
+//! judge. A scenario that is wrong under every plan, such as one with a host that never listens, is told so
+//! ([`ViolationKind::SetUp`]).
+//!
 //! # What a host must not do
 //!
 //! * Start a thread, or use `spawn_blocking`. It is noticed and fails the seed.
@@ -41,7 +49,7 @@
 //! }
 //!
 //! let second = Duration::from_secs(1);
-//! let load = Load::new(5..=5, second, second..=second).kind("caller", "echo", "[a-z]{5}");
+//! let load = Load::new(5..=5, second, second..=second).kind("caller", "echo", sim::matching("[a-z]{5}"));
 //! let scenario = Scenario::new("echo", "nothing goes wrong", load, Swarm::calm())
 //!     .host("echo", echo)
 //!     .client("caller", |host| {
@@ -50,46 +58,60 @@
 //!             async move { call(host, request).await.unwrap_or_else(|error| Reply::failed("IO", error.to_string())) }
 //!         }
 //!     })
-//!     .invariant(|| EndsByDeadline { grace: Duration::from_millis(1) });
+//!     .invariant(|| EndsByDeadline::with_grace(Duration::from_millis(1)));
 //!
 //! let first = sim::rehearse_seed(&scenario, 7, None, Keep::Hash);
 //! assert_eq!(first.violation, None);
 //! assert_eq!(first.trace_hash, sim::rehearse_seed(&scenario, 7, None, Keep::Hash).trace_hash);
 //! ```
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "sim runs on Linux only: it takes clock and entropy away from a program by the names that these functions have in \
+     Linux' C libraries. Rehearse in a container or a virtual machine."
+);
+
 mod call;
+mod clients;
 mod draw;
 mod entropy;
 mod faults;
 mod host;
-mod http1;
 mod invariant;
-mod net;
-mod packet;
+mod load;
 mod panics;
 mod plan;
+mod promises;
 mod rehearsal;
 mod report;
 mod runner;
 mod scenario;
+mod set_up;
 mod shrink;
-mod spans;
-mod stage;
-mod subscriber;
 mod swarm;
 mod trace;
+mod violation;
 mod world;
 
 pub use call::{CallRecord, Reply};
-pub use draw::{Load, plan as draw_plan};
-pub use host::{CallFault, HostContext, call_fault, planned_panic};
-pub use invariant::{EndsByDeadline, Invariant, LogsKnowTheirCaller, ReplyCarriesId};
-pub use net::{Listener, SimNet, poll_turn, turn};
-pub use plan::{Fault, FaultKind, Network, Plan, Request};
-pub use rehearsal::{Keep, Rehearsal, Summary, rehearse, rehearse_seed, rehearse_twice};
+pub use draw::plan as draw_plan;
+pub use host::disk::Disk;
+pub use host::net::{Listener, SimNet};
+pub use host::turn::{poll_turn, turn};
+pub use host::{CallFault, HostContext, call_fault};
+pub use invariant::{Eventual, Invariant};
+pub use load::{Load, matching};
+pub use panics::planned_panic;
+pub use plan::{Family, Fault, FaultKind, Network, Plan, Request};
+pub use promises::{EndsByDeadline, LogsKnowTheirCaller, ReplyCarriesId};
+pub use rehearsal::{Rehearsal, Summary, rehearse, rehearse_seed, rehearse_twice};
 pub use report::page as report_page;
 pub use runner::Runner;
 pub use scenario::{CLIENTS, HostResult, Scenario};
-pub use stage::Violation;
-pub use swarm::{Family, Swarm};
-pub use trace::{Event, EventKind, Fields, first_difference};
+pub use swarm::Swarm;
+pub use trace::difference::first_difference;
+pub use trace::event::{CallStep, DiskUse, Event, Fact, Line, Passed, Phase, What};
+pub use trace::recorder::{Keep, tell};
+pub use trace::value::{Fields, Value};
+pub use tracing::Level;
+pub use violation::{Violation, ViolationKind};

@@ -2,14 +2,15 @@
 //!
 //! Without `tokio_unstable`, turmoil does not notice a panic in a spawned task. A hook does.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::PanicHookInfo;
 use std::sync::Once;
 
-use crate::{entropy, host};
+use crate::entropy;
 
 thread_local! {
     static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    static IS_PLANNED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Counts panics on simulation threads from now on; elsewhere they are reported as before.
@@ -20,11 +21,19 @@ pub(crate) fn watch() {
         std::panic::set_hook(Box::new(move |panic| {
             if !entropy::is_simulated() {
                 report(panic);
-            } else if !host::take_planned_panic() {
+            } else if !IS_PLANNED.replace(false) {
                 note(panic);
             }
         }));
     });
+}
+
+/// Panics on behalf of [`CallFault::Panic`](crate::CallFault::Panic): any other panic fails the rehearsal, this one does
+/// not.
+#[expect(clippy::panic, reason = "a panic is what was asked for")]
+pub fn planned_panic() -> ! {
+    IS_PLANNED.set(true);
+    panic!("a fault of the plan makes this handler panic")
 }
 
 /// The panics of this thread since the last time.
@@ -39,8 +48,8 @@ fn note(panic: &PanicHookInfo<'_>) {
     let text = payload.downcast_ref::<&str>().copied();
     let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     let message = message.unwrap_or("a panic without a message");
-    let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
-    let line = format!("{message}{}", place.unwrap_or_default());
+    let location = panic.location().map(|at| format!(" at {}:{}", at.file(), at.line()));
+    let line = format!("{message}{}", location.unwrap_or_default());
     PANICS.with(|panics| {
         if let Ok(mut panics) = panics.try_borrow_mut() {
             panics.push(line);

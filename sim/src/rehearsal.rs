@@ -8,9 +8,13 @@ use serde::Serialize;
 use crate::call::CallRecord;
 use crate::plan::Plan;
 use crate::scenario::Scenario;
-use crate::stage::{self, Violation};
-use crate::trace::{Event, first_difference};
-use crate::{draw, entropy, panics, subscriber, world};
+use crate::trace::difference::first_difference;
+use crate::trace::event::Event;
+use crate::trace::{recorder, subscriber};
+use crate::violation::{Violation, ViolationKind};
+use crate::{draw, entropy, panics, world};
+
+pub(crate) use crate::trace::recorder::Keep;
 
 /// What came of one rehearsal.
 #[derive(Debug, Clone)]
@@ -24,7 +28,9 @@ pub struct Rehearsal {
     /// All calls, in the order in which they began.
     pub calls: Vec<CallRecord>,
     /// For each fault of the plan, whether it touched a call.
-    pub bites: Vec<bool>,
+    pub effective: Vec<bool>,
+    /// How often each promise had something to judge, in the order in which they were added.
+    pub met: Vec<(String, u64)>,
     /// How much virtual time passed.
     pub simulated: Duration,
     /// How long it took.
@@ -42,12 +48,12 @@ pub struct Summary {
     pub scenario: String,
     /// The seed.
     pub seed: u64,
-    /// The planted bug that was switched on, if one was.
+    /// The name of the planted bug that was in the program, if one was.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mutant: Option<String>,
+    pub planted: Option<String>,
     /// All that happened, as a number in hexadecimal digits.
     pub trace_hash: String,
-    /// `passed`, `inert` (there were faults and none touched a call) or `violated`.
+    /// `passed`, `inert` (there were faults and none was effective) or `violated`.
     pub outcome: &'static str,
     /// The promise that was broken, and how.
     pub violation: Option<String>,
@@ -55,62 +61,37 @@ pub struct Summary {
     pub calls: usize,
     /// How many faults happened.
     pub faults: usize,
-    /// How many of these touched a call.
-    pub faults_that_bit: usize,
+    /// How many of these were effective: they touched a call.
+    pub faults_effective: usize,
     /// How much virtual time passed.
     pub simulated_seconds: f64,
     /// How long it took.
     pub wall_seconds: f64,
 }
 
-/// What to keep of a rehearsal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
-    /// Nothing, and what the network does is not looked at: faults that bite may go unnoticed, and the trace hash
-    /// says nothing. It is there to be measured against.
-    Nothing,
-    /// The number that stands for the trace.
-    Hash,
-    /// The whole trace.
-    Trace,
-}
-
 impl Rehearsal {
     /// The outcome in a line.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        let bit = self.bites.iter().filter(|bit| **bit).count();
+        let effective = self.effective.iter().filter(|effective| **effective).count();
         let outcome = match &self.violation {
             Some(_) => "violated",
-            None if bit == 0 && !self.bites.is_empty() => "inert",
+            None if effective == 0 && !self.effective.is_empty() => "inert",
             None => "passed",
         };
         Summary {
             scenario: self.plan.scenario.clone(),
             seed: self.plan.seed,
-            mutant: self.plan.mutant.clone(),
+            planted: self.plan.planted.clone(),
             trace_hash: format!("{:016x}", self.trace_hash),
             outcome,
             violation: self.violation.as_ref().map(ToString::to_string),
             calls: self.calls.len(),
             faults: self.plan.faults.len(),
-            faults_that_bit: bit,
+            faults_effective: effective,
             simulated_seconds: self.simulated.as_secs_f64(),
             wall_seconds: self.wall.as_secs_f64(),
         }
-    }
-
-    /// The line to paste that does it again.
-    #[must_use]
-    pub fn command(&self) -> String {
-        let mutant = self.plan.mutant.as_ref().map(|mutant| format!(" --mutant {mutant}"));
-        format!(
-            "{} --scenario {} --seed {}{}",
-            self.plan.tool(),
-            self.plan.scenario,
-            self.plan.seed,
-            mutant.unwrap_or_default()
-        )
     }
 }
 
@@ -123,9 +104,9 @@ impl fmt::Display for Rehearsal {
         }
         write!(
             f,
-            " ({} calls, {} of {} faults bit, {:.3} s simulated in {:.1} ms, trace {})",
+            " ({} calls, {} of {} faults effective, {:.3} s simulated in {:.1} ms, trace {})",
             summary.calls,
-            summary.faults_that_bit,
+            summary.faults_effective,
             summary.faults,
             summary.simulated_seconds,
             summary.wall_seconds * 1e3,
@@ -136,8 +117,8 @@ impl fmt::Display for Rehearsal {
 
 /// Draws the plan of `seed` and plays it.
 #[must_use]
-pub fn rehearse_seed(scenario: &Scenario, seed: u64, mutant: Option<&str>, keep: Keep) -> Rehearsal {
-    rehearse(scenario, &draw::plan(scenario, seed, mutant), keep)
+pub fn rehearse_seed(scenario: &Scenario, seed: u64, planted: Option<&str>, keep: Keep) -> Rehearsal {
+    rehearse(scenario, &draw::plan(scenario, seed, planted), keep)
 }
 
 /// Plays `plan` on a fresh thread.
@@ -146,6 +127,10 @@ pub fn rehearse_seed(scenario: &Scenario, seed: u64, mutant: Option<&str>, keep:
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "how long a rehearsal takes is a fact about the real world")]
 pub fn rehearse(scenario: &Scenario, plan: &Plan, keep: Keep) -> Rehearsal {
+    if let Err(detail) = scenario.check(plan) {
+        let violation = Violation::of_whole("the plan fits its scenario", detail);
+        return unplayed(plan, Violation { kind: ViolationKind::SetUp, ..violation });
+    }
     panics::watch();
     let start = Instant::now();
     let mut played = std::thread::scope(|scope| {
@@ -153,7 +138,9 @@ pub fn rehearse(scenario: &Scenario, plan: &Plan, keep: Keep) -> Rehearsal {
         let thread = thread.spawn_scoped(scope, || play(scenario, plan, keep));
         thread.expect("the machine has room for one more thread").join()
     })
-    .unwrap_or_else(|_| panic_outside_of_play(plan));
+    .unwrap_or_else(|_| {
+        unplayed(plan, Violation::of_whole("the simulator does not panic", "its thread died"))
+    });
     played.wall = start.elapsed();
     played
 }
@@ -169,14 +156,15 @@ pub fn rehearse_twice(scenario: &Scenario, plan: &Plan) -> Rehearsal {
         let hashes = format!("traces {:016x} and {:016x}", first.trace_hash, second.trace_hash);
         let difference = first_difference(&one.events, &other.events);
         let difference = difference.unwrap_or_else(|| "two more runs were the same".to_owned());
-        let (invariant, at) = ("the same seed leaves the same trace".to_owned(), Duration::ZERO);
-        first.violation = Some(Violation { invariant, detail: format!("{hashes}: {difference}"), at });
+        first.violation = Some(Violation::of_whole(
+            "the same seed leaves the same trace",
+            format!("{hashes}: {difference}"),
+        ));
     }
     if first.violation.is_none()
         && let Some(difference) = difference_by_clocks(scenario, &first)
     {
-        let (invariant, at) = ("wrong wall clocks change nothing".to_owned(), Duration::ZERO);
-        first.violation = Some(Violation { invariant, detail: difference, at });
+        first.violation = Some(Violation::of_whole("wrong wall clocks change nothing", difference));
     }
     first
 }
@@ -184,7 +172,7 @@ pub fn rehearse_twice(scenario: &Scenario, plan: &Plan) -> Rehearsal {
 /// The first call that ends otherwise when no wall clock is wrong.
 fn difference_by_clocks(scenario: &Scenario, played: &Rehearsal) -> Option<String> {
     let mut plan = played.plan.clone();
-    plan.faults.retain(|fault| !fault.what.is_of_clock());
+    plan.faults.retain(|fault| !fault.what.family().is_of_clock());
     if plan.faults.len() == played.plan.faults.len() {
         return None;
     }
@@ -203,31 +191,33 @@ fn play(scenario: &Scenario, plan: &Plan, keep: Keep) -> Rehearsal {
     // A panic of turmoil itself ends up here; one of a host's task ends in tokio, and in the list of panics.
     let simulated = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
     let left_over = panics::take();
-    let mut stage = stage::take().expect("playing a plan leaves its stage behind");
+    let mut recorder = recorder::take().expect("playing a plan leaves its recorder behind");
     for panic in left_over {
-        stage.violate("hosts do not panic", panic);
+        recorder.host_failed("hosts do not panic", &panic);
     }
     Rehearsal {
         plan: plan.clone(),
-        trace_hash: stage.trace_hash(),
+        trace_hash: recorder.kept.hash(),
         simulated: simulated.unwrap_or_default(),
         wall: Duration::ZERO,
-        bites: stage.faults.iter().map(|fault| fault.bit).collect(),
-        hosts: stage.hosts.iter().map(|host| host.name.to_string()).collect(),
-        violation: stage.violation,
-        calls: stage.calls,
-        events: stage.events.unwrap_or_default(),
+        effective: recorder.in_force.effective(),
+        met: recorder.checks.met(),
+        hosts: recorder.hosts.all().iter().map(|host| host.name.to_string()).collect(),
+        violation: recorder.checks.violation().cloned(),
+        calls: recorder.calls.into_all(),
+        events: recorder.kept.into_events(),
     }
 }
 
-fn panic_outside_of_play(plan: &Plan) -> Rehearsal {
-    let (invariant, detail) = ("the harness does not panic".to_owned(), "its thread died".to_owned());
+/// A rehearsal of a plan that could not be played.
+fn unplayed(plan: &Plan, violation: Violation) -> Rehearsal {
     Rehearsal {
         plan: plan.clone(),
         trace_hash: 0,
-        violation: Some(Violation { invariant, detail, at: Duration::ZERO }),
+        violation: Some(violation),
         calls: Vec::new(),
-        bites: Vec::new(),
+        effective: Vec::new(),
+        met: Vec::new(),
         simulated: Duration::ZERO,
         wall: Duration::ZERO,
         events: Vec::new(),

@@ -12,9 +12,11 @@ use serde::Serialize;
 
 use crate::call::{CallRecord, Reply};
 use crate::plan;
+use crate::plan::time::fractional_millis as millis;
 use crate::rehearsal::Rehearsal;
 use crate::scenario::CLIENTS;
-use crate::trace::{Event, EventKind};
+use crate::trace::event::{CallStep, Event, Line, What};
+use crate::violation;
 
 use segments::{Message, messages};
 
@@ -64,7 +66,7 @@ struct Fault {
     until: f64,
     hosts: Vec<usize>,
     link: bool,
-    bit: bool,
+    effective: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -80,7 +82,7 @@ struct Log {
 #[derive(Debug, Serialize)]
 struct Violation {
     at: f64,
-    invariant: String,
+    promise: String,
     detail: String,
 }
 
@@ -156,12 +158,19 @@ fn call(record: &CallRecord) -> Call {
 }
 
 fn faults(rehearsal: &Rehearsal, since: Duration, lane: &impl Fn(&str) -> usize) -> Vec<Fault> {
-    let faults = rehearsal.plan.faults.iter().zip(&rehearsal.bites);
-    let fault = |(fault, bit): (&plan::Fault, &bool)| {
+    let faults = rehearsal.plan.faults.iter().zip(&rehearsal.effective);
+    let fault = |(fault, effective): (&plan::Fault, &bool)| {
         let (a, b) = fault.what.hosts();
         let hosts = [Some(a), b].into_iter().flatten().map(lane).collect();
         let (what, link) = (fault.what.to_string(), b.is_some());
-        Fault { what, from: millis(fault.from), until: millis(fault.until()), hosts, link, bit: *bit }
+        Fault {
+            what,
+            from: millis(fault.from),
+            until: millis(fault.until()),
+            hosts,
+            link,
+            effective: *effective,
+        }
     };
     let happened = |fault: &plan::Fault| fault.from <= rehearsal.simulated && fault.until() >= since;
     faults.filter(|(fault, _)| happened(fault)).map(fault).collect()
@@ -171,15 +180,15 @@ fn logs(events: &[Event], since: Duration, lane: &impl Fn(&str) -> usize) -> Vec
     let mut ended = BTreeSet::new();
     let mut logs = Vec::new();
     for event in events {
-        match event.kind {
-            EventKind::Call if event.text == "call ended" => {
+        match &event.what {
+            What::Call(CallStep::Ends { .. }) => {
                 ended.insert(event.request_id.as_deref());
             }
             // What has no host is said while the world is taken down.
-            EventKind::Log if event.at >= since && !event.host.is_empty() => {
+            What::Log(_) | What::Told(_) if event.at >= since && !event.host.is_empty() => {
                 let late = ended.contains(&event.request_id.as_deref());
                 let (at, host, id) = (millis(event.at), lane(&event.host), event.request_id.clone());
-                logs.push(Log { at, host, id, text: said(event), late });
+                logs.push(Log { at, host, id, text: said(&event.what), late });
             }
             _ => {}
         }
@@ -187,15 +196,15 @@ fn logs(events: &[Event], since: Duration, lane: &impl Fn(&str) -> usize) -> Vec
     logs
 }
 
-fn said(event: &Event) -> String {
-    let fields = event.fields.iter().filter(|(name, _)| *name != "target" && *name != "level");
-    let fields: String = fields.map(|(name, value)| format!(" {name}={value}")).collect();
-    clip(&format!("{}{fields}", event.text), TEXT_MAX)
+fn said(what: &What) -> String {
+    let What::Log(Line { message, fields, .. }) = what else { return clip(&what.to_string(), TEXT_MAX) };
+    let fields: String = fields.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+    clip(&format!("{message}{fields}"), TEXT_MAX)
 }
 
-fn violation(violation: &crate::stage::Violation) -> Violation {
-    let (invariant, detail) = (clip(&violation.invariant, TEXT_MAX), clip(&violation.detail, PLAN_MAX));
-    Violation { at: millis(violation.at), invariant, detail }
+fn violation(violation: &violation::Violation) -> Violation {
+    let (promise, detail) = (clip(&violation.promise, TEXT_MAX), clip(&violation.detail, PLAN_MAX));
+    Violation { at: millis(violation.at), promise, detail }
 }
 
 /// The first `length_max` characters of `text`.
@@ -204,11 +213,6 @@ fn clip(text: &str, length_max: usize) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
-}
-
-/// Milliseconds, to the microsecond.
-fn millis(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
 #[cfg(test)]

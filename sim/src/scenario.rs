@@ -3,16 +3,18 @@
 use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
 use crate::call::{CallRecord, Reply};
-use crate::draw::Load;
 use crate::host::HostContext;
-use crate::invariant::{CallCheck, Invariant};
-use crate::plan::Request;
+use crate::invariant::{Eventual, EventualPromise, Invariant};
+use crate::load::Load;
+use crate::plan::{Plan, Request};
+use crate::promises::{CallCheck, SharedCallCheck};
 use crate::swarm::Swarm;
 
 /// How a host's program ends: `Ok` when it was told to, else with what went wrong.
@@ -21,6 +23,7 @@ pub type HostResult = Result<(), Box<dyn std::error::Error>>;
 type Program = Box<dyn Fn(HostContext) -> LocalBoxFuture<'static, HostResult> + Send + Sync>;
 type Client = Box<dyn Fn(HostContext) -> Caller + Send + Sync>;
 type NewCheck = Box<dyn Fn() -> Box<dyn Invariant> + Send + Sync>;
+type NewEventual = Box<dyn Fn() -> EventualPromise + Send + Sync>;
 
 /// Makes one call, and resolves to what the caller got.
 pub(crate) type Caller = Rc<dyn Fn(Request) -> LocalBoxFuture<'static, Reply>>;
@@ -35,10 +38,11 @@ pub struct Scenario {
     pub(crate) hosts: Vec<(String, Program)>,
     pub(crate) clients: Vec<(String, Client)>,
     pub(crate) options: Vec<(String, Vec<String>)>,
-    pub(crate) mutants: Vec<String>,
     pub(crate) load: Load,
     pub(crate) swarm: Swarm,
     pub(crate) checks: Vec<NewCheck>,
+    pub(crate) eventual: Vec<NewEventual>,
+    pub(crate) request_id_of_line: Option<fn() -> Option<String>>,
     pub(crate) recovers_within: Duration,
     pub(crate) tick: Duration,
     pub(crate) latency_max: Duration,
@@ -54,10 +58,11 @@ impl Scenario {
             hosts: Vec::new(),
             clients: Vec::new(),
             options: Vec::new(),
-            mutants: Vec::new(),
             load,
             swarm,
             checks: Vec::new(),
+            eventual: Vec::new(),
+            request_id_of_line: None,
             recovers_within: Duration::from_secs(5),
             tick: Duration::from_millis(1),
             latency_max: Duration::from_millis(5),
@@ -100,13 +105,6 @@ impl Scenario {
         self
     }
 
-    /// Names planted bugs that this scenario is meant to find; `--mutant` switches one on.
-    #[must_use]
-    pub fn mutants(mut self, names: &[&str]) -> Self {
-        self.mutants = names.iter().map(|name| (*name).to_owned()).collect();
-        self
-    }
-
     /// Adds a check; `new` makes it for each rehearsal.
     #[must_use]
     pub fn invariant<I, F>(mut self, new: F) -> Self
@@ -120,9 +118,44 @@ impl Scenario {
 
     /// Adds a promise about single calls, checked as each ends.
     #[must_use]
-    pub fn every_call(mut self, promise: &str, check: fn(&CallRecord) -> Result<(), String>) -> Self {
+    pub fn every_call<F>(mut self, promise: &str, check: F) -> Self
+    where
+        F: Fn(&CallRecord) -> Result<(), String> + Send + Sync + 'static,
+    {
+        let (promise, check) = (promise.to_owned(), Arc::new(check));
+        self.checks.push(Box::new(move || {
+            let (promise, check) = (promise.clone(), Arc::clone(&check) as SharedCallCheck);
+            Box::new(CallCheck { promise, check, met: 0 })
+        }));
+        self
+    }
+
+    /// Adds a promise that must come true in the end; `new` makes its check for each rehearsal.
+    ///
+    /// When all faults have healed, the probes work and nothing is in flight, the world goes on until the promise
+    /// holds. If it does not hold `within` that time, it is broken. A plan whose probes were shrunk away gives its
+    /// calls the whole of [`Self::recovers_within`] before that time begins.
+    #[must_use]
+    pub fn eventually<E, F>(mut self, promise: &str, new: F, within: Duration) -> Self
+    where
+        E: Eventual + 'static,
+        F: Fn() -> E + Send + Sync + 'static,
+    {
         let promise = promise.to_owned();
-        self.checks.push(Box::new(move || Box::new(CallCheck { promise: promise.clone(), check })));
+        self.eventual.push(Box::new(move || EventualPromise {
+            promise: promise.clone(),
+            within,
+            check: Box::new(new()),
+        }));
+        self
+    }
+
+    /// Says how to find out which call a program handles as it logs a line: `Some` with its request id, or with an
+    /// empty text if it has lost that, and `None` where no call is handled. A line without a field `request_id` of
+    /// its own gets this id.
+    #[must_use]
+    pub fn request_id_of_line(mut self, of_line: fn() -> Option<String>) -> Self {
+        self.request_id_of_line = Some(of_line);
         self
     }
 
@@ -148,6 +181,27 @@ impl Scenario {
     pub fn latency_max(mut self, latency: Duration) -> Self {
         self.latency_max = latency;
         self
+    }
+
+    /// Whether all hosts and clients that `plan` names are in this scenario.
+    ///
+    /// # Errors
+    /// When one is not; the error names it.
+    pub fn check(&self, plan: &Plan) -> Result<(), String> {
+        let is_host = |name: &&str| *name == CLIENTS || self.hosts.iter().any(|(host, _)| host == name);
+        let hosts = plan.faults.iter().flat_map(|fault| {
+            let (a, b) = fault.what.hosts();
+            [Some(a), b].into_iter().flatten()
+        });
+        if let Some(name) = hosts.into_iter().find(|name| !is_host(name)) {
+            return Err(format!("a fault names the host {name:?}, which {} has not", self.name));
+        }
+        let is_client = |name: &str| self.clients.iter().any(|(client, _)| client == name);
+        let mut clients = plan.requests.iter().chain(&plan.probes).map(|request| &request.client);
+        match clients.find(|client| !is_client(client)) {
+            Some(name) => Err(format!("a request names the client {name:?}, which {} has not", self.name)),
+            None => Ok(()),
+        }
     }
 
     /// Its name, as the runner lists it.

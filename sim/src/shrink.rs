@@ -10,8 +10,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::draw::millis;
-use crate::plan::{Fault, FaultKind, Plan, Request};
+use crate::plan::time::millis;
+use crate::plan::{Fault, Plan, Request};
 use crate::rehearsal::{Keep, Rehearsal, rehearse};
 use crate::scenario::Scenario;
 
@@ -158,8 +158,12 @@ impl<'a> Search<'a> {
         for number in 0..self.best.plan.faults.len() {
             let set = |plan: &mut Plan, value| plan.faults[number].lasts = Duration::from_millis(value);
             self.shorten_time(|plan| millis(plan.faults[number].lasts), set, shortest);
-            let set = |plan: &mut Plan, value| plan.faults[number].what.set_amount(value);
-            self.lower(|plan| plan.faults[number].what.amount(), set, 1, (1, 10));
+            let get =
+                |plan: &Plan| plan.faults[number].what.clone().amount().map_or(0, |amount| amount.get());
+            let set = |plan: &mut Plan, value| {
+                plan.faults[number].what.amount().into_iter().for_each(|mut amount| amount.set(value));
+            };
+            self.lower(get, set, 1, (1, 10));
         }
         // All at once first: many calls at once may well need no more than the one that needs most.
         let shortest = millis(*self.scenario.load.deadline.start());
@@ -205,7 +209,7 @@ impl<'a> Search<'a> {
 }
 
 fn promise(rehearsal: &Rehearsal) -> Option<&str> {
-    rehearsal.violation.as_ref().map(|violation| violation.invariant.as_str())
+    rehearsal.violation.as_ref().map(|violation| violation.promise.as_str())
 }
 
 fn longest_deadline(plan: &Plan) -> u64 {
@@ -241,158 +245,7 @@ fn set_gap(plan: &mut Plan, number: usize, value: u64) {
     times.filter(|time| **time >= from).for_each(|time| *time -= earlier);
 }
 
-impl FaultKind {
-    /// How much goes wrong, without its sign; 0 where there is no more or less.
-    fn amount(&self) -> u64 {
-        match self {
-            Self::SlowLink { latency: time, .. } | Self::SlowHandler { delay: time, .. } => millis(*time),
-            Self::ClockSkew { by_ms: by, .. }
-            | Self::ClockJump { by_ms: by, .. }
-            | Self::ClockDrift { ppm: by, .. } => by.unsigned_abs(),
-            _ => 0,
-        }
-    }
-
-    /// Sets what [`FaultKind::amount`] tells.
-    fn set_amount(&mut self, amount: u64) {
-        match self {
-            Self::SlowLink { latency: time, .. } | Self::SlowHandler { delay: time, .. } => {
-                *time = Duration::from_millis(amount);
-            }
-            Self::ClockSkew { by_ms: by, .. }
-            | Self::ClockJump { by_ms: by, .. }
-            | Self::ClockDrift { ppm: by, .. } => {
-                *by = by.signum() * i64::try_from(amount).unwrap_or(i64::MAX);
-            }
-            _ => {}
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::future::{pending, ready};
-
-    use super::*;
-    use crate::call::{CallRecord, Reply};
-    use crate::draw::Load;
-    use crate::invariant::Invariant;
-    use crate::rehearsal::rehearse_seed;
-    use crate::swarm::{Family, Swarm};
-
-    const FULL: &str = "no two calls begin while the service is full";
-    const FIRST: &str = "the first call is the first of the plan";
-
-    /// Takes one fault and two calls to break.
-    #[derive(Debug, Default)]
-    struct NoTwoWhileFull {
-        calls: u32,
-    }
-
-    impl Invariant for NoTwoWhileFull {
-        fn name(&self) -> &str {
-            FULL
-        }
-
-        fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
-            self.calls += u32::from(call.faults.contains(&"full-service"));
-            if self.calls < 2 { Ok(()) } else { Err(format!("{} is the second", call.request_id)) }
-        }
-    }
-
-    /// Is broken at once where the first call is left out.
-    #[derive(Debug, Default)]
-    struct FirstIsFirst {
-        has_begun: bool,
-    }
-
-    impl Invariant for FirstIsFirst {
-        fn name(&self) -> &str {
-            FIRST
-        }
-
-        fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
-            let is_wrong = !std::mem::replace(&mut self.has_begun, true) && call.request.id != 1;
-            if is_wrong { Err(format!("it is {}", call.request_id)) } else { Ok(()) }
-        }
-    }
-
-    fn ms(millis: u64) -> Duration {
-        Duration::from_millis(millis)
-    }
-
-    fn scenario() -> Scenario {
-        let load = Load::new(40..=40, ms(1000), ms(100)..=ms(800)).kind("caller", "ask", "[a-z]");
-        let faults = Swarm::new(4..=4, ms(800), ms(100)..=ms(700)).host("server");
-        let faults = faults.only(&[Family::FullService, Family::SlowHandler, Family::ClockSkew]);
-        Scenario::new("shrink", "a promise that two calls break", load, faults)
-            .host("server", |_| pending())
-            .client("caller", |_| |_| ready(Reply::ok("")))
-            .tick(ms(5))
-            .invariant(NoTwoWhileFull::default)
-    }
-
-    fn failed(scenario: &Scenario) -> Rehearsal {
-        let mut played = (0..100).map(|seed| rehearse_seed(scenario, seed, None, Keep::Hash));
-        played.find(|rehearsal| promise(rehearsal) == Some(FULL)).expect("one of a hundred seeds fails")
-    }
-
-    #[test]
-    fn what_takes_one_fault_and_two_requests_shrinks_to_these() {
-        let scenario = scenario();
-        let plan = shrink(&scenario, &failed(&scenario), SHRINK_TIME).rehearsal.plan;
-        assert_eq!((plan.faults.len(), plan.requests.len(), plan.probes.len()), (1, 2, 0), "{plan}");
-        let is_shortest = |request: &Request| request.at.is_zero() && request.deadline == ms(100);
-        assert!(plan.requests.iter().all(is_shortest), "{plan}");
-        assert_eq!((plan.faults[0].from, plan.faults[0].lasts), (ms(0), ms(100)), "{plan}");
-    }
-
-    #[test]
-    fn what_is_shrunk_breaks_the_same_promise() {
-        let scenario = scenario().invariant(FirstIsFirst::default);
-        let shrunk = shrink(&scenario, &failed(&scenario), SHRINK_TIME).rehearsal;
-        assert_eq!(promise(&shrunk), Some(FULL));
-        assert_eq!(shrunk.plan.requests[0].id, 1, "{}", shrunk.plan);
-        let again = rehearse(&scenario, &shrunk.plan, Keep::Hash);
-        assert_eq!((again.violation, again.trace_hash), (shrunk.violation, shrunk.trace_hash));
-    }
-
-    #[test]
-    fn no_rehearsal_begins_after_the_bound() {
-        let scenario = scenario();
-        let failed = failed(&scenario);
-        let shrunk = shrink(&scenario, &failed, Duration::ZERO);
-        assert_eq!((shrunk.tried, shrunk.rehearsal.plan), (0, failed.plan));
-    }
-
-    #[test]
-    fn the_same_failure_shrinks_in_the_same_way() {
-        let scenario = scenario();
-        let failed = failed(&scenario);
-        let [one, other] = [0, 1].map(|_| shrink(&scenario, &failed, SHRINK_TIME));
-        assert_eq!((one.tried, one.rehearsal.plan), (other.tried, other.rehearsal.plan));
-    }
-
-    #[test]
-    fn no_plan_is_played_twice() {
-        let scenario = scenario();
-        let shrunk = shrink(&scenario, &failed(&scenario), SHRINK_TIME).rehearsal;
-        let mut search = Search::new(&scenario, &shrunk, SHRINK_TIME);
-        assert!(!search.leave_out());
-        let tried = search.tried;
-        assert!(!search.leave_out());
-        assert_eq!(search.tried, tried);
-    }
-
-    #[test]
-    fn a_shorter_gap_moves_all_that_follows() {
-        let scenario = scenario();
-        let mut plan = failed(&scenario).plan;
-        let before = beginnings(&plan);
-        let number = before.len() / 2;
-        let gap = before[number] - before[number - 1];
-        set_gap(&mut plan, number, 0);
-        let moved = |(place, time): (usize, &Duration)| if place < number { *time } else { *time - gap };
-        assert_eq!(beginnings(&plan), before.iter().enumerate().map(moved).collect::<Vec<_>>());
-    }
-}
+mod settling_tests;
+#[cfg(test)]
+mod tests;

@@ -8,81 +8,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::draw::millis;
-use crate::plan::{Fault, FaultKind};
-
-/// The families of faults that a swarm can draw from, one for each [`FaultKind`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "documented at the variants of FaultKind of the same names")]
-pub enum Family {
-    Partition,
-    PartitionOneWay,
-    Hold,
-    SlowLink,
-    Reset,
-    PowerLoss,
-    Kill,
-    Pause,
-    ClockSkew,
-    ClockDrift,
-    ClockJump,
-    SlowHandler,
-    PanickingHandler,
-    FullService,
-    Drain,
-}
-
-impl Family {
-    /// All of them.
-    pub const ALL: [Self; 15] = [
-        Self::Partition,
-        Self::PartitionOneWay,
-        Self::Hold,
-        Self::SlowLink,
-        Self::Reset,
-        Self::PowerLoss,
-        Self::Kill,
-        Self::Pause,
-        Self::ClockSkew,
-        Self::ClockDrift,
-        Self::ClockJump,
-        Self::SlowHandler,
-        Self::PanickingHandler,
-        Self::FullService,
-        Self::Drain,
-    ];
-
-    fn is_of_link(self) -> bool {
-        matches!(self, Self::Partition | Self::PartitionOneWay | Self::Hold | Self::SlowLink | Self::Reset)
-    }
-
-    /// Makes the fault, at the link or on the host, with an amount from 0 to 1 and a direction.
-    fn make(self, link: (String, String), host: String, amount: f64, back: bool) -> FaultKind {
-        let (a, b) = if back { (link.1, link.0) } else { link };
-        let sign = if back { -1.0 } else { 1.0 };
-        let scaled = |range: RangeInclusive<f64>| range.start() + amount * (range.end() - range.start());
-        let millis = |range| Duration::from_millis(scaled(range) as u64);
-        match self {
-            Self::Partition => FaultKind::Partition { a, b },
-            Self::PartitionOneWay => FaultKind::PartitionOneWay { a, b },
-            Self::Hold => FaultKind::Hold { a, b },
-            Self::SlowLink => FaultKind::SlowLink { a, b, latency: millis(20.0..=400.0) },
-            Self::Reset => FaultKind::Reset { a, b },
-            Self::PowerLoss => FaultKind::PowerLoss { host },
-            Self::Kill => FaultKind::Kill { host },
-            Self::Pause => FaultKind::Pause { host },
-            Self::ClockSkew => FaultKind::ClockSkew { host, by_ms: (sign * scaled(1.0..=600_000.0)) as i64 },
-            Self::ClockDrift => FaultKind::ClockDrift { host, ppm: (sign * scaled(10.0..=200_000.0)) as i64 },
-            Self::ClockJump => {
-                FaultKind::ClockJump { host, by_ms: (sign * scaled(1_000.0..=86_400_000.0)) as i64 }
-            }
-            Self::SlowHandler => FaultKind::SlowHandler { host, delay: millis(10.0..=600.0) },
-            Self::PanickingHandler => FaultKind::PanickingHandler { host },
-            Self::FullService => FaultKind::FullService { host },
-            Self::Drain => FaultKind::Drain { host },
-        }
-    }
-}
+use crate::plan::time::millis;
+use crate::plan::{Family, Fault, FaultKind};
 
 /// Which faults may happen, where, and for how long.
 #[derive(Debug, Clone)]
@@ -96,7 +23,7 @@ pub struct Swarm {
 }
 
 impl Swarm {
-    /// So many faults, beginning within a time, each lasting as long as the range has it. It knows no place yet.
+    /// So many faults, beginning within a time, each lasting as long as the range has it. It knows no link and no host yet.
     #[must_use]
     pub fn new(count: RangeInclusive<usize>, within: Duration, lasts: RangeInclusive<Duration>) -> Self {
         let (links, hosts) = (Vec::new(), Vec::new());
@@ -133,7 +60,7 @@ impl Swarm {
     /// The faults of one rehearsal.
     pub fn faults(&self) -> BoxedStrategy<Vec<Fault>> {
         let possible: Vec<_> =
-            self.families.iter().copied().filter(|family| self.has_place_for(*family)).collect();
+            self.families.iter().copied().filter(|family| self.can_happen(*family)).collect();
         if possible.is_empty() || *self.count.end() == 0 {
             return Just(Vec::new()).boxed();
         }
@@ -143,25 +70,26 @@ impl Swarm {
         subset.prop_flat_map(move |families| swarm.faults_of(families)).boxed()
     }
 
-    fn has_place_for(&self, family: Family) -> bool {
+    fn can_happen(&self, family: Family) -> bool {
         if family.is_of_link() { !self.links.is_empty() } else { !self.hosts.is_empty() }
     }
 
     fn faults_of(&self, families: Vec<Family>) -> impl Strategy<Value = Vec<Fault>> + use<> {
         let family = prop::sample::select(families);
         let times = (0..=millis(self.within), millis(*self.lasts.start())..=millis(*self.lasts.end()));
-        let place = (any::<prop::sample::Index>(), any::<prop::sample::Index>());
+        let where_at = (any::<prop::sample::Index>(), any::<prop::sample::Index>());
         let amount = (0.0..1.0, any::<bool>());
         let (links, hosts) = (self.links.clone(), self.hosts.clone());
-        let fault = (family, times, place, amount).prop_map(move |(family, (from, lasts), place, amount)| {
-            let pick = |index: prop::sample::Index, count: usize| index.index(count.max(1));
-            let link = links.get(pick(place.0, links.len())).cloned().unwrap_or_default();
-            let host = hosts.get(pick(place.1, hosts.len())).cloned().unwrap_or_default();
-            // A reset is over as soon as it has happened.
-            let lasts = if family == Family::Reset { 0 } else { lasts };
-            let (from, lasts) = (Duration::from_millis(from), Duration::from_millis(lasts));
-            Fault { from, lasts, what: family.make(link, host, amount.0, amount.1) }
-        });
+        let fault =
+            (family, times, where_at, amount).prop_map(move |(family, (from, lasts), where_at, amount)| {
+                let pick = |index: prop::sample::Index, count: usize| index.index(count.max(1));
+                let link = links.get(pick(where_at.0, links.len())).cloned().unwrap_or_default();
+                let host = hosts.get(pick(where_at.1, hosts.len())).cloned().unwrap_or_default();
+                // A reset is over as soon as it has happened.
+                let lasts = if family == Family::Reset { 0 } else { lasts };
+                let (from, lasts) = (Duration::from_millis(from), Duration::from_millis(lasts));
+                Fault { from, lasts, what: make(family, link, host, amount.0, amount.1) }
+            });
         let faults = prop::collection::vec(fault, self.count.clone());
         faults.prop_map(|mut faults| {
             faults.sort_by_key(|fault| fault.from);
@@ -170,12 +98,39 @@ impl Swarm {
     }
 }
 
+/// The fault of this family, at the link or on the host, with an amount from 0 to 1 and a direction.
+fn make(family: Family, link: (String, String), host: String, amount: f64, back: bool) -> FaultKind {
+    let (a, b) = if back { (link.1, link.0) } else { link };
+    let sign = if back { -1.0 } else { 1.0 };
+    let scaled = |range: RangeInclusive<f64>| range.start() + amount * (range.end() - range.start());
+    let millis = |range| Duration::from_millis(scaled(range) as u64);
+    match family {
+        Family::Partition => FaultKind::Partition { a, b },
+        Family::PartitionOneWay => FaultKind::PartitionOneWay { a, b },
+        Family::Hold => FaultKind::Hold { a, b },
+        Family::SlowLink => FaultKind::SlowLink { a, b, latency: millis(20.0..=400.0) },
+        Family::Reset => FaultKind::Reset { a, b },
+        Family::PowerLoss => FaultKind::PowerLoss { host },
+        Family::Kill => FaultKind::Kill { host },
+        Family::Pause => FaultKind::Pause { host },
+        Family::ClockSkew => FaultKind::ClockSkew { host, by_ms: (sign * scaled(1.0..=600_000.0)) as i64 },
+        Family::ClockDrift => FaultKind::ClockDrift { host, ppm: (sign * scaled(10.0..=200_000.0)) as i64 },
+        Family::ClockJump => {
+            FaultKind::ClockJump { host, by_ms: (sign * scaled(1_000.0..=86_400_000.0)) as i64 }
+        }
+        Family::SlowHandler => FaultKind::SlowHandler { host, delay: millis(10.0..=600.0) },
+        Family::PanickingHandler => FaultKind::PanickingHandler { host },
+        Family::FullService => FaultKind::FullService { host },
+        Family::Drain => FaultKind::Drain { host },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
     use super::*;
-    use crate::draw::draw;
+    use crate::load::draw;
 
     fn faults(seed: u8) -> Vec<Fault> {
         let second = Duration::from_secs(1);

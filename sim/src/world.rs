@@ -1,65 +1,62 @@
 //! Builds the world of a plan and lets it run: the hosts, the clients, the steps of virtual time.
 //!
-//! A rehearsal has two phases, as TigerBeetle's simulator has. While faults last, every invariant must hold at
-//! every step; then nothing is wrong any more, and within a stated time every sort of call must work again.
+//! A rehearsal has three phases; TigerBeetle's simulator has the first two. While faults last, every invariant must
+//! hold at every step; then nothing is wrong any more, and within a stated time every sort of call must work again; at
+//! last nothing is asked any more, and within a stated time every eventual promise must come true.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use tokio::sync::Semaphore;
+use futures_util::future::LocalBoxFuture;
 
+use crate::clients::{self, Signals};
 use crate::entropy::{self, mix};
 use crate::faults::Timeline;
-use crate::host::{Choices, HostContext, HostShared, Signal};
+use crate::host::process::HostShared;
+use crate::host::{Choices, HostContext};
 use crate::panics;
-use crate::plan::{Plan, Request};
-use crate::rehearsal::Keep;
-use crate::scenario::{CLIENTS, Caller, HostResult, Scenario};
-use crate::stage::{self, FaultState, HostState, Stage, Status};
-use crate::trace::EventKind;
+use crate::plan::{Fault, Plan};
+use crate::scenario::{CLIENTS, HostResult, Scenario};
+use crate::set_up;
+use crate::trace::event::{Phase, What};
+use crate::trace::recorder::{self, Checks, FaultState, HostState, Keep, Recorder, Status};
 
 /// How many segments a simulated connection, and how many connections a listener, can have under way.
 const TCP_CAPACITY: usize = 1024;
-/// How often in a row each sort of call must work before things count as recovered.
-const PROBES_IN_A_ROW: u32 = 2;
 /// How many steps the hosts have for starting.
 const WARM_UP_TICKS: u32 = 4;
-/// How long a client waits before it tries a probe again.
-const PROBE_PAUSE: Duration = Duration::from_millis(50);
-
-/// How long a rehearsal may go on after the last fault and the beginning of the last call, whatever the scenario
+/// How long a call may be in flight after the last fault and the beginning of the last call, whatever the scenario
 /// checks.
 const LAST_CALL: Duration = Duration::from_secs(300);
 
 /// A world that runs.
-pub(crate) struct World<'a> {
-    pub(crate) sim: turmoil::Sim<'a>,
-    pub(crate) timeline: Timeline,
+struct World<'a> {
+    sim: turmoil::Sim<'a>,
+    timeline: Timeline,
     plan: &'a Plan,
     scenario: &'a Scenario,
     now: Duration,
-    curtain: Curtain,
-}
-
-/// What the harness and the clients tell each other.
-#[derive(Debug, Clone)]
-struct Curtain {
-    has_healed: Rc<Signal>,
-    requests_left: Rc<Cell<usize>>,
-    probes_left: Rc<Cell<usize>>,
+    signals: Signals,
+    healed_at: Option<Duration>,
+    /// When all probes worked and nothing was in flight.
+    recovered_at: Option<Duration>,
 }
 
 /// Runs `plan` to its end on this thread, which must be a fresh simulation thread; returns the virtual time it took.
 pub(crate) fn run(scenario: &Scenario, plan: &Plan, keep: Keep) -> Duration {
-    let checks = scenario.checks.iter().map(|new| new()).collect();
-    stage::install(Stage::new(plan, warm_up(scenario), checks, keep));
+    let invariants = scenario.checks.iter().map(|new| new()).collect();
+    let checks = Checks::new(invariants, scenario.eventual.iter().map(|new| new()).collect());
+    let warm_up = warm_up(scenario);
+    recorder::install(Recorder::new(plan, warm_up, checks, scenario.request_id_of_line, keep));
     let mut world = World::build(scenario, plan);
     world.warm_up();
+    set_up::check(warm_up);
+    if recorder::with(|recorder| recorder.checks.violation().is_some()) {
+        return Duration::ZERO;
+    }
     let end = world.run();
-    stage::with(Stage::finish);
+    // What is dropped with the world must not write any more, as little as what is dropped with a killed process.
+    recorder::with(|recorder| recorder.hosts.all().iter().for_each(|host| host.shared.stop()));
     end
 }
 
@@ -75,230 +72,187 @@ impl<'a> World<'a> {
             .tcp_capacity(TCP_CAPACITY)
             .enable_random_order()
             .build();
-        let choices = Arc::new(Choices { options: plan.options.clone(), mutant: plan.mutant.clone() });
-        let curtain = Curtain {
-            has_healed: Rc::default(),
-            requests_left: Rc::new(Cell::new(plan.requests.len())),
-            probes_left: Rc::new(Cell::new(plan.probes.len())),
-        };
+        let choices = Arc::new(Choices { options: plan.options.clone(), planted: plan.planted.clone() });
+        let signals = Signals::new(plan);
         for (name, program) in &scenario.hosts {
             add_host(&mut sim, name, &choices, move |host| program(host));
         }
-        let clients = curtain.clone();
+        let of_clients = signals.clone();
         add_host(&mut sim, CLIENTS, &choices, move |host| {
             let callers = scenario.clients.iter();
             let callers = callers.map(|(name, client)| (name.clone(), client(host.clone()))).collect();
             let start = tokio::time::Instant::now() + warm_up(scenario);
-            Box::pin(play(callers, start, plan.clone(), clients.clone()))
+            Box::pin(clients::play(callers, start, plan.clone(), of_clients.clone()))
         });
-        let timeline = Timeline::new(plan, scenario);
-        stage::with(|stage| {
-            stage.faults = plan.faults.iter().filter_map(|fault| fault_state(stage, fault)).collect()
+        recorder::with(|recorder| {
+            let faults = plan.faults.iter().map(|fault| fault_state(recorder, fault)).collect();
+            recorder.in_force.set(faults);
         });
-        Self { sim, timeline, plan, scenario, now: Duration::ZERO, curtain }
+        let timeline = Timeline::new(plan, scenario.recovers_within / 2);
+        let (healed_at, recovered_at) = (None, None);
+        Self { sim, timeline, plan, scenario, now: Duration::ZERO, signals, healed_at, recovered_at }
     }
 
     /// Lets the hosts start before the clock does: who calls a service that does not listen yet learns nothing.
     fn warm_up(&mut self) {
         for step in 0..WARM_UP_TICKS {
             entropy::set_now(self.scenario.tick * step);
-            if let Err(error) = self.sim.step() {
-                stage::with(|stage| stage.violate("hosts do not fail", error.to_string()));
-            }
+            self.step();
         }
     }
 
     /// Steps until all is done or a promise is broken.
     fn run(&mut self) -> Duration {
-        let heals_at = self.plan.horizon();
-        self.announce("faults may happen");
-        let mut healed_at = None;
+        announce(Phase::FaultsMayHappen);
         loop {
-            stage::with(|stage| stage.start_tick(self.now));
-            self.apply_due_faults(self.now);
-            if healed_at.is_none() && self.now >= heals_at && self.is_quiet() {
-                healed_at = Some(self.now);
-                self.announce("all has healed");
-                self.curtain.has_healed.set();
-            }
-            if let Err(error) = self.sim.step() {
-                stage::with(|stage| stage.violate("hosts do not fail", error.to_string()));
-            }
+            recorder::with(|recorder| recorder.clock.start_tick(self.now));
+            self.timeline.apply(&mut self.sim, self.now);
+            self.note_healing();
+            self.step();
             self.now += self.scenario.tick;
             self.note_leavers();
-            if self.now > heals_at.max(last_call()) + LAST_CALL {
-                stage::with(|stage| {
-                    stage.violate("every call ends", "one was still in flight when the curtain fell")
-                });
-            }
-            if self.is_broken() || healed_at.is_some_and(|at| self.is_over(at)) {
+            self.end_what_never_ends();
+            if self.is_broken() || self.is_over() {
                 return self.now;
             }
         }
     }
 
+    fn step(&mut self) {
+        let Err(error) = self.sim.step() else { return };
+        // turmoil tells of a panic as well, but not where it was.
+        recorder::with(|recorder| match panics::take().first() {
+            Some(panic) => recorder.host_failed("hosts do not panic", panic),
+            None => recorder.host_failed("hosts do not fail", &error.to_string()),
+        });
+    }
+
+    fn note_healing(&mut self) {
+        if self.healed_at.is_none() && self.now >= self.plan.horizon() && self.is_quiet() {
+            self.healed_at = Some(self.now);
+            announce(Phase::Healed);
+            self.signals.has_healed.set();
+        }
+    }
+
     /// Whether all requests were made and have ended.
     fn is_quiet(&self) -> bool {
-        let waits = stage::with(|stage| !stage.in_flight.is_empty()).unwrap_or(false);
-        self.curtain.requests_left.get() == 0 && !waits
+        self.signals.requests_left() == 0 && recorder::with(|recorder| recorder.calls.is_quiet())
     }
 
-    fn is_over(&self, healed_at: Duration) -> bool {
-        let left = self.curtain.probes_left.get();
-        let bound = self.scenario.recovers_within;
+    fn end_what_never_ends(&self) {
+        let last_call = recorder::with(|recorder| recorder.calls.last_start());
+        if self.now > self.plan.horizon().max(last_call) + LAST_CALL && !self.is_quiet() {
+            let detail = "one was still in flight when the rehearsal had to end";
+            recorder::with(|recorder| recorder.violate("every call ends", detail));
+        }
+    }
+
+    /// Whether all has healed, works again, and has come true that must.
+    fn is_over(&mut self) -> bool {
+        let Some(healed_at) = self.healed_at else { return false };
+        let (left, bound) = (self.signals.probes_left(), self.scenario.recovers_within);
         if left > 0 && self.now > healed_at + bound {
             let detail = format!("{left} sort(s) of call still fail {} ms after healing", bound.as_millis());
-            stage::with(|stage| stage.violate("after healing, calls succeed", detail));
+            recorder::with(|recorder| recorder.violate("after healing, calls succeed", detail));
             return true;
         }
-        left == 0 && self.is_quiet()
+        left == 0 && self.is_quiet() && self.has_settled(healed_at)
     }
 
-    /// Collects what went wrong outside the invariants, and says whether the rehearsal ends here.
+    /// Whether all eventual promises hold, or one of them is broken.
+    fn has_settled(&mut self, healed_at: Duration) -> bool {
+        let recovered_at = *self.recovered_at.get_or_insert(self.now);
+        // Without probes nothing shows when calls work again: they are given all the time that they have for it.
+        let is_probed = !self.plan.probes.is_empty();
+        let since = if is_probed { recovered_at } else { healed_at + self.scenario.recovers_within };
+        let missing = recorder::with(|recorder| recorder.checks.missing());
+        let Some(late) = missing.iter().find(|missing| self.now > since + missing.within) else {
+            return missing.is_empty();
+        };
+        recorder::with(|recorder| {
+            // A host that has left on its own cannot do its part, so nothing is promised of it.
+            if recorder.hosts.are_all_up() {
+                let detail =
+                    format!("{} ({} ms after calls work again)", late.detail, late.within.as_millis());
+                recorder.violate(&late.promise, detail);
+            }
+        });
+        true
+    }
+
+    /// Collects what went wrong outside the checks, and says whether the rehearsal ends here.
     fn is_broken(&self) -> bool {
-        stage::with(|stage| {
-            stage.end_tick();
+        recorder::with(|recorder| {
+            recorder.end_tick();
             if entropy::threads_started() > 0 {
                 let detail = "a host started a thread (std::thread::spawn, or tokio's spawn_blocking), \
                     which the simulation could neither schedule nor repeat";
-                stage.violate("hosts stay on their thread", detail);
+                recorder.violate("hosts stay on their thread", detail);
             }
             for panic in panics::take() {
-                stage.violate("hosts do not panic", panic);
+                recorder.violate("hosts do not panic", panic);
             }
-            stage.violation.is_some()
+            recorder.checks.violation().is_some()
         })
-        .unwrap_or(true)
-    }
-
-    fn announce(&self, text: &str) {
-        stage::with(|stage| {
-            let event = stage.event(EventKind::Phase, text, None, Vec::new());
-            stage.push(event);
-        });
     }
 
     /// A program that has returned leaves a machine on which nothing runs: its sockets are closed, and new
     /// connections refused.
     fn note_leavers(&mut self) {
-        let has_left = |host: &HostState| {
-            host.status == Status::Running && host.shared.has_left.load(std::sync::atomic::Ordering::Relaxed)
-        };
-        let leavers = stage::with(|stage| {
-            let leavers = stage.hosts.iter_mut().filter(|host| has_left(host));
-            leavers
-                .map(|host| {
-                    host.status = Status::Stopped;
-                    host.shared.refuse();
-                    host.address
-                })
-                .collect::<Vec<_>>()
+        let has_left = |host: &HostState| host.status == Status::Running && host.shared.has_left();
+        let leavers: Vec<_> = recorder::with(|recorder| {
+            let hosts = recorder.hosts.all().iter().enumerate();
+            hosts.filter(|(_, host)| has_left(host)).map(|(number, _)| number).collect()
         });
-        for address in leavers.unwrap_or_default() {
+        for leaver in leavers {
+            let (address, shared) = recorder::with(|recorder| {
+                recorder.hosts.set_status(leaver, Status::Stopped);
+                let host = recorder.hosts.get(leaver);
+                (host.address, Arc::clone(&host.shared))
+            });
+            shared.refuse();
             self.sim.crash(address);
         }
     }
 }
 
-/// When the last call began.
-fn last_call() -> Duration {
-    stage::with(|stage| stage.calls.last().map(|call| call.started)).flatten().unwrap_or_default()
+fn announce(phase: Phase) {
+    recorder::with(|recorder| recorder.announce(What::Phase(phase)));
 }
 
 fn warm_up(scenario: &Scenario) -> Duration {
     scenario.tick * WARM_UP_TICKS
 }
 
-fn fault_state(stage: &Stage, fault: &crate::plan::Fault) -> Option<FaultState> {
+fn fault_state(recorder: &Recorder, fault: &Fault) -> FaultState {
+    let host = |name| recorder.hosts.named(name).expect("the plan was checked against its scenario");
     let (a, b) = fault.what.hosts();
-    let a = stage.host_named(a)?;
-    let b = match b {
-        Some(name) => Some(stage.host_named(name)?),
-        None => None,
-    };
-    Some(FaultState { fault: fault.clone(), a, b, active: false, bit: false })
+    FaultState::new(fault.clone(), host(a), b.map(host))
 }
 
-/// Registers a host whose program runs under the harness's hand.
+/// Registers a host whose program runs under the simulator's hand.
 fn add_host<'a>(
     sim: &mut turmoil::Sim<'a>,
     name: &str,
     choices: &Arc<Choices>,
-    program: impl Fn(HostContext) -> futures_util::future::LocalBoxFuture<'static, HostResult> + 'a,
+    program: impl Fn(HostContext) -> LocalBoxFuture<'static, HostResult> + 'a,
 ) {
     let name: Arc<str> = name.into();
-    let shared = Arc::new(HostShared::new());
+    let shared = Arc::new(HostShared::default());
     let (its_name, its_shared, choices) = (Arc::clone(&name), Arc::clone(&shared), Arc::clone(choices));
     sim.host(&*name, move || {
-        let host = HostContext::new(Arc::clone(&its_name), Arc::clone(&its_shared), Arc::clone(&choices));
+        let host = HostContext::start(Arc::clone(&its_name), Arc::clone(&its_shared), Arc::clone(&choices));
         let (program, shared, name) = (program(host), Arc::clone(&its_shared), Arc::clone(&its_name));
         async move {
             if let Err(error) = shared.hold(program).await {
-                stage::with(|stage| stage.violate("hosts do not fail", format!("{name}: {error}")));
+                let detail = format!("{name}: {error}");
+                recorder::with(|recorder| recorder.host_failed("hosts do not fail", &detail));
             }
-            // turmoil forgets a host whose program returns; the harness still has to crash and start it.
+            // turmoil forgets a host whose program returns; the simulator still has to crash and start it.
             std::future::pending().await
         }
     });
     let address = sim.lookup(&*name);
-    stage::with(|stage| stage.hosts.push(HostState { name, address, shared, status: Status::Running }));
-}
-
-/// The program of the host on which all clients run.
-async fn play(
-    callers: BTreeMap<String, Caller>,
-    start: tokio::time::Instant,
-    plan: Plan,
-    curtain: Curtain,
-) -> HostResult {
-    let places = Arc::new(Semaphore::new(plan.in_flight_max.unwrap_or(Semaphore::MAX_PERMITS)));
-    for request in plan.requests {
-        tokio::time::sleep_until(start + request.at).await;
-        let place = Arc::clone(&places).acquire_owned().await?;
-        curtain.requests_left.set(curtain.requests_left.get() - 1);
-        if let Some(caller) = callers.get(&request.client) {
-            let call = call(Rc::clone(caller), request, false);
-            tokio::task::spawn_local(async move { (call.await, place).0 });
-        }
-    }
-    curtain.has_healed.wait().await;
-    for probe in plan.probes {
-        let caller = callers.get(&probe.client).ok_or("a probe names no client")?;
-        tokio::task::spawn_local(probe_until_it_works(
-            Rc::clone(caller),
-            probe,
-            Rc::clone(&curtain.probes_left),
-        ));
-    }
-    std::future::pending().await
-}
-
-async fn call(caller: Caller, request: Request, is_probe: bool) -> bool {
-    let Some(number) = stage::with(|stage| stage.start_call(&request, is_probe)) else {
-        return false;
-    };
-    let reply = caller(request).await;
-    let is_ok = reply.is_ok();
-    stage::with(|stage| stage.end_call(number, reply));
-    is_ok
-}
-
-async fn probe_until_it_works(caller: Caller, probe: Request, probes_left: Rc<Cell<usize>>) {
-    /// Apart in numbers, so that the attempts of one probe are not taken for those of another.
-    const ATTEMPTS: u32 = 1000;
-    let mut in_a_row = 0;
-    for attempt in 0.. {
-        let id = probe.id * ATTEMPTS + attempt;
-        in_a_row = match call(Rc::clone(&caller), Request { id, ..probe.clone() }, true).await {
-            true => in_a_row + 1,
-            false => 0,
-        };
-        if in_a_row == PROBES_IN_A_ROW {
-            break;
-        }
-        if in_a_row == 0 {
-            tokio::time::sleep(PROBE_PAUSE).await;
-        }
-    }
-    probes_left.set(probes_left.get() - 1);
+    recorder::with(|recorder| recorder.hosts.add(name, address, shared));
 }

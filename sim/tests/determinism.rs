@@ -7,7 +7,7 @@ mod toy;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use sim::{EventKind, Keep, Load, Scenario, Swarm, rehearse_seed};
+use sim::{Keep, Load, Scenario, Swarm, rehearse_seed};
 
 fn hashes(scenario: &Scenario) -> Vec<u64> {
     std::thread::scope(|scope| {
@@ -40,7 +40,7 @@ fn keeping_the_trace_does_not_change_it() {
 fn everything_that_happens_has_a_host() {
     for scenario in scenarios::all() {
         let events = rehearse_seed(&scenario, 3, None, Keep::Trace).events;
-        let homeless = |event: &&sim::Event| event.host.is_empty() && event.kind == EventKind::Log;
+        let homeless = |event: &&sim::Event| event.host.is_empty() && event.line().is_some();
         assert_eq!(events.iter().find(homeless), None);
         for host in ["service1", "service2", sim::CLIENTS] {
             assert!(events.iter().any(|event| &*event.host == host), "{host} is not in the trace");
@@ -57,7 +57,8 @@ fn a_thread_started_by_a_host_fails_the_seed_and_is_named() {
 }
 
 /// What no seed determines: something that outlives the simulation.
-async fn forgets_nothing(_: sim::HostContext) -> sim::HostResult {
+async fn forgets_nothing(host: sim::HostContext) -> sim::HostResult {
+    let _listener = host.listen(1).await?;
     static STARTS: AtomicU32 = AtomicU32::new(0);
     tracing::info!(start = STARTS.fetch_add(1, Ordering::Relaxed), "started");
     std::future::pending().await
@@ -69,6 +70,6 @@ fn a_run_that_differs_from_the_first_is_noticed_and_the_event_named() {
     let leaky = Scenario::new("leaky", "a static", nothing, Swarm::calm()).host("host", forgets_nothing);
     let plan = rehearse_seed(&leaky, 1, None, Keep::Hash).plan;
     let violation = sim::rehearse_twice(&leaky, &plan).violation.expect("a violation");
-    assert_eq!(violation.invariant, "the same seed leaves the same trace");
+    assert_eq!(violation.promise, "the same seed leaves the same trace");
     assert!(violation.detail.contains("started start="), "{violation}");
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sim::{
     CallFault, Event, Fault, FaultKind, HostContext, HostResult, Keep, Load, Network, Plan, Rehearsal, Reply,
-    Request, Scenario, Swarm,
+    Request, Scenario, Swarm, What,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use transport::{Address, Io};
@@ -81,7 +81,7 @@ fn with_fault(what: FaultKind, kind: &str, at: &[u64]) -> Rehearsal {
 
 /// The same while several faults last, each of which must touch a call.
 fn with_faults(faults: Vec<Fault>, kind: &str, at: &[u64]) -> Rehearsal {
-    let bites = vec![true; faults.len()];
+    let effective = vec![true; faults.len()];
     let request = |(id, at): (u32, &u64)| {
         let (client, kind, argument) = ("client".to_owned(), kind.to_owned(), String::new());
         Request { id, at: ms(*at), client, kind, argument, deadline: ms(1000) }
@@ -89,7 +89,7 @@ fn with_faults(faults: Vec<Fault>, kind: &str, at: &[u64]) -> Rehearsal {
     let plan = Plan {
         scenario: "faults".to_owned(),
         seed: 1,
-        mutant: None,
+        planted: None,
         options: Default::default(),
         network: Network { latency_min: ms(1), latency_max: ms(1), yield_percent: 0 },
         faults,
@@ -99,7 +99,7 @@ fn with_faults(faults: Vec<Fault>, kind: &str, at: &[u64]) -> Rehearsal {
     };
     let rehearsal = sim::rehearse(&scenario(), &plan, Keep::Trace);
     assert_eq!(rehearsal.violation, None, "{}", trace(&rehearsal.events));
-    assert_eq!(rehearsal.bites, bites, "{}", trace(&rehearsal.events));
+    assert_eq!(rehearsal.effective, effective, "{}", trace(&rehearsal.events));
     rehearsal
 }
 
@@ -142,7 +142,9 @@ fn a_one_way_partition_lets_the_other_way_through() {
     for (a, b) in [both(), (both().1, both().0)] {
         let sender = a.clone();
         let rehearsal = with_fault(FaultKind::PartitionOneWay { a, b }, "ask", &[98]);
-        let during = |event: &&Event| event.text == "delivered" && (ms(104)..ms(400)).contains(&event.at);
+        let during = |event: &&Event| {
+            matches!(event.what, What::Net("delivered", _)) && (ms(104)..ms(400)).contains(&event.at)
+        };
         let through: Vec<_> = rehearsal.events.iter().filter(during).map(|event| &*event.host).collect();
         assert!(!through.contains(&if sender == SERVER { sim::CLIENTS } else { SERVER }), "{through:?}");
         assert_eq!(ends(&rehearsal), [("OK", 700)]);

@@ -5,5 +5,5 @@ mod scenarios;
 mod toy;
 
 fn main() -> std::process::ExitCode {
-    sim::Runner::new(scenarios::all(), concat!(env!("CARGO_MANIFEST_DIR"), "/tests/graveyard")).main()
+    sim::Runner::new(env!("CARGO_MANIFEST_DIR")).scenarios(scenarios::all()).main()
 }

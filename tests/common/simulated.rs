@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub(super) fn run(seed: u64, claim: impl AsyncFn(&mut World) + Copy + Send + Sync + 'static) {
     let hosted = Arc::new(Mutex::new(None));
     let host_there = Arc::clone(&hosted);
-    let load = Load::new(1..=1, Duration::ZERO, LIMIT..=LIMIT).kind("claim", "claim", "claim");
+    let load = Load::new(1..=1, Duration::ZERO, LIMIT..=LIMIT).kind("claim", "claim", sim::matching("claim"));
     let scenario = Scenario::new("contract", "a claim over the simulated network", load, Swarm::calm())
         .host("probe", move |host| serve(host, Arc::clone(&host_there)))
         .client("claim", move |host| {

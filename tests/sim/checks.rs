@@ -1,28 +1,65 @@
-//! What must hold whatever happens. One type or function for each promise.
+//! What must hold of these services' own answers and lines.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
-use sim::CallRecord;
+use protos::app::grpc::service1::ProcessName;
+use protos::app::grpc::service2::SayHello;
+use rehearse::{CallRecord, Event, Invariant, answer, request};
 
 /// The right value for the right caller.
 pub(crate) fn right_value(call: &CallRecord) -> Result<(), String> {
-    let Some(reply) = call.reply.as_ref().filter(|reply| reply.is_ok()) else { return Ok(()) };
-    let name = call.request.argument.to_uppercase();
-    let expected = if call.request.kind == "name" { name } else { format!("Hello, {name}!") };
-    if reply.value == expected {
-        return Ok(());
+    let (expected, got) = if let Some(request) = request::<SayHello>(call) {
+        let expected = format!("Hello, {}!", request.name.to_uppercase());
+        (expected, answer::<SayHello>(call).map(|answer| answer.hello))
+    } else {
+        let request = request::<ProcessName>(call).ok_or("a call of no known rpc")?;
+        (request.name.to_uppercase(), answer::<ProcessName>(call).map(|answer| answer.name))
+    };
+    match got {
+        Some(got) if got != expected => Err(format!("{} got {got:?}, not {expected:?}", call.request_id)),
+        _ => Ok(()),
     }
-    Err(format!("{} got {:?}, not {expected:?}", call.request_id, reply.value))
 }
 
-/// What two hops of a healthy network may take: a caller with less is promised nothing.
-pub(crate) const ENOUGH: Duration = Duration::from_millis(250);
-
-/// Without a fault, every call works. One may find all places taken: whether they were is judged with the statuses.
+/// Without a fault, every call works. One may find all permits taken: whether they were is judged with the statuses.
 pub(crate) fn works(call: &CallRecord) -> Result<(), String> {
     match &call.reply {
-        _ if call.request.deadline < ENOUGH => Ok(()),
+        _ if call.request.deadline < rehearse::promises::ENOUGH => Ok(()),
         Some(reply) if reply.is_ok() || reply.status == "RESOURCE_EXHAUSTED" => Ok(()),
         other => Err(format!("{} got {other:?}", call.request_id)),
+    }
+}
+
+/// Every line that names somebody names the one whom its call is about.
+#[derive(Debug, Default)]
+pub(crate) struct LinesNameTheirCallers {
+    /// The name in each call, in capitals.
+    names: BTreeMap<u32, String>,
+    met: u64,
+}
+
+impl Invariant for LinesNameTheirCallers {
+    fn name(&self) -> &str {
+        "every log line is about the call whose id it carries"
+    }
+
+    fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
+        let hello = request::<SayHello>(call).map(|request| request.name);
+        let name = hello.or_else(|| request::<ProcessName>(call).map(|request| request.name));
+        self.names.extend(name.map(|name| (call.request.id, name.to_uppercase())));
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        let Some((number, name)) = event.request.zip(event.field("name")) else { return Ok(()) };
+        self.met += 1;
+        if self.names.get(&number).map(String::as_str) == name.as_str() {
+            return Ok(());
+        }
+        Err(format!("{event}, and the call is about {:?}", self.names.get(&number)))
+    }
+
+    fn met(&self) -> u64 {
+        self.met
     }
 }

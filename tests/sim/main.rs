@@ -1,25 +1,16 @@
 //! Rehearsals of the whole node: REST edge, gRPC edge, actors and carriers as in production, over a
 //! simulated network, under faults drawn from a seed.
 //!
-//! `cargo test` rehearses a few seeds of every scenario, `cargo sim --help` tells how to rehearse many.
+//! `cargo test` rehearses a few seeds of every scenario, `cargo test -p rehearsal --test sim -- rehearse --help` tells how to rehearse many.
 
 mod checks;
-mod clients;
-mod deadlines;
-mod faults;
-mod grpc_client;
-mod handlers;
-mod hosts;
-mod house;
 mod scenarios;
-mod statuses;
 
 /// A rehearsal builds a world and drops it in milliseconds, on a thread of its own: with glibc's allocator a seventh of
 /// its time goes there.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: rehearse::MiMalloc = rehearse::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    let graveyard = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/graveyard");
-    sim::Runner::new(scenarios::all(), graveyard).main()
+    rehearse::Runner::new(env!("CARGO_MANIFEST_DIR")).scenarios(scenarios::all()).main()
 }

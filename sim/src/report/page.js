@@ -22,7 +22,7 @@ function head() {
   $("command").textContent = data.command;
   if (!data.violation) return;
   const name = document.createElement("b");
-  name.textContent = data.violation.invariant;
+  name.textContent = data.violation.promise;
   $("violation").append("Broken at " + ms(data.violation.at) + ": ", name, ". " + data.violation.detail + " ");
   const call = data.calls.find(call => isNamed(call.id));
   if (call) {
@@ -127,7 +127,7 @@ function element(parent, tag, attributes, text) {
 }
 
 function draw() {
-  const room = Math.max(600, $("stage").clientWidth - 114);
+  const room = Math.max(600, $("drawing").clientWidth - 114);
   const scale = (room - 2 * PAD) / drawn * 2 ** Number($("zoom").value);
   const x = placesOf(scale), rows = rowsOf(x);
   const first = TOP + (data.violation ? BANNER : 0) + ROW * Math.max(3, rows.reduce((a, b) => Math.max(a, b + 1), 0)) + 14;
@@ -198,9 +198,9 @@ function spanOf({ y }, fault) {
 function drawFaults(view) {
   for (const fault of data.faults) {
     const [top, bottom] = spanOf(view, fault), from = view.x(fault.from), size = view.x(fault.until) - from;
-    const state = (fault.bit ? "" : " inert") + (size < 3 ? " instant" : "");
+    const state = (fault.effective ? "" : " inert") + (size < 3 ? " instant" : "");
     const box = element(view.svg, "rect", { class: "fault" + state, x: from, y: top, width: Math.max(3, size), height: bottom - top, rx: 3 });
-    box.tip = `${fault.what}, ${ms(fault.from)} to ${ms(fault.until)}` + (fault.bit ? "" : ", touched no call");
+    box.tip = `${fault.what}, ${ms(fault.from)} to ${ms(fault.until)}` + (fault.effective ? "" : ", touched no call");
   }
 }
 
@@ -214,7 +214,7 @@ function drawFaultNames(view) {
     const covers = other => Math.abs(other.line - line) < 13 && left < other.left + other.size && other.left < left + size;
     while (taken.some(covers)) line += 13;
     taken.push({ left, size, line });
-    element(view.svg, "text", { class: "faultname" + (fault.bit ? "" : " inert"), x: left, y: line }, fault.what);
+    element(view.svg, "text", { class: "faultname" + (fault.effective ? "" : " inert"), x: left, y: line }, fault.what);
   }
 }
 
@@ -257,7 +257,7 @@ function drawLog({ svg, x, y }, log) {
 
 function drawViolation({ svg, x, width, height }) {
   if (!data.violation) return;
-  const at = x(data.violation.at), words = "✗ " + data.violation.invariant, size = words.length * 6.3 + 16;
+  const at = x(data.violation.at), words = "✗ " + data.violation.promise, size = words.length * 6.3 + 16;
   const left = Math.max(0, Math.min(at, width - size));
   element(svg, "line", { class: "broken", x1: at, x2: at, y1: TOP - 4, y2: height });
   element(svg, "rect", { class: "brokenbox", x: left, y: TOP - 4, width: size, height: 19, rx: 3 });

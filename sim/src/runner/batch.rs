@@ -4,44 +4,56 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Instant;
 
-use crate::draw;
 use crate::rehearsal::{Keep, Rehearsal, rehearse, rehearse_twice};
 use crate::scenario::Scenario;
 
+use super::failure;
 use super::options::Options;
 use super::progress::Progress;
-use super::{Runner, failure, single};
+use super::project::Project;
+use super::single;
+use super::vacuity::Vacuity;
 
 /// Rehearses the seeds that the options name; whether all promises held.
-pub(super) fn run(runner: &Runner, scenarios: &[&Scenario], options: &Options) -> Result<bool, String> {
+pub(super) fn run(project: &Project, scenarios: &[&Scenario], options: &Options) -> Result<bool, String> {
     let total = options.seed_count().map(|_| options.share() * scenarios.len() as u64);
     let mut progress = Progress::start(total, !options.json);
-    let mut trouble = Ok(());
-    each(scenarios, options, |scenario, rehearsal| {
+    let (mut trouble, mut vacuity, mut is_whole) = (Ok(()), Vacuity::default(), options.scenario.is_empty());
+    each(project, scenarios, options, |scenario, rehearsal| {
         progress.add(&rehearsal.summary());
+        vacuity.add(&rehearsal);
         if options.json {
             match single::json(&rehearsal) {
                 Ok(line) => println!("{line}"),
                 Err(error) => trouble = Err(error),
             }
         }
-        let failed = rehearsal.violation.is_some();
-        if failed && !options.json {
-            let wants_shrink = !options.no_shrink;
-            progress.print(&failure::explain(scenario, &rehearsal, &runner.graveyard, wants_shrink));
+        if let Some(mistake) = failure::of_set_up(&rehearsal) {
+            trouble = Err(mistake);
+            return false;
         }
-        progress.violated < options.failures_max()
+        if rehearsal.violation.is_some() && !options.json {
+            progress.print(&failure::explain(project, scenario, &rehearsal, !options.no_shrink));
+        }
+        let goes_on = progress.violated < options.failures_max();
+        is_whole &= goes_on;
+        goes_on
     });
     progress.finish();
+    trouble?;
     if !options.json {
         println!("{progress}");
     }
-    trouble.map(|()| progress.violated == 0)
+    if is_whole {
+        eprint!("{vacuity}");
+    }
+    Ok(progress.violated == 0)
 }
 
 /// Shows every rehearsal to `show`, in the order in which they end, until it says no.
 #[expect(clippy::disallowed_methods, reason = "--time is about the real world")]
 pub(super) fn each<'a>(
+    project: &Project,
     scenarios: &[&'a Scenario],
     options: &Options,
     mut show: impl FnMut(&'a Scenario, Rehearsal) -> bool,
@@ -64,7 +76,7 @@ pub(super) fn each<'a>(
                     if n >= total {
                         break;
                     }
-                    let (scenario, rehearsal) = play_nth(scenarios, options, n);
+                    let (scenario, rehearsal) = play_nth(project, scenarios, options, n);
                     if sender.send((scenario, rehearsal)).is_err() {
                         break;
                     }
@@ -81,10 +93,15 @@ pub(super) fn each<'a>(
 }
 
 /// Goes round the scenarios with each seed, so that any part of a batch is a fair sample.
-fn play_nth<'a>(scenarios: &[&'a Scenario], options: &Options, n: u64) -> (&'a Scenario, Rehearsal) {
+fn play_nth<'a>(
+    project: &Project,
+    scenarios: &[&'a Scenario],
+    options: &Options,
+    n: u64,
+) -> (&'a Scenario, Rehearsal) {
     let count = scenarios.len() as u64;
     let scenario = scenarios[usize::try_from(n % count).unwrap_or_default()];
-    let plan = draw::plan(scenario, options.seed_at(n / count), options.mutant.as_deref());
+    let plan = project.draw(scenario, options.seed_at(n / count));
     let rehearsal =
         if options.twice { rehearse_twice(scenario, &plan) } else { rehearse(scenario, &plan, Keep::Hash) };
     (scenario, rehearsal)

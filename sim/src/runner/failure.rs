@@ -1,20 +1,22 @@
 //! What is said, and kept, about a rehearsal that failed.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
 use crate::rehearsal::Rehearsal;
 use crate::scenario::Scenario;
 use crate::shrink::{SHRINK_TIME, shrink};
+use crate::violation::ViolationKind;
 
-/// Shrinks `failed` if wanted, keeps its plan in `graveyard`, and tells all about it.
+use super::graveyard;
+use super::project::Project;
+
+/// Shrinks `failed` if wanted, keeps its plan in the graveyard, and tells all about it.
 pub(super) fn explain(
+    project: &Project,
     scenario: &Scenario,
     failed: &Rehearsal,
-    graveyard: &Path,
     wants_shrink: bool,
 ) -> String {
-    let mut text = format!("{failed}\n  again     {}\n", failed.command());
+    let again = project.tool().seed(&failed.plan, project.patch());
+    let mut text = format!("{failed}\n  again     {again}\n");
     let mut smallest = failed.clone();
     if wants_shrink {
         let shrunk = shrink(scenario, failed, SHRINK_TIME);
@@ -29,35 +31,23 @@ pub(super) fn explain(
         );
         smallest = shrunk.rehearsal;
     }
-    text += &smallest.plan.to_string();
-    if let Some(violation) = &smallest.violation {
-        text += &format!("  violated  {violation}\n");
-    }
-    text + &bury(&smallest, graveyard)
+    text += &show(&smallest);
+    text += &match graveyard::keep(&smallest, &project.graveyard) {
+        Ok(file) => format!("  plan      {}\n", project.tool().plan(&file, project.patch())),
+        Err(error) => format!("  plan      {error}\n"),
+    };
+    text
 }
 
-/// Writes the plan to a file; where, or why not.
-fn bury(rehearsal: &Rehearsal, graveyard: &Path) -> String {
-    let plan = &rehearsal.plan;
-    // A planted bug proves nothing about the program once it is switched off.
-    let folder = if plan.mutant.is_some() { std::env::temp_dir() } else { graveyard.to_owned() };
-    let file = folder.join(format!("{}-{}.toml", plan.scenario, plan.seed));
-    let promise = rehearsal.violation.as_ref().map(|violation| format!("# Violated: {violation}\n"));
-    let written = plan.to_toml().map_err(|error| error.to_string()).and_then(|plan| {
-        let text = promise.unwrap_or_default().replace("\n#", " ") + &plan;
-        fs::create_dir_all(&folder).and_then(|()| fs::write(&file, text)).map_err(|error| error.to_string())
-    });
-    match written {
-        Ok(()) => format!("  plan      {} --plan {}\n", plan.tool(), file.display()),
-        Err(error) => format!("  plan      {} could not be written: {error}\n", file.display()),
-    }
+/// The plan, and the promise that it broke.
+pub(super) fn show(failed: &Rehearsal) -> String {
+    let violation = failed.violation.as_ref().map(|violation| format!("  violated  {violation}\n"));
+    format!("{}{}", failed.plan, violation.unwrap_or_default())
 }
 
-/// The plans in `graveyard`, in the order of their names.
-pub(super) fn buried(graveyard: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(graveyard).into_iter().flatten().flatten();
-    let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
-    files.sort();
-    files
+/// What is wrong with the set-up, if that is what `rehearsal` found out: then no plan is to blame, and nothing is kept.
+pub(super) fn of_set_up(rehearsal: &Rehearsal) -> Option<String> {
+    let violation =
+        rehearsal.violation.as_ref().filter(|violation| violation.kind == ViolationKind::SetUp)?;
+    Some(format!("{} is not set up as it must be: {}", rehearsal.plan.scenario, violation.detail))
 }

@@ -1,12 +1,17 @@
-//! The program that rehearses: as a test under `cargo test`, as a tool under `cargo sim`.
+//! The program that rehearses: as a test under `cargo test`, as a tool behind the word `rehearse`.
 
 mod batch;
 mod failure;
-mod mutants;
+mod graveyard;
 mod options;
+mod planted;
 mod progress;
+mod project;
 mod single;
 mod suite;
+mod tool;
+mod user;
+mod vacuity;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,102 +19,111 @@ use std::process::ExitCode;
 use crate::scenario::Scenario;
 
 use options::Options;
+use planted::Patch;
+use project::Project;
+use suite::EXIT_USAGE;
+use tool::TOOL;
 
-/// The first argument by which the tool is told from the test.
-const TOOL: &str = "rehearse";
-
-/// All scenarios, and where plans that once failed are kept.
+/// All scenarios, where plans that once failed are kept, and where planted bugs are.
+///
+/// Its [`main`](Self::main) is all of `main` in a test target with `harness = false`:
+///
+/// ```no_run
+/// # let (calm, storm): (sim::Scenario, sim::Scenario) = unimplemented!();
+/// sim::Runner::new(env!("CARGO_MANIFEST_DIR")).scenario(calm).scenario(storm).main();
+/// ```
 #[derive(Debug)]
-pub struct Runner {
-    scenarios: Vec<Scenario>,
-    graveyard: PathBuf,
-}
+pub struct Runner(Project);
 
 impl Runner {
-    /// Rehearses `scenarios`. Failing plans are kept in the folder `graveyard`, and replayed first.
+    /// A runner for the package in `manifest_dir`, which is `env!("CARGO_MANIFEST_DIR")`: the commands that it prints
+    /// name that package. Plans that fail are kept in `tests/graveyard` there, and played again first; planted bugs are
+    /// in `tests/planted`.
     #[must_use]
-    pub fn new(scenarios: Vec<Scenario>, graveyard: impl Into<PathBuf>) -> Self {
-        Self { scenarios, graveyard: graveyard.into() }
+    pub fn new(manifest_dir: impl Into<PathBuf>) -> Self {
+        Self(Project::of(manifest_dir.into()))
+    }
+
+    /// Adds a scenario.
+    #[must_use]
+    pub fn scenario(self, scenario: impl Into<Scenario>) -> Self {
+        self.scenarios([scenario])
+    }
+
+    /// Adds scenarios.
+    #[must_use]
+    pub fn scenarios(mut self, scenarios: impl IntoIterator<Item: Into<Scenario>>) -> Self {
+        self.0.scenarios.extend(scenarios.into_iter().map(Into::into));
+        self
+    }
+
+    /// Keeps failing plans in this folder, and plays those that are there.
+    #[must_use]
+    pub fn graveyard(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.0.graveyard = folder.into();
+        self
+    }
+
+    /// Takes planted bugs from this folder.
+    #[must_use]
+    pub fn planted(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.0.planted = folder.into();
+        self
     }
 
     /// Does what the command line asks for. This is all of `main` in a test target with `harness = false`.
     ///
-    /// Without the word `rehearse` in front it behaves as a test under `cargo test`.
+    /// Without the word `rehearse` in front it behaves as a test under `cargo test`. It exits with 0 if all promises
+    /// held, 1 (under `cargo test` 101) if one was broken, and 64 if the command line or a scenario's set-up is wrong.
     #[must_use]
     pub fn main(self) -> ExitCode {
         let mut arguments: Vec<_> = std::env::args_os().collect();
         if arguments.get(1).is_none_or(|argument| argument != TOOL) {
-            return suite::run(self);
+            return suite::run(self.0);
         }
         arguments.remove(1);
-        let options = Options::read(arguments);
-        match self.rehearse(&options) {
-            Ok(all_is_well) => ExitCode::from(u8::from(!all_is_well)),
+        let options = Options::read(arguments, self.0.tool().command());
+        match rehearse(&stand_in(self.0, &options), &options) {
+            Ok(code) => code,
             Err(error) => {
                 eprintln!("error: {error}");
                 ExitCode::from(EXIT_USAGE)
             }
         }
     }
-
-    /// Whether no promise was broken.
-    fn rehearse(&self, options: &Options) -> Result<bool, String> {
-        if options.list {
-            self.list();
-            return Ok(true);
-        }
-        self.check_mutant(options)?;
-        if options.is_single() {
-            return single::run(self, options);
-        }
-        let chosen = self.chosen(options)?;
-        if options.mutants {
-            return Ok(mutants::find_all(&chosen, options));
-        }
-        batch::run(self, &chosen, options)
-    }
-
-    /// Where a bug cannot be planted, a rehearsal with it would pass for no good reason.
-    fn check_mutant(&self, options: &Options) -> Result<(), String> {
-        if !cfg!(debug_assertions) && (options.mutants || options.mutant.is_some()) {
-            return Err(
-                "planted bugs exist in debug builds only: expected cargo test --test sim -- rehearse \
-                        in place of cargo sim"
-                    .to_owned(),
-            );
-        }
-        let known: Vec<_> = self.scenarios.iter().flat_map(|scenario| &scenario.mutants).collect();
-        match &options.mutant {
-            Some(mutant) if !known.contains(&mutant) => {
-                Err(format!("there is no planted bug {mutant:?}; --list names them"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn list(&self) {
-        for scenario in &self.scenarios {
-            println!("{:<24} {}", scenario.name, scenario.about);
-            for mutant in &scenario.mutants {
-                println!("{:<24}   mutant {mutant}", "");
-            }
-        }
-    }
-
-    fn chosen(&self, options: &Options) -> Result<Vec<&Scenario>, String> {
-        if options.scenario.is_empty() {
-            return Ok(self.scenarios.iter().collect());
-        }
-        options.scenario.iter().map(|name| self.named(name)).collect()
-    }
-
-    fn named(&self, name: &str) -> Result<&Scenario, String> {
-        let found = self.scenarios.iter().find(|scenario| scenario.name == name);
-        let names =
-            || self.scenarios.iter().map(|scenario| scenario.name.as_str()).collect::<Vec<_>>().join(", ");
-        found.ok_or_else(|| format!("there is no scenario {name:?}; there are {}", names()))
-    }
 }
 
-/// `EX_USAGE` of sysexits.h.
-const EXIT_USAGE: u8 = 64;
+/// The project that the program speaks for: a patched one for the clean one, in whose name the user started it.
+fn stand_in(mut project: Project, options: &Options) -> Project {
+    if let Some(package) = &options.for_package {
+        project = Project { manifest_dir: package.clone(), tool: std::sync::OnceLock::new(), ..project };
+    }
+    if let Some(folder) = &options.keep_in {
+        project.graveyard.clone_from(folder);
+    }
+    Project { patch: options.as_planted.clone(), ..project }
+}
+
+fn rehearse(project: &Project, options: &Options) -> Result<ExitCode, String> {
+    let is_planted_elsewhere = options.planted.is_some() && options.as_planted.is_none();
+    let held = match options {
+        Options { list: true, .. } => list(project).map(|()| true),
+        Options { hunt: true, .. } => planted::hunt_here(project, options).map(|()| true),
+        _ if is_planted_elsewhere && options.is_single() => return planted::play(project, options),
+        _ if is_planted_elsewhere => planted::find_all(project, options),
+        _ if options.is_single() => single::run(project, options),
+        _ => batch::run(project, &project.chosen(&options.scenario)?, options),
+    };
+    held.map(|held| ExitCode::from(u8::from(!held)))
+}
+
+fn list(project: &Project) -> Result<(), String> {
+    let patches = Patch::all(&project.planted)?;
+    for scenario in &project.scenarios {
+        println!("{:<24} {}", scenario.name, scenario.about);
+        for patch in patches.iter().filter(|patch| patch.scenarios.contains(&scenario.name)) {
+            println!("{:<24}   planted {}", "", patch.name);
+        }
+    }
+    Ok(())
+}

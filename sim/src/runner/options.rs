@@ -1,17 +1,19 @@
-//! The command line of `cargo sim`.
+//! The command line of the tool.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
+
+use super::tool::TOOL;
 
 /// Rehearse the services in a deterministic world, with faults drawn from seeds.
 ///
 /// One seed is one world: its network, its workload, its faults, its clocks, its scheduling. The same seed does
 /// the same thing each time. Without options, 100 seeds of every scenario are rehearsed.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "cargo sim", bin_name = "cargo sim", after_help = EXAMPLES, disable_version_flag = true)]
+#[command(disable_version_flag = true)]
 pub(super) struct Options {
     /// List the scenarios and the planted bugs each is meant to find
     #[arg(long)]
@@ -54,15 +56,13 @@ pub(super) struct Options {
     /// Do not shrink failing plans
     #[arg(long, help_heading = "How")]
     pub(super) no_shrink: bool,
-    /// Switch this planted bug on
-    #[arg(long, value_name = "NAME", help_heading = "How")]
-    pub(super) mutant: Option<String>,
-    /// Switch on each planted bug in turn, and print a table: how many seeds it takes to find it, and how small
-    /// its failing plans get. With --failures 10: of the first ten of each. Fails if a bug is not found, if the
-    /// median plan keeps more than 3 faults or 5 requests or takes more than 30 s to shrink, or if a shrunk plan fails
-    /// without the bug, too
-    #[arg(long, help_heading = "How", conflicts_with_all = ["mutant", "seed", "plan", "time", "json"])]
-    pub(super) mutants: bool,
+    /// Build the program with each patch of tests/planted, or with this one, look for the bug, and print a table: how
+    /// many seeds it takes to find it, and how small its failing plans get. With --failures 10: of the first ten of
+    /// each. Fails if a patch no longer applies or builds, if a bug is not found, if the median plan keeps more than
+    /// 3 faults or 5 requests or takes more than 30 s to shrink, if a shrunk plan fails without the bug, too, or if a
+    /// plan of tests/graveyard passes with the bug that it names. With --seed or --plan: play that one with the bug
+    #[arg(long, value_name = "NAME", num_args = 0..=1, help_heading = "How", conflicts_with_all = ["time", "shard"])]
+    pub(super) planted: Option<Option<String>>,
 
     /// Print one line of JSON for each rehearsal, and nothing else
     #[arg(long, help_heading = "What to show")]
@@ -76,19 +76,36 @@ pub(super) struct Options {
     /// With --seed or --plan: write a page that shows all that happens
     #[arg(long, value_name = "FILE.html", help_heading = "What to show")]
     pub(super) report: Option<PathBuf>,
+
+    /// The patch that this program was built with
+    #[arg(long, hide = true)]
+    pub(super) as_planted: Option<String>,
+    /// With --as-planted: the folder of the package that the patch was applied to a copy of
+    #[arg(long, hide = true)]
+    pub(super) for_package: Option<PathBuf>,
+    /// With --as-planted: where failing plans are kept
+    #[arg(long, hide = true)]
+    pub(super) keep_in: Option<PathBuf>,
+    /// With --as-planted: tell the program that started this one, in lines of JSON
+    #[arg(long, hide = true)]
+    pub(super) hunt: bool,
 }
 
+/// What follows the options in the help; `TOOL` stands for the command that starts the tool.
 const EXAMPLES: &str = "\
-Examples:
-  cargo sim --seeds 10000 --jobs 2            many worlds
-  cargo sim --scenario storm --seed 7         one world again
-  cargo sim --scenario storm --seed 7 --trace --request sim-000003
-  cargo sim --scenario storm --seed 7 --report storm.html
-  cargo sim --plan tests/graveyard/storm-7.toml
-  cargo sim --time 8h --shard 2/8 --json      one of eight machines
-  cargo test --test sim -- rehearse --mutants --failures 5    how bugs are found, and how small plans get
+Examples, after TOOL:
+  --seeds 10000 --jobs 2                      many worlds
+  --scenario storm --seed 7                   one world again
+  --scenario storm --seed 7 --trace --request sim-000003
+  --scenario storm --seed 7 --report storm.html
+  --plan tests/graveyard/storm-7.toml
+  --time 8h --shard 2/8 --json                one of eight machines
+  --planted --failures 5                      how bugs are found, and how small plans get
+  --planted late --scenario storm --seed 7    one world again, with the patch tests/planted/late.patch
 
-Exit code: 0 all promises held, 1 one was broken, 2 or 64 the command line is wrong.";
+Built with `cargo test --release`, rehearsals are several times as fast. Paths are relative to where you stand.
+
+Exit code: 0 all promises held, 1 one was broken, 2 or 64 the command line or a scenario's set-up is wrong.";
 
 /// Part `index` (counted from one) of `count`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,18 +115,33 @@ pub(super) struct Shard {
 }
 
 impl Options {
-    /// Reads the command line; explains itself and ends the program when it must.
-    pub(super) fn read(arguments: Vec<OsString>) -> Self {
-        let options = Self::parse_from(arguments);
-        let shows_one = options.trace || options.report.is_some();
-        if shows_one && !options.is_single() {
-            let error = clap::Error::raw(
-                clap::error::ErrorKind::MissingRequiredArgument,
-                "--trace and --report show one rehearsal: give --scenario and --seed, or --plan\n",
-            );
-            error.exit();
+    /// Reads the command line; explains itself and ends the program when it must. The user has started the program by
+    /// `command`.
+    pub(super) fn read(arguments: Vec<OsString>, command: &str) -> Self {
+        let examples = EXAMPLES.replace("TOOL", command);
+        let parser = Self::command().name(TOOL).bin_name(command).after_help(examples);
+        let options = Self::from_arg_matches(&parser.get_matches_from(arguments));
+        let options = options.unwrap_or_else(|error| error.exit());
+        if let Err(error) = options.check() {
+            clap::Error::raw(clap::error::ErrorKind::MissingRequiredArgument, error).exit();
         }
         options
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        let shows_one = self.trace || self.report.is_some();
+        if shows_one && !self.is_single() {
+            return Err("--trace and --report show one rehearsal: give --scenario and --seed, or --plan\n");
+        }
+        if self.planted.is_some() && self.json && !self.is_single() {
+            return Err("--planted prints a table: --json goes with --seed or --plan\n");
+        }
+        Ok(())
+    }
+
+    /// The planted bug that is asked for by its name.
+    pub(super) fn planted_name(&self) -> Option<&str> {
+        self.planted.as_ref()?.as_deref()
     }
 
     /// Whether one rehearsal is asked for.
@@ -191,7 +223,20 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        use clap::CommandFactory;
         Options::command().debug_assert();
+    }
+
+    #[test]
+    fn planted_bugs_are_asked_for_by_name_or_all_at_once() {
+        assert_eq!(options("rehearse --planted late --seeds 3").planted_name(), Some("late"));
+        let all = options("rehearse --planted --seeds 3");
+        assert_eq!((all.planted.is_some(), all.planted_name()), (true, None));
+        assert!(options("rehearse").planted.is_none());
+    }
+
+    #[test]
+    fn a_table_is_not_printed_as_json() {
+        assert!(options("rehearse --planted --json").check().is_err());
+        assert!(options("rehearse --planted late --seed 3 --json").check().is_ok());
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Progress {
     inert: u64,
     calls: usize,
     faults: usize,
-    faults_that_bit: usize,
+    faults_effective: usize,
     simulated_seconds: f64,
 }
 
@@ -35,7 +35,7 @@ impl Progress {
             inert: 0,
             calls: 0,
             faults: 0,
-            faults_that_bit: 0,
+            faults_effective: 0,
             simulated_seconds: 0.0,
         }
     }
@@ -47,11 +47,19 @@ impl Progress {
         self.inert += u64::from(summary.outcome == "inert");
         self.calls += summary.calls;
         self.faults += summary.faults;
-        self.faults_that_bit += summary.faults_that_bit;
+        self.faults_effective += summary.faults_effective;
         self.simulated_seconds += summary.simulated_seconds;
         if let Some(bar) = &self.bar {
             bar.set_position(self.rehearsals);
             bar.set_message(self.to_string());
+        }
+    }
+
+    /// Says on the bar what is under way.
+    pub(super) fn note(&self, text: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(text.to_owned());
+            bar.tick();
         }
     }
 
@@ -78,7 +86,7 @@ impl fmt::Display for Progress {
         let simulated = std::time::Duration::from_secs(self.simulated_seconds as u64);
         write!(f, "{} rehearsals, {rate:.0}/s, ", self.rehearsals)?;
         write!(f, "{} simulated, {} calls, ", humantime::format_duration(simulated), self.calls)?;
-        write!(f, "{} of {} faults bit, {} inert, ", self.faults_that_bit, self.faults, self.inert)?;
+        write!(f, "{} of {} faults effective, {} inert, ", self.faults_effective, self.faults, self.inert)?;
         write!(f, "{} violated", self.violated)
     }
 }

@@ -4,68 +4,78 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::draw;
 use crate::plan::Plan;
 use crate::rehearsal::{Keep, Rehearsal, rehearse, rehearse_twice};
 use crate::report;
+use crate::scenario::Scenario;
 
 use super::options::Options;
-use super::{Runner, failure};
+use super::project::Project;
+use super::{failure, graveyard, user};
 
 /// Rehearses the seed or the plan that the options name; whether all promises held.
-pub(super) fn run(runner: &Runner, options: &Options) -> Result<bool, String> {
-    let plan = plan(runner, options)?;
-    let scenario = runner.named(&plan.scenario)?;
-    let shows_events = options.trace || options.report.is_some();
-    let keep = if shows_events { Keep::Trace } else { Keep::Hash };
-    let rehearsal =
-        if options.twice { rehearse_twice(scenario, &plan) } else { rehearse(scenario, &plan, keep) };
+pub(super) fn run(project: &Project, options: &Options) -> Result<bool, String> {
+    let file = options.plan.as_deref().map(user::meant);
+    let plan = plan(project, options, file.as_deref())?;
+    let scenario = project.named(&plan.scenario)?;
+    let rehearsal = play(scenario, &plan, options);
     if options.trace {
         // A reader that has seen enough closes the pipe; that is no error.
         print_trace(&rehearsal, options.request.as_deref()).unwrap_or_default();
     }
-    if let Some(file) = &options.report {
-        let again = match &options.plan {
-            Some(plan) => format!("cargo sim --plan {}", plan.display()),
-            None => rehearsal.command(),
-        };
-        fs::write(file, report::page(&rehearsal, &again))
-            .map_err(|error| format!("{}: {error}", file.display()))?;
-        eprintln!("report in {}", file.display());
+    let again = match &file {
+        Some(file) => project.tool().plan(file, project.patch()),
+        None => project.tool().seed(&plan, project.patch()),
+    };
+    if let Some(report) = &options.report {
+        let report = user::meant(report);
+        fs::write(&report, report::page(&rehearsal, &again))
+            .map_err(|error| format!("{}: {error}", report.display()))?;
+        eprintln!("report in {}", user::shown(&report));
     }
-    let held = rehearsal.violation.is_none();
     if options.json {
         println!("{}", json(&rehearsal)?);
-    } else if held || shows_events {
-        eprintln!("{rehearsal}");
-    } else {
-        let wants_shrink = !options.no_shrink && options.plan.is_none();
-        println!("{}", failure::explain(scenario, &rehearsal, &runner.graveyard, wants_shrink));
+    }
+    if let Some(mistake) = failure::of_set_up(&rehearsal) {
+        return Err(mistake);
+    }
+    let held = rehearsal.violation.is_none();
+    match (held || options.trace || options.report.is_some(), file) {
+        _ if options.json => {}
+        (true, _) => eprintln!("{rehearsal}"),
+        // The plan is in a file already, and stays as it is there.
+        (false, Some(_)) => println!("{rehearsal}\n  again     {again}\n{}", failure::show(&rehearsal)),
+        (false, None) => println!("{}", failure::explain(project, scenario, &rehearsal, !options.no_shrink)),
     }
     Ok(held)
+}
+
+fn play(scenario: &Scenario, plan: &Plan, options: &Options) -> Rehearsal {
+    let shows_events = options.trace || options.report.is_some();
+    let keep = if shows_events { Keep::Trace } else { Keep::Hash };
+    if !options.twice {
+        return rehearse(scenario, plan, keep);
+    }
+    let mut twice = rehearse_twice(scenario, plan);
+    if shows_events {
+        twice.events = rehearse(scenario, plan, keep).events;
+    }
+    twice
 }
 
 pub(super) fn json(rehearsal: &Rehearsal) -> Result<String, String> {
     serde_json::to_string(&rehearsal.summary()).map_err(|error| error.to_string())
 }
 
-/// Reads a plan, and checks that it fits one of the scenarios.
-pub(super) fn read_plan(runner: &Runner, file: &Path) -> Result<Plan, String> {
-    let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let plan = Plan::from_toml(&text).map_err(|error| format!("{}: {error}", file.display()))?;
-    let scenario = runner.named(&plan.scenario)?;
-    plan.check(scenario).map_err(|error| format!("{}: {error}", file.display()))?;
-    Ok(plan)
-}
-
-fn plan(runner: &Runner, options: &Options) -> Result<Plan, String> {
-    if let Some(file) = &options.plan {
-        return read_plan(runner, file);
+fn plan(project: &Project, options: &Options, file: Option<&Path>) -> Result<Plan, String> {
+    if let Some(file) = file {
+        let planted = project.patch().map(str::to_owned);
+        return Ok(Plan { planted, ..graveyard::read(project, file)? });
     }
     let (Some(seed), [name]) = (options.seed, options.scenario.as_slice()) else {
         return Err("--seed needs exactly one --scenario".to_owned());
     };
-    Ok(draw::plan(runner.named(name)?, seed, options.mutant.as_deref()))
+    Ok(project.draw(project.named(name)?, seed))
 }
 
 fn print_trace(rehearsal: &Rehearsal, request: Option<&str>) -> io::Result<()> {

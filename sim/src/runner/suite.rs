@@ -2,70 +2,123 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use crate::draw;
 use crate::rehearsal::rehearse_twice;
 
-use super::{Runner, failure, single};
+use super::project::Project;
+use super::vacuity::Vacuity;
+use super::{failure, graveyard};
 
 /// How many seeds of each scenario a plain `cargo test` rehearses, each twice.
 const FRESH_SEEDS: u64 = 16;
 
-pub(super) fn run(runner: Runner) -> ExitCode {
+/// `EX_USAGE` of sysexits.h: the command line, or the set-up of a scenario, is wrong.
+pub(super) const EXIT_USAGE: u8 = 64;
+
+/// What libtest and its kind end with when a test has failed.
+const EXIT_FAILED: u8 = 101;
+
+/// What all trials share.
+struct Suite {
+    project: Project,
+    found: Mutex<Found>,
+}
+
+/// What is found out about the suite as a whole.
+#[derive(Default)]
+struct Found {
+    vacuity: Vacuity,
+    /// What is wrong with the set-up of a scenario: it is told once.
+    set_up: Option<String>,
+}
+
+pub(super) fn run(project: Project) -> ExitCode {
     let arguments = Arguments::from_args();
-    let runner = Arc::new(runner);
-    let mut trials = graveyard_trials(&runner);
-    trials.extend(scenario_trials(&runner));
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let suite = Arc::new(Suite { project, found: Mutex::default() });
+    let mut trials = graveyard_trials(&suite);
+    trials.extend(scenario_trials(&suite));
+    if !arguments.list {
+        suite.note_graves_without_patch();
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let found = suite.found();
+    if found.set_up.is_some() {
+        return ExitCode::from(EXIT_USAGE);
+    }
+    let is_whole = !arguments.list && conclusion.num_filtered_out == 0 && !conclusion.has_failed();
+    if is_whole && found.vacuity.is_there() {
+        eprintln!("{}\nA promise that is never tried proves nothing.", found.vacuity);
+        return ExitCode::from(EXIT_FAILED);
+    }
+    conclusion.exit_code()
 }
 
-fn graveyard_trials(runner: &Arc<Runner>) -> Vec<Trial> {
+fn graveyard_trials(suite: &Arc<Suite>) -> Vec<Trial> {
     let trial = |file: std::path::PathBuf| {
-        let runner = Arc::clone(runner);
+        let suite = Arc::clone(suite);
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Trial::test(format!("graveyard::{name}"), move || {
-            let plan = single::read_plan(&runner, &file)?;
-            let scenario = runner.named(&plan.scenario)?;
-            let rehearsal = rehearse_twice(scenario, &plan);
-            match rehearsal.violation {
-                Some(_) => {
-                    Err(format!("{rehearsal}\n  again     cargo sim --plan {}", file.display()).into())
-                }
-                None => Ok(()),
-            }
-        })
+        Trial::test(format!("graveyard::{name}"), move || Ok(graveyard::replay(&suite.project, &file)?))
     };
-    failure::buried(&runner.graveyard).into_iter().map(trial).collect()
+    graveyard::files(&suite.project.graveyard).into_iter().map(trial).collect()
 }
 
-fn scenario_trials(runner: &Arc<Runner>) -> Vec<Trial> {
+fn scenario_trials(suite: &Arc<Suite>) -> Vec<Trial> {
     // Fresh each time; a failure names its seed. Small, so that it is short to paste.
     let first = RandomState::new().hash_one(0) % 1_000_000_000;
     let trial = |number: usize| {
-        let runner = Arc::clone(runner);
-        let name = runner.scenarios[number].name.clone();
-        Trial::test(format!("scenario::{name}"), move || rehearse_some(&runner, number, first))
+        let suite = Arc::clone(suite);
+        let name = suite.project.scenarios[number].name.clone();
+        Trial::test(format!("scenario::{name}"), move || suite.rehearse_some(number, first))
     };
-    (0..runner.scenarios.len()).map(trial).collect()
+    (0..suite.project.scenarios.len()).map(trial).collect()
 }
 
-fn rehearse_some(runner: &Runner, number: usize, first: u64) -> Result<(), Failed> {
-    let scenario = &runner.scenarios[number];
-    let (mut faults, mut bites) = (0, 0);
-    for seed in first..first + FRESH_SEEDS {
-        let rehearsal = rehearse_twice(scenario, &draw::plan(scenario, seed, None));
-        if rehearsal.violation.is_some() {
-            return Err(failure::explain(scenario, &rehearsal, &runner.graveyard, true).into());
+impl Suite {
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_graves_without_patch(&self) {
+        let graves = graveyard::all(&self.project).unwrap_or_default();
+        for (file, _) in graves.iter().filter(|(_, plan)| plan.planted.is_none()) {
+            eprintln!("note: {}", graveyard::without_patch(file));
         }
-        faults += rehearsal.bites.len();
-        bites += rehearsal.bites.iter().filter(|bit| **bit).count();
     }
-    // A suite of inert faults would pass whatever the program does.
-    if faults > 0 && bites == 0 {
-        return Err(format!("none of {faults} faults touched a call: this proves nothing").into());
+
+    fn rehearse_some(&self, number: usize, first: u64) -> Result<(), Failed> {
+        let scenario = &self.project.scenarios[number];
+        let (mut faults, mut effective) = (0, 0);
+        for seed in first..first + FRESH_SEEDS {
+            if self.found().set_up.is_some() {
+                return Err("not rehearsed: the set-up is to be mended first".into());
+            }
+            let rehearsal = rehearse_twice(scenario, &self.project.draw(scenario, seed));
+            if let Some(mistake) = failure::of_set_up(&rehearsal) {
+                return Err(self.first_to_tell(mistake).into());
+            }
+            if rehearsal.violation.is_some() {
+                return Err(failure::explain(&self.project, scenario, &rehearsal, true).into());
+            }
+            faults += rehearsal.plan.faults.len();
+            effective += graveyard::effective(&rehearsal);
+            self.found().vacuity.add(&rehearsal);
+        }
+        // A suite of faults without effect would pass whatever the program does.
+        if faults > 0 && effective == 0 {
+            return Err(format!("none of {faults} faults touched a call: this proves nothing").into());
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// The mistake, or only that there is one if another trial has told it.
+    fn first_to_tell(&self, mistake: String) -> String {
+        let mut found = self.found();
+        if found.set_up.is_some() {
+            return "not rehearsed: the set-up is to be mended first".to_owned();
+        }
+        found.set_up.insert(mistake).clone()
+    }
 }

@@ -82,7 +82,7 @@ impl Handler<Shout> for Shouter {
 pub(crate) async fn service1(host: HostContext) -> HostResult {
     let listener = host.listen(PORT).await?;
     let shouter = Shouter.start();
-    let mixes_up = host.mutant() == Some("wrong-reply");
+    let mixes_up = host.planted() == Some("wrong-reply");
     let last = Rc::new(RefCell::new(String::new()));
     loop {
         let (io, _) = tokio::select! {
@@ -196,7 +196,7 @@ async fn shout(request: HttpRequest, upstream: web::Data<Upstream>, body: Bytes)
 /// The front end: actix-web over a simulated socket.
 pub(crate) async fn service2(host: HostContext) -> HostResult {
     let listener = host.listen(PORT).await?;
-    if host.mutant() == Some("starts-a-thread") {
+    if host.planted() == Some("starts-a-thread") {
         let _ = tokio::task::spawn_blocking(|| ()).await;
     }
     let upstream = Upstream { host: host.clone(), connection: Rc::default() };
@@ -204,14 +204,14 @@ pub(crate) async fn service2(host: HostContext) -> HostResult {
     let factory = HttpService::build().finish(map_config(app, |()| AppConfig::default()));
     let service = Rc::new(factory.new_service(()).await.map_err(|()| "no service")?);
     loop {
-        let (io, peer) = tokio::select! {
+        let (io, caller) = tokio::select! {
             biased;
             accepted = listener.accept() => accepted?,
             () = host.drain() => break,
         };
         let service = Rc::clone(&service);
         tokio::task::spawn_local(async move {
-            let _ = service.call((ActixIo(io), Protocol::Http1, Some(peer))).await;
+            let _ = service.call((ActixIo(io), Protocol::Http1, Some(caller))).await;
         });
     }
     tokio::time::sleep(Duration::from_millis(20)).await;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use sim::{CallRecord, EndsByDeadline, Family, Load, LogsKnowTheirCaller, ReplyCarriesId, Scenario, Swarm};
+use sim::{
+    CallRecord, EndsByDeadline, Family, Load, LogsKnowTheirCaller, ReplyCarriesId, Scenario, Swarm, matching,
+};
 
 use crate::toy;
 
@@ -11,7 +13,7 @@ fn ms(millis: u64) -> Duration {
 }
 
 fn load() -> Load {
-    Load::new(40..=40, ms(1000), ms(50)..=ms(400)).kind("rest", "shout", "[a-z]{1,12}")
+    Load::new(40..=40, ms(1000), ms(50)..=ms(400)).kind("rest", "shout", matching("[a-z]{1,12}"))
 }
 
 fn toy(name: &str, about: &str, swarm: Swarm) -> Scenario {
@@ -19,12 +21,11 @@ fn toy(name: &str, about: &str, swarm: Swarm) -> Scenario {
         .host("service1", toy::service1)
         .host("service2", toy::service2)
         .client("rest", toy::rest_client)
-        .mutants(&["wrong-reply", "starts-a-thread"])
         .tick(ms(5))
         .latency_max(ms(10))
         .recovers_within(ms(5000))
-        .invariant(|| EndsByDeadline { grace: ms(6) })
-        .invariant(|| ReplyCarriesId)
+        .invariant(|| EndsByDeadline::with_grace(ms(6)))
+        .invariant(ReplyCarriesId::default)
         .invariant(LogsKnowTheirCaller::default)
         .every_call("every reply belongs to its request", right_value)
 }

@@ -1,0 +1,16 @@
+//! Clients that share no code with the node, and what they say of a call for themselves.
+
+mod grpc;
+mod rest;
+mod words;
+
+pub(crate) use grpc::connect as grpc;
+pub(crate) use rest::connect as rest;
+pub(crate) use words::code_named;
+pub use words::{BROKEN, GAVE_UP, HUNG_UP, MALFORMED, NOT_SENT};
+
+/// The port on which every node serves REST.
+pub(crate) const HTTP_PORT: u16 = 8080;
+
+/// The port on which every node serves gRPC.
+pub(crate) const GRPC_PORT: u16 = 50051;

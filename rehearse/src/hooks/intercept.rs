@@ -1,0 +1,78 @@
+//! Brings the faults of the plan to handlers, and tells when each handler runs.
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+use sim::CallFault;
+use tokio::time::sleep;
+use transport::call::{Held, Interceptor};
+use transport::{CallContext, CallerAddress, Result, Status};
+
+use crate::facts::{HandlerBegun, HandlerDisturbed, HandlerEnded};
+
+/// Runs around the handlers of one worker.
+#[derive(Debug)]
+pub(crate) struct Disturbed {
+    pub(crate) worker: u16,
+}
+
+impl Interceptor for Disturbed {
+    fn admit<'a>(
+        &'a self,
+        context: &'a CallContext,
+        path: &'static str,
+    ) -> BoxFuture<'a, Result<Box<dyn Held>>> {
+        let running = Running::begin(self.worker, context, path);
+        async move {
+            sim::turn().await;
+            let fault = sim::call_fault();
+            if let Some(by) = fault {
+                let service = running.ended.service;
+                sim::tell(HandlerDisturbed { service, path, by }, Some(&running.request_id));
+            }
+            match fault {
+                Some(CallFault::Slow(delay)) => sleep(delay).await,
+                Some(CallFault::Full) => return Err(Status::resource_exhausted("full, says the plan")),
+                Some(CallFault::Panic) | None => {}
+            }
+            let panics = fault == Some(CallFault::Panic);
+            Ok(Box::new(Handler { _running: running, panics }) as Box<dyn Held>)
+        }
+        .boxed()
+    }
+}
+
+/// A handler that was let in.
+struct Handler {
+    _running: Running,
+    panics: bool,
+}
+
+impl Held for Handler {
+    fn begin(&mut self) {
+        if self.panics {
+            sim::planned_panic();
+        }
+    }
+}
+
+/// A handler at work: dropped when it is done.
+struct Running {
+    request_id: String,
+    ended: HandlerEnded,
+}
+
+impl Running {
+    fn begin(worker: u16, context: &CallContext, path: &'static str) -> Self {
+        let service = context.service().unwrap_or_default();
+        let request_id = context.request_id().as_str().to_owned();
+        let is_local = matches!(context.caller(), CallerAddress::Memory);
+        let begun = HandlerBegun { service, path, worker, left: context.remaining(), is_local };
+        sim::tell(begun, Some(&request_id));
+        Self { request_id, ended: HandlerEnded { service, path, worker } }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        sim::tell(self.ended, Some(&self.request_id));
+    }
+}

@@ -1,0 +1,165 @@
+//! What clients call: rpcs with strategies over their messages, and the answers that are right for each.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use proptest::strategy::Strategy;
+use sim::Request;
+use transport::route::Route;
+use transport::{Contract, Method};
+
+use crate::expect::Expect;
+use crate::rpc::{self, JsonMessage, Rpc, StreamOf};
+
+/// Over what a client calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// REST, by the first route of the rpc's contract.
+    Rest,
+    /// gRPC.
+    Grpc,
+}
+
+impl Via {
+    /// The client's name in plans.
+    pub(crate) fn client(self) -> &'static str {
+        match self {
+            Self::Rest => "rest",
+            Self::Grpc => "grpc",
+        }
+    }
+}
+
+/// What clients call, how often, and how long they are willing to wait.
+#[derive(Debug)]
+pub struct Load {
+    pub(crate) load: sim::Load,
+    pub(crate) kinds: Vec<Kind>,
+}
+
+/// One sort of call.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    pub(crate) via: Via,
+    /// Its name in plans.
+    pub(crate) name: String,
+    pub(crate) service: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) routes: &'static [Route],
+    pub(crate) is_streaming: bool,
+    pub(crate) expect: Expect,
+    pub(crate) rpc: Box<dyn Rpc>,
+}
+
+impl Kind {
+    pub(crate) fn is_of(&self, request: &Request) -> bool {
+        self.name == request.kind && self.via.client() == request.client
+    }
+}
+
+impl Load {
+    /// So many calls, spread evenly over a time, each with a deadline within the range.
+    #[must_use]
+    pub fn new(calls: usize, over: Duration, deadlines: RangeInclusive<Duration>) -> Self {
+        Self { load: sim::Load::new(calls..=calls, over, deadlines), kinds: Vec::new() }
+    }
+
+    /// Lets clients wait with the next call while so many wait for their replies: a closed loop.
+    #[must_use]
+    pub fn in_flight_max(self, most: usize) -> Self {
+        Self { load: self.load.in_flight_max(most), ..self }
+    }
+
+    /// Adds calls of `M`, with requests drawn from `requests`.
+    ///
+    /// # Panics
+    /// When calls are to go over REST and the contract has no route for them.
+    #[must_use]
+    pub fn rpc<M>(
+        self,
+        via: Via,
+        requests: impl Strategy<Value = M::Request> + Send + Sync + 'static,
+        expect: Expect,
+    ) -> Self
+    where
+        M: Method<Request: JsonMessage, Response: JsonMessage>,
+    {
+        let rpc = rpc::of::<M, M::Response>(None);
+        self.add::<M>(via, requests, expect, rpc)
+    }
+
+    /// As [`rpc`](Self::rpc); `set_id` writes the id of each call into its request, where that needs one that is
+    /// unique. It is not part of the plan, so that a plan cut down calls the same.
+    ///
+    /// # Panics
+    /// As [`rpc`](Self::rpc).
+    #[must_use]
+    pub fn rpc_with_id<M>(
+        self,
+        via: Via,
+        requests: impl Strategy<Value = M::Request> + Send + Sync + 'static,
+        expect: Expect,
+        set_id: impl Fn(&mut M::Request, String) + Send + Sync + 'static,
+    ) -> Self
+    where
+        M: Method<Request: JsonMessage, Response: JsonMessage>,
+    {
+        let rpc = rpc::of::<M, M::Response>(Some(Box::new(set_id)));
+        self.add::<M>(via, requests, expect, rpc)
+    }
+
+    /// Adds clients that watch a stream of `M` over gRPC until their deadline: each message is told as a fact,
+    /// [`StreamMessage`](crate::facts::StreamMessage). A stream has worked when it was opened and its server
+    /// ended it in good order, or its deadline did.
+    #[must_use]
+    pub fn watch<M>(self, requests: impl Strategy<Value = M::Request> + Send + Sync + 'static) -> Self
+    where
+        M: Method<Request: JsonMessage, Response: StreamOf>,
+    {
+        let rpc = rpc::of::<M, <M::Response as StreamOf>::Item>(None);
+        self.add::<M>(Via::Grpc, requests, Expect::ok(), rpc)
+    }
+
+    fn add<M>(
+        mut self,
+        via: Via,
+        requests: impl Strategy<Value = M::Request> + Send + Sync + 'static,
+        expect: Expect,
+        rpc: Box<dyn Rpc>,
+    ) -> Self
+    where
+        M: Method<Request: JsonMessage>,
+    {
+        assert!(
+            via == Via::Grpc || !M::ROUTES.is_empty(),
+            "{} has no REST route: call it over gRPC",
+            M::PATH
+        );
+        let name = self.free_name(via, <M::Contract as Contract>::NAME, M::PATH);
+        let text = |request| serde_json::to_string(&request).expect("a message has a JSON form");
+        let load = self.load.kind(via.client(), &name, requests.prop_map(text));
+        self.kinds.push(Kind {
+            via,
+            name,
+            service: <M::Contract as Contract>::NAME,
+            path: M::PATH,
+            routes: M::ROUTES,
+            is_streaming: <M::Response as transport::Body>::STREAMING,
+            expect,
+            rpc,
+        });
+        Self { load, ..self }
+    }
+
+    /// The rpc's name, and a number where the same is called with other requests already.
+    fn free_name(&self, via: Via, service: &str, path: &str) -> String {
+        let name = name_of(service, path);
+        let before = self.kinds.iter().filter(|kind| kind.via == via && kind.path == path).count();
+        if before == 0 { name } else { format!("{name} {}", before + 1) }
+    }
+}
+
+/// The name of an rpc in plans: `service/Method`.
+pub(crate) fn name_of(service: &str, path: &str) -> String {
+    format!("{service}/{}", path.rsplit('/').next().unwrap_or(path))
+}

@@ -1,0 +1,143 @@
+//! The nodes of a scenario: where each service is, and the flags that follow from that.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use node::{App, Config, Hooks};
+use sim::{HostContext, HostResult};
+
+use crate::clients::{GRPC_PORT, HTTP_PORT};
+use crate::facts::{NodeStarted, NodeStopped};
+use crate::graph::Graph;
+use crate::hooks::{Disturbed, told_carrier};
+use crate::host::Host;
+use crate::machine::Simulated;
+
+/// Makes the app of a host.
+pub(crate) type Make = Arc<dyn Fn(&Host) -> App + Send + Sync>;
+
+/// One node as the scenario describes it.
+#[derive(Clone)]
+pub(crate) struct Node {
+    pub(crate) host: String,
+    pub(crate) services: Vec<String>,
+    pub(crate) make: Make,
+}
+
+/// A node that can be started: with a configuration for each order of its callees' replicas.
+pub(crate) struct Ready {
+    make: Make,
+    services: Vec<&'static str>,
+    /// The options that say which replica of a callee comes first, and the configurations by their choices.
+    orders: Vec<String>,
+    configs: BTreeMap<Vec<String>, Config>,
+}
+
+/// The option that says which host of a service is asked first.
+pub(crate) fn order_option(service: &str) -> String {
+    format!("first of {service}")
+}
+
+impl Node {
+    /// Its app as it is when nothing runs, to see what is in it.
+    pub(crate) fn described(&self, options: &Arc<BTreeMap<String, String>>) -> App {
+        (self.make)(&Host::described(&self.host, options))
+    }
+
+    /// Reads its configurations.
+    ///
+    /// # Panics
+    /// When its flags are wrong.
+    pub(crate) fn ready(&self, graph: &Graph, app: &App, flags: &[String]) -> Ready {
+        let services = graph.services_on(&self.host).to_vec();
+        let callees = callees(graph, &self.host);
+        let mut configs = BTreeMap::new();
+        for chosen in choices(graph, &callees) {
+            let mut all = self.flags(graph, &callees, &chosen);
+            all.extend_from_slice(flags);
+            let config = Config::from_flags(app, &all);
+            let config = config.unwrap_or_else(|error| panic!("{} cannot start: {error}", self.host));
+            configs.insert(chosen, config);
+        }
+        let replicated = callees.iter().filter(|callee| graph.hosts_of(callee).count() > 1);
+        let orders = replicated.map(|callee| order_option(callee)).collect();
+        Ready { make: Arc::clone(&self.make), services, orders, configs }
+    }
+
+    /// The flags that say where what is; `chosen` are the hosts that come first, for each callee with replicas.
+    fn flags(&self, graph: &Graph, callees: &[&'static str], chosen: &[String]) -> Vec<String> {
+        let mut flags = vec!["--services".to_owned(), self.services.join(",")];
+        let mut chosen = chosen.iter();
+        for callee in callees {
+            let mut hosts: Vec<_> = graph.hosts_of(callee).collect();
+            assert!(!hosts.is_empty(), "no node has {callee}, which {} calls", self.host);
+            if hosts.len() > 1 {
+                let first = chosen.next().and_then(|first| hosts.iter().position(|host| host == first));
+                hosts.rotate_left(first.unwrap_or_default());
+            }
+            let addresses: Vec<_> = hosts.iter().map(|host| format!("http://{host}:{GRPC_PORT}")).collect();
+            flags.extend(["--peer".to_owned(), format!("{callee}={}", addresses.join(","))]);
+        }
+        let listen = [("--http", HTTP_PORT), ("--grpc", GRPC_PORT)];
+        flags
+            .extend(listen.into_iter().flat_map(|(flag, port)| [flag.to_owned(), format!("0.0.0.0:{port}")]));
+        flags
+    }
+}
+
+/// The services that those of `host` call on other hosts.
+fn callees(graph: &Graph, host: &str) -> Vec<&'static str> {
+    let all = graph.services_on(host).iter().flat_map(|service| graph.callees(service));
+    let mut callees: Vec<_> = all.copied().filter(|callee| !graph.is_on(callee, host)).collect();
+    callees.sort_unstable();
+    callees.dedup();
+    callees
+}
+
+/// Each way to say which host of each callee with replicas comes first.
+fn choices(graph: &Graph, callees: &[&str]) -> Vec<Vec<String>> {
+    let replicated = callees.iter().filter(|callee| graph.hosts_of(callee).count() > 1);
+    replicated.fold(vec![Vec::new()], |ways, callee| {
+        let extended = ways.iter().flat_map(|way| {
+            graph.hosts_of(callee).map(|host| way.iter().cloned().chain([host.to_owned()]).collect())
+        });
+        extended.collect()
+    })
+}
+
+impl Ready {
+    /// One of its configurations: they differ only in where others are.
+    pub(crate) fn config(&self) -> &Config {
+        self.configs.values().next().expect("there is at least one order of no replicas")
+    }
+
+    /// Runs the node on `host` until it is told to drain, and has.
+    pub(crate) async fn run(self: Arc<Self>, host: HostContext) -> HostResult {
+        let chosen = |option: &String| host.option(option).unwrap_or_default().to_owned();
+        let chosen: Vec<_> = self.orders.iter().map(chosen).collect();
+        // A plan may leave an option out: then the first order counts.
+        let config = self.configs.get(&chosen).unwrap_or_else(|| self.config()).clone();
+        let app = (self.make)(&Host::simulated(host.clone()));
+        sim::tell(NodeStarted { services: self.services.clone() }, None);
+        node::run(app, config, &Simulated(host.clone()), hooks(), host.drain()).await?;
+        sim::tell(NodeStopped, None);
+        Ok(())
+    }
+}
+
+fn hooks() -> Hooks {
+    Hooks {
+        interceptor: Some(Arc::new(|worker| Arc::new(Disturbed { worker }))),
+        carry: Some(Arc::new(told_carrier)),
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("host", &self.host)
+            .field("services", &self.services)
+            .finish_non_exhaustive()
+    }
+}

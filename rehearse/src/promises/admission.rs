@@ -1,0 +1,157 @@
+//! How many calls each service is at, by its handlers' own word.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sim::{Event, Invariant};
+
+use super::names::NO_MORE_THAN_ADMITTED;
+use crate::facts::{CallMade, HandlerBegun, HandlerEnded, NodeStarted};
+use crate::setting::Setting;
+
+/// The handlers that run in each place that has a limit.
+#[derive(Debug)]
+pub(super) struct Rooms {
+    setting: Arc<Setting>,
+    rooms: Vec<Room>,
+    /// The rpcs with streams, as far as they were called.
+    streams: Vec<&'static str>,
+}
+
+/// What is admitted apart from others: the calls of a service on a worker of a host, or its streams.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Door {
+    host: Arc<str>,
+    service: &'static str,
+    /// `None` where all workers share it.
+    worker: Option<u16>,
+    is_streaming: bool,
+}
+
+#[derive(Debug)]
+struct Room {
+    door: Door,
+    most: usize,
+    running: usize,
+    /// The calls that had permits at some time in this very moment: those that ran, or began.
+    busy: (Duration, usize),
+    /// When there was last no permit left; `Duration::MAX` while there is none.
+    full: Option<Duration>,
+}
+
+impl Rooms {
+    pub(super) fn new(setting: &Arc<Setting>) -> Self {
+        let kinds = setting.kinds.iter().filter(|kind| kind.is_streaming);
+        let streams = kinds.map(|kind| kind.path).collect();
+        Self { setting: Arc::clone(setting), rooms: Vec::new(), streams }
+    }
+
+    /// Takes note of `event`; how many run now behind a door and how many may, if a handler begins there.
+    pub(super) fn note(&mut self, event: &Event) -> Option<(usize, usize)> {
+        if let Some(HandlerBegun { service, path, worker, .. }) = event.told() {
+            let room = self.room(event, service, path, *worker);
+            room.step(event.at, 1);
+            return Some((room.running, room.most));
+        }
+        if let Some(HandlerEnded { service, path, worker }) = event.told() {
+            self.room(event, service, path, *worker).step(event.at, -1);
+        } else if let Some(made) = event.told::<CallMade>().filter(|made| made.is_streaming) {
+            if !self.streams.contains(&made.path) {
+                self.streams.push(made.path);
+            }
+        } else if event.told::<NodeStarted>().is_some() {
+            let here = self.rooms.iter_mut().filter(|room| room.door.host == event.host);
+            here.for_each(|room| room.empty(event.at));
+        }
+        None
+    }
+
+    fn room(&mut self, event: &Event, service: &'static str, path: &str, worker: u16) -> &mut Room {
+        let worker = (!self.setting.in_node.contains(&service)).then_some(worker);
+        let is_streaming = self.streams.contains(&path);
+        let is_here = |door: &Door| {
+            door.service == service
+                && door.worker == worker
+                && door.is_streaming == is_streaming
+                && door.host == event.host
+        };
+        if let Some(known) = self.rooms.iter().position(|room| is_here(&room.door)) {
+            return &mut self.rooms[known];
+        }
+        let limits = self.setting.limits;
+        let most = if is_streaming { limits.streams } else { limits.calls };
+        let door = Door { host: Arc::clone(&event.host), service, worker, is_streaming };
+        self.rooms.push(Room { door, most, running: 0, busy: (event.at, 0), full: None });
+        self.rooms.last_mut().expect("one was just added")
+    }
+
+    /// Whether `service` had no permit left on one of `hosts` at some time since then.
+    pub(super) fn was_full(&self, service: &str, hosts: &[&str], since: Duration) -> bool {
+        let since = since.saturating_sub(self.setting.tick);
+        let is_here = |door: &Door| door.service == service && hosts.contains(&&*door.host);
+        let mut here = self.rooms.iter().filter(|room| is_here(&room.door));
+        here.any(|room| room.full.is_some_and(|full| full >= since))
+    }
+}
+
+impl Room {
+    fn step(&mut self, at: Duration, by: isize) {
+        if self.busy.0 != at {
+            self.busy = (at, self.running);
+        }
+        self.running = self.running.saturating_add_signed(by);
+        self.busy.1 += usize::from(by > 0);
+        self.look(at);
+    }
+
+    /// The host starts anew.
+    fn empty(&mut self, at: Duration) {
+        self.running = 0;
+        self.busy = (at, 0);
+        self.look(at);
+    }
+
+    fn look(&mut self, now: Duration) {
+        if self.running >= self.most {
+            self.full = Some(Duration::MAX);
+        } else if self.full == Some(Duration::MAX) || self.busy.1 >= self.most {
+            self.full = Some(now);
+        }
+    }
+}
+
+/// A service takes on no more calls at once than it says.
+#[derive(Debug)]
+pub(super) struct NoMoreThanAdmitted {
+    rooms: Rooms,
+    met: u64,
+}
+
+impl NoMoreThanAdmitted {
+    pub(super) fn new(setting: &Arc<Setting>) -> Self {
+        Self { rooms: Rooms::new(setting), met: 0 }
+    }
+}
+
+impl Invariant for NoMoreThanAdmitted {
+    fn name(&self) -> &str {
+        NO_MORE_THAN_ADMITTED
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        // What a host says that is being taken down has no host.
+        if event.host.is_empty() {
+            return Ok(());
+        }
+        let Some((running, most)) = self.rooms.note(event) else { return Ok(()) };
+        self.met += 1;
+        if running <= most {
+            return Ok(());
+        }
+        Err(format!("{running} handlers at once on {}, and {most} may be", event.host))
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
+}

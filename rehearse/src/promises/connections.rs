@@ -1,0 +1,87 @@
+//! What is known of the connections between hosts: which could not be made, and which have carried calls.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sim::{Event, Value};
+
+/// What connections did so far.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    retreats: Vec<Retreat>,
+    worked: Vec<Worked>,
+}
+
+/// A node that could not connect leaves its callee alone for a while: calls to it are not sent.
+#[derive(Debug)]
+struct Retreat {
+    host: Arc<str>,
+    callee: String,
+    from: Duration,
+    until: Duration,
+}
+
+/// A call that a client of a node, or one of the clients, made, and that worked.
+#[derive(Debug)]
+struct Worked {
+    client: Option<u32>,
+    /// Where it was handled.
+    host: Arc<str>,
+    span: (Duration, Duration),
+}
+
+impl Connections {
+    /// Takes note of `event`; the callee to which its host could not connect, if it tells that.
+    pub(super) fn note(&mut self, event: &Event) -> Result<Option<String>, String> {
+        let Some(line) = event.line().filter(|_| !event.host.is_empty()) else { return Ok(None) };
+        let Some(pause) = line.field(NEXT_TRY) else { return Ok(None) };
+        let callee = line.field("peer").and_then(Value::as_str).map(str::to_owned);
+        let told = pause.as_str().and_then(seconds).zip(callee);
+        let (pause, callee) =
+            told.ok_or_else(|| format!("a line that does not say when and what: {event}"))?;
+        let (host, from) = (Arc::clone(&event.host), event.at);
+        self.retreats.push(Retreat { host, callee: callee.clone(), from, until: from + pause });
+        Ok(Some(callee))
+    }
+
+    /// Whether `host` left `callee` alone at some time between the two.
+    pub(super) fn retreated(
+        &self,
+        host: &str,
+        callee: &str,
+        (start, end): (Duration, Duration),
+        tick: Duration,
+    ) -> bool {
+        let mut here =
+            self.retreats.iter().filter(|retreat| *retreat.host == *host && retreat.callee == callee);
+        here.any(|retreat| retreat.from <= end + tick && retreat.until + tick >= start)
+    }
+
+    /// A call worked that was handled on `host`.
+    pub(super) fn worked(&mut self, client: Option<u32>, host: Arc<str>, span: (Duration, Duration)) {
+        self.worked.push(Worked { client, host, span });
+    }
+
+    /// Whether a call of `client` to `host` began and worked between the two.
+    pub(super) fn has_worked(
+        &self,
+        client: Option<u32>,
+        host: &str,
+        (from, to): (Duration, Duration),
+    ) -> bool {
+        let mut same = self.worked.iter().filter(|worked| worked.client == client && *worked.host == *host);
+        same.any(|worked| worked.span.0 >= from && worked.span.1 <= to)
+    }
+}
+
+/// The field in which a node that could not connect says when it will try again.
+const NEXT_TRY: &str = "next_try_in";
+
+/// Reads a duration as logs print it: `812.5ms`, `1.25s`.
+fn seconds(text: &str) -> Option<Duration> {
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1e-3),
+        None => (text.strip_suffix('s')?, 1.0),
+    };
+    Some(Duration::from_secs_f64(number.parse::<f64>().ok()? * unit))
+}

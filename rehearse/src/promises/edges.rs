@@ -1,0 +1,199 @@
+//! What begins ends by its deadline, whatever else happens: handlers, and calls at the edges of their hosts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sim::{CallRecord, Event, Family, Invariant, What};
+
+use super::deadlines::TURN;
+use super::faults::Faults;
+use super::hops::Hops;
+use super::ids::access_path;
+use super::names::{EDGES_END_CALLS, EDGES_KEEP_DEADLINES, HANDLERS_END_BY_DEADLINES};
+use crate::facts::{HandlerBegun, HandlerEnded};
+use crate::setting::Setting;
+
+/// What begins with a handler ends by its deadline.
+#[derive(Debug)]
+pub(super) struct EndsInTime {
+    promise: &'static str,
+    setting: Arc<Setting>,
+    is_of_edges: bool,
+    open: Vec<Open>,
+    /// When the first of `open` is late, or one that has ended since would have been.
+    earliest: Duration,
+    faults: Faults,
+    met: u64,
+}
+
+/// A handler that has begun.
+#[derive(Debug)]
+struct Open {
+    host: Arc<str>,
+    number: u32,
+    path: &'static str,
+    due: Duration,
+}
+
+impl EndsInTime {
+    /// No handler runs on after its deadline, but for a turn.
+    pub(super) fn handlers(setting: &Arc<Setting>) -> Self {
+        Self::new(HANDLERS_END_BY_DEADLINES, setting, false)
+    }
+
+    /// Every call that has begun has its access line by its deadline.
+    pub(super) fn edges(setting: &Arc<Setting>) -> Self {
+        Self::new(EDGES_END_CALLS, setting, true)
+    }
+
+    fn new(promise: &'static str, setting: &Arc<Setting>, is_of_edges: bool) -> Self {
+        let (open, faults, setting) = (Vec::new(), Faults::default(), Arc::clone(setting));
+        Self { promise, setting, is_of_edges, open, earliest: Duration::MAX, faults, met: 0 }
+    }
+
+    fn begin(&mut self, event: &Event, number: u32, begun: &HandlerBegun) {
+        // A call that came over no network has no edge.
+        let Some(left) = begun.left.filter(|_| !self.is_of_edges || !begun.is_local) else { return };
+        let due = event.at + left + TURN;
+        self.open.push(Open { host: Arc::clone(&event.host), number, path: begun.path, due });
+        self.earliest = self.earliest.min(due);
+    }
+
+    /// That may have been the first to be late: the next one that would be is looked for when its time comes.
+    fn end(&mut self, event: &Event, number: u32, path: &str) {
+        let is_here = |open: &Open| open.number == number && open.host == event.host;
+        // A REST edge names its own path.
+        let same = self.open.iter().position(|open| is_here(open) && open.path == path);
+        if let Some(ended) = same.or_else(|| self.open.iter().position(is_here)) {
+            self.open.swap_remove(ended);
+            self.met += 1;
+        }
+    }
+
+    fn look_ahead(&mut self) {
+        self.earliest = self.open.iter().map(|open| open.due).min().unwrap_or(Duration::MAX);
+    }
+
+    /// What ran on a host that was taken down is gone: when the fault began, or, of a drain, when it ended.
+    fn forget_the_dead(&mut self, now: Duration) {
+        self.open.retain(|open| !self.faults.on_host(&open.host).any(|fault| fault.takes_down_at(now)));
+        self.look_ahead();
+    }
+
+    /// Whether all that is open may still be so. What other hosts do in the same tick may be told before.
+    fn judge(&mut self, event: &Event) -> Result<(), String> {
+        for open in &mut self.open {
+            let pauses = self.faults.on_host(&open.host).filter(|fault| fault.family == Family::Pause);
+            let awake = pauses.map(|pause| pause.until.unwrap_or(event.at)).max().unwrap_or_default();
+            open.due = open.due.max(awake + TURN);
+            let grace = if *event.host == *open.host { Duration::ZERO } else { self.setting.tick };
+            if event.at > open.due + grace {
+                let late = (event.at + TURN - open.due).as_millis();
+                let Open { number, path, host, .. } = open;
+                return Err(format!("sim-{number:06} {path} on {host}, {late} ms after its deadline"));
+            }
+        }
+        self.look_ahead();
+        Ok(())
+    }
+}
+
+impl Invariant for EndsInTime {
+    fn name(&self) -> &str {
+        self.promise
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        self.faults.note(event);
+        if event.at > self.earliest {
+            self.judge(event)?;
+        }
+        if matches!(event.what, What::FaultBegins { .. } | What::FaultEnds { .. }) {
+            self.forget_the_dead(event.at);
+        }
+        let Some(number) = event.request else { return Ok(()) };
+        if let Some(begun) = event.told::<HandlerBegun>() {
+            self.begin(event, number, begun);
+        } else if self.is_of_edges {
+            if let Some(path) = access_path(event) {
+                self.end(event, number, path);
+            }
+        } else if let Some(ended) = event.told::<HandlerEnded>() {
+            self.end(event, number, ended.path);
+        }
+        Ok(())
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
+}
+
+/// Every call ends at its edge by the deadline in force there, whatever it waits for.
+#[derive(Debug)]
+pub(super) struct EdgesKeepDeadlines {
+    setting: Arc<Setting>,
+    /// The rpc that each client called, and the deadline that the call came with.
+    given: BTreeMap<u32, (&'static str, Duration)>,
+    hops: Hops,
+    faults: Faults,
+    met: u64,
+}
+
+impl EdgesKeepDeadlines {
+    pub(super) fn new(setting: &Arc<Setting>) -> Self {
+        let (given, hops, faults) = (BTreeMap::new(), Hops::default(), Faults::default());
+        Self { setting: Arc::clone(setting), given, hops, faults, met: 0 }
+    }
+
+    /// The deadline of what came to an edge: that of the calls that services made to this path, or, where none did,
+    /// of the client's.
+    fn given(&self, number: u32, path: &str) -> Option<Duration> {
+        let entry = self.given.get(&number);
+        let calls = self.hops.of(number).iter().filter(|hop| hop.made.path == path);
+        let longest = calls.map(|hop| hop.made.left.unwrap_or(Duration::MAX)).max();
+        let is_entry = longest.is_none() || entry.is_some_and(|(entry, _)| *entry == path);
+        longest.max(entry.filter(|_| is_entry).map(|(_, given)| *given))
+    }
+
+    /// Whether the host did nothing for a while, up to this very moment.
+    fn has_paused(&self, event: &Event) -> bool {
+        let mut pauses = self.faults.on_host(&event.host).filter(|fault| fault.family == Family::Pause);
+        pauses.any(|pause| pause.is_felt((event.at, event.at), TURN))
+    }
+}
+
+impl Invariant for EdgesKeepDeadlines {
+    fn name(&self) -> &str {
+        EDGES_KEEP_DEADLINES
+    }
+
+    fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
+        if let Some(kind) = self.setting.kind(&call.request) {
+            self.given.insert(call.request.id, (kind.path, self.setting.given(&call.request)));
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        self.faults.note(event);
+        self.hops.note(event);
+        let Some((number, path)) = event.request.zip(access_path(event)) else { return Ok(()) };
+        self.met += 1;
+        let took = event.field("duration_ms").and_then(|took| took.as_f64());
+        let took = took.ok_or_else(|| format!("a line without duration_ms: {event}"))?;
+        let took = Duration::from_secs_f64(took / 1e3);
+        let Some(given) = self.given(number, path) else { return Ok(()) };
+        // A line without a host is the last word of one that is being taken down: it says when it died.
+        if took <= given.saturating_add(TURN) || event.host.is_empty() || self.has_paused(event) {
+            return Ok(());
+        }
+        let (took, given) = (took.as_millis(), given.as_millis());
+        Err(format!("sim-{number:06} took {took} ms on {}, and had {given} ms", event.host))
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
+}

@@ -1,0 +1,158 @@
+//! Which faults there are, where and since when, and how long they are felt.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sim::{Event, Family, FaultKind, What};
+
+use crate::facts::{NodeStarted, NodeStopped};
+
+/// All faults so far.
+#[derive(Debug, Default)]
+pub(super) struct Faults(Vec<Fault>);
+
+/// One fault, from when it began to when it ended.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) family: Family,
+    pub(super) from: Duration,
+    /// When it ended; `None` while it is in force.
+    pub(super) until: Option<Duration>,
+    /// Whether the host had drained and left when it ended. One that had not was killed.
+    pub(super) has_left: bool,
+    /// The host, or the first end of the link.
+    pub(super) host: Arc<str>,
+    /// The other end of the link.
+    other: Option<Arc<str>>,
+    /// How long a segment takes over a slow link.
+    latency: Duration,
+    /// Its place in the plan.
+    number: usize,
+}
+
+impl Faults {
+    /// Takes note of `event`, if it tells of a fault or of what became of its host.
+    pub(super) fn note(&mut self, event: &Event) {
+        match &event.what {
+            What::FaultBegins { number, fault } => self.0.push(Fault::new(*number, &fault.what, event.at)),
+            What::FaultEnds { number, .. } => {
+                let ended = self.0.iter_mut().filter(|fault| fault.number == *number);
+                ended.for_each(|fault| fault.end(event.at));
+            }
+            What::Told(_) if self.0.is_empty() => {}
+            What::Told(_) if event.told::<NodeStarted>().is_some() => {
+                self.in_force_on(&event.host, Family::PowerLoss)
+                    .for_each(|fault| fault.until = Some(event.at));
+            }
+            What::Told(_) if event.told::<NodeStopped>().is_some() => {
+                self.in_force_on(&event.host, Family::Drain).for_each(|fault| fault.has_left = true);
+            }
+            _ => {}
+        }
+    }
+
+    fn in_force_on(&mut self, host: &str, family: Family) -> impl Iterator<Item = &mut Fault> {
+        let here = self.0.iter_mut().filter(move |fault| fault.is_on(host) && fault.family == family);
+        here.filter(|fault| fault.until.is_none())
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Fault> {
+        self.0.iter()
+    }
+
+    /// Those on `host` itself.
+    pub(super) fn on_host(&self, host: &str) -> impl Iterator<Item = &Fault> {
+        self.0.iter().filter(move |fault| fault.is_on(host))
+    }
+}
+
+impl Fault {
+    fn new(number: usize, what: &FaultKind, from: Duration) -> Self {
+        let (host, other) = what.hosts();
+        let latency = if let FaultKind::SlowLink { latency, .. } = what { *latency } else { Duration::ZERO };
+        let (host, other) = (host.into(), other.map(Arc::from));
+        Self { family: family(what), from, until: None, has_left: false, host, other, latency, number }
+    }
+
+    /// A host whose power is back, but not its process, still says nothing on the connections that it had: it
+    /// counts as dark until it starts.
+    fn end(&mut self, at: Duration) {
+        if self.family != Family::PowerLoss {
+            self.until = Some(at);
+        }
+    }
+
+    /// Whether it is of `host` itself.
+    pub(super) fn is_on(&self, host: &str) -> bool {
+        self.other.is_none() && *self.host == *host
+    }
+
+    /// Whether it is of the link between the two.
+    pub(super) fn is_between(&self, one: &str, other: &str) -> bool {
+        self.other
+            .as_deref()
+            .is_some_and(|end| *self.host == *one && end == other || *self.host == *other && end == one)
+    }
+
+    /// Whether it was in force at some time between the two, or had ended no longer than `after` before.
+    pub(super) fn is_felt(&self, between: (Duration, Duration), after: Duration) -> bool {
+        let (start, end) = between;
+        self.from <= end && self.until.is_none_or(|until| until.saturating_add(after) >= start)
+    }
+
+    /// How long after its end segments still arrive that it held up.
+    pub(super) fn backlog(&self) -> Duration {
+        /// The retransmission timeout of a sender that has not lost anything yet.
+        const TIMEOUT: Duration = Duration::from_millis(200);
+        match self.family {
+            // Timeouts double until one passes: at most as long again as it lasted, and the first one.
+            Family::Partition | Family::PartitionOneWay => {
+                self.until.map_or(Duration::MAX, |until| until - self.from + TIMEOUT)
+            }
+            Family::SlowLink => self.latency,
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Whether it keeps hosts from hearing of each other in time.
+    pub(super) fn delays(&self) -> bool {
+        use Family::{Hold, Partition, PartitionOneWay, Pause, PowerLoss, SlowLink};
+        matches!(self.family, Partition | PartitionOneWay | Hold | SlowLink | Pause | PowerLoss)
+    }
+
+    /// Whether it can keep hosts from connecting to each other.
+    pub(super) fn cuts_off(&self) -> bool {
+        self.delays() || matches!(self.family, Family::Reset | Family::Kill | Family::Drain)
+    }
+
+    /// Whether the process of its host ended when it began, or, of a drain, when that ended.
+    pub(super) fn takes_down_at(&self, now: Duration) -> bool {
+        match self.family {
+            Family::Kill | Family::PowerLoss => self.from == now || self.until == Some(now),
+            Family::Drain => self.until == Some(now),
+            _ => false,
+        }
+    }
+}
+
+/// The family of a fault.
+fn family(what: &FaultKind) -> Family {
+    match what {
+        FaultKind::Partition { .. } => Family::Partition,
+        FaultKind::PartitionOneWay { .. } => Family::PartitionOneWay,
+        FaultKind::Hold { .. } => Family::Hold,
+        FaultKind::SlowLink { .. } => Family::SlowLink,
+        FaultKind::Reset { .. } => Family::Reset,
+        FaultKind::PowerLoss { .. } => Family::PowerLoss,
+        FaultKind::Kill { .. } => Family::Kill,
+        FaultKind::Pause { .. } => Family::Pause,
+        FaultKind::ClockSkew { .. } => Family::ClockSkew,
+        FaultKind::ClockDrift { .. } => Family::ClockDrift,
+        FaultKind::ClockJump { .. } => Family::ClockJump,
+        FaultKind::SlowHandler { .. } => Family::SlowHandler,
+        FaultKind::PanickingHandler { .. } => Family::PanickingHandler,
+        FaultKind::FullService { .. } => Family::FullService,
+        FaultKind::Drain { .. } => Family::Drain,
+    }
+}

@@ -1,0 +1,243 @@
+//! What must hold of handlers: once for each call, for as long as it lasts, and never for one that was not sent.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sim::{CLIENTS, CallRecord, Event, Family, Invariant};
+
+use super::faults::{Fault, Faults};
+use super::hops::Hops;
+use super::ids::access_path;
+use super::names::{HANDLED_ONCE, HANDLERS_END_WITH_CALLS};
+use crate::clients::NOT_SENT;
+use crate::facts::{HandlerBegun, HandlerEnded, Outcome};
+use crate::setting::Setting;
+
+/// No handler runs on when the call that it handles has ended, but for the time that word of it takes.
+#[derive(Debug)]
+pub(super) struct HandlersEndWithTheirCalls {
+    setting: Arc<Setting>,
+    entries: BTreeMap<u32, Entry>,
+    hops: Hops,
+    faults: Faults,
+    met: u64,
+}
+
+/// A client's call: the rpc, and when it ended.
+#[derive(Debug)]
+struct Entry {
+    path: &'static str,
+    ended: Option<Duration>,
+}
+
+impl HandlersEndWithTheirCalls {
+    pub(super) fn new(setting: &Arc<Setting>) -> Self {
+        let (entries, hops, faults) = (BTreeMap::new(), Hops::default(), Faults::default());
+        Self { setting: Arc::clone(setting), entries, hops, faults, met: 0 }
+    }
+
+    /// The rpc whose handler, or whose call at an edge, ends with this event. A REST edge names its own path: there
+    /// it is the one that the client called.
+    fn path<'a>(&'a self, number: u32, event: &'a Event) -> Option<&'a str> {
+        if let Some(ended) = event.told::<HandlerEnded>() {
+            return Some(ended.path);
+        }
+        let path = access_path(event)?;
+        let is_called = self.hops.of(number).iter().any(|hop| hop.made.path == path);
+        if is_called { Some(path) } else { self.entries.get(&number).map(|entry| entry.path) }
+    }
+
+    /// When the last of the calls ended that a handler of `path` may handle, and on which host it was made; `None`
+    /// while one of them lasts.
+    fn ended(&self, number: u32, path: &str) -> Option<(Duration, &str)> {
+        let hops = self.hops.of(number).iter().filter(|hop| hop.made.path == path);
+        let hops = hops.map(|hop| (hop.ended.map(|(at, _)| at), &*hop.host));
+        let entry = self.entries.get(&number).filter(|entry| entry.path == path);
+        let entry = entry.map(|entry| (entry.ended, CLIENTS));
+        let (last, host) = hops.chain(entry).max_by_key(|(ended, _)| ended.unwrap_or(Duration::MAX))?;
+        Some((last?, host))
+    }
+
+    fn judge(&self, number: u32, path: &str, event: &Event) -> Result<(), String> {
+        let Some((ended, caller)) = self.ended(number, path) else { return Ok(()) };
+        // A line without a host is the last word of one that is being taken down.
+        let is_late = event.at > ended + self.setting.hop() && !event.host.is_empty();
+        if !is_late || self.is_delayed((caller, &event.host), (ended, event.at)) {
+            return Ok(());
+        }
+        let late = (event.at - ended).as_millis();
+        Err(format!("sim-{number:06} {path} on {}, {late} ms after its call", event.host))
+    }
+
+    /// Whether word of the end was held up on its way from one host to the other.
+    fn is_delayed(&self, (from, to): (&str, &str), between: (Duration, Duration)) -> bool {
+        let is_on_way = |fault: &&Fault| fault.is_between(from, to) || fault.is_on(to) || fault.is_on(from);
+        let mut on_way = self.faults.iter().filter(is_on_way);
+        on_way.any(|fault| fault.delays() && fault.is_felt(between, self.word_after(fault)))
+    }
+
+    /// How long after a fault word may still be late.
+    fn word_after(&self, fault: &Fault) -> Duration {
+        // A node whose client fell silent finds that out by pinging it after twice that time.
+        let is_dark = fault.family == Family::PowerLoss;
+        let silence = if is_dark { self.setting.silence * 3 } else { Duration::ZERO };
+        fault.backlog().saturating_add(silence + self.setting.hop())
+    }
+}
+
+impl Invariant for HandlersEndWithTheirCalls {
+    fn name(&self) -> &str {
+        HANDLERS_END_WITH_CALLS
+    }
+
+    fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
+        if let Some(kind) = self.setting.kind(&call.request) {
+            self.entries.insert(call.request.id, Entry { path: kind.path, ended: None });
+        }
+        Ok(())
+    }
+
+    fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
+        if let Some(entry) = self.entries.get_mut(&call.request.id) {
+            entry.ended = call.ended;
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        self.faults.note(event);
+        self.hops.note(event);
+        let Some(number) = event.request else { return Ok(()) };
+        let Some(path) = self.path(number, event) else { return Ok(()) };
+        let judged = self.judge(number, path, event);
+        self.met += 1;
+        judged
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
+}
+
+/// A call is handled once at most, over all hosts that could, exactly once if it worked, and never where its caller
+/// was told that it was not sent.
+#[derive(Debug)]
+pub(super) struct HandledOnceOrNotAtAll {
+    setting: Arc<Setting>,
+    hops: Hops,
+    counts: BTreeMap<(u32, &'static str), Counts>,
+    met: u64,
+}
+
+/// What is known of the calls of one rpc for one request.
+#[derive(Debug, Default)]
+struct Counts {
+    made: u32,
+    not_sent: u32,
+    worked: u32,
+    begun: u32,
+}
+
+impl Counts {
+    fn judge(&self, number: u32, path: &str, host: &str) -> Result<(), String> {
+        let Self { made, not_sent, worked, begun } = *self;
+        if begun + not_sent > made {
+            return Err(format!(
+                "sim-{number:06} {path} was called {made} times, {not_sent} times not sent, and handled {begun} \
+                 times, now on {host}"
+            ));
+        }
+        if begun < worked {
+            return Err(format!(
+                "sim-{number:06} {path} worked {worked} times, and was handled {begun} times"
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl HandledOnceOrNotAtAll {
+    pub(super) fn new(setting: &Arc<Setting>) -> Self {
+        Self { setting: Arc::clone(setting), hops: Hops::default(), counts: BTreeMap::new(), met: 0 }
+    }
+
+    fn count(
+        &mut self,
+        number: u32,
+        path: &'static str,
+        host: &str,
+        change: impl FnOnce(&mut Counts),
+    ) -> Result<(), String> {
+        let counts = self.counts.entry((number, path)).or_default();
+        change(counts);
+        counts.judge(number, path, host)
+    }
+}
+
+impl Invariant for HandledOnceOrNotAtAll {
+    fn name(&self) -> &str {
+        HANDLED_ONCE
+    }
+
+    fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
+        let Some(path) = self.setting.kind(&call.request).map(|kind| kind.path) else { return Ok(()) };
+        self.count(call.request.id, path, CLIENTS, |counts| counts.made += 1)
+    }
+
+    fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
+        let path = self.setting.kind(&call.request).map(|kind| kind.path);
+        let Some((path, reply)) = path.zip(call.reply.as_ref()) else { return Ok(()) };
+        let (is_ok, is_unsent) = (reply.is_ok(), reply.status == NOT_SENT);
+        self.count(call.request.id, path, CLIENTS, |counts| {
+            counts.worked += u32::from(is_ok);
+            counts.not_sent += u32::from(is_unsent);
+        })
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        let Some(number) = event.request else { return Ok(()) };
+        if let Some((_, hop)) = self.hops.note(event) {
+            let (path, outcome) = (hop.made.path, hop.ended.map(|(_, outcome)| outcome));
+            return self.count(number, path, &event.host, |counts| {
+                counts.worked += u32::from(outcome == Some(Outcome::Ok));
+                counts.not_sent += u32::from(outcome == Some(Outcome::NotSent));
+            });
+        }
+        if let Some(made) = event.told::<crate::facts::CallMade>() {
+            return self.count(number, made.path, &event.host, |counts| counts.made += 1);
+        }
+        if let Some(begun) = event.told::<HandlerBegun>() {
+            self.met += 1;
+            return self.count(number, begun.path, &event.host, |counts| counts.begun += 1);
+        }
+        Ok(())
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(made: u32, not_sent: u32, worked: u32, begun: u32) -> Result<(), String> {
+        Counts { made, not_sent, worked, begun }.judge(1, "/shop.Orders/Place", "orders")
+    }
+
+    #[test]
+    fn a_call_that_failed_may_have_been_handled_or_not() {
+        assert_eq!(judge(1, 0, 0, 0), Ok(()));
+        assert_eq!(judge(1, 0, 0, 1), Ok(()));
+    }
+
+    #[test]
+    fn a_call_that_was_not_sent_or_that_worked_leaves_no_choice() {
+        assert_eq!(judge(2, 1, 1, 1), Ok(()));
+        assert!(judge(1, 1, 0, 1).is_err(), "it was not sent");
+        assert!(judge(1, 0, 1, 0).is_err(), "nobody handled it, and it worked");
+        assert!(judge(1, 0, 1, 2).is_err(), "one call was handled twice");
+    }
+}

@@ -1,0 +1,86 @@
+//! The calls that services made of each other, by the request that they belong to, and where they were handled.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sim::Event;
+
+use crate::facts::{CallMade, CallOutcome, HandlerBegun, Outcome};
+
+/// All calls of services so far, and all handlers.
+#[derive(Debug, Default)]
+pub(super) struct Hops {
+    requests: BTreeMap<u32, Request>,
+}
+
+/// What services did for one request.
+#[derive(Debug, Default)]
+struct Request {
+    hops: Vec<Hop>,
+    begun: Vec<Begun>,
+}
+
+/// One call of one service to another.
+#[derive(Debug, Clone)]
+pub(super) struct Hop {
+    pub(super) made: CallMade,
+    /// The caller's host.
+    pub(super) host: Arc<str>,
+    pub(super) at: Duration,
+    pub(super) ended: Option<(Duration, Outcome)>,
+}
+
+/// A handler that has begun.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) path: &'static str,
+    pub(super) host: Arc<str>,
+    pub(super) at: Duration,
+}
+
+impl Hop {
+    /// From when to when it lasted, or lasts.
+    pub(super) fn span(&self, now: Duration) -> (Duration, Duration) {
+        (self.at, self.ended.map_or(now, |(at, _)| at))
+    }
+}
+
+impl Hops {
+    /// Takes note of `event`; the hop that it ends, if it does.
+    pub(super) fn note(&mut self, event: &Event) -> Option<(u32, &Hop)> {
+        let number = event.request?;
+        let (at, host) = (event.at, || Arc::clone(&event.host));
+        if let Some(begun) = event.told::<HandlerBegun>() {
+            let begun = Begun { path: begun.path, host: host(), at };
+            self.requests.entry(number).or_default().begun.push(begun);
+        } else if let Some(made) = event.told::<CallMade>() {
+            let hop = Hop { made: *made, host: host(), at, ended: None };
+            self.requests.entry(number).or_default().hops.push(hop);
+        } else if let Some(outcome) = event.told::<CallOutcome>() {
+            let hops = &mut self.requests.get_mut(&number)?.hops;
+            let hop = hops.iter_mut().find(|hop| hop.made.hop == outcome.hop)?;
+            // What a host that is taken down says with its last breath is no outcome.
+            let outcome = if event.host.is_empty() { Outcome::Dropped } else { outcome.outcome };
+            hop.ended = Some((at, outcome));
+            return Some((number, hop));
+        }
+        None
+    }
+
+    /// The calls that services made for a request.
+    pub(super) fn of(&self, request: u32) -> &[Hop] {
+        self.requests.get(&request).map_or(&[], |request| &request.hops)
+    }
+
+    /// The handlers that have begun for a request.
+    pub(super) fn begun(&self, request: u32) -> &[Begun] {
+        self.requests.get(&request).map_or(&[], |request| &request.begun)
+    }
+
+    /// The host where the last handler of `path` for a request began.
+    pub(super) fn handled_on(&self, request: u32, path: &str) -> Option<&Arc<str>> {
+        let mut begun = self.begun(request).iter().rev().filter(|begun| begun.path == path);
+        begun.next().map(|begun| &begun.host)
+    }
+}

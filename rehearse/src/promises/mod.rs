@@ -1,0 +1,110 @@
+//! What must hold of calls, whatever services there are and whatever breaks: a set to take, to leave parts of, and to
+//! allow more in. One type for each promise.
+
+mod admission;
+mod causes;
+mod connections;
+mod deadlines;
+mod drains;
+mod edges;
+mod failure;
+mod faults;
+mod handlers;
+mod hops;
+mod ids;
+mod names;
+mod statuses;
+mod table;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sim::{Family, Scenario};
+use transport::Code;
+
+use self::admission::NoMoreThanAdmitted;
+use self::deadlines::{CallsEnd, DeadlinesShrink};
+use self::drains::DrainsCutOffNothing;
+use self::edges::{EdgesKeepDeadlines, EndsInTime};
+use self::handlers::{HandledOnceOrNotAtAll, HandlersEndWithTheirCalls};
+use self::ids::{LinesKnowTheirCallers, RepliesCarryIds};
+pub use self::names::{
+    CALLS_END, DEADLINES_SHRINK, DRAINS_CUT_OFF_NOTHING, EDGES_END_CALLS, EDGES_KEEP_DEADLINES, HANDLED_ONCE,
+    HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS, LINES_KNOW_THEIR_CALLERS, NO_MORE_THAN_ADMITTED,
+    REPLIES_CARRY_IDS, STATUSES_ARE_EXPLAINED,
+};
+use self::statuses::StatusesAreExplained;
+use crate::setting::Setting;
+
+/// What a call over one or two hops of a healthy network may take at most, unless a scenario says otherwise.
+pub const ENOUGH: Duration = Duration::from_millis(250);
+
+/// Promises about the calls of a scenario.
+#[derive(Debug, Clone)]
+pub struct OfCalls {
+    except: Vec<&'static str>,
+    allowed: Vec<(Family, Code)>,
+    enough: Duration,
+}
+
+/// All promises about calls.
+#[must_use]
+pub fn of_calls() -> OfCalls {
+    OfCalls { except: Vec::new(), allowed: Vec::new(), enough: ENOUGH }
+}
+
+impl OfCalls {
+    /// Leaves out the promise of this name.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn except(mut self, name: &'static str) -> Self {
+        assert!(ALL.iter().any(|(known, _)| *known == name), "there is no promise {name:?} to leave out");
+        self.except.push(name);
+        self
+    }
+
+    /// A fault of `family` on the way of a call may make it come to `code`.
+    #[must_use]
+    pub fn allow(mut self, family: Family, code: Code) -> Self {
+        self.allowed.push((family, code));
+        self
+    }
+
+    /// What a call over one or two hops of a healthy network may take, [`ENOUGH`] at first, and half as much for each
+    /// further hop. A caller with less is not promised that its call is in time.
+    #[must_use]
+    pub fn enough(self, enough: Duration) -> Self {
+        Self { enough, ..self }
+    }
+
+    /// Adds each of them to a scenario.
+    pub(crate) fn add_to(&self, scenario: Scenario, setting: &Arc<Setting>) -> Scenario {
+        let taken = ALL.iter().filter(|(name, _)| !self.except.contains(name));
+        taken.fold(scenario, |scenario, (_, add)| add(scenario, self.clone(), Arc::clone(setting)))
+    }
+}
+
+type Add = fn(Scenario, OfCalls, Arc<Setting>) -> Scenario;
+
+const ALL: &[(&str, Add)] = &[
+    (CALLS_END, |to, _, _| to.invariant(CallsEnd::default)),
+    (REPLIES_CARRY_IDS, |to, _, _| to.invariant(RepliesCarryIds::default)),
+    (LINES_KNOW_THEIR_CALLERS, |to, _, setting| to.invariant(move || LinesKnowTheirCallers::new(&setting))),
+    (STATUSES_ARE_EXPLAINED, |to, set, setting| {
+        to.invariant(move || StatusesAreExplained::new(&setting, set.allowed.clone(), set.enough))
+    }),
+    (DEADLINES_SHRINK, |to, _, setting| to.invariant(move || DeadlinesShrink::new(&setting))),
+    (EDGES_KEEP_DEADLINES, |to, _, setting| to.invariant(move || EdgesKeepDeadlines::new(&setting))),
+    (EDGES_END_CALLS, |to, _, setting| to.invariant(move || EndsInTime::edges(&setting))),
+    (HANDLERS_END_BY_DEADLINES, |to, _, setting| to.invariant(move || EndsInTime::handlers(&setting))),
+    (HANDLERS_END_WITH_CALLS, |to, _, setting| {
+        to.invariant(move || HandlersEndWithTheirCalls::new(&setting))
+    }),
+    (NO_MORE_THAN_ADMITTED, |to, _, setting| to.invariant(move || NoMoreThanAdmitted::new(&setting))),
+    (HANDLED_ONCE, |to, _, setting| to.invariant(move || HandledOnceOrNotAtAll::new(&setting))),
+    (DRAINS_CUT_OFF_NOTHING, |to, set, setting| {
+        to.invariant(move || DrainsCutOffNothing::new(&setting, set.enough))
+    }),
+];

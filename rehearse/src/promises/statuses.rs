@@ -1,0 +1,165 @@
+//! A call that fails, fails for a reason: each hop of its way is judged by what lay on that hop.
+//!
+//! A hop is one call: of a client to the host where its call enters, or of a service to another. What it comes to is
+//! explained by a fault on the link between caller and callee or at one of them, while that is in force and in its
+//! aftermath; by a fault of the plan that its handler met; by a service that had as many calls as it takes on; or by a
+//! hop further inside that failed, which is judged by itself. Only then may a call fail.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sim::{CLIENTS, CallFault, CallRecord, Event, Family, Invariant};
+use transport::Code;
+
+use super::causes::{Causes, Leg};
+use super::failure::{Failure, in_words, is_of_users};
+use super::hops::{Hop, Hops};
+use super::names::STATUSES_ARE_EXPLAINED;
+use crate::facts::Outcome;
+use crate::load::{Kind, Via};
+use crate::setting::Setting;
+
+/// Judges each call that did not work.
+#[derive(Debug)]
+pub(super) struct StatusesAreExplained {
+    setting: Arc<Setting>,
+    allowed: Vec<(Family, Code)>,
+    enough: Duration,
+    causes: Causes,
+    hops: Hops,
+    /// The sort of each call that a client made, by its place in the setting.
+    entries: BTreeMap<u32, usize>,
+    met: u64,
+}
+
+impl StatusesAreExplained {
+    pub(super) fn new(setting: &Arc<Setting>, allowed: Vec<(Family, Code)>, enough: Duration) -> Self {
+        let (causes, hops, entries) = (Causes::new(setting), Hops::default(), BTreeMap::new());
+        Self { setting: Arc::clone(setting), allowed, enough, causes, hops, entries, met: 0 }
+    }
+
+    fn entry(&self, request: u32) -> Option<&Kind> {
+        self.setting.kinds.get(*self.entries.get(&request)?)
+    }
+
+    /// What a healthy call of this request may take: a caller with less is promised nothing.
+    fn enough(&self, request: u32) -> Duration {
+        let more = self.hops.of(request).len().saturating_sub(1);
+        self.enough + self.enough / 2 * u32::try_from(more).unwrap_or(u32::MAX)
+    }
+
+    fn is_explained(&self, leg: Leg<'_>, failure: Failure) -> bool {
+        match failure {
+            Failure::Late => self.is_delay_explained(leg),
+            Failure::Said(code) => self.is_code_explained(leg, code),
+            Failure::NotSent => self.causes.keep_from_sending(leg) || self.causes.explain(leg, failure),
+            Failure::Broken | Failure::HungUp | Failure::Lost | Failure::Wrong => {
+                self.causes.explain(leg, failure)
+            }
+        }
+    }
+
+    /// A call is late when something took time on its hop or on another one of its request, or when a service may
+    /// have waited, or called again, because a call of its own had failed.
+    fn is_delay_explained(&self, leg: Leg<'_>) -> bool {
+        let hops = self.hops.of(leg.request);
+        let has_failed =
+            |hop: &Hop| matches!(hop.ended, Some((_, Outcome::NotSent | Outcome::Lost | Outcome::Said(_))));
+        self.causes.delay(leg)
+            || hops.iter().any(|hop| self.causes.delay(Leg::of(leg.request, hop, leg.span.1)))
+            || hops.iter().any(|hop| hop.made.caller == Some(leg.callee) && has_failed(hop))
+    }
+
+    fn is_code_explained(&self, leg: Leg<'_>, code: Code) -> bool {
+        let is_own = match code {
+            Code::Internal => self.causes.met(leg, |by| by == CallFault::Panic),
+            Code::ResourceExhausted => {
+                self.causes.met(leg, |by| by == CallFault::Full) || self.causes.was_full(leg)
+            }
+            Code::Unavailable => self.causes.has_actor_died(leg),
+            _ => false,
+        };
+        let is_passed_on = |outcome| match code {
+            Code::Unavailable => [Outcome::NotSent, Outcome::Lost, Outcome::Said(code)].contains(&outcome),
+            _ => outcome == Outcome::Said(code),
+        };
+        let inside = self.hops.of(leg.request).iter().filter(|hop| hop.made.caller == Some(leg.callee));
+        let mut inside = inside.filter_map(|hop| hop.ended.map(|(_, outcome)| outcome));
+        is_own || inside.any(is_passed_on) || self.causes.allow(leg, code, &self.allowed)
+    }
+
+    /// Judges a call between services that has ended.
+    fn end_hop(&mut self, request: u32, hop: &Hop) -> Result<(), String> {
+        let Some((at, outcome)) = hop.ended else { return Ok(()) };
+        self.met += 1;
+        let leg = Leg::of(request, hop, at);
+        if outcome == Outcome::Ok {
+            if let Some(host) = self.hops.handled_on(request, leg.path) {
+                self.causes.worked(leg, host);
+            }
+            return Ok(());
+        }
+        let is_right = |failure| match failure {
+            Failure::Late => hop.made.left.is_some_and(|left| left < self.enough(request)),
+            Failure::Said(code) => {
+                is_of_users(code) || self.entry(request).is_some_and(|kind| kind.expect.allows(code))
+            }
+            _ => false,
+        };
+        match Failure::of_hop(outcome) {
+            Some(failure) if !is_right(failure) && !self.is_explained(leg, failure) => Err(format!(
+                "sim-{request:06}: the call from {} to {} came to {outcome}",
+                leg.caller, leg.path
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Invariant for StatusesAreExplained {
+    fn name(&self) -> &str {
+        STATUSES_ARE_EXPLAINED
+    }
+
+    fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
+        let place = self.setting.kinds.iter().position(|kind| kind.is_of(&call.request));
+        self.entries.extend(place.map(|place| (call.request.id, place)));
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        self.causes.note(event)?;
+        match self.hops.note(event).map(|(request, hop)| (request, hop.clone())) {
+            Some((request, hop)) => self.end_hop(request, &hop),
+            None => Ok(()),
+        }
+    }
+
+    fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
+        let (Some(reply), Some(ended)) = (&call.reply, call.ended) else { return Ok(()) };
+        let (setting, request) = (Arc::clone(&self.setting), call.request.id);
+        let Some(kind) = setting.kind(&call.request) else {
+            return Err(format!("{} is none of the calls of this scenario", call.request_id));
+        };
+        self.met += 1;
+        let (is_pooled, span) = (kind.via == Via::Rest, (call.started, ended));
+        let (callee, path) = (kind.service, kind.path);
+        let leg = Leg { request, caller: CLIENTS, client: None, is_pooled, callee, path, span };
+        let Some(failure) = Failure::of_reply(reply) else {
+            let host = setting.graph.entry(callee, request).unwrap_or_default();
+            self.causes.worked(leg, &host.into());
+            return Ok(());
+        };
+        let is_right = matches!(failure, Failure::Said(code) if kind.expect.allows(code));
+        let is_short = failure == Failure::Late && call.request.deadline < self.enough(request);
+        if is_right || is_short || self.is_explained(leg, failure) {
+            return Ok(());
+        }
+        Err(format!("{} got {}", call.request_id, in_words(reply)))
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
+}

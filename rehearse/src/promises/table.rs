@@ -1,0 +1,47 @@
+//! What each family of faults can make of a call, by where it lies.
+
+use sim::Family;
+
+use super::failure::Failure::{self, Broken, HungUp, Late, Lost, NotSent};
+use super::faults::Fault;
+
+/// Where a fault lies on a hop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Between a client and the host that it calls, or on that host.
+    Entry,
+    /// Between a node and the next, or on the next.
+    Callee,
+    /// On the node that calls.
+    Caller,
+}
+
+/// One family of faults: what it can do at the entry, at the callee, and at the caller.
+struct Row(Family, &'static [Failure], &'static [Failure], &'static [Failure]);
+
+/// Clock faults are not in it: they explain nothing. Nor are those that handlers meet, since each tells which call
+/// it met.
+const TABLE: &[Row] = &[
+    Row(Family::Partition, &[Late, Broken, NotSent], &[Late, Lost], &[]),
+    Row(Family::PartitionOneWay, &[Late, Broken, NotSent], &[Late, Lost], &[]),
+    Row(Family::Hold, &[Late, Broken, NotSent], &[Late, Lost], &[]),
+    Row(Family::SlowLink, &[Late, Broken, NotSent], &[Late, Lost], &[]),
+    Row(Family::Reset, &[Broken, HungUp, NotSent], &[Lost], &[]),
+    Row(Family::PowerLoss, &[Late, Broken, NotSent], &[Late, Lost], &[]),
+    Row(Family::Kill, &[Broken, HungUp, NotSent], &[Lost], &[]),
+    Row(Family::Pause, &[Late, Broken, NotSent], &[Late, Lost], &[Late, Lost, NotSent]),
+    Row(Family::Drain, &[HungUp, NotSent], &[NotSent], &[]),
+];
+
+/// Whether the table lets `fault` do this to a call where it lies. A node that had not left when its drain ended was
+/// killed.
+pub(super) fn allows(fault: &Fault, place: Place, failure: Failure) -> bool {
+    let was_killed = fault.family == Family::Drain && fault.until.is_some() && !fault.has_left;
+    let family = if was_killed { Family::Kill } else { fault.family };
+    let row = TABLE.iter().find(|row| row.0 == family);
+    row.is_some_and(|Row(_, entry, callee, caller)| match place {
+        Place::Entry => entry.contains(&failure),
+        Place::Callee => callee.contains(&failure),
+        Place::Caller => caller.contains(&failure),
+    })
+}

@@ -1,0 +1,88 @@
+//! An rpc as clients need it: JSON in a plan, a message on the wire, JSON in a reply.
+
+use std::error::Error;
+use std::fmt;
+
+use bytes::Bytes;
+use prost::Message;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use transport::{Method, Streaming};
+
+/// Why a client could not make anything of what it has.
+pub(crate) type Trouble = Box<dyn Error>;
+
+/// A message that has a JSON form: what the generator writes for each.
+pub trait JsonMessage: Message + Default + Serialize + DeserializeOwned + 'static {}
+
+impl<T: Message + Default + Serialize + DeserializeOwned + 'static> JsonMessage for T {}
+
+/// A streamed answer, by the messages that it consists of.
+pub trait StreamOf {
+    /// One of them.
+    type Item: JsonMessage;
+}
+
+impl<T: JsonMessage> StreamOf for Streaming<T> {
+    type Item = T;
+}
+
+/// A request as a client sends it.
+pub(crate) struct Asked {
+    pub(crate) json: Value,
+    pub(crate) message: Bytes,
+}
+
+/// An rpc, without its types.
+pub(crate) trait Rpc: Send + Sync {
+    /// The request that a plan spells as `argument`, made by the call with this id.
+    fn request(&self, argument: &str, id: String) -> Result<Asked, Trouble>;
+    /// The JSON of an answer in protobuf.
+    fn answer(&self, message: &[u8]) -> Result<String, Trouble>;
+    /// The JSON of the whole answer, of which `field` came, or all.
+    fn answer_of_json(&self, body: &[u8], field: Option<&str>) -> Result<String, Trouble>;
+}
+
+type SetId<T> = Box<dyn Fn(&mut T, String) + Send + Sync>;
+
+/// The rpc with request `T` and answer, or messages of the answer, `A`.
+struct Typed<T, A> {
+    set_id: Option<SetId<T>>,
+    answer: std::marker::PhantomData<fn() -> A>,
+}
+
+/// The rpc `M`, whose answer consists of `A`; `set_id` puts the id of a call into its request.
+pub(crate) fn of<M, A>(set_id: Option<SetId<M::Request>>) -> Box<dyn Rpc>
+where
+    M: Method<Request: JsonMessage>,
+    A: JsonMessage,
+{
+    Box::new(Typed::<M::Request, A> { set_id, answer: std::marker::PhantomData })
+}
+
+impl<T: JsonMessage, A: JsonMessage> Rpc for Typed<T, A> {
+    fn request(&self, argument: &str, id: String) -> Result<Asked, Trouble> {
+        let mut message: T = serde_json::from_str(argument)?;
+        if let Some(set_id) = &self.set_id {
+            set_id(&mut message, id);
+        }
+        Ok(Asked { json: serde_json::to_value(&message)?, message: message.encode_to_vec().into() })
+    }
+
+    fn answer(&self, message: &[u8]) -> Result<String, Trouble> {
+        Ok(serde_json::to_string(&A::decode(message)?)?)
+    }
+
+    fn answer_of_json(&self, body: &[u8], field: Option<&str>) -> Result<String, Trouble> {
+        let body: Value = serde_json::from_slice(body)?;
+        let whole = field.map_or_else(|| body.clone(), |field| json!({ field: body }));
+        Ok(serde_json::to_string(&serde_json::from_value::<A>(whole)?)?)
+    }
+}
+
+impl fmt::Debug for dyn Rpc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rpc")
+    }
+}

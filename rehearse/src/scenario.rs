@@ -1,0 +1,211 @@
+//! A scenario: which nodes there are, who calls them, what may break, and what must hold nevertheless.
+
+use std::any::{Any, TypeId};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use node::App;
+use sim::{CallRecord, Event, Invariant};
+
+use crate::fold::{Eventually, Fold, Step};
+use crate::host::Host;
+use crate::load::Load;
+use crate::nodes::{Make, Node};
+use crate::promises::OfCalls;
+use crate::setting::Setting;
+use crate::swarm::Swarm;
+
+/// How long an eventual promise may take to come true, once everything has healed.
+const EVENTUALLY: Duration = Duration::from_secs(30);
+
+/// The flags of all nodes: faults last for a second here, not for minutes.
+const FLAGS: &[&str] =
+    &["--deadline", "500ms", "--drain-timeout", "5s", "--keepalive", "200ms", "--max-calls", "12"];
+
+/// A world of nodes to rehearse in, described once and built anew for every seed.
+pub struct Scenario {
+    pub(crate) name: String,
+    pub(crate) about: String,
+    pub(crate) load: Load,
+    pub(crate) swarm: Swarm,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) options: Vec<(String, Vec<String>)>,
+    pub(crate) flags: Vec<String>,
+    pub(crate) workers: u16,
+    pub(crate) tick: Duration,
+    pub(crate) latency_max: Duration,
+    pub(crate) recovers_within: Duration,
+    pub(crate) checks: Vec<Check>,
+    /// What was given to [`Scenario::fold`], by the type of its state.
+    folds: Vec<(TypeId, Box<dyn Any>)>,
+}
+
+/// Adds a check to a scenario whose setting is known.
+pub(crate) type Check = Box<dyn FnOnce(sim::Scenario, &Arc<Setting>) -> sim::Scenario>;
+
+impl Scenario {
+    /// A world in which `load` is put on, and `swarm` says what may break.
+    #[must_use]
+    pub fn new(name: &str, about: &str, load: Load, swarm: Swarm) -> Self {
+        Self {
+            name: name.to_owned(),
+            about: about.to_owned(),
+            load,
+            swarm,
+            nodes: Vec::new(),
+            options: Vec::new(),
+            flags: FLAGS.iter().map(|flag| (*flag).to_owned()).collect(),
+            workers: 2,
+            tick: Duration::from_millis(10),
+            latency_max: Duration::from_millis(12),
+            recovers_within: Duration::from_secs(5),
+            checks: Vec::new(),
+            folds: Vec::new(),
+        }
+    }
+
+    /// Adds a host for each of these services, of its name, which runs that service of the app.
+    #[must_use]
+    pub fn nodes(mut self, services: &[&str], app: impl Fn(&Host) -> App + Send + Sync + 'static) -> Self {
+        let make: Make = Arc::new(app);
+        let node = |service: &&str| Node {
+            host: (*service).to_owned(),
+            services: vec![(*service).to_owned()],
+            make: Arc::clone(&make),
+        };
+        self.nodes.extend(services.iter().map(node));
+        self
+    }
+
+    /// Adds a host which runs these services of the app: a replica, or one for several services. Where a service has
+    /// several hosts, the seed chooses which of them each caller asks first.
+    #[must_use]
+    pub fn node(
+        mut self,
+        host: &str,
+        services: &[&str],
+        app: impl Fn(&Host) -> App + Send + Sync + 'static,
+    ) -> Self {
+        let services = services.iter().map(|service| (*service).to_owned()).collect();
+        self.nodes.push(Node { host: host.to_owned(), services, make: Arc::new(app) });
+        self
+    }
+
+    /// Adds an option of which each seed picks one choice; apps read it by [`Host::option`].
+    #[must_use]
+    pub fn option(mut self, name: &str, choices: &[&str]) -> Self {
+        self.options.push((name.to_owned(), choices.iter().map(|choice| (*choice).to_owned()).collect()));
+        self
+    }
+
+    /// Gives all nodes these flags, in place of those that they have of the same name. Rehearsed nodes have
+    /// `--deadline 500ms --drain-timeout 5s --keepalive 200ms --max-calls 12`.
+    #[must_use]
+    pub fn flags(mut self, flags: &[&str]) -> Self {
+        for flag in flags.iter().filter(|flag| flag.starts_with("--")) {
+            if let Some(at) = self.flags.iter().position(|known| known == flag) {
+                self.flags.drain(at..at + 2);
+            }
+        }
+        self.flags.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        self
+    }
+
+    /// Gives each node so many workers; 2 at first.
+    #[must_use]
+    pub fn workers(self, workers: u16) -> Self {
+        Self { workers, ..self }
+    }
+
+    /// The step of the simulated network, in whole milliseconds; 10 ms at first. A segment takes at least until the
+    /// next tick. A longer tick is less work for each simulated second.
+    #[must_use]
+    pub fn tick(self, tick: Duration) -> Self {
+        Self { tick, ..self }
+    }
+
+    /// The longest time a segment may take over a healthy link; 12 ms at first.
+    #[must_use]
+    pub fn latency_max(self, latency_max: Duration) -> Self {
+        Self { latency_max, ..self }
+    }
+
+    /// Within this time after the last fault has healed, every sort of call must work again; 5 s at first.
+    #[must_use]
+    pub fn recovers_within(self, recovers_within: Duration) -> Self {
+        Self { recovers_within, ..self }
+    }
+
+    /// Adds promises about calls: [`promises::of_calls`](crate::promises::of_calls).
+    #[must_use]
+    pub fn promises(mut self, promises: OfCalls) -> Self {
+        self.checks.push(Box::new(move |scenario, setting| promises.add_to(scenario, setting)));
+        self
+    }
+
+    /// Adds a check; `new` makes it for each rehearsal.
+    #[must_use]
+    pub fn invariant<I: Invariant + 'static>(mut self, new: impl Fn() -> I + Send + Sync + 'static) -> Self {
+        self.checks.push(Box::new(move |scenario, _| scenario.invariant(new)));
+        self
+    }
+
+    /// Adds a promise about single calls, checked as each ends.
+    #[must_use]
+    pub fn every_call(
+        mut self,
+        promise: &str,
+        check: impl Fn(&CallRecord) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        let promise = promise.to_owned();
+        self.checks.push(Box::new(move |scenario, _| scenario.every_call(&promise, check)));
+        self
+    }
+
+    /// Adds a promise about the domain: `step` folds each event into a state, and says when that breaks the promise.
+    #[must_use]
+    pub fn fold<S, F>(mut self, promise: &str, step: F) -> Self
+    where
+        S: Default + 'static,
+        F: Fn(&mut S, &Event) -> Result<(), String> + Send + Sync + 'static,
+    {
+        let (promise, step): (Arc<str>, Arc<Step<S>>) = (promise.into(), Arc::new(step));
+        self.folds.push((TypeId::of::<S>(), Box::new(Arc::clone(&step))));
+        let check: Check =
+            Box::new(move |scenario, _| scenario.invariant(move || Fold::new(&promise, &step)));
+        self.checks.push(check);
+        self
+    }
+
+    /// Adds a promise about the state of the last [`fold`](Self::fold) of this type: it must come true once
+    /// everything has healed and nothing is in flight.
+    ///
+    /// # Panics
+    /// When there is no such fold before.
+    #[must_use]
+    pub fn eventually<S, F>(mut self, promise: &str, holds: F) -> Self
+    where
+        S: Default + 'static,
+        F: Fn(&S) -> bool + Send + Sync + 'static,
+    {
+        let fold = self.folds.iter().rev().find(|(state, _)| *state == TypeId::of::<S>());
+        let step = fold.and_then(|(_, step)| step.downcast_ref::<Arc<Step<S>>>()).cloned();
+        let step = step.expect("a promise about the state of a fold comes after that fold");
+        let (promise, holds) = (promise.to_owned(), Arc::new(holds));
+        self.checks.push(Box::new(move |scenario, _| {
+            let new = move || Eventually::new(&step, Arc::clone(&holds));
+            scenario.eventually(&promise, new, EVENTUALLY)
+        }));
+        self
+    }
+}
+
+impl fmt::Debug for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scenario")
+            .field("name", &self.name)
+            .field("nodes", &self.nodes)
+            .finish_non_exhaustive()
+    }
+}

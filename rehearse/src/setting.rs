@@ -1,0 +1,56 @@
+//! What clients and checks know of a scenario: its graph, its sorts of calls, its limits and times.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use sim::Request;
+use transport::Limits;
+
+use crate::graph::Graph;
+use crate::load::{Kind, Via};
+
+/// What all rehearsals of a scenario have in common.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    pub(crate) graph: Graph,
+    /// The hosts that a call may come to, by the service that the client calls.
+    pub(crate) ways: BTreeMap<&'static str, BTreeSet<String>>,
+    pub(crate) kinds: Vec<Kind>,
+    /// Services of which there is one in a node, for all its workers.
+    pub(crate) in_node: Vec<&'static str>,
+    pub(crate) limits: Limits,
+    /// What a call has that comes without a deadline.
+    pub(crate) deadline: Duration,
+    /// How long a node waits for an answer to a PING, or for a first word on a new connection.
+    pub(crate) silence: Duration,
+    /// Hosts take their turns within a tick one after the other, each with the tick before it: of what two of them
+    /// do in the same one, either may be told first.
+    pub(crate) tick: Duration,
+    /// The longest that a segment takes over a healthy link.
+    pub(crate) latency_max: Duration,
+}
+
+impl Setting {
+    /// The sort of call that `request` is.
+    pub(crate) fn kind(&self, request: &Request) -> Option<&Kind> {
+        self.kinds.iter().find(|kind| kind.is_of(request))
+    }
+
+    /// One segment from one host to the next over a healthy link: it waits for the end of a tick at last.
+    pub(crate) fn hop(&self) -> Duration {
+        self.tick + self.latency_max
+    }
+
+    /// The deadline that `request` comes with: a REST client says nothing of its own, so the node's is in force.
+    pub(crate) fn given(&self, request: &Request) -> Duration {
+        match self.kind(request).map(|kind| kind.via) {
+            Some(Via::Rest) => self.deadline,
+            Some(Via::Grpc) | None => request.deadline,
+        }
+    }
+
+    /// The services that clients call.
+    pub(crate) fn entries(&self) -> Vec<&str> {
+        self.kinds.iter().map(|kind| kind.service).collect()
+    }
+}

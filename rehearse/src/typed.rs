@@ -1,0 +1,32 @@
+//! What a call asked and what it got, as messages of its rpc.
+
+use sim::CallRecord;
+use transport::{Contract, Method};
+
+use crate::load::name_of;
+use crate::rpc::JsonMessage;
+
+/// The request of `call`, if it is a call of `M`. An id that was written into it is missing.
+#[must_use]
+pub fn request<M>(call: &CallRecord) -> Option<M::Request>
+where
+    M: Method<Request: JsonMessage>,
+{
+    serde_json::from_str(&call.request.argument).ok().filter(|_| is_of::<M>(call))
+}
+
+/// The answer to `call`, if it is a call of `M` and has worked.
+#[must_use]
+pub fn answer<M>(call: &CallRecord) -> Option<M::Response>
+where
+    M: Method<Response: JsonMessage>,
+{
+    let reply = call.reply.as_ref().filter(|reply| reply.is_ok() && is_of::<M>(call))?;
+    serde_json::from_str(&reply.value).ok()
+}
+
+/// The first word of what the call is named is the rpc; a number may follow.
+fn is_of<M: Method>(call: &CallRecord) -> bool {
+    let name = call.request.kind.split(' ').next();
+    name.is_some_and(|name| name == name_of(<M::Contract as Contract>::NAME, M::PATH))
+}

@@ -1,0 +1,163 @@
+//! A scenario of a service with state: one actor for two workers, a journal on a disk, a watched stream.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, stream};
+use node::actix::{Actor, Context, Handler};
+use node::disk::Disk as _;
+use node::{App, Call, Reply, Serve, Status, Streaming, tracing};
+use probe_contract::counter::{Add, AddAfterwards, AddLater, Counter, Watch};
+use probe_contract::{AddRequest, Total};
+use rehearse::facts::StreamMessage;
+use rehearse::proptest::prelude::*;
+use rehearse::{
+    Code, Disk, Event, Expect, Family, Host, Load, Ms as _, Scenario, Swarm, Via, matching, promises,
+};
+use sim::{Keep, rehearse_seed};
+
+/// Remembers a total, and refuses to let it become more than fifty.
+struct CounterActor {
+    total: i64,
+    disk: Disk,
+    is_forgetful: bool,
+}
+
+impl CounterActor {
+    fn new(disk: Disk, is_forgetful: bool) -> Self {
+        let total = disk.read().expect("the host runs").iter().map(|byte| i64::from(*byte)).sum();
+        Self { total, disk, is_forgetful }
+    }
+
+    fn add(&mut self, amount: i64) -> node::Result<Total> {
+        let (before, total) = (self.total, self.total + amount);
+        if total > 50 {
+            return Err(Status::failed_precondition("that is too much"));
+        }
+        let byte = u8::try_from(amount).map_err(|_| Status::invalid_argument("amount"))?;
+        let written = self.disk.append(&[byte]);
+        let written = if self.is_forgetful { written } else { written.and_then(|()| self.disk.sync()) };
+        written.map_err(|error| Status::internal(error.to_string()))?;
+        self.total = total;
+        tracing::info!(before, total, "added");
+        Ok(Total { total, before })
+    }
+}
+
+impl Actor for CounterActor {
+    type Context = Context<Self>;
+}
+
+impl Serve for CounterActor {
+    type Contract = Counter;
+}
+
+impl Handler<Call<Add>> for CounterActor {
+    type Result = Reply<Add>;
+
+    fn handle(&mut self, call: Call<Add>, _: &mut Context<Self>) -> Self::Result {
+        call.answer_now(|request| self.add(request.amount))
+    }
+}
+
+impl Handler<Call<AddLater>> for CounterActor {
+    type Result = Reply<AddLater>;
+
+    fn handle(&mut self, call: Call<AddLater>, _: &mut Context<Self>) -> Self::Result {
+        call.answer_now(|_| Err(Status::unimplemented("")))
+    }
+}
+
+impl Handler<Call<AddAfterwards>> for CounterActor {
+    type Result = Reply<AddAfterwards>;
+
+    fn handle(&mut self, call: Call<AddAfterwards>, _: &mut Context<Self>) -> Self::Result {
+        call.answer_now(|_| Err(Status::unimplemented("")))
+    }
+}
+
+impl Handler<Call<Watch>> for CounterActor {
+    type Result = Reply<Watch>;
+
+    fn handle(&mut self, call: Call<Watch>, actor: &mut Context<Self>) -> Self::Result {
+        let context = call.context.clone();
+        call.answer_with_state(actor, async move |state, _| {
+            let total = state.with(|counter| counter.total).await?;
+            let first = stream::iter([Ok(Total { total, before: total })]);
+            let rest = stream::pending().take_until(async move { context.drain_started().await });
+            Ok(Streaming::local(first.chain(rest)))
+        })
+    }
+}
+
+fn requests(amounts: std::ops::Range<i64>) -> impl Strategy<Value = AddRequest> {
+    (matching("[a-c]"), amounts).prop_map(|(key, amount)| AddRequest { key, amount })
+}
+
+/// What was told of the totals.
+#[derive(Default)]
+struct Totals {
+    last: i64,
+    watched: u32,
+    ids: BTreeMap<String, i64>,
+}
+
+fn totals_grow(totals: &mut Totals, event: &Event) -> Result<(), String> {
+    totals.watched += u32::from(event.told::<StreamMessage>().is_some());
+    let number = |name| event.field(name).and_then(rehearse::Value::as_i64);
+    let (Some(before), Some(total)) = (number("before"), number("total")) else { return Ok(()) };
+    if before != totals.last {
+        return Err(format!("it was {}, and {before} is said: {event}", totals.last));
+    }
+    totals.last = total;
+    totals.ids.extend(event.request_id.clone().map(|id| (id, total)));
+    Ok(())
+}
+
+fn counter(swarm: Swarm, is_forgetful: bool) -> sim::Scenario {
+    let right = || Expect::ok().or(Code::FailedPrecondition);
+    let load = Load::new(20, 300.ms(), 300.ms()..=800.ms())
+        .rpc::<Add>(Via::Rest, requests(0..4), right())
+        .rpc_with_id::<Add>(Via::Grpc, requests(4..9), right(), |request, id| request.key = id)
+        .watch::<Watch>(requests(0..1));
+    let app = move |host: &Host| {
+        let disk = host.disk("journal");
+        App::new().service_in_node(move |()| CounterActor::new(disk.clone(), is_forgetful))
+    };
+    Scenario::new("counter", "a service with state", load, swarm)
+        .nodes(&["counter"], app)
+        .promises(promises::of_calls())
+        .fold("totals grow from where they were", totals_grow)
+        .eventually("somebody has watched", |totals: &Totals| totals.watched > 0 && totals.last > 0)
+        .into()
+}
+
+/// The first broken promise among some seeds.
+fn broken(scenario: &sim::Scenario, seeds: std::ops::Range<u64>) -> Option<String> {
+    let mut played = seeds.map(|seed| rehearse_seed(scenario, seed, None, Keep::Hash));
+    played.find_map(|played| Some(format!("seed {}: {}", played.plan.seed, played.violation?)))
+}
+
+#[test]
+fn a_service_with_state_keeps_its_promises_whatever_breaks() {
+    let faults = Swarm::new(1..=3, 250.ms(), 20.ms()..=400.ms()).everywhere();
+    assert_eq!(broken(&counter(Swarm::calm(), false), 0..5), None);
+    assert_eq!(broken(&counter(faults, false), 0..40), None);
+}
+
+#[test]
+fn a_service_that_does_not_sync_its_journal_is_found_out() {
+    let powers = Swarm::new(1..=2, 250.ms(), 20.ms()..=400.ms()).everywhere().only(&[Family::PowerLoss]);
+    let found = broken(&counter(powers, true), 0..40).expect("a lost total");
+    assert!(found.contains("totals grow from where they were"), "{found}");
+}
+
+#[test]
+fn two_runs_of_one_seed_are_the_same_with_two_workers() {
+    let faults = Swarm::new(1..=3, 250.ms(), 20.ms()..=400.ms()).everywhere();
+    let scenario = Arc::new(counter(faults, false));
+    for seed in 100..110 {
+        let [one, other] = [(); 2].map(|()| rehearse_seed(&scenario, seed, None, Keep::Hash).trace_hash);
+        assert_eq!(one, other, "seed {seed}");
+    }
+}

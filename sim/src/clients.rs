@@ -1,0 +1,103 @@
+//! The clients: they make the calls of the plan, and after healing the probes, until each works.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::host::process::Signal;
+use crate::plan::{Plan, Request};
+use crate::scenario::{Caller, HostResult};
+use crate::trace::recorder;
+
+/// How often in a row each sort of call must work before things count as recovered.
+const PROBES_IN_A_ROW: u32 = 2;
+/// How long a client waits before it tries a probe again.
+const PROBE_PAUSE: Duration = Duration::from_millis(50);
+
+/// What the world and the clients tell each other.
+#[derive(Debug, Clone)]
+pub(crate) struct Signals {
+    pub(crate) has_healed: Rc<Signal>,
+    requests_left: Rc<Cell<usize>>,
+    probes_left: Rc<Cell<usize>>,
+}
+
+impl Signals {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let requests_left = Rc::new(Cell::new(plan.requests.len()));
+        let probes_left = Rc::new(Cell::new(plan.probes.len()));
+        Self { has_healed: Rc::default(), requests_left, probes_left }
+    }
+
+    /// How many requests were not made yet.
+    pub(crate) fn requests_left(&self) -> usize {
+        self.requests_left.get()
+    }
+
+    /// How many sorts of call do not work yet.
+    pub(crate) fn probes_left(&self) -> usize {
+        self.probes_left.get()
+    }
+}
+
+/// The program of the host on which all clients run.
+pub(crate) async fn play(
+    callers: BTreeMap<String, Caller>,
+    start: tokio::time::Instant,
+    plan: Plan,
+    signals: Signals,
+) -> HostResult {
+    let permits = Arc::new(Semaphore::new(plan.in_flight_max.unwrap_or(Semaphore::MAX_PERMITS)));
+    for request in plan.requests {
+        tokio::time::sleep_until(start + request.at).await;
+        let permit = Arc::clone(&permits).acquire_owned().await?;
+        signals.requests_left.set(signals.requests_left.get() - 1);
+        if let Some(caller) = callers.get(&request.client) {
+            let call = call(Rc::clone(caller), request, false);
+            tokio::task::spawn_local(async move { (call.await, permit).0 });
+        }
+    }
+    signals.has_healed.wait().await;
+    for probe in plan.probes {
+        let caller = callers.get(&probe.client).ok_or("a probe names no client")?;
+        tokio::task::spawn_local(probe_until_it_works(
+            Rc::clone(caller),
+            probe,
+            Rc::clone(&signals.probes_left),
+        ));
+    }
+    std::future::pending().await
+}
+
+/// Whether the call got an answer that is right for it.
+async fn call(caller: Caller, request: Request, is_probe: bool) -> bool {
+    let number = recorder::with(|recorder| recorder.start_call(&request, is_probe));
+    let reply = caller(request).await;
+    let is_right = reply.is_right;
+    recorder::with(|recorder| recorder.end_call(number, reply));
+    is_right
+}
+
+async fn probe_until_it_works(caller: Caller, probe: Request, probes_left: Rc<Cell<usize>>) {
+    /// Apart in numbers, so that the attempts of one probe are not taken for those of another.
+    const ATTEMPTS: u32 = 1000;
+    let mut in_a_row = 0;
+    for attempt in 0.. {
+        let id = probe.id * ATTEMPTS + attempt;
+        in_a_row = match call(Rc::clone(&caller), Request { id, ..probe.clone() }, true).await {
+            true => in_a_row + 1,
+            false => 0,
+        };
+        if in_a_row == PROBES_IN_A_ROW {
+            break;
+        }
+        if in_a_row == 0 {
+            tokio::time::sleep(PROBE_PAUSE).await;
+        }
+    }
+    probes_left.set(probes_left.get() - 1);
+}

@@ -1,0 +1,188 @@
+//! The simulated network as hosts see it: a [`Net`] to connect with and a [`Listener`] to be connected to.
+//!
+//! The bytes travel over turmoil's sockets. Around each socket this module adds what turmoil has not: a
+//! connection can be reset, a machine whose process is gone refuses, a seeded turn lets other tasks go
+//! first, and every byte is hashed into the trace.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use transport::{Address, Io, Net};
+
+use crate::host::http1;
+use crate::host::process::HostShared;
+use crate::host::turn::poll_turn;
+use crate::host::wire::Wire;
+use crate::trace::event::{Passed, What};
+use crate::trace::fingerprint::Fingerprint;
+use crate::trace::recorder::{self, Recorder, Status};
+
+/// Connects from the host that runs to any host of the simulation, by name.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SimNet(());
+
+impl SimNet {
+    pub(crate) fn new() -> Self {
+        Self(())
+    }
+}
+
+impl Net for SimNet {
+    fn connect<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
+        Box::pin(async move {
+            let Address::Tcp { host, port } = address else {
+                let reason = "a simulation has no Unix sockets";
+                return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+            };
+            let Some(target) = recorder::with(|recorder| listening(recorder, host)) else {
+                return refused().await;
+            };
+            let stream = tokio::select! {
+                biased;
+                stream = turmoil::net::TcpStream::connect((host.as_str(), *port)) => stream?,
+                // turmoil would keep what is under way to a process that has ended until it is started again.
+                () = target.refusal() => return refused().await,
+            };
+            let remote = stream.peer_addr()?;
+            Ok(Box::new(Socket::new(stream, remote)) as Io)
+        })
+    }
+}
+
+/// How long it takes to hear that nobody listens.
+const REFUSAL_TIME: Duration = Duration::from_millis(2);
+
+/// What the machine of a process that is not there answers; it takes as long as over a healthy link.
+async fn refused() -> io::Result<Io> {
+    tokio::time::sleep(REFUSAL_TIME).await;
+    Err(io::ErrorKind::ConnectionRefused.into())
+}
+
+/// The host, unless its machine answers for a process that is not there. Notes that a call went that way, too.
+fn listening(recorder: &mut Recorder, host: &str) -> Option<Arc<HostShared>> {
+    let target = recorder.hosts.named(host)?;
+    if let Some(from) = recorder.hosts.current() {
+        recorder.touch(from, target);
+    }
+    let target = recorder.hosts.get(target);
+    (target.status != Status::Stopped).then(|| Arc::clone(&target.shared))
+}
+
+/// Accepts connections on a port of the host that runs.
+pub struct Listener(turmoil::net::TcpListener);
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Listener").field(&self.0.local_addr()).finish()
+    }
+}
+
+impl Listener {
+    pub(crate) async fn bind(port: u16) -> io::Result<Self> {
+        let listener = turmoil::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?;
+        Ok(Self(listener))
+    }
+
+    /// The next connection, and where it comes from.
+    ///
+    /// # Errors
+    /// None that turmoil is known to give; a host may end when there is one.
+    pub async fn accept(&self) -> io::Result<(Io, SocketAddr)> {
+        let (stream, caller) = self.0.accept().await?;
+        Ok((Box::new(Socket::new(stream, caller)), caller))
+    }
+}
+
+/// One end of a simulated connection.
+#[derive(Debug)]
+struct Socket {
+    stream: turmoil::net::TcpStream,
+    wire: Arc<Wire>,
+    ports: u64,
+}
+
+impl Socket {
+    fn new(stream: turmoil::net::TcpStream, remote: SocketAddr) -> Self {
+        let local_port = stream.local_addr().map_or(0, |address| address.port());
+        let ports = (u64::from(local_port) << 16) | u64::from(remote.port());
+        let wire = recorder::with(|recorder| {
+            let local = recorder.hosts.current().expect("only hosts have sockets");
+            let remote = recorder.hosts.at(remote.ip()).expect("a socket leads to a host of the simulation");
+            let wire = Arc::new(Wire::new(local, remote));
+            recorder.hosts.add_wire(&wire);
+            wire
+        });
+        Self { stream, wire, ports }
+    }
+
+    /// Hashes what passed, and tells the faults in force about it.
+    fn passed(&self, how: &'static str, bytes: &[u8]) {
+        recorder::with(|recorder| {
+            recorder.touch(self.wire.local, self.wire.remote);
+            if !recorder.kept.is_hashed() {
+                return;
+            }
+            let mut hash = Fingerprint::default();
+            hash.bytes(bytes);
+            let hash = hash.value();
+            recorder.push_frequent(how, &[self.ports, hash], |recorder| {
+                let other = Arc::clone(&recorder.hosts.get(self.wire.remote).name);
+                What::Bytes(Passed { how, other, bytes: bytes.len(), hash })
+            });
+        });
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.wire.check()?;
+        std::task::ready!(poll_turn(context));
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
+        match &result {
+            Poll::Pending => self.wire.register_reader(context),
+            Poll::Ready(Ok(())) => self.passed("read", &buffer.filled()[before..]),
+            Poll::Ready(Err(_)) => {}
+        }
+        result
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.wire.check()?;
+        std::task::ready!(poll_turn(context));
+        let bytes = http1::in_order(bytes);
+        let result = Pin::new(&mut self.stream).poll_write(context, &bytes);
+        match &result {
+            Poll::Pending => self.wire.register_writer(context),
+            Poll::Ready(Ok(written)) => self.passed("wrote", &bytes[..*written]),
+            Poll::Ready(Err(_)) => {}
+        }
+        result
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.wire.check()?;
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.wire.check()?;
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,152 @@
+//! Builds the user's program with a patch, in a copy of the workspace and with a target folder of its own.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::copy::{Copy, SOURCE};
+use super::patch::Patch;
+use crate::runner::tool::Tool;
+
+/// Where patched programs are built. All share one target folder, so that each costs what its patch touches.
+#[derive(Debug)]
+pub(super) struct Workshop {
+    copy: Copy,
+    home: PathBuf,
+    tool: Tool,
+    /// Held as long as this is: two would patch the same copy.
+    _lock: File,
+}
+
+/// What kept a patched program from being built.
+#[derive(Debug)]
+pub(super) struct NotBuilt {
+    /// In two or three words.
+    pub(super) what: &'static str,
+    /// In the words of git or cargo.
+    pub(super) why: String,
+}
+
+impl Workshop {
+    /// Prepares to build the package in `manifest_dir`.
+    ///
+    /// # Errors
+    /// When cargo knows no package there, or another workshop is open.
+    pub(super) fn open(manifest_dir: &Path, tool: &Tool) -> Result<Self, String> {
+        let workspace = workspace(manifest_dir)?;
+        let home = workspace.target_directory.join("planted");
+        let lock = locked(&home).map_err(|error| format!("{}: {error}", home.display()))?;
+        let copy = Copy { from: workspace.workspace_root, to: home.join(SOURCE) };
+        Ok(Self { copy, home, tool: tool.clone(), _lock: lock })
+    }
+
+    /// Where plans are kept that break a promise under a patch: once it is off, they prove nothing.
+    pub(super) fn plans(&self) -> PathBuf {
+        self.home.join("plans")
+    }
+
+    /// Builds the program with `patch`, and nothing else that differs from the workspace; where it is.
+    pub(super) fn build(&self, patch: &Patch) -> Result<PathBuf, NotBuilt> {
+        self.copy.refresh().map_err(|why| NotBuilt { what: "NOT COPIED", why })?;
+        self.copy.apply(&patch.file).map_err(|why| NotBuilt { what: "DOES NOT APPLY", why })?;
+        self.compile().map_err(|why| NotBuilt { what: "DOES NOT BUILD", why })
+    }
+
+    fn compile(&self) -> Result<PathBuf, String> {
+        let mut cargo = Command::new(cargo());
+        cargo.args(["test", "--no-run", "--quiet", "--message-format", "json-render-diagnostics"]);
+        cargo.args(["--package", &self.tool.package, "--test", &self.tool.target]);
+        cargo.current_dir(&self.copy.to).env("CARGO_TARGET_DIR", self.home.join("target"));
+        // Nobody debugs these programs, and without the tables for it they are built sooner.
+        cargo.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_TERM_COLOR", "never");
+        let messages = run(&mut cargo)?;
+        let program = messages.lines().rev().find_map(|line| program_in(line, &self.tool.target));
+        program.ok_or_else(|| format!("cargo built no test {}", self.tool.target))
+    }
+
+    /// Takes the last patch out of the copy.
+    pub(super) fn close(self) -> Result<(), String> {
+        self.copy.refresh()
+    }
+}
+
+/// What is asked of cargo's metadata.
+#[derive(Debug, Deserialize)]
+struct Workspace {
+    workspace_root: PathBuf,
+    target_directory: PathBuf,
+}
+
+fn workspace(manifest_dir: &Path) -> Result<Workspace, String> {
+    let mut cargo = Command::new(cargo());
+    cargo.args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(manifest_dir);
+    serde_json::from_str(&run(&mut cargo)?).map_err(|error| format!("cargo metadata: {error}"))
+}
+
+/// The cargo that runs this test, or the one on the path.
+fn cargo() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+fn locked(home: &Path) -> Result<File, String> {
+    fs::create_dir_all(home).map_err(|error| error.to_string())?;
+    let lock = File::create(home.join("lock")).map_err(|error| error.to_string())?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(fs::TryLockError::WouldBlock) => Err("another --planted is under way here".to_owned()),
+        Err(fs::TryLockError::Error(error)) => Err(error.to_string()),
+    }
+}
+
+/// What `command` prints; if it fails, what it complains about.
+pub(super) fn run(command: &mut Command) -> Result<String, String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("{name} could not be started: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    if complaint.is_empty() { Err(output.status.to_string()) } else { Err(complaint) }
+}
+
+/// The program of the test `target`, if this message of cargo's tells that it is built.
+fn program_in(message: &str, target: &str) -> Option<PathBuf> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    let built = message.get("target")?;
+    let is_test = built.get("kind")?.as_array()?.iter().any(|kind| kind == "test");
+    let is_it = message.get("reason")? == "compiler-artifact" && built.get("name")? == target;
+    if is_test && is_it { message.get("executable")?.as_str().map(PathBuf::from) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_of_a_test_is_told_from_that_of_a_binary_with_its_name() {
+        let message = |kind: &str| {
+            format!(
+                r#"{{"reason":"compiler-artifact","target":{{"kind":["{kind}"],"name":"sim"}},"executable":"/t/sim-1"}}"#
+            )
+        };
+        assert_eq!(program_in(&message("test"), "sim"), Some(PathBuf::from("/t/sim-1")));
+        assert_eq!(program_in(&message("bin"), "sim"), None);
+        assert_eq!(program_in(&message("test"), "other"), None);
+        assert_eq!(program_in("Compiling sim", "sim"), None);
+    }
+
+    #[test]
+    fn a_second_workshop_at_the_same_time_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = locked(folder.path()).unwrap();
+        assert!(locked(folder.path()).unwrap_err().contains("under way"));
+        drop(first);
+        locked(folder.path()).unwrap();
+    }
+}

@@ -1,0 +1,94 @@
+//! Asks every check about what happens, and keeps the first promise that was broken.
+
+use std::time::Duration;
+
+use crate::call::CallRecord;
+use crate::invariant::{EventualPromise, Invariant};
+use crate::trace::event::Event;
+use crate::violation::{Violation, ViolationKind};
+
+/// The name under which a scenario is told that it is wrong under every plan.
+const SET_UP: &str = "every host starts";
+
+/// The checks of one rehearsal.
+#[derive(Debug)]
+pub(crate) struct Checks {
+    invariants: Vec<Box<dyn Invariant>>,
+    eventual: Vec<EventualPromise>,
+    violation: Option<Violation>,
+}
+
+/// An eventual promise that does not hold yet.
+#[derive(Debug)]
+pub(crate) struct Missing {
+    pub(crate) promise: String,
+    /// How long it may take to hold.
+    pub(crate) within: Duration,
+    pub(crate) detail: String,
+}
+
+impl Checks {
+    pub(crate) fn new(invariants: Vec<Box<dyn Invariant>>, eventual: Vec<EventualPromise>) -> Self {
+        Self { invariants, eventual, violation: None }
+    }
+
+    /// The first promise that was broken.
+    pub(crate) fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    pub(super) fn violate(&mut self, promise: &str, detail: String, at: Duration) {
+        let kind = ViolationKind::Promise;
+        self.violation.get_or_insert_with(|| Violation { promise: promise.to_owned(), detail, at, kind });
+    }
+
+    /// Notes a mistake in the set-up; the first violation counts.
+    pub(crate) fn reject_set_up(&mut self, detail: String, at: Duration) {
+        let (promise, kind) = (SET_UP.to_owned(), ViolationKind::SetUp);
+        self.violation.get_or_insert(Violation { promise, detail, at, kind });
+    }
+
+    pub(super) fn show(&mut self, event: &Event, now: Duration) {
+        self.ask(now, |check| check.event(event));
+        self.eventual.iter_mut().for_each(|promise| promise.check.event(event));
+    }
+
+    pub(super) fn call_started(&mut self, call: &CallRecord, now: Duration) {
+        self.ask(now, |check| check.call_started(call));
+    }
+
+    pub(super) fn call_waiting(&mut self, call: &CallRecord, now: Duration) {
+        self.ask(now, |check| check.call_waiting(call, now));
+    }
+
+    pub(super) fn call_ended(&mut self, call: &CallRecord, now: Duration) {
+        self.ask(now, |check| check.call_ended(call));
+        self.eventual.iter_mut().for_each(|promise| promise.check.call_ended(call));
+    }
+
+    /// The eventual promises that do not hold yet.
+    pub(crate) fn missing(&self) -> Vec<Missing> {
+        let missing = |promise: &EventualPromise| {
+            let detail = promise.check.holds().err()?;
+            Some(Missing { promise: promise.promise.clone(), within: promise.within, detail })
+        };
+        self.eventual.iter().filter_map(missing).collect()
+    }
+
+    /// How often each promise had something to judge.
+    pub(crate) fn met(&self) -> Vec<(String, u64)> {
+        let invariants = self.invariants.iter().map(|check| (check.name().to_owned(), check.met()));
+        let eventual = self.eventual.iter().map(|promise| (promise.promise.clone(), promise.check.met()));
+        invariants.chain(eventual).collect()
+    }
+
+    fn ask(&mut self, now: Duration, mut question: impl FnMut(&mut dyn Invariant) -> Result<(), String>) {
+        let (violation, kind) = (&mut self.violation, ViolationKind::Promise);
+        for check in &mut self.invariants {
+            if let Err(detail) = question(check.as_mut()) {
+                let promise = check.name().to_owned();
+                violation.get_or_insert_with(|| Violation { promise, detail, at: now, kind });
+            }
+        }
+    }
+}
