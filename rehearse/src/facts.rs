@@ -73,6 +73,9 @@ pub struct CallMade {
     pub path: &'static str,
     /// What is left of its deadline; `None` if it has none.
     pub left: Option<Duration>,
+    /// What is left of the deadline of the call, or of the work that outlives one, from within which it is made;
+    /// `None` if that has none.
+    pub had: Option<Duration>,
     /// Whether the answer is a stream.
     pub is_streaming: bool,
 }
