@@ -8,6 +8,8 @@ use sim::{CallFault, Fact};
 use transport::status::{self, NotSent};
 use transport::{Address, Code, Status};
 
+use crate::rpc::JsonMessage;
+
 /// A node is about to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeStarted {
@@ -128,6 +130,14 @@ pub struct StreamMessage {
     pub path: &'static str,
     /// The message.
     pub json: String,
+}
+
+impl StreamMessage {
+    /// The message, if it is one of this type.
+    #[must_use]
+    pub fn message<T: JsonMessage>(&self) -> Option<T> {
+        serde_json::from_str(&self.json).ok()
+    }
 }
 
 impl Outcome {

@@ -5,6 +5,14 @@
 //! many. This crate knows no service: a host is any async program that listens and connects through its
 //! [`HostContext`].
 //!
+//! # What is checked
+//!
+//! An [`Invariant`] must hold at every moment; it is told each log line, with its values in their types, each fact that a
+//! host's program tells in a type of its own ([`tell`]), each fault as it begins and ends, and each call. An [`Eventual`]
+//! promise must come true once all has healed and nothing is asked any more. Each says how often it had something to
+//! judge. A scenario that is wrong under every plan, such as one with a host that never listens, is told so
+//! ([`ViolationKind::SetUp`]).
+//!
 //! # What a host must not do
 //!
 //! * Start a thread, or use `spawn_blocking`. It is noticed and fails the seed.
@@ -94,15 +102,16 @@ pub use host::{CallFault, HostContext, call_fault};
 pub use invariant::{Eventual, Invariant};
 pub use load::{Load, matching};
 pub use panics::planned_panic;
-pub use plan::{Fault, FaultKind, Network, Plan, Request};
+pub use plan::{Family, Fault, FaultKind, Network, Plan, Request};
 pub use promises::{EndsByDeadline, LogsKnowTheirCaller, ReplyCarriesId};
 pub use rehearsal::{Rehearsal, Summary, rehearse, rehearse_seed, rehearse_twice};
 pub use report::page as report_page;
 pub use runner::Runner;
 pub use scenario::{CLIENTS, HostResult, Scenario};
-pub use swarm::{Family, Swarm};
+pub use swarm::Swarm;
 pub use trace::difference::first_difference;
 pub use trace::event::{CallStep, DiskUse, Event, Fact, Line, Passed, Phase, What};
 pub use trace::recorder::{Keep, tell};
 pub use trace::value::{Fields, Value};
+pub use tracing::Level;
 pub use violation::{Violation, ViolationKind};

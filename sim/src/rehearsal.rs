@@ -172,7 +172,7 @@ pub fn rehearse_twice(scenario: &Scenario, plan: &Plan) -> Rehearsal {
 /// The first call that ends otherwise when no wall clock is wrong.
 fn difference_by_clocks(scenario: &Scenario, played: &Rehearsal) -> Option<String> {
     let mut plan = played.plan.clone();
-    plan.faults.retain(|fault| !fault.what.is_of_clock());
+    plan.faults.retain(|fault| !fault.what.family().is_of_clock());
     if plan.faults.len() == played.plan.faults.len() {
         return None;
     }
@@ -193,7 +193,7 @@ fn play(scenario: &Scenario, plan: &Plan, keep: Keep) -> Rehearsal {
     let left_over = panics::take();
     let mut recorder = recorder::take().expect("playing a plan leaves its recorder behind");
     for panic in left_over {
-        recorder.violate("hosts do not panic", panic);
+        recorder.host_failed("hosts do not panic", &panic);
     }
     Rehearsal {
         plan: plan.clone(),

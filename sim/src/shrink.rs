@@ -158,8 +158,12 @@ impl<'a> Search<'a> {
         for number in 0..self.best.plan.faults.len() {
             let set = |plan: &mut Plan, value| plan.faults[number].lasts = Duration::from_millis(value);
             self.shorten_time(|plan| millis(plan.faults[number].lasts), set, shortest);
-            let set = |plan: &mut Plan, value| plan.faults[number].what.set_amount(value);
-            self.lower(|plan| plan.faults[number].what.amount(), set, 1, (1, 10));
+            let get =
+                |plan: &Plan| plan.faults[number].what.clone().amount().map_or(0, |amount| amount.get());
+            let set = |plan: &mut Plan, value| {
+                plan.faults[number].what.amount().into_iter().for_each(|mut amount| amount.set(value));
+            };
+            self.lower(get, set, 1, (1, 10));
         }
         // All at once first: many calls at once may well need no more than the one that needs most.
         let shortest = millis(*self.scenario.load.deadline.start());

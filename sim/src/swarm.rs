@@ -9,80 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::plan::time::millis;
-use crate::plan::{Fault, FaultKind};
-
-/// The families of faults that a swarm can draw from, one for each [`FaultKind`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "documented at the variants of FaultKind of the same names")]
-pub enum Family {
-    Partition,
-    PartitionOneWay,
-    Hold,
-    SlowLink,
-    Reset,
-    PowerLoss,
-    Kill,
-    Pause,
-    ClockSkew,
-    ClockDrift,
-    ClockJump,
-    SlowHandler,
-    PanickingHandler,
-    FullService,
-    Drain,
-}
-
-impl Family {
-    /// All of them.
-    pub const ALL: [Self; 15] = [
-        Self::Partition,
-        Self::PartitionOneWay,
-        Self::Hold,
-        Self::SlowLink,
-        Self::Reset,
-        Self::PowerLoss,
-        Self::Kill,
-        Self::Pause,
-        Self::ClockSkew,
-        Self::ClockDrift,
-        Self::ClockJump,
-        Self::SlowHandler,
-        Self::PanickingHandler,
-        Self::FullService,
-        Self::Drain,
-    ];
-
-    fn is_of_link(self) -> bool {
-        matches!(self, Self::Partition | Self::PartitionOneWay | Self::Hold | Self::SlowLink | Self::Reset)
-    }
-
-    /// Makes the fault, at the link or on the host, with an amount from 0 to 1 and a direction.
-    fn make(self, link: (String, String), host: String, amount: f64, back: bool) -> FaultKind {
-        let (a, b) = if back { (link.1, link.0) } else { link };
-        let sign = if back { -1.0 } else { 1.0 };
-        let scaled = |range: RangeInclusive<f64>| range.start() + amount * (range.end() - range.start());
-        let millis = |range| Duration::from_millis(scaled(range) as u64);
-        match self {
-            Self::Partition => FaultKind::Partition { a, b },
-            Self::PartitionOneWay => FaultKind::PartitionOneWay { a, b },
-            Self::Hold => FaultKind::Hold { a, b },
-            Self::SlowLink => FaultKind::SlowLink { a, b, latency: millis(20.0..=400.0) },
-            Self::Reset => FaultKind::Reset { a, b },
-            Self::PowerLoss => FaultKind::PowerLoss { host },
-            Self::Kill => FaultKind::Kill { host },
-            Self::Pause => FaultKind::Pause { host },
-            Self::ClockSkew => FaultKind::ClockSkew { host, by_ms: (sign * scaled(1.0..=600_000.0)) as i64 },
-            Self::ClockDrift => FaultKind::ClockDrift { host, ppm: (sign * scaled(10.0..=200_000.0)) as i64 },
-            Self::ClockJump => {
-                FaultKind::ClockJump { host, by_ms: (sign * scaled(1_000.0..=86_400_000.0)) as i64 }
-            }
-            Self::SlowHandler => FaultKind::SlowHandler { host, delay: millis(10.0..=600.0) },
-            Self::PanickingHandler => FaultKind::PanickingHandler { host },
-            Self::FullService => FaultKind::FullService { host },
-            Self::Drain => FaultKind::Drain { host },
-        }
-    }
-}
+use crate::plan::{Family, Fault, FaultKind};
 
 /// Which faults may happen, where, and for how long.
 #[derive(Debug, Clone)]
@@ -161,13 +88,40 @@ impl Swarm {
                 // A reset is over as soon as it has happened.
                 let lasts = if family == Family::Reset { 0 } else { lasts };
                 let (from, lasts) = (Duration::from_millis(from), Duration::from_millis(lasts));
-                Fault { from, lasts, what: family.make(link, host, amount.0, amount.1) }
+                Fault { from, lasts, what: make(family, link, host, amount.0, amount.1) }
             });
         let faults = prop::collection::vec(fault, self.count.clone());
         faults.prop_map(|mut faults| {
             faults.sort_by_key(|fault| fault.from);
             faults
         })
+    }
+}
+
+/// The fault of this family, at the link or on the host, with an amount from 0 to 1 and a direction.
+fn make(family: Family, link: (String, String), host: String, amount: f64, back: bool) -> FaultKind {
+    let (a, b) = if back { (link.1, link.0) } else { link };
+    let sign = if back { -1.0 } else { 1.0 };
+    let scaled = |range: RangeInclusive<f64>| range.start() + amount * (range.end() - range.start());
+    let millis = |range| Duration::from_millis(scaled(range) as u64);
+    match family {
+        Family::Partition => FaultKind::Partition { a, b },
+        Family::PartitionOneWay => FaultKind::PartitionOneWay { a, b },
+        Family::Hold => FaultKind::Hold { a, b },
+        Family::SlowLink => FaultKind::SlowLink { a, b, latency: millis(20.0..=400.0) },
+        Family::Reset => FaultKind::Reset { a, b },
+        Family::PowerLoss => FaultKind::PowerLoss { host },
+        Family::Kill => FaultKind::Kill { host },
+        Family::Pause => FaultKind::Pause { host },
+        Family::ClockSkew => FaultKind::ClockSkew { host, by_ms: (sign * scaled(1.0..=600_000.0)) as i64 },
+        Family::ClockDrift => FaultKind::ClockDrift { host, ppm: (sign * scaled(10.0..=200_000.0)) as i64 },
+        Family::ClockJump => {
+            FaultKind::ClockJump { host, by_ms: (sign * scaled(1_000.0..=86_400_000.0)) as i64 }
+        }
+        Family::SlowHandler => FaultKind::SlowHandler { host, delay: millis(10.0..=600.0) },
+        Family::PanickingHandler => FaultKind::PanickingHandler { host },
+        Family::FullService => FaultKind::FullService { host },
+        Family::Drain => FaultKind::Drain { host },
     }
 }
 

@@ -143,3 +143,9 @@ fn each_promise_says_how_often_it_had_something_to_judge() {
     let told = rehearsal.events.iter().filter(|event| matches!(event.what, What::Told(_))).count();
     assert_eq!(told as u64, calls);
 }
+
+#[test]
+#[should_panic(expected = "none runs on this thread")]
+fn a_fact_told_outside_of_a_rehearsal_is_a_bug_that_says_so() {
+    sim::tell(Sold { apples: 1 }, None);
+}

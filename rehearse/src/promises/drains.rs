@@ -7,7 +7,7 @@ use std::time::Duration;
 use sim::{CallRecord, Event, Family, Invariant};
 use transport::Code;
 
-use super::failure::Failure;
+use super::failure::{Failure, in_words};
 use super::faults::{Fault, Faults};
 use super::hops::{Hop, Hops};
 use crate::facts::{HandlerDisturbed, Outcome};
@@ -86,7 +86,7 @@ impl Invariant for DrainsCutOffNothing {
         if is_answer || is_refused || is_short || self.is_disturbed(call, ended) {
             return Ok(());
         }
-        Err(format!("{} was cut off on {}: {reply:?}", call.request_id, host))
+        Err(format!("{} was cut off on {host}: {}", call.request_id, in_words(reply)))
     }
 
     fn met(&self) -> u64 {

@@ -55,6 +55,11 @@ impl Failure {
     }
 }
 
+/// A reply in a line.
+pub(super) fn in_words(reply: &Reply) -> String {
+    format!("{} ({:?})", reply.status, reply.value)
+}
+
 /// Whether only a service says this of its own work, and nothing below it does.
 pub(super) fn is_of_users(code: Code) -> bool {
     matches!(

@@ -14,7 +14,7 @@ use transport::Code;
 
 use super::admission::Rooms;
 use super::connections::Connections;
-use super::failure::{Failure, is_of_users};
+use super::failure::{Failure, in_words, is_of_users};
 use super::faults::{Fault, Faults};
 use super::hops::{Hop, Hops};
 use super::table::{Place, allows};
@@ -307,7 +307,9 @@ impl Invariant for StatusesAreExplained {
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
         let (Some(reply), Some(ended)) = (&call.reply, call.ended) else { return Ok(()) };
         let request = call.request.id;
-        let Some(kind) = self.entry(request) else { return Err(format!("{request} is no call: {reply:?}")) };
+        let Some(kind) = self.entry(request) else {
+            return Err(format!("{} is none of the calls of this scenario", call.request_id));
+        };
         let (service, path, expect, via) = (kind.service, kind.path, kind.expect.clone(), kind.via);
         let host = self.setting.graph.entry(service, request).unwrap_or_default().to_owned();
         self.met += 1;
@@ -325,7 +327,7 @@ impl Invariant for StatusesAreExplained {
         if is_right || is_short || self.is_explained(leg, failure) {
             return Ok(());
         }
-        Err(format!("{} got {reply:?}", call.request_id))
+        Err(format!("{} got {}", call.request_id, in_words(reply)))
     }
 
     fn met(&self) -> u64 {

@@ -37,7 +37,7 @@ pub(super) fn stop(sim: &mut turmoil::Sim<'_>, links: &Links, host: usize, statu
 
 /// Starts a host again, unless another fault keeps it down.
 pub(super) fn start(sim: &mut turmoil::Sim<'_>, links: &Links, host: usize) {
-    let takes_down = |state: &FaultState| state.fault.what.takes_down();
+    let takes_down = |state: &FaultState| state.fault.what.family().takes_down();
     if recorder::with(|recorder| recorder.in_force.active_on(host).any(takes_down)) {
         return stay_down(host);
     }

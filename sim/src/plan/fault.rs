@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::plan::family::Family;
 use crate::plan::time::{Millis, millis, text};
 
 /// One thing that goes wrong: what, where, from when, for how long.
@@ -79,26 +80,32 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// Which family it is of.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        match self {
+            Self::Partition { .. } => Family::Partition,
+            Self::PartitionOneWay { .. } => Family::PartitionOneWay,
+            Self::Hold { .. } => Family::Hold,
+            Self::SlowLink { .. } => Family::SlowLink,
+            Self::Reset { .. } => Family::Reset,
+            Self::PowerLoss { .. } => Family::PowerLoss,
+            Self::Kill { .. } => Family::Kill,
+            Self::Pause { .. } => Family::Pause,
+            Self::ClockSkew { .. } => Family::ClockSkew,
+            Self::ClockDrift { .. } => Family::ClockDrift,
+            Self::ClockJump { .. } => Family::ClockJump,
+            Self::SlowHandler { .. } => Family::SlowHandler,
+            Self::PanickingHandler { .. } => Family::PanickingHandler,
+            Self::FullService { .. } => Family::FullService,
+            Self::Drain { .. } => Family::Drain,
+        }
+    }
+
     /// Its name, as in a plan file.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Partition { .. } => "partition",
-            Self::PartitionOneWay { .. } => "partition-one-way",
-            Self::Hold { .. } => "hold",
-            Self::SlowLink { .. } => "slow-link",
-            Self::Reset { .. } => "reset",
-            Self::PowerLoss { .. } => "power-loss",
-            Self::Kill { .. } => "kill",
-            Self::Pause { .. } => "pause",
-            Self::ClockSkew { .. } => "clock-skew",
-            Self::ClockDrift { .. } => "clock-drift",
-            Self::ClockJump { .. } => "clock-jump",
-            Self::SlowHandler { .. } => "slow-handler",
-            Self::PanickingHandler { .. } => "panicking-handler",
-            Self::FullService { .. } => "full-service",
-            Self::Drain { .. } => "drain",
-        }
+        self.family().name()
     }
 
     /// The hosts it concerns: one, or the two ends of a link.
@@ -123,44 +130,41 @@ impl FaultKind {
         }
     }
 
-    /// Whether the host neither sends nor receives while the fault lasts.
-    pub(crate) fn stops_host(&self) -> bool {
-        self.takes_down() || matches!(self, Self::Pause { .. })
-    }
-
-    /// Whether the host's process is gone when the fault ends, at the latest, and is started again then.
-    pub(crate) fn takes_down(&self) -> bool {
-        matches!(self, Self::PowerLoss { .. } | Self::Kill { .. } | Self::Drain { .. })
-    }
-
-    /// Whether only the wall clock is touched; such a fault is felt by who reads that clock.
-    pub(crate) fn is_of_clock(&self) -> bool {
-        matches!(self, Self::ClockSkew { .. } | Self::ClockDrift { .. } | Self::ClockJump { .. })
-    }
-
-    /// How much goes wrong, without its sign; 0 where there is no more or less.
-    pub(crate) fn amount(&self) -> u64 {
+    /// How much goes wrong, where there is more and less.
+    pub(crate) fn amount(&mut self) -> Option<Amount<'_>> {
         match self {
-            Self::SlowLink { latency: time, .. } | Self::SlowHandler { delay: time, .. } => millis(*time),
+            Self::SlowLink { latency: time, .. } | Self::SlowHandler { delay: time, .. } => {
+                Some(Amount::Time(time))
+            }
             Self::ClockSkew { by_ms: by, .. }
             | Self::ClockJump { by_ms: by, .. }
-            | Self::ClockDrift { ppm: by, .. } => by.unsigned_abs(),
-            _ => 0,
+            | Self::ClockDrift { ppm: by, .. } => Some(Amount::Signed(by)),
+            _ => None,
+        }
+    }
+}
+
+/// How much goes wrong by a fault.
+#[derive(Debug)]
+pub(crate) enum Amount<'a> {
+    Time(&'a mut Duration),
+    Signed(&'a mut i64),
+}
+
+impl Amount<'_> {
+    /// As a number: of milliseconds, or whatever the fault counts by; without its sign.
+    pub(crate) fn get(&self) -> u64 {
+        match self {
+            Self::Time(time) => millis(**time),
+            Self::Signed(by) => by.unsigned_abs(),
         }
     }
 
-    /// Sets what [`FaultKind::amount`] tells.
-    pub(crate) fn set_amount(&mut self, amount: u64) {
+    /// Sets the number, and keeps the sign.
+    pub(crate) fn set(&mut self, amount: u64) {
         match self {
-            Self::SlowLink { latency: time, .. } | Self::SlowHandler { delay: time, .. } => {
-                *time = Duration::from_millis(amount);
-            }
-            Self::ClockSkew { by_ms: by, .. }
-            | Self::ClockJump { by_ms: by, .. }
-            | Self::ClockDrift { ppm: by, .. } => {
-                *by = by.signum() * i64::try_from(amount).unwrap_or(i64::MAX);
-            }
-            _ => {}
+            Self::Time(time) => **time = Duration::from_millis(amount),
+            Self::Signed(by) => **by = by.signum() * i64::try_from(amount).unwrap_or(i64::MAX),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! A plan is drawn from a seed, or read from a TOML file. Nothing else decides what
 //! happens in a rehearsal, so a plan can be printed, kept, cut down and run again.
 
+mod family;
 pub(crate) mod fault;
 pub(crate) mod time;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use family::Family;
 pub use fault::{Fault, FaultKind};
 use time::{Millis, text};
 

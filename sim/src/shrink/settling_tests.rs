@@ -12,10 +12,11 @@ use crate::host::HostContext;
 use crate::host::disk::Disk;
 use crate::invariant::Eventual;
 use crate::load::{Load, matching};
+use crate::plan::Family;
 use crate::plan::FaultKind;
 use crate::rehearsal::rehearse_seed;
 use crate::scenario::HostResult;
-use crate::swarm::{Family, Swarm};
+use crate::swarm::Swarm;
 use crate::trace::event::{Event, Fact};
 use crate::trace::recorder::tell;
 

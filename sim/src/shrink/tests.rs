@@ -7,9 +7,10 @@ use crate::call::{CallRecord, Reply};
 use crate::host::HostContext;
 use crate::invariant::Invariant;
 use crate::load::{Load, matching};
+use crate::plan::Family;
 use crate::rehearsal::rehearse_seed;
 use crate::scenario::HostResult;
-use crate::swarm::{Family, Swarm};
+use crate::swarm::Swarm;
 
 const FULL: &str = "no two calls begin while the service is full";
 const FIRST: &str = "the first call is the first of the plan";

@@ -88,7 +88,7 @@ impl InForce {
         for state in self.faults.iter_mut().filter(|state| state.is_active && !state.is_effective) {
             state.is_effective = match state.b {
                 Some(_) => state.is_between(one, other),
-                None => state.fault.what.stops_host() && (state.a == one || state.a == other),
+                None => state.fault.what.family().stops_host() && (state.a == one || state.a == other),
             };
         }
     }

@@ -107,7 +107,7 @@ impl Recorder {
     /// The host that runs from now on; `None` for the simulator.
     pub(crate) fn enter(&mut self, host: Option<usize>) {
         if self.clock.wall_was_read() {
-            self.meet(FaultKind::is_of_clock);
+            self.meet(|fault| fault.family().is_of_clock());
         }
         self.hosts.enter(host);
         let offset = host.map_or(0, |host| self.in_force.wall_offset_nanos(host, self.clock.tick_start()));
