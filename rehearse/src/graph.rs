@@ -7,15 +7,16 @@ use sim::CLIENTS;
 
 /// The hosts with their services, and the services with those that they call.
 #[derive(Debug, Clone, Default)]
-pub struct Graph {
+pub(crate) struct Graph {
     hosts: Vec<(String, Vec<&'static str>)>,
     callees: BTreeMap<&'static str, Vec<&'static str>>,
 }
 
 impl Graph {
     /// Adds a host with these services of `app`.
-    pub(crate) fn add(&mut self, host: &str, services: &[&str], app: &App) {
-        let hosted = app.services().iter().filter(|service| services.contains(&service.name()));
+    pub(crate) fn add(&mut self, host: &str, services: &[String], app: &App) {
+        let is_here = |name: &str| services.iter().any(|service| service == name);
+        let hosted = app.services().iter().filter(|service| is_here(service.name()));
         let mut names = Vec::new();
         for service in hosted {
             names.push(service.name());
@@ -25,56 +26,56 @@ impl Graph {
     }
 
     /// The names of the hosts.
-    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &str> {
         self.hosts.iter().map(|(host, _)| host.as_str())
     }
 
     /// The hosts on which `service` runs.
-    pub fn hosts_of(&self, service: &str) -> impl Iterator<Item = &str> {
+    pub(crate) fn hosts_of(&self, service: &str) -> impl Iterator<Item = &str> {
         let here = self.hosts.iter().filter(move |(_, services)| services.contains(&service));
         here.map(|(host, _)| host.as_str())
     }
 
     /// The services that run on several hosts.
-    pub fn replicated(&self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn replicated(&self) -> impl Iterator<Item = &'static str> {
         self.callees.keys().copied().filter(|service| self.hosts_of(service).count() > 1)
     }
 
     /// The services that `service` calls.
     #[must_use]
-    pub fn callees(&self, service: &str) -> &[&'static str] {
+    pub(crate) fn callees(&self, service: &str) -> &[&'static str] {
         self.callees.get(service).map_or(&[], Vec::as_slice)
     }
 
     /// Whether `service` runs on `host`.
     #[must_use]
-    pub fn is_on(&self, service: &str, host: &str) -> bool {
+    pub(crate) fn is_on(&self, service: &str, host: &str) -> bool {
         self.hosts_of(service).any(|other| other == host)
     }
 
     /// The services of `host`.
     #[must_use]
-    pub fn services_on(&self, host: &str) -> &[&'static str] {
+    pub(crate) fn services_on(&self, host: &str) -> &[&'static str] {
         let found = self.hosts.iter().find(|(name, _)| name == host);
         found.map_or(&[], |(_, services)| services)
     }
 
     /// The hosts that a call from `caller` to `service` may come to: itself, if the service is there.
-    pub fn targets<'a>(&'a self, caller: &str, service: &str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn targets<'a>(&'a self, caller: &str, service: &str) -> impl Iterator<Item = &'a str> {
         let is_here = self.is_on(service, caller);
         self.hosts_of(service).filter(move |host| !is_here || *host == caller)
     }
 
     /// The host that clients call for `service`: of several, the number of the request decides.
     #[must_use]
-    pub fn entry(&self, service: &str, request: u32) -> Option<&str> {
+    pub(crate) fn entry(&self, service: &str, request: u32) -> Option<&str> {
         let count = self.hosts_of(service).count().max(1);
         self.hosts_of(service).nth(request as usize % count)
     }
 
     /// All hosts that a call to `service` may come to, itself and by those that it makes.
     #[must_use]
-    pub fn way(&self, service: &str) -> BTreeSet<&str> {
+    pub(crate) fn way(&self, service: &str) -> BTreeSet<&str> {
         let mut seen = BTreeSet::new();
         if let Some((service, _)) = self.callees.get_key_value(service) {
             self.hosts_of(service).for_each(|host| self.follow(host, service, &mut seen));
@@ -99,7 +100,7 @@ impl Graph {
     /// All links over which calls go: between hosts that call each other, and between the clients and the hosts
     /// of `entries`.
     #[must_use]
-    pub fn links(&self, entries: &[&str]) -> BTreeSet<(String, String)> {
+    pub(crate) fn links(&self, entries: &[&str]) -> BTreeSet<(String, String)> {
         let mut links = BTreeSet::new();
         for host in entries.iter().flat_map(|service| self.hosts_of(service)) {
             links.insert((CLIENTS.to_owned(), host.to_owned()));

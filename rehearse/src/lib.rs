@@ -10,7 +10,6 @@
 //! | [`promises`] | what must hold of calls, whatever the services |
 //! | [`facts`] | what nodes and clients tell, as values |
 //! | [`clients`] | what a client says of a call for itself |
-//! | [`Graph`] | who hosts what and who calls whom |
 //!
 //! A node runs as in production: [`node::run`] with its accept loop, its workers and its drain, over a machine whose
 //! network is simulated. The ways of calls follow from the app and the contracts; nothing is written down twice. It
@@ -95,9 +94,9 @@ mod setting;
 mod swarm;
 mod time;
 mod typed;
+mod world;
 
 pub use expect::Expect;
-pub use graph::Graph;
 pub use host::{Choice, Disk, Host};
 pub use load::{Load, Via};
 /// The allocator that rehearsals are measured with: each builds a world and drops it in milliseconds, on a thread of

@@ -1,21 +1,17 @@
 //! A scenario: which nodes there are, who calls them, what may break, and what must hold nevertheless.
 
 use std::any::{Any, TypeId};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use node::App;
 use sim::{CallRecord, Event, Invariant};
-use transport::{CallContext, Placement};
 
-use crate::clients;
 use crate::fold::{Eventually, Fold, Step};
-use crate::graph::Graph;
 use crate::host::Host;
 use crate::load::Load;
-use crate::nodes::{Make, Node, Ready, order_option};
+use crate::nodes::{Make, Node};
 use crate::promises::OfCalls;
 use crate::setting::Setting;
 use crate::swarm::Swarm;
@@ -29,24 +25,24 @@ const FLAGS: &[&str] =
 
 /// A world of nodes to rehearse in, described once and built anew for every seed.
 pub struct Scenario {
-    name: String,
-    about: String,
-    load: Load,
-    swarm: Swarm,
-    nodes: Vec<Node>,
-    options: Vec<(String, Vec<String>)>,
-    flags: Vec<String>,
-    workers: u16,
-    tick: Duration,
-    latency_max: Duration,
-    recovers_within: Duration,
-    checks: Vec<Check>,
+    pub(crate) name: String,
+    pub(crate) about: String,
+    pub(crate) load: Load,
+    pub(crate) swarm: Swarm,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) options: Vec<(String, Vec<String>)>,
+    pub(crate) flags: Vec<String>,
+    pub(crate) workers: u16,
+    pub(crate) tick: Duration,
+    pub(crate) latency_max: Duration,
+    pub(crate) recovers_within: Duration,
+    pub(crate) checks: Vec<Check>,
     /// What was given to [`Scenario::fold`], by the type of its state.
     folds: Vec<(TypeId, Box<dyn Any>)>,
 }
 
 /// Adds a check to a scenario whose setting is known.
-type Check = Box<dyn FnOnce(sim::Scenario, &Arc<Setting>) -> sim::Scenario>;
+pub(crate) type Check = Box<dyn FnOnce(sim::Scenario, &Arc<Setting>) -> sim::Scenario>;
 
 impl Scenario {
     /// A world in which `load` is put on, and `swarm` says what may break.
@@ -203,103 +199,6 @@ impl Scenario {
         }));
         self
     }
-
-    /// The nodes as they can be started, and what clients and checks know of all of it.
-    fn set(self) -> (Arc<Setting>, Set) {
-        let Self { load, nodes, options, mut flags, workers, .. } = self;
-        flags.extend(["--workers".to_owned(), workers.to_string()]);
-        let first = options
-            .iter()
-            .map(|(name, choices)| (name.clone(), choices.first().cloned().unwrap_or_default()));
-        let first = Arc::new(first.collect::<BTreeMap<_, _>>());
-        let mut graph = Graph::default();
-        let mut in_node = Vec::new();
-        let mut apps = Vec::new();
-        for node in &nodes {
-            let app = node.described(&first);
-            let services: Vec<_> = node.services.iter().map(String::as_str).collect();
-            graph.add(&node.host, &services, &app);
-            let placed = app.services().iter().filter(|service| service.placement() == Placement::InNode);
-            in_node.extend(placed.map(transport::Service::name));
-            apps.push(app);
-        }
-        let described = nodes.iter().zip(&apps);
-        let ready =
-            |(node, app): (&Node, &App)| (node.host.clone(), Arc::new(node.ready(&graph, app, &flags)));
-        let ready: Vec<_> = described.map(ready).collect();
-        let config = ready.first().expect("a scenario has a node").1.config();
-        let entries = load.kinds.iter().map(|kind| kind.service);
-        let ways = entries.map(|entry| (entry, graph.way(entry).into_iter().map(str::to_owned).collect()));
-        let setting = Setting {
-            ways: ways.collect(),
-            limits: config.limits(),
-            deadline: config.deadline,
-            silence: config.keepalive().timeout,
-            kinds: load.kinds,
-            tick: self.tick,
-            latency_max: self.latency_max,
-            in_node,
-            graph,
-        };
-        let rest = Set {
-            name: self.name,
-            about: self.about,
-            load: load.load,
-            swarm: self.swarm,
-            options,
-            ready,
-            recovers_within: self.recovers_within,
-            checks: self.checks,
-        };
-        (Arc::new(setting), rest)
-    }
-}
-
-/// A scenario whose nodes are ready to start.
-struct Set {
-    name: String,
-    about: String,
-    load: sim::Load,
-    swarm: Swarm,
-    options: Vec<(String, Vec<String>)>,
-    ready: Vec<(String, Arc<Ready>)>,
-    recovers_within: Duration,
-    checks: Vec<Check>,
-}
-
-/// The scenario as the simulator plays it.
-///
-/// # Panics
-/// When a node's flags are wrong, or a service calls one that no node has.
-impl From<Scenario> for sim::Scenario {
-    fn from(scenario: Scenario) -> Self {
-        let (setting, set) = scenario.set();
-        let swarm = set.swarm.over(&setting);
-        let mut world = Self::new(&set.name, &set.about, set.load, swarm)
-            .tick(setting.tick)
-            .latency_max(setting.latency_max)
-            .recovers_within(set.recovers_within)
-            .request_id_of_line(request_id_of_line);
-        for (name, choices) in &set.options {
-            world = world.option(name, &choices.iter().map(String::as_str).collect::<Vec<_>>());
-        }
-        for service in setting.graph.replicated() {
-            world =
-                world.option(&order_option(service), &setting.graph.hosts_of(service).collect::<Vec<_>>());
-        }
-        for (host, ready) in set.ready {
-            world = world.host(&host, move |host| Arc::clone(&ready).run(host));
-        }
-        let (rest, grpc) = (Arc::clone(&setting), Arc::clone(&setting));
-        world = world.client("rest", move |host| clients::rest(host, Arc::clone(&rest)));
-        world = world.client("grpc", move |host| clients::grpc(host, Arc::clone(&grpc)));
-        set.checks.into_iter().fold(world, |world, check| check(world, &setting))
-    }
-}
-
-/// The id of the call that is handled as a line is logged.
-fn request_id_of_line() -> Option<String> {
-    CallContext::with_current(|context| context.map(|context| context.request_id().as_str().to_owned()))
 }
 
 impl fmt::Debug for Scenario {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sim::{Event, Invariant};
 
+use super::names::NO_MORE_THAN_ADMITTED;
 use crate::facts::{CallMade, HandlerBegun, HandlerEnded, NodeStarted};
 use crate::setting::Setting;
 
@@ -134,7 +135,7 @@ impl NoMoreThanAdmitted {
 
 impl Invariant for NoMoreThanAdmitted {
     fn name(&self) -> &str {
-        super::NO_MORE_THAN_ADMITTED
+        NO_MORE_THAN_ADMITTED
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use sim::{CallRecord, Event, Invariant};
 
 use super::hops::Hops;
-use crate::facts::{CallMade, HandlerBegun, HandlerEnded};
+use super::names::{CALLS_END, DEADLINES_SHRINK};
+use crate::facts::{CallMade, HandlerBegun, HandlerEnded, NodeStarted};
 use crate::setting::Setting;
 
 /// A timer is exact to the millisecond, and what it wakes runs in the same one.
@@ -24,7 +25,7 @@ const GRACE: Duration = Duration::from_millis(4);
 
 impl Invariant for CallsEnd {
     fn name(&self) -> &str {
-        super::CALLS_END
+        CALLS_END
     }
 
     fn call_waiting(&mut self, call: &CallRecord, now: Duration) -> Result<(), String> {
@@ -115,7 +116,7 @@ impl DeadlinesShrink {
 
 impl Invariant for DeadlinesShrink {
     fn name(&self) -> &str {
-        super::DEADLINES_SHRINK
+        DEADLINES_SHRINK
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
@@ -126,6 +127,10 @@ impl Invariant for DeadlinesShrink {
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
+        if event.told::<NodeStarted>().is_some() {
+            // What ran on the host before is gone, whether or not it could say so.
+            self.running.retain(|running| running.host != event.host);
+        }
         let begun = event.told::<HandlerBegun>();
         let Some(number) = event.request else {
             return begun.map_or(Ok(()), |_| Err(format!("a handler without a request: {event}")));

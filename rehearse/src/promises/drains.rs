@@ -10,6 +10,7 @@ use transport::Code;
 use super::failure::{Failure, in_words};
 use super::faults::{Fault, Faults};
 use super::hops::{Hop, Hops};
+use super::names::DRAINS_CUT_OFF_NOTHING;
 use crate::facts::{HandlerDisturbed, Outcome};
 use crate::setting::Setting;
 
@@ -64,7 +65,7 @@ impl DrainsCutOffNothing {
 
 impl Invariant for DrainsCutOffNothing {
     fn name(&self) -> &str {
-        super::DRAINS_CUT_OFF_NOTHING
+        DRAINS_CUT_OFF_NOTHING
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {

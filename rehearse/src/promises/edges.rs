@@ -9,7 +9,8 @@ use sim::{CallRecord, Event, Family, Invariant, What};
 use super::deadlines::TURN;
 use super::faults::Faults;
 use super::hops::Hops;
-use super::ids::ACCESS;
+use super::ids::access_path;
+use super::names::{EDGES_END_CALLS, EDGES_KEEP_DEADLINES, HANDLERS_END_BY_DEADLINES};
 use crate::facts::{HandlerBegun, HandlerEnded};
 use crate::setting::Setting;
 
@@ -38,12 +39,12 @@ struct Open {
 impl EndsInTime {
     /// No handler runs on after its deadline, but for a turn.
     pub(super) fn handlers(setting: &Arc<Setting>) -> Self {
-        Self::new(super::HANDLERS_END_BY_DEADLINES, setting, false)
+        Self::new(HANDLERS_END_BY_DEADLINES, setting, false)
     }
 
     /// Every call that has begun has its access line by its deadline.
     pub(super) fn edges(setting: &Arc<Setting>) -> Self {
-        Self::new(super::EDGES_END_CALLS, setting, true)
+        Self::new(EDGES_END_CALLS, setting, true)
     }
 
     fn new(promise: &'static str, setting: &Arc<Setting>, is_of_edges: bool) -> Self {
@@ -129,12 +130,6 @@ impl Invariant for EndsInTime {
     }
 }
 
-/// The path in the line that an edge logs of a call.
-fn access_path(event: &Event) -> Option<&str> {
-    let line = event.line().filter(|line| line.target == ACCESS)?;
-    Some(line.field("path").and_then(|path| path.as_str()).unwrap_or_default())
-}
-
 /// Every call ends at its edge by the deadline in force there, whatever it waits for.
 #[derive(Debug)]
 pub(super) struct EdgesKeepDeadlines {
@@ -171,7 +166,7 @@ impl EdgesKeepDeadlines {
 
 impl Invariant for EdgesKeepDeadlines {
     fn name(&self) -> &str {
-        super::EDGES_KEEP_DEADLINES
+        EDGES_KEEP_DEADLINES
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {

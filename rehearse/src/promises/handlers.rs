@@ -8,6 +8,8 @@ use sim::{CLIENTS, CallRecord, Event, Family, Invariant};
 
 use super::faults::{Fault, Faults};
 use super::hops::Hops;
+use super::ids::access_path;
+use super::names::{HANDLED_ONCE, HANDLERS_END_WITH_CALLS};
 use crate::clients::NOT_SENT;
 use crate::facts::{HandlerBegun, HandlerEnded, Outcome};
 use crate::setting::Setting;
@@ -35,6 +37,17 @@ impl HandlersEndWithTheirCalls {
         Self { setting: Arc::clone(setting), entries, hops, faults, met: 0 }
     }
 
+    /// The rpc whose handler, or whose call at an edge, ends with this event. A REST edge names its own path: there
+    /// it is the one that the client called.
+    fn path<'a>(&'a self, number: u32, event: &'a Event) -> Option<&'a str> {
+        if let Some(ended) = event.told::<HandlerEnded>() {
+            return Some(ended.path);
+        }
+        let path = access_path(event)?;
+        let is_called = self.hops.of(number).iter().any(|hop| hop.made.path == path);
+        if is_called { Some(path) } else { self.entries.get(&number).map(|entry| entry.path) }
+    }
+
     /// When the last of the calls ended that a handler of `path` may handle, and on which host it was made; `None`
     /// while one of them lasts.
     fn ended(&self, number: u32, path: &str) -> Option<(Duration, &str)> {
@@ -44,6 +57,17 @@ impl HandlersEndWithTheirCalls {
         let entry = entry.map(|entry| (entry.ended, CLIENTS));
         let (last, host) = hops.chain(entry).max_by_key(|(ended, _)| ended.unwrap_or(Duration::MAX))?;
         Some((last?, host))
+    }
+
+    fn judge(&self, number: u32, path: &str, event: &Event) -> Result<(), String> {
+        let Some((ended, caller)) = self.ended(number, path) else { return Ok(()) };
+        // A line without a host is the last word of one that is being taken down.
+        let is_late = event.at > ended + self.setting.hop() && !event.host.is_empty();
+        if !is_late || self.is_delayed((caller, &event.host), (ended, event.at)) {
+            return Ok(());
+        }
+        let late = (event.at - ended).as_millis();
+        Err(format!("sim-{number:06} {path} on {}, {late} ms after its call", event.host))
     }
 
     /// Whether word of the end was held up on its way from one host to the other.
@@ -64,7 +88,7 @@ impl HandlersEndWithTheirCalls {
 
 impl Invariant for HandlersEndWithTheirCalls {
     fn name(&self) -> &str {
-        super::HANDLERS_END_WITH_CALLS
+        HANDLERS_END_WITH_CALLS
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
@@ -84,18 +108,11 @@ impl Invariant for HandlersEndWithTheirCalls {
     fn event(&mut self, event: &Event) -> Result<(), String> {
         self.faults.note(event);
         self.hops.note(event);
-        let (Some(number), Some(HandlerEnded { path, .. })) = (event.request, event.told()) else {
-            return Ok(());
-        };
+        let Some(number) = event.request else { return Ok(()) };
+        let Some(path) = self.path(number, event) else { return Ok(()) };
+        let judged = self.judge(number, path, event);
         self.met += 1;
-        let Some((ended, caller)) = self.ended(number, path) else { return Ok(()) };
-        // A line without a host is the last word of one that is being taken down.
-        let is_late = event.at > ended + self.setting.hop() && !event.host.is_empty();
-        if !is_late || self.is_delayed((caller, &event.host), (ended, event.at)) {
-            return Ok(());
-        }
-        let late = (event.at - ended).as_millis();
-        Err(format!("sim-{number:06} {path} on {}, {late} ms after its call", event.host))
+        judged
     }
 
     fn met(&self) -> u64 {
@@ -160,7 +177,7 @@ impl HandledOnceOrNotAtAll {
 
 impl Invariant for HandledOnceOrNotAtAll {
     fn name(&self) -> &str {
-        super::HANDLED_ONCE
+        HANDLED_ONCE
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
@@ -199,5 +216,28 @@ impl Invariant for HandledOnceOrNotAtAll {
 
     fn met(&self) -> u64 {
         self.met
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(made: u32, not_sent: u32, worked: u32, begun: u32) -> Result<(), String> {
+        Counts { made, not_sent, worked, begun }.judge(1, "/shop.Orders/Place", "orders")
+    }
+
+    #[test]
+    fn a_call_that_failed_may_have_been_handled_or_not() {
+        assert_eq!(judge(1, 0, 0, 0), Ok(()));
+        assert_eq!(judge(1, 0, 0, 1), Ok(()));
+    }
+
+    #[test]
+    fn a_call_that_was_not_sent_or_that_worked_leaves_no_choice() {
+        assert_eq!(judge(2, 1, 1, 1), Ok(()));
+        assert!(judge(1, 1, 0, 1).is_err(), "it was not sent");
+        assert!(judge(1, 0, 1, 0).is_err(), "nobody handled it, and it worked");
+        assert!(judge(1, 0, 1, 2).is_err(), "one call was handled twice");
     }
 }

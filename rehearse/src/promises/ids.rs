@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sim::{CallRecord, Event, Invariant};
 
+use super::names::{LINES_KNOW_THEIR_CALLERS, REPLIES_CARRY_IDS};
 use crate::setting::Setting;
 
 /// The request id that comes back is the caller's.
@@ -15,7 +16,7 @@ pub(super) struct RepliesCarryIds {
 
 impl Invariant for RepliesCarryIds {
     fn name(&self) -> &str {
-        super::REPLIES_CARRY_IDS
+        REPLIES_CARRY_IDS
     }
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
@@ -55,7 +56,7 @@ impl LinesKnowTheirCallers {
 
 impl Invariant for LinesKnowTheirCallers {
     fn name(&self) -> &str {
-        super::LINES_KNOW_THEIR_CALLERS
+        LINES_KNOW_THEIR_CALLERS
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
@@ -87,4 +88,10 @@ impl Invariant for LinesKnowTheirCallers {
 }
 
 /// The target of the line that an edge logs of every call.
-pub(super) const ACCESS: &str = "access";
+const ACCESS: &str = "access";
+
+/// The path in the line that an edge logs of a call.
+pub(super) fn access_path(event: &Event) -> Option<&str> {
+    let line = event.line().filter(|line| line.target == ACCESS)?;
+    Some(line.field("path").and_then(|path| path.as_str()).unwrap_or_default())
+}

@@ -157,6 +157,20 @@ impl Event {
     }
 }
 
+impl Event {
+    /// The text under `name`, if there is one.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.field(name)?.as_str()
+    }
+
+    /// The number under `name`, if there is one without a fraction.
+    #[must_use]
+    pub fn number(&self, name: &str) -> Option<i64> {
+        self.field(name)?.as_i64()
+    }
+}
+
 impl Line {
     /// The value under `name`, if the line has one.
     #[must_use]

@@ -1,0 +1,215 @@
+//! What lies on a hop, and what that can make of a call: faults while they are in force and in their aftermath, what
+//! handlers met, services that were full, connections that could not be made.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sim::{CLIENTS, CallFault, Event, Family};
+use transport::Code;
+
+use super::admission::Rooms;
+use super::connections::Connections;
+use super::failure::Failure;
+use super::faults::{Fault, Faults};
+use super::hops::Hop;
+use super::table::{Place, allows};
+use crate::facts::HandlerDisturbed;
+use crate::setting::Setting;
+
+/// One hop: a call of a client to the host where it enters, or of a service to another.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Leg<'a> {
+    pub(super) request: u32,
+    /// The caller's host.
+    pub(super) caller: &'a str,
+    /// Which of all clients of nodes makes it; `None` for those outside.
+    pub(super) client: Option<u32>,
+    /// Whether that client has any number of connections, so that one that works proves nothing of the others.
+    pub(super) is_pooled: bool,
+    pub(super) callee: &'a str,
+    pub(super) path: &'a str,
+    /// From when to when it lasted.
+    pub(super) span: (Duration, Duration),
+}
+
+impl<'a> Leg<'a> {
+    /// A call between services, which may last until now.
+    pub(super) fn of(request: u32, hop: &'a Hop, now: Duration) -> Self {
+        let (made, span) = (&hop.made, hop.span(now));
+        let (client, callee, path) = (Some(made.client), made.callee, made.path);
+        Self { request, caller: &hop.host, client, is_pooled: false, callee, path, span }
+    }
+}
+
+/// All causes of failures so far.
+#[derive(Debug)]
+pub(super) struct Causes {
+    setting: Arc<Setting>,
+    faults: Faults,
+    rooms: Rooms,
+    connections: Connections,
+    /// The faults of the plan that handlers met, by request.
+    disturbed: BTreeMap<u32, Vec<HandlerDisturbed>>,
+    /// The handlers that were made to panic: a panic may take the calls along that wait for the same actor.
+    panics: Vec<(Duration, Arc<str>, &'static str)>,
+}
+
+impl Causes {
+    pub(super) fn new(setting: &Arc<Setting>) -> Self {
+        Self {
+            setting: Arc::clone(setting),
+            faults: Faults::default(),
+            rooms: Rooms::new(setting),
+            connections: Connections::default(),
+            disturbed: BTreeMap::new(),
+            panics: Vec::new(),
+        }
+    }
+
+    /// Takes note of `event`.
+    ///
+    /// # Errors
+    /// When a node could not connect, and nothing is in its way.
+    pub(super) fn note(&mut self, event: &Event) -> Result<(), String> {
+        self.faults.note(event);
+        if event.host.is_empty() {
+            return Ok(());
+        }
+        self.rooms.note(event);
+        if let (Some(request), Some(disturbed)) = (event.request, event.told::<HandlerDisturbed>()) {
+            self.disturbed.entry(request).or_default().push(*disturbed);
+            if disturbed.by == CallFault::Panic {
+                self.panics.push((event.at, Arc::clone(&event.host), disturbed.service));
+            }
+        }
+        match self.connections.note(event)? {
+            Some(callee) if !self.is_cut_off(&event.host, &callee, event.at) => {
+                Err(format!("{} could not connect to {callee}, and nothing is in its way", event.host))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A call worked that was handled on `host`.
+    pub(super) fn worked(&mut self, leg: Leg<'_>, host: &Arc<str>) {
+        if !leg.is_pooled {
+            self.connections.worked(leg.client, Arc::clone(host), leg.span);
+        }
+    }
+
+    /// Whether something on this hop takes time.
+    pub(super) fn delay(&self, leg: Leg<'_>) -> bool {
+        self.met(leg, |by| matches!(by, CallFault::Slow(_))) || self.explain(leg, Failure::Late)
+    }
+
+    /// Whether the handler of this hop met such a fault of the plan.
+    pub(super) fn met(&self, leg: Leg<'_>, is_such: impl Fn(CallFault) -> bool) -> bool {
+        let mut disturbed = self.disturbed.get(&leg.request).into_iter().flatten();
+        disturbed.any(|disturbed| disturbed.path == leg.path && is_such(disturbed.by))
+    }
+
+    /// Whether the callee had as many calls as it takes on at some time since the call was made.
+    pub(super) fn was_full(&self, leg: Leg<'_>) -> bool {
+        let hosts: Vec<_> = self.setting.graph.targets(leg.caller, leg.callee).collect();
+        self.rooms.was_full(leg.callee, &hosts, leg.span.0)
+    }
+
+    /// Whether an actor that could have handled the call died meanwhile over another one.
+    pub(super) fn has_actor_died(&self, leg: Leg<'_>) -> bool {
+        let tick = self.setting.tick;
+        let meanwhile = leg.span.0.saturating_sub(tick)..=leg.span.1 + tick;
+        let is_there =
+            |host: &str| self.setting.graph.targets(leg.caller, leg.callee).any(|target| target == host);
+        let mut panics = self.panics.iter().filter(|(at, ..)| meanwhile.contains(at));
+        panics.any(|(_, host, service)| *service == leg.callee && is_there(host))
+    }
+
+    /// Whether nobody could have been sent the call: its caller leaves the callee alone, or the actor next door died.
+    pub(super) fn keep_from_sending(&self, leg: Leg<'_>) -> bool {
+        let is_local = self.setting.graph.is_on(leg.callee, leg.caller);
+        is_local && self.has_actor_died(leg)
+            || self.connections.retreated(leg.caller, leg.callee, leg.span, self.setting.tick)
+    }
+
+    /// Whether a fault of one of these families, each with its code, lies on this hop.
+    pub(super) fn allow(&self, leg: Leg<'_>, code: Code, allowed: &[(Family, Code)]) -> bool {
+        let is_allowed = |fault: &Fault| allowed.contains(&(fault.family, code));
+        let mut here = self.on(leg).filter(|(fault, _)| is_allowed(fault));
+        here.any(|(fault, _)| fault.is_felt(leg.span, self.after(fault)))
+    }
+
+    /// Whether a fault on this hop can make this of the call.
+    pub(super) fn explain(&self, leg: Leg<'_>, failure: Failure) -> bool {
+        let mut culprits = self.on(leg).filter(|(fault, place)| allows(fault, *place, failure));
+        culprits.any(|(fault, place)| {
+            fault.is_felt(leg.span, self.after(fault))
+                || self.is_heard_late(fault, leg)
+                || self.is_half_open(fault, place, leg) && self.breaks(fault, failure, leg.span)
+        })
+    }
+
+    /// The faults that lie on this hop, and where.
+    fn on<'a>(&'a self, leg: Leg<'a>) -> impl Iterator<Item = (&'a Fault, Place)> {
+        self.faults.iter().filter_map(move |fault| Some((fault, self.place(leg, fault)?)))
+    }
+
+    fn place(&self, leg: Leg<'_>, fault: &Fault) -> Option<Place> {
+        let is_entry = leg.caller == CLIENTS;
+        let entered = is_entry.then(|| self.setting.graph.entry(leg.callee, leg.request)).flatten();
+        let mut targets = self.setting.graph.targets(leg.caller, leg.callee);
+        let is_there = |host: &str| {
+            entered.is_none_or(|entered| entered == host)
+                && (fault.is_on(host) || fault.is_between(leg.caller, host))
+        };
+        match targets.any(is_there) {
+            true if is_entry => Some(Place::Entry),
+            true => Some(Place::Callee),
+            false => fault.is_on(leg.caller).then_some(Place::Caller),
+        }
+    }
+
+    /// Whether word of a fault, such as the FIN of a process that was killed, was itself held up by another.
+    fn is_heard_late(&self, fault: &Fault, leg: Leg<'_>) -> bool {
+        let lasted = (fault.from, fault.until.unwrap_or(Duration::MAX));
+        let mut delays = self.on(leg).filter(|(other, _)| other.delays());
+        delays.any(|(other, _)| {
+            other.is_felt(lasted, other.backlog()) && other.is_felt(leg.span, self.after(other))
+        })
+    }
+
+    /// A machine that lost its power told nobody: who was connected learns it with the next call, whenever that
+    /// is. One call that works proves a new connection, where there is one at a time.
+    fn is_half_open(&self, fault: &Fault, place: Place, leg: Leg<'_>) -> bool {
+        let Some(until) = fault.until.filter(|_| fault.family == Family::PowerLoss) else { return false };
+        let has_worked = || self.connections.has_worked(leg.client, &fault.host, (until, leg.span.0));
+        place != Place::Caller && (leg.is_pooled || !has_worked())
+    }
+
+    /// What comes of a half-open connection: it breaks as soon as it is used. But in the simulation, a machine
+    /// whose process has ended since says nothing on connections that it does not know.
+    fn breaks(&self, fault: &Fault, failure: Failure, span: (Duration, Duration)) -> bool {
+        let mut since = self.faults.on_host(&fault.host);
+        let has_ended = |other: &Fault| {
+            matches!(other.family, Family::Kill | Family::Drain) && other.is_felt(span, Duration::ZERO)
+        };
+        matches!(failure, Failure::Broken | Failure::Lost | Failure::NotSent)
+            || failure == Failure::Late && since.any(has_ended)
+    }
+
+    /// How long calls feel a fault that has ended: until what it held up has arrived, and the word of it has gone one
+    /// hop there and back. A connection that was in the making at a power loss is given up as late as a PING is.
+    fn after(&self, fault: &Fault) -> Duration {
+        let is_dark = fault.family == Family::PowerLoss;
+        let silence = if is_dark { self.setting.silence } else { Duration::ZERO };
+        fault.backlog().saturating_add(silence + self.setting.hop() * 2)
+    }
+
+    /// Whether something lies in the way of a node that could not connect.
+    fn is_cut_off(&self, caller: &str, callee: &str, now: Duration) -> bool {
+        let span = (now, now);
+        let leg = Leg { request: 0, caller, client: None, is_pooled: false, callee, path: "", span };
+        let mut on_way = self.on(leg).filter(|(fault, _)| fault.cuts_off());
+        on_way.any(|(fault, _)| fault.is_felt(span, self.after(fault)) || self.is_heard_late(fault, leg))
+    }
+}

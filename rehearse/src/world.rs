@@ -1,0 +1,114 @@
+//! A scenario as the simulator plays it: its nodes made ready to start, its clients, its checks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use node::App;
+use transport::{CallContext, Placement, Service};
+
+use crate::clients;
+use crate::graph::Graph;
+use crate::nodes::{Node, Ready, order_option};
+use crate::scenario::Scenario;
+use crate::setting::Setting;
+
+/// The scenario as the simulator plays it.
+///
+/// # Panics
+/// When a node's flags are wrong, or something is called that no node has.
+impl From<Scenario> for sim::Scenario {
+    fn from(scenario: Scenario) -> Self {
+        let apps = described(&scenario);
+        let graph = graph(&scenario.nodes, &apps);
+        let ready = ready(&scenario, &apps, &graph);
+        let Scenario { name, about, load, swarm, options, recovers_within, checks, .. } = scenario;
+        let config = ready.first().expect("a scenario has a node").1.config();
+        let setting = Arc::new(Setting {
+            ways: ways(&graph, load.kinds.iter().map(|kind| kind.service)),
+            limits: config.limits(),
+            deadline: config.deadline,
+            silence: config.keepalive().timeout,
+            tick: scenario.tick,
+            latency_max: scenario.latency_max,
+            in_node: in_node(&apps),
+            kinds: load.kinds,
+            graph,
+        });
+        let world = Self::new(&name, &about, load.load, swarm.over(&setting))
+            .tick(setting.tick)
+            .latency_max(setting.latency_max)
+            .recovers_within(recovers_within)
+            .request_id_of_line(request_id_of_line);
+        let world = with_options(world, &options, &setting.graph);
+        let world = ready
+            .into_iter()
+            .fold(world, |world, (host, ready)| world.host(&host, move |host| Arc::clone(&ready).run(host)));
+        let world = with_clients(world, &setting);
+        checks.into_iter().fold(world, |world, check| check(world, &setting))
+    }
+}
+
+/// The app of each node, to see what is in it.
+fn described(scenario: &Scenario) -> Vec<App> {
+    let first = |(name, choices): &(String, Vec<String>)| {
+        (name.clone(), choices.first().cloned().unwrap_or_default())
+    };
+    let options = Arc::new(scenario.options.iter().map(first).collect::<BTreeMap<_, _>>());
+    scenario.nodes.iter().map(|node| node.described(&options)).collect()
+}
+
+fn graph(nodes: &[Node], apps: &[App]) -> Graph {
+    let mut graph = Graph::default();
+    for (node, app) in nodes.iter().zip(apps) {
+        graph.add(&node.host, &node.services, app);
+    }
+    graph
+}
+
+/// The nodes as they can be started, by their hosts.
+fn ready(scenario: &Scenario, apps: &[App], graph: &Graph) -> Vec<(String, Arc<Ready>)> {
+    let workers = ["--workers".to_owned(), scenario.workers.to_string()];
+    let flags = [scenario.flags.as_slice(), &workers].concat();
+    let nodes = scenario.nodes.iter().zip(apps);
+    nodes.map(|(node, app)| (node.host.clone(), Arc::new(node.ready(graph, app, &flags)))).collect()
+}
+
+/// Where calls may come to, by the services that clients call.
+fn ways(
+    graph: &Graph,
+    entries: impl Iterator<Item = &'static str>,
+) -> BTreeMap<&'static str, BTreeSet<String>> {
+    let way = |entry: &'static str| {
+        let way = graph.way(entry);
+        assert!(!way.is_empty(), "clients call {entry}, and no node has it");
+        (entry, way.into_iter().map(str::to_owned).collect())
+    };
+    entries.map(way).collect()
+}
+
+/// The services of which there is one in a node.
+fn in_node(apps: &[App]) -> Vec<&'static str> {
+    let services = apps.iter().flat_map(App::services);
+    services.filter(|service| service.placement() == Placement::InNode).map(Service::name).collect()
+}
+
+fn with_options(world: sim::Scenario, options: &[(String, Vec<String>)], graph: &Graph) -> sim::Scenario {
+    let world = options.iter().fold(world, |world, (name, choices)| {
+        world.option(name, &choices.iter().map(String::as_str).collect::<Vec<_>>())
+    });
+    graph.replicated().fold(world, |world, service| {
+        world.option(&order_option(service), &graph.hosts_of(service).collect::<Vec<_>>())
+    })
+}
+
+fn with_clients(world: sim::Scenario, setting: &Arc<Setting>) -> sim::Scenario {
+    let (rest, grpc) = (Arc::clone(setting), Arc::clone(setting));
+    world
+        .client("rest", move |host| clients::rest(host, Arc::clone(&rest)))
+        .client("grpc", move |host| clients::grpc(host, Arc::clone(&grpc)))
+}
+
+/// The id of the call that is handled as a line is logged.
+fn request_id_of_line() -> Option<String> {
+    CallContext::with_current(|context| context.map(|context| context.request_id().as_str().to_owned()))
+}
