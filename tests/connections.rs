@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{Event, Peer, SOON, client_of, grpc_client, run};
+use common::{Event, SOON, TestServer, client_of, grpc_client, run};
 use probe_contract::probe::Act;
 use probe_contract::{ActRequest, Deed};
 use socket2::{Domain, Socket, Type};
@@ -101,7 +101,7 @@ fn a_peer_that_is_down_is_not_connected_to_for_every_call() {
 #[test]
 fn a_peer_that_was_down_is_found_again() {
     run(async {
-        let peer = Peer::start("127.0.0.1:0").await;
+        let peer = TestServer::start("127.0.0.1:0").await;
         let (address, client) = (peer.address, grpc_client(&peer.uri()));
         act(&client).await.expect("an answer");
         drop(peer);
@@ -113,7 +113,7 @@ fn a_peer_that_was_down_is_found_again() {
             }
         };
         assert_eq!(error.code(), Code::Unavailable);
-        let _peer = Peer::start(&address.to_string()).await;
+        let _peer = TestServer::start(&address.to_string()).await;
         // The first backoff is 1.2 s at most. Nobody needs to wait for them.
         tokio::time::pause();
         tokio::time::advance(Duration::from_millis(1200)).await;
@@ -125,7 +125,7 @@ fn a_peer_that_was_down_is_found_again() {
 #[test]
 fn calls_take_turns_and_leave_out_what_is_down() {
     run(async {
-        let (one, two) = (Peer::start("127.0.0.1:0").await, Peer::start("127.0.0.1:0").await);
+        let (one, two) = (TestServer::start("127.0.0.1:0").await, TestServer::start("127.0.0.1:0").await);
         let (_listener, _queued, nowhere) = black_hole();
         let addresses = [one.uri(), format!("http://{nowhere}"), two.uri(), "http://127.0.0.1:1".to_owned()];
         let client = client_of(&addresses, Keepalive::default());
@@ -149,7 +149,7 @@ fn calls_take_turns_and_leave_out_what_is_down() {
 #[test]
 fn a_connection_that_breaks_makes_its_calls_unavailable() {
     run(async {
-        let mut peer = Peer::start("127.0.0.1:0").await;
+        let mut peer = TestServer::start("127.0.0.1:0").await;
         let client = grpc_client(&peer.uri());
         let call = tokio::task::spawn_local(async move { client.call::<Act>(told(Deed::Hang)).await });
         assert_eq!(peer.events.recv().await, Some(Event::Started));
@@ -189,7 +189,7 @@ async fn proxy(to: SocketAddr) -> (SocketAddr, watch::Sender<usize>) {
 #[test]
 fn a_half_open_connection_is_found_and_replaced() {
     run(async {
-        let peer = Peer::start("127.0.0.1:0").await;
+        let peer = TestServer::start("127.0.0.1:0").await;
         let (address, swallow) = proxy(peer.address).await;
         let keepalive =
             Keepalive { interval: Duration::from_millis(100), timeout: Duration::from_millis(100) };
@@ -207,7 +207,7 @@ fn a_half_open_connection_is_found_and_replaced() {
 #[test]
 fn a_drain_finishes_calls_and_then_connections() {
     run(async {
-        let mut peer = Peer::start("127.0.0.1:0").await;
+        let mut peer = TestServer::start("127.0.0.1:0").await;
         let client = grpc_client(&peer.uri());
         let hanging = client.clone();
         let call = tokio::task::spawn_local(async move {
@@ -226,7 +226,7 @@ fn a_drain_finishes_calls_and_then_connections() {
 #[test]
 fn calls_during_a_drain_fail_over_without_an_error() {
     run(async {
-        let (one, two) = (Peer::start("127.0.0.1:0").await, Peer::start("127.0.0.1:0").await);
+        let (one, two) = (TestServer::start("127.0.0.1:0").await, TestServer::start("127.0.0.1:0").await);
         let client = client_of(&[one.uri(), two.uri()], Keepalive::default());
         for number in 0..500 {
             if number == 100 {

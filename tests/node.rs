@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::process::Command;
 use std::time::Duration;
 
-use process::http2::{ANSWER_2, Client, SERVICE_1, SERVICE_2, SlowPeer, TEST, post};
+use process::http2::{ANSWER_2, Client, SERVICE_1, SERVICE_2, SlowServer, TEST, post};
 use process::{Connection, Node, SOON, command, output};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -191,7 +191,7 @@ fn two_processes_answer_with_one_request_id_over_a_unix_socket() {
 #[test]
 fn a_drain_lets_what_is_in_flight_finish_and_takes_nothing_new() {
     for signal in ["TERM", "INT"] {
-        let mut peer = SlowPeer::start();
+        let mut peer = SlowServer::start();
         let arguments = ["--services", "service2", "--workers", "2", "--peer", &peer.flag()];
         let mut node = Node::start(&[&arguments[..], &FOR_EVER].concat());
         // Connections stay with the worker that they were given to; each has its own to the peer.
@@ -220,7 +220,7 @@ fn a_drain_lets_what_is_in_flight_finish_and_takes_nothing_new() {
 
 #[test]
 fn a_drain_lets_a_grpc_call_finish_and_says_goaway() {
-    let mut peer = SlowPeer::start();
+    let mut peer = SlowServer::start();
     let node = Node::start(&[&["--services", "service2", "--peer", &peer.flag()][..], &FOR_EVER].concat());
     let (mut client, idle) = (Client::open(&node.address("grpc")), Client::open(&node.address("grpc")));
     let mut begun = client.begin(post(SERVICE_2));
@@ -269,7 +269,7 @@ fn a_client_that_falls_silent_holds_up_a_drain_for_no_longer_than_its_timeout() 
         client.flush();
         (begun, client)
     });
-    let mut peer = SlowPeer::start();
+    let mut peer = SlowServer::start();
     assert_cut_off(&["--services", "service2", "--peer", &peer.flag()], |node| {
         let mut http = node.http();
         http.send(format!("GET {GREETING} HTTP/1.1\r\nhost: node\r\n\r\n"));
@@ -280,7 +280,7 @@ fn a_client_that_falls_silent_holds_up_a_drain_for_no_longer_than_its_timeout() 
 #[test]
 fn a_second_signal_ends_the_node_at_once() {
     for signals in [["TERM", "TERM"], ["TERM", "INT"], ["INT", "TERM"]] {
-        let mut peer = SlowPeer::start();
+        let mut peer = SlowServer::start();
         let mut node =
             Node::start(&[&["--services", "service2", "--peer", &peer.flag()][..], &FOR_EVER].concat());
         let mut http = node.http();

@@ -2,7 +2,7 @@
 
 mod process;
 
-use process::http2::{ANSWER_1, SlowPeer};
+use process::http2::{ANSWER_1, SlowServer};
 use process::{Answer, Connection, Node, SOON};
 use serde_json::Value;
 
@@ -163,7 +163,7 @@ fn a_peer_that_is_down_is_503_and_its_address_stays_inside() {
 #[test]
 fn what_a_peer_says_of_its_own_connections_stays_inside() {
     const WORDS: &str = "dial tcp 10.0.0.5:50051: connection refused";
-    let mut peer = SlowPeer::start();
+    let mut peer = SlowServer::start();
     let node = Node::start(&["--services", "service2", "--peer", &peer.flag()]);
     let status = [("grpc-status", "14"), ("grpc-message", WORDS)];
     let mut http = node.http();
@@ -181,7 +181,7 @@ fn what_a_peer_says_of_its_own_connections_stays_inside() {
 
 #[test]
 fn a_status_whose_details_are_broken_is_a_status_without_details() {
-    let mut peer = SlowPeer::start();
+    let mut peer = SlowServer::start();
     let node = Node::start(&["--services", "service2", "--peer", &peer.flag()]);
     let mut http = node.http();
     for details in ["!", "%%%", "abcde"] {

@@ -237,12 +237,6 @@ fn run_on<T>(runtime: &mut tokio::runtime::Builder, test: impl Future<Output = T
     tokio::task::LocalSet::new().block_on(&runtime, test)
 }
 
-enum Listener {
-    None,
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
 /// A router that hosts a probe; `probe` is its client of itself.
 pub(crate) fn host(probe: &probe::Client) -> (Router, mpsc::UnboundedReceiver<Event>, Arc<Notify>) {
     let (tell, events) = mpsc::unbounded_channel();
@@ -260,43 +254,68 @@ async fn world(carrier: &'static str) -> World {
     let memory = Memory::new();
     let folder = (carrier == "unix").then(|| tempfile::tempdir().expect("a folder can be made"));
     let (client, listener) = match &folder {
-        _ if carrier == "memory" => (Client::new(memory.clone(), SOON, LIMITS), Listener::None),
+        _ if carrier == "memory" => (Client::new(memory.clone(), SOON, LIMITS), None),
         None => {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
             let address = listener.local_addr().expect("a listener has an address");
-            (grpc_client(&format!("http://{address}")), Listener::Tcp(listener))
+            (grpc_client(&format!("http://{address}")), Some(Listener::Tcp(listener)))
         }
         Some(folder) => {
             let path = folder.path().join("probe");
             let listener = UnixListener::bind(&path).expect("a socket can be made");
-            (grpc_client(&format!("unix:{}", path.display())), Listener::Unix(listener))
+            (grpc_client(&format!("unix:{}", path.display())), Some(Listener::Unix(listener)))
         }
     };
     let probe = probe::Client::new(client);
     let (router, events, free) = host(&probe);
     memory.lead_to(&router);
-    tokio::task::spawn_local(accept(listener, router.clone(), Drain::new()));
+    if let Some(listener) = listener {
+        tokio::task::spawn_local(serve(listener, router.clone(), Drain::new()));
+    }
     World { probe, events, free, _router: Some(router), _folder: folder }
 }
 
-/// Serves what `listener` accepts, until it is dropped.
-async fn accept(listener: Listener, router: Router, drain: Drain) {
-    let server = Server::new(router, SOON, Keepalive::default());
-    loop {
-        let (io, peer): (Io, _) = match &listener {
-            Listener::None => return,
-            Listener::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await.expect("a connection comes");
-                (Box::new(stream), CallerAddress::Tcp(peer))
+/// Where a test's server accepts.
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+    Simulated(sim::Listener),
+}
+
+impl Listener {
+    async fn accept(&self) -> (Io, CallerAddress) {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, caller) = listener.accept().await.expect("a connection comes");
+                (Box::new(stream), CallerAddress::Tcp(caller))
             }
-            Listener::Unix(listener) => {
+            Self::Unix(listener) => {
                 let (stream, _) = listener.accept().await.expect("a connection comes");
                 (Box::new(stream), CallerAddress::Unix)
             }
-        };
-        let (server, connection) = (server.clone(), drain.work());
-        tokio::task::spawn_local(async move { server.serve_connection(io, peer, connection).await });
+            Self::Simulated(listener) => {
+                let (io, caller) = listener.accept().await.expect("a connection comes");
+                (io, CallerAddress::Tcp(caller))
+            }
+        }
     }
+}
+
+/// Serves what `listener` accepts until `drain` starts, and then what is left. If this is dropped, all of it ends.
+pub(crate) async fn serve(listener: Listener, router: Router, drain: Drain) {
+    let server = Server::new(router, SOON, Keepalive::default());
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let (io, caller) = tokio::select! {
+            biased;
+            () = drain.started() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (server, open) = (server.clone(), drain.work());
+        connections.spawn_local(async move { server.serve_connection(io, caller, open).await });
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
 }
 
 /// A client over real sockets.
@@ -318,7 +337,7 @@ fn client_over(net: &Arc<dyn Net>, addresses: &[Address], keepalive: Keepalive) 
 
 /// A probe behind a TCP port. Dropped, it is gone as a process is that was killed: the port is closed,
 /// connections are broken.
-pub(crate) struct Peer {
+pub(crate) struct TestServer {
     pub(crate) address: std::net::SocketAddr,
     pub(crate) drain: Drain,
     pub(crate) router: Router,
@@ -326,7 +345,7 @@ pub(crate) struct Peer {
     tasks: tokio::task::JoinHandle<()>,
 }
 
-impl Peer {
+impl TestServer {
     /// Starts one at `address`; port 0 takes a free one.
     pub(crate) async fn start(address: &str) -> Self {
         let listener = TcpListener::bind(address).await.expect("the port is free");
@@ -334,23 +353,7 @@ impl Peer {
         let probe = probe::Client::new(grpc_client(&format!("http://{address}")));
         let (router, events, _) = host(&probe);
         let drain = Drain::new();
-        let server = Server::new(router.clone(), SOON, Keepalive::default());
-        let serving = drain.clone();
-        let tasks = tokio::task::spawn_local(async move {
-            let mut connections = tokio::task::JoinSet::new();
-            loop {
-                let (stream, peer) = tokio::select! {
-                    accepted = listener.accept() => accepted.expect("a connection comes"),
-                    () = serving.started() => break,
-                };
-                let (server, connection) = (server.clone(), serving.work());
-                connections.spawn_local(async move {
-                    server.serve_connection(Box::new(stream), CallerAddress::Tcp(peer), connection).await;
-                });
-            }
-            drop(listener);
-            while connections.join_next().await.is_some() {}
-        });
+        let tasks = tokio::task::spawn_local(serve(Listener::Tcp(listener), router.clone(), drain.clone()));
         Self { address, drain, router, events, tasks }
     }
 
@@ -359,7 +362,7 @@ impl Peer {
     }
 }
 
-impl Drop for Peer {
+impl Drop for TestServer {
     fn drop(&mut self) {
         self.tasks.abort();
     }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use probe_contract::probe;
 use sim::{HostContext, HostResult, Keep, Load, Reply, Scenario, Swarm};
 use tokio::sync::{Notify, mpsc};
-use transport::grpc::{Keepalive, Server};
-use transport::{Address, CallerAddress, Client, Drain, ServiceClient as _};
+use transport::grpc::Keepalive;
+use transport::{Address, Client, Drain, ServiceClient as _};
 
-use super::{Event, SOON, World, client_over};
+use super::{Event, Listener, World, client_over};
 
 const PORT: u16 = 50051;
 
@@ -49,14 +49,9 @@ async fn check(claim: impl AsyncFn(&mut World), host: HostContext, hosted: Hoste
 async fn serve(host: HostContext, hosted: Hosted) -> HostResult {
     let (router, events, free) = super::host(&probe::Client::new(client(&host)));
     *hosted.lock().expect("nobody panicked with it") = Some((events, free));
-    let server = Server::new(router, SOON, Keepalive::default());
-    let (listener, drain) = (host.listen(PORT).await?, Drain::new());
-    loop {
-        let (io, peer) = listener.accept().await?;
-        let (server, connection) = (server.clone(), drain.work());
-        let peer = CallerAddress::Tcp(peer);
-        tokio::task::spawn_local(async move { server.serve_connection(io, peer, connection).await });
-    }
+    let listener = Listener::Simulated(host.listen(PORT).await?);
+    super::serve(listener, router, Drain::new()).await;
+    Ok(())
 }
 
 fn client(host: &HostContext) -> Client {

@@ -154,13 +154,13 @@ impl Reply {
 }
 
 /// A service1 that answers when it is told to.
-pub(crate) struct SlowPeer {
+pub(crate) struct SlowServer {
     runtime: Runtime,
     listener: TcpListener,
     connection: Option<Connection<TcpStream, Bytes>>,
 }
 
-impl SlowPeer {
+impl SlowServer {
     pub(crate) fn start() -> Self {
         let runtime = runtime();
         let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).expect("a port is free");
