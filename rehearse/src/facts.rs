@@ -73,6 +73,9 @@ pub struct CallMade {
     pub path: &'static str,
     /// What is left of its deadline; `None` if it has none.
     pub left: Option<Duration>,
+    /// What is left of the deadline of the call, or of the work that outlives one, from within which it is made;
+    /// `None` if that has none.
+    pub had: Option<Duration>,
     /// Whether the answer is a stream.
     pub is_streaming: bool,
 }
@@ -136,6 +139,14 @@ impl StreamMessage {
     /// The message, if it is one of this type.
     #[must_use]
     pub fn message<T: JsonMessage>(&self) -> Option<T> {
+        serde_json::from_str(&self.json).ok()
+    }
+}
+
+impl StreamMessage {
+    /// The message, if it is a `T`.
+    #[must_use]
+    pub fn message<T: serde::de::DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_str(&self.json).ok()
     }
 }

@@ -73,9 +73,11 @@ impl Hop {
     fn made(told: &Told, request: &Request) -> Self {
         let (hop, callee, path) = (next(&HOPS), told.callee, request.path);
         let left = request.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let caller = CallContext::with_current(|context| context.and_then(CallContext::service));
+        let (caller, had) = CallContext::with_current(|context| {
+            context.map_or((None, None), |context| (context.service(), context.remaining()))
+        });
         let is_streaming = request.streaming;
-        let made = CallMade { hop, client: told.client, caller, callee, path, left, is_streaming };
+        let made = CallMade { hop, client: told.client, caller, callee, path, left, had, is_streaming };
         let request_id = request.request_id.as_str().to_owned();
         sim::tell(made, Some(&request_id));
         let outcome = CallOutcome { hop, callee, path, outcome: Outcome::Dropped };

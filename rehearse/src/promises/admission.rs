@@ -155,3 +155,30 @@ impl Invariant for NoMoreThanAdmitted {
         self.met
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_room_is_full_from_its_last_permit_on_until_one_is_given_back() {
+        let ms = Duration::from_millis;
+        let door = Door { host: "a".into(), service: "b", worker: Some(0), is_streaming: false };
+        let mut room = Room { door, most: 2, running: 0, busy: (ms(0), 0), full: None };
+        room.step(ms(1), 1);
+        assert_eq!(room.full, None);
+        room.step(ms(2), 1);
+        assert_eq!(room.full, Some(Duration::MAX));
+        room.step(ms(5), -1);
+        assert_eq!(room.full, Some(ms(5)));
+    }
+
+    #[test]
+    fn calls_that_come_and_go_in_one_moment_fill_a_room() {
+        let door = Door { host: "a".into(), service: "b", worker: None, is_streaming: false };
+        let mut room = Room { door, most: 2, running: 0, busy: (Duration::ZERO, 0), full: None };
+        let now = Duration::from_millis(3);
+        [1, -1, 1, -1].into_iter().for_each(|by| room.step(now, by));
+        assert_eq!((room.running, room.full), (0, Some(now)));
+    }
+}

@@ -8,7 +8,7 @@ use sim::{CallRecord, Event, Invariant};
 
 use super::hops::Hops;
 use super::names::{CALLS_END, DEADLINES_SHRINK};
-use crate::facts::{CallMade, HandlerBegun, HandlerEnded, NodeStarted};
+use crate::facts::{CallMade, HandlerBegun};
 use crate::setting::Setting;
 
 /// A timer is exact to the millisecond, and what it wakes runs in the same one.
@@ -57,33 +57,18 @@ pub(super) struct DeadlinesShrink {
     /// The rpc that each client called, and the deadline that the call came with.
     given: BTreeMap<u32, (&'static str, Duration)>,
     hops: Hops,
-    /// The handlers that run.
-    running: Vec<Running>,
     met: u64,
-}
-
-/// A handler that runs, and until when it may.
-#[derive(Debug)]
-struct Running {
-    number: u32,
-    host: Arc<str>,
-    service: &'static str,
-    path: &'static str,
-    due: Option<Duration>,
 }
 
 impl DeadlinesShrink {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        let (given, hops, running) = (BTreeMap::new(), Hops::default(), Vec::new());
-        Self { setting: Arc::clone(setting), given, hops, running, met: 0 }
+        Self { setting: Arc::clone(setting), given: BTreeMap::new(), hops: Hops::default(), met: 0 }
     }
 
     /// A handler has no more left than the call that it handles had.
     fn begin(&mut self, event: &Event, number: u32, begun: &HandlerBegun) -> Result<(), String> {
         self.met += 1;
-        let due = begun.left.map(|left| event.at + left);
-        let HandlerBegun { service, path, left, .. } = *begun;
-        self.running.push(Running { number, host: Arc::clone(&event.host), service, path, due });
+        let HandlerBegun { path, left, .. } = *begun;
         let entry =
             self.given.get(&number).filter(|(entry, _)| *entry == path).map(|(_, given)| Some(*given));
         let calls = self.hops.of(number).iter().filter(|hop| hop.made.path == path).map(|hop| hop.made.left);
@@ -95,22 +80,15 @@ impl DeadlinesShrink {
         Err(format!("{had:?} were left when it was called: {event}"))
     }
 
-    /// A call has no more left than the handler that makes it. Work that outlives its handler has a deadline of
-    /// its own.
-    fn call(&mut self, event: &Event, number: u32, made: &CallMade) -> Result<(), String> {
+    /// A call has no more left than what it is made from within.
+    fn call(&mut self, event: &Event, made: &CallMade) -> Result<(), String> {
         self.met += 1;
-        let is_caller = |running: &&Running| {
-            running.number == number && Some(running.service) == made.caller && running.host == event.host
-        };
-        let callers = self.running.iter().filter(is_caller);
-        let Some(due) = callers.map(|running| running.due.unwrap_or(Duration::MAX)).max() else {
-            return Ok(());
-        };
-        let ends = made.left.map_or(Duration::MAX, |left| event.at + left);
-        if ends <= due.saturating_add(TURN) {
-            return Ok(());
+        match (made.left, made.had) {
+            (left, Some(had)) if left.is_none_or(|left| left > had) => {
+                Err(format!("{} ms were left where it was made: {event}", had.as_millis()))
+            }
+            _ => Ok(()),
         }
-        Err(format!("its caller had {} ms: {event}", due.saturating_sub(event.at).as_millis()))
     }
 }
 
@@ -127,10 +105,6 @@ impl Invariant for DeadlinesShrink {
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
-        if event.told::<NodeStarted>().is_some() {
-            // What ran on the host before is gone, whether or not it could say so.
-            self.running.retain(|running| running.host != event.host);
-        }
         let begun = event.told::<HandlerBegun>();
         let Some(number) = event.request else {
             return begun.map_or(Ok(()), |_| Err(format!("a handler without a request: {event}")));
@@ -139,15 +113,7 @@ impl Invariant for DeadlinesShrink {
         if let Some(begun) = begun {
             self.begin(event, number, begun)
         } else if let Some(made) = event.told::<CallMade>() {
-            self.call(event, number, made)
-        } else if let Some(ended) = event.told::<HandlerEnded>() {
-            let is_it = |running: &Running| {
-                running.number == number && running.path == ended.path && running.host == event.host
-            };
-            if let Some(at) = self.running.iter().position(is_it) {
-                self.running.swap_remove(at);
-            }
-            Ok(())
+            self.call(event, made)
         } else {
             Ok(())
         }

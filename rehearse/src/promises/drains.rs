@@ -1,17 +1,17 @@
 //! What must hold of drains: what a node has begun, it ends.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sim::{CallRecord, Event, Family, Invariant};
 use transport::Code;
 
-use super::failure::{Failure, in_words};
+use super::failure::Failure;
 use super::faults::{Fault, Faults};
-use super::hops::{Hop, Hops};
+use super::hops::Hops;
 use super::names::DRAINS_CUT_OFF_NOTHING;
-use crate::facts::{HandlerDisturbed, Outcome};
+use crate::facts::HandlerDisturbed;
 use crate::setting::Setting;
 
 /// A drain cuts off no call whose handler has begun on the draining host.
@@ -21,31 +21,50 @@ pub(super) struct DrainsCutOffNothing {
     enough: Duration,
     faults: Faults,
     hops: Hops,
-    /// How many handlers of each request met a fault of the plan.
-    disturbed: BTreeMap<u32, u32>,
+    /// The requests of which a handler met a fault of the plan.
+    disturbed: BTreeSet<u32>,
     met: u64,
 }
 
 impl DrainsCutOffNothing {
     pub(super) fn new(setting: &Arc<Setting>, enough: Duration) -> Self {
-        let (faults, hops, disturbed) = (Faults::default(), Hops::default(), BTreeMap::new());
+        let (faults, hops, disturbed) = (Faults::default(), Hops::default(), BTreeSet::new());
         Self { setting: Arc::clone(setting), enough, faults, hops, disturbed, met: 0 }
     }
 
-    /// The first host which drained before the call ended and on which a handler of it had begun, and whether that
-    /// host could not send a call further: such a call ends for a reason that is not on this host.
-    fn drained(&self, request: u32, ended: Duration) -> Option<(Arc<str>, bool)> {
+    /// Judges the call of `path` for a request: a client's, or one between services.
+    fn judge(
+        &self,
+        request: u32,
+        path: &str,
+        failure: Failure,
+        span: (Duration, Duration),
+    ) -> Result<(), String> {
+        let Some((host, service)) = self.drained(request, path, span.1) else { return Ok(()) };
+        let is_leaf = !self.hops.of(request).iter().any(|hop| hop.made.caller == Some(service));
+        let is_cut_off = match failure {
+            Failure::Lost | Failure::Broken | Failure::HungUp => true,
+            // A handler that calls others may wait for those.
+            Failure::Late | Failure::Said(Code::Cancelled | Code::Unknown | Code::Unavailable) => is_leaf,
+            Failure::Said(_) | Failure::NotSent | Failure::Wrong => false,
+        };
+        if !is_cut_off || self.is_disturbed(request, span) {
+            return Ok(());
+        }
+        Err(format!("sim-{request:06} {path} was cut off on {host}: {failure:?}"))
+    }
+
+    /// Where a handler of `path` had begun for a request, if that host drained before the call ended; and the service.
+    fn drained(&self, request: u32, path: &str, ended: Duration) -> Option<(Arc<str>, &'static str)> {
         let begun = self.hops.begun(request).iter().find(|begun| {
             let mut drains = self.faults.on_host(&begun.host).filter(|fault| fault.family == Family::Drain);
-            drains.any(|drain| drain.is_felt((begun.at, ended), Duration::ZERO))
+            begun.path == path && drains.any(|drain| drain.is_felt((begun.at, ended), Duration::ZERO))
         })?;
-        let is_unsent =
-            |hop: &Hop| hop.host == begun.host && matches!(hop.ended, Some((_, Outcome::NotSent)));
-        Some((Arc::clone(&begun.host), self.hops.of(request).iter().any(is_unsent)))
+        Some((Arc::clone(&begun.host), begun.service))
     }
 
     /// Whether anything else could have ended the call. A host that has not left when its drain ends is killed.
-    fn is_disturbed(&self, call: &CallRecord, ended: Duration) -> bool {
+    fn is_disturbed(&self, request: u32, span: (Duration, Duration)) -> bool {
         let of_clock = [Family::ClockSkew, Family::ClockDrift, Family::ClockJump];
         let is_other = |fault: &Fault| match fault.family {
             Family::Drain => fault.until.is_some() && !fault.has_left,
@@ -54,8 +73,8 @@ impl DrainsCutOffNothing {
         };
         let after =
             |fault: &Fault| fault.backlog().saturating_add(self.setting.silence + self.setting.hop() * 2);
-        let is_felt = |fault: &Fault| fault.is_felt((call.started, ended), after(fault));
-        self.disturbed.contains_key(&call.request.id)
+        let is_felt = |fault: &Fault| fault.is_felt(span, after(fault));
+        self.disturbed.contains(&request)
             || self
                 .faults
                 .iter()
@@ -70,24 +89,25 @@ impl Invariant for DrainsCutOffNothing {
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
         self.faults.note(event);
-        self.hops.note(event);
         if let (Some(request), Some(_)) = (event.request, event.told::<HandlerDisturbed>()) {
-            *self.disturbed.entry(request).or_default() += 1;
+            self.disturbed.insert(request);
         }
-        Ok(())
+        let Some((request, hop)) = self.hops.note(event) else { return Ok(()) };
+        let ended = hop.ended.and_then(|(at, outcome)| Some((at, Failure::of_hop(outcome)?)));
+        let Some((at, failure)) = ended.filter(|_| hop.made.left.is_none_or(|left| left >= self.enough))
+        else {
+            return Ok(());
+        };
+        let (path, span) = (hop.made.path, (hop.at, at));
+        self.judge(request, path, failure, span)
     }
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
         let (Some(reply), Some(ended)) = (&call.reply, call.ended) else { return Ok(()) };
-        let Some((host, is_refused)) = self.drained(call.request.id, ended) else { return Ok(()) };
-        self.met += 1;
-        let Some(failure) = Failure::of_reply(reply) else { return Ok(()) };
-        let is_answer = matches!(failure, Failure::Said(code) if code != Code::Unavailable);
-        let is_short = call.request.deadline < self.enough;
-        if is_answer || is_refused || is_short || self.is_disturbed(call, ended) {
-            return Ok(());
-        }
-        Err(format!("{} was cut off on {host}: {}", call.request_id, in_words(reply)))
+        let Some(path) = self.setting.kind(&call.request).map(|kind| kind.path) else { return Ok(()) };
+        self.met += u64::from(self.drained(call.request.id, path, ended).is_some());
+        let failure = Failure::of_reply(reply).filter(|_| call.request.deadline >= self.enough);
+        failure.map_or(Ok(()), |failure| self.judge(call.request.id, path, failure, (call.started, ended)))
     }
 
     fn met(&self) -> u64 {

@@ -34,6 +34,7 @@ pub(super) struct Hop {
 /// A handler that has begun.
 #[derive(Debug)]
 pub(super) struct Begun {
+    pub(super) service: &'static str,
     pub(super) path: &'static str,
     pub(super) host: Arc<str>,
     pub(super) at: Duration,
@@ -52,7 +53,7 @@ impl Hops {
         let number = event.request?;
         let (at, host) = (event.at, || Arc::clone(&event.host));
         if let Some(begun) = event.told::<HandlerBegun>() {
-            let begun = Begun { path: begun.path, host: host(), at };
+            let begun = Begun { service: begun.service, path: begun.path, host: host(), at };
             self.requests.entry(number).or_default().begun.push(begun);
         } else if let Some(made) = event.told::<CallMade>() {
             let hop = Hop { made: *made, host: host(), at, ended: None };
