@@ -143,14 +143,6 @@ impl StreamMessage {
     }
 }
 
-impl StreamMessage {
-    /// The message, if it is a `T`.
-    #[must_use]
-    pub fn message<T: serde::de::DeserializeOwned>(&self) -> Option<T> {
-        serde_json::from_str(&self.json).ok()
-    }
-}
-
 impl Outcome {
     /// What `status` says, read from its code and its source.
     #[must_use]
