@@ -42,7 +42,8 @@ impl Workshop {
         let workspace = workspace(manifest_dir)?;
         let home = workspace.target_directory.join("planted");
         let lock = locked(&home).map_err(|error| format!("{}: {error}", home.display()))?;
-        let copy = Copy { from: workspace.workspace_root, to: home.join(SOURCE) };
+        let (from, target) = (workspace.workspace_root, workspace.target_directory);
+        let copy = Copy { from, to: home.join(SOURCE), target };
         Ok(Self { copy, home, manifest_dir: manifest_dir.to_owned(), tool: tool.clone(), _lock: lock })
     }
 
