@@ -10,6 +10,7 @@
 //! | [`promises`] | what must hold of calls, whatever the services |
 //! | [`facts`] | what nodes and clients tell, as values |
 //! | [`clients`] | what a client says of a call for itself |
+//! | [`in_memory`] | an app without a node, for tests of its actors |
 //!
 //! A node runs as in production: [`node::run`] with its accept loop, its workers and its drain, over a machine whose
 //! network is simulated. The ways of calls follow from the app and the contracts; nothing is written down twice. It
@@ -84,6 +85,7 @@ mod fold;
 mod graph;
 mod hooks;
 mod host;
+mod in_memory;
 mod load;
 mod machine;
 mod nodes;
@@ -98,6 +100,7 @@ mod world;
 
 pub use expect::Expect;
 pub use host::{Choice, Disk, Host};
+pub use in_memory::in_memory;
 pub use load::{Load, Via};
 /// The allocator that rehearsals are measured with: each builds a world and drops it in milliseconds, on a thread of
 /// its own, and with glibc's a seventh of its time goes there. It takes a line of the test target:

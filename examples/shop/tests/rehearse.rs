@@ -1,75 +1,64 @@
-//! The shop, rehearsed: `cargo test` plays a few seeds, `cargo test --test rehearse -- rehearse --help` tells how to play more.
+//! The shop, rehearsed: `cargo test` plays a few seeds, `cargo test --test rehearse -- rehearse --help` tells of more.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 
-use rehearse::facts::StreamMessage;
 use rehearse::proptest::prelude::*;
-use rehearse::{Code, Event, Expect, Load, Ms, Runner, Scenario, Swarm, Via, promises};
-use shop::api::inventory::{Stock, WatchStock};
-use shop::api::orders::Place;
-use shop::api::{PlaceRequest, StockRequest, StockResponse};
+use rehearse::{Code, Event, Expect, Load, Ms, Runner, Scenario, Swarm, Via, facts, promises};
+use shop::api::{PlaceRequest, StockRequest, StockResponse, inventory, orders};
 use shop::{Bank, Disks};
 
 fn load() -> Load {
-    let sku = || "apple|pear|plum";
+    let sku = || rehearse::matching("apple|pear|plum");
     let place = (sku(), 1..4_i64, prop_oneof![Just(500), Just(200_000)])
         .prop_map(|(sku, quantity, cents)| PlaceRequest { sku, quantity, cents, ..Default::default() });
-    let refused = Expect::ok().or(Code::FailedPrecondition); // sold out, or declined: right answers both
+    let refused = Expect::ok().or(Code::FailedPrecondition); // Sold out or declined: right answers, too.
     Load::new(30, 400.ms(), 300.ms()..=900.ms())
-        .rpc_with_id::<Place>(Via::Rest, place, refused, |request, id| request.order = id)
-        .rpc::<Stock>(Via::Rest, sku().prop_map(|sku| StockRequest { sku }), Expect::ok())
-        .watch::<WatchStock>(sku().prop_map(|sku| StockRequest { sku }))
+        .rpc_with_id::<orders::Place>(Via::Rest, place, refused, |request, id| request.order = id)
+        .rpc::<inventory::Stock>(Via::Rest, sku().prop_map(|sku| StockRequest { sku }), Expect::ok())
+        .watch::<inventory::WatchStock>(sku().prop_map(|sku| StockRequest { sku }))
 }
 
-#[derive(Default)]
-struct Order {
-    reserved: u32,
-    charged: u32,
-    released: u32,
-}
+/// How often an order was reserved, charged and released.
+type Orders = BTreeMap<String, (u32, u32, u32)>;
 
-/// Nothing is sold that is not there, nothing twice, and nobody pays for what was given back.
-fn ledger(orders: &mut BTreeMap<String, Order>, event: &Event) -> Result<(), String> {
+fn ledger(orders: &mut Orders, event: &Event) -> Result<(), String> {
     let (Some(line), Some(id)) = (event.line(), event.text("order")) else { return Ok(()) };
     let order = orders.entry(id.to_owned()).or_default();
     match line.message.as_str() {
-        "reserved" if event.number("left") < Some(0) => return Err(format!("{id} is reserved of nothing")),
-        "reserved" => order.reserved += 1,
-        "charged" => order.charged += 1,
-        "released" => order.released += 1,
+        "reserved" if event.number("left") < Some(0) => return Err(format!("{id} got what is not there")),
+        "reserved" => order.0 += 1,
+        "charged" => order.1 += 1,
+        "released" => order.2 += 1,
         _ => {}
     }
-    match (order.reserved, order.charged, order.released) {
+    match order {
         (0 | 1, 0, 0) | (1, 1, 0) | (1, 0, 1) => Ok(()),
-        (reserved, charged, released) => {
-            Err(format!("{id} is reserved {reserved}, charged {charged}, released {released} times"))
-        }
+        wrong => Err(format!("{id} was reserved, charged and released {wrong:?} times")),
     }
 }
 
 fn watched((): &mut (), event: &Event) -> Result<(), String> {
-    let Some(stock) = event.told::<StreamMessage>() else { return Ok(()) };
-    let StockResponse { left } = stock.message().ok_or("no stock in a message of the stream")?;
-    if (0..=10).contains(&left) { Ok(()) } else { Err(format!("{left} are said to be left of ten")) }
+    let Some(told) = event.told::<facts::StreamMessage>() else { return Ok(()) };
+    let StockResponse { left } = told.message().ok_or("that is no stock")?;
+    if (0..=10).contains(&left) { Ok(()) } else { Err(format!("{left} of ten are said to be left")) }
 }
 
 fn shop(name: &str, about: &str, swarm: Swarm) -> Scenario {
     Scenario::new(name, about, load(), swarm)
         .option("bank", &["5ms", "150ms"])
         .nodes(&["inventory", "payments", "orders"], |host| {
-            let disks = host.clone();
-            shop::app(Disks::new(move |name| Ok(Arc::new(disks.disk(name)))), Bank::new(host.option("bank")))
+            let (host, bank) = (host.clone(), Bank::new(host.option("bank")));
+            shop::app(Disks::new(move |name| Ok(Arc::new(host.disk(name)))), bank)
         })
         .promises(promises::of_calls())
         .fold("the ledger is right", ledger)
-        .fold("watchers see what is there", watched)
-        .eventually("every order is settled", |orders: &BTreeMap<String, Order>| {
-            orders.values().all(|order| order.reserved == order.charged + order.released)
+        .fold("watchers are told what can be", watched)
+        .eventually("every order is settled", |orders: &Orders| {
+            orders.values().all(|(reserved, charged, released)| *reserved == charged + released)
         })
 }
 
-fn main() -> std::process::ExitCode {
+fn main() -> ExitCode {
     let faults = || Swarm::new(1..=3, 350.ms(), 50.ms()..=600.ms()).everywhere();
     Runner::new(env!("CARGO_MANIFEST_DIR"))
         .scenario(shop("calm", "nothing goes wrong", Swarm::calm()))

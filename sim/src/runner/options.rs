@@ -60,7 +60,8 @@ pub(super) struct Options {
     /// many seeds it takes to find it, and how small its failing plans get. With --failures 10: of the first ten of
     /// each. Fails if a patch no longer applies or builds, if a bug is not found, if the median plan keeps more than
     /// 3 faults or 5 requests or takes more than 30 s to shrink, if a shrunk plan fails without the bug, too, or if a
-    /// plan of tests/graveyard passes with the bug that it names. With --seed or --plan: play that one with the bug
+    /// plan of tests/graveyard passes with the bug that it names. With --seed or --plan: play that one with the bug, by
+    /// default the one that the plan names
     #[arg(long, value_name = "NAME", num_args = 0..=1, help_heading = "How", conflicts_with_all = ["time", "shard"])]
     pub(super) planted: Option<Option<String>>,
 
@@ -101,7 +102,7 @@ Examples, after TOOL:
   --plan tests/graveyard/storm-7.toml
   --time 8h --shard 2/8 --json                one of eight machines
   --planted --failures 5                      how bugs are found, and how small plans get
-  --planted late --scenario storm --seed 7    one world again, with the patch tests/planted/late.patch
+  --planted late --scenario storm --seed 7    one world, with the patch late.patch
 
 Built with `cargo test --release`, rehearsals are several times as fast. Paths are relative to where you stand.
 

@@ -7,7 +7,7 @@ use crate::plan::Plan;
 use crate::rehearsal::{Keep, Rehearsal, rehearse};
 use crate::runner::options::Options;
 use crate::runner::project::Project;
-use crate::runner::{batch, graveyard};
+use crate::runner::{batch, failure, graveyard};
 use crate::scenario::Scenario;
 use crate::shrink::{SHRINK_TIME, shrink};
 
@@ -82,6 +82,10 @@ fn hunt(project: &Project, scenario: &Scenario, options: &Options) -> Result<Hun
     let mut hunt = Hunt { scenario: scenario.name.clone(), ..Hunt::default() };
     let (mut failures, mut trouble) = (0, Ok(()));
     batch::each(project, &[scenario], &options, |_, rehearsal| {
+        if let Some(mistake) = failure::of_set_up(&rehearsal) {
+            trouble = Err(mistake);
+            return false;
+        }
         hunt.seeds += u64::from(hunt.promise.is_none());
         let Some(violation) = &rehearsal.violation else { return true };
         hunt.promise.get_or_insert_with(|| violation.promise.clone());
