@@ -12,7 +12,7 @@
 //! | [`clients`] | what a client says of a call for itself |
 //! | [`in_memory`] | an app without a node, for tests of its actors |
 //!
-//! A node runs as in production: [`node::run`] with its accept loop, its workers and its drain, over a machine whose
+//! A node runs as in production: [`node::run()`] with its accept loop, its workers and its drain, over a machine whose
 //! network is simulated. The ways of calls follow from the app and the contracts; nothing is written down twice. It
 //! knows no service, and is the one dev-dependency of a workspace that rehearses its own.
 //!

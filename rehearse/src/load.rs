@@ -163,3 +163,10 @@ impl Load {
 pub(crate) fn name_of(service: &str, path: &str) -> String {
     format!("{service}/{}", path.rsplit('/').next().unwrap_or(path))
 }
+
+/// Whether a call of this kind is one of the rpc: its name may be followed by a number.
+pub(crate) fn is_named(kind: &str, service: &str, path: &str) -> bool {
+    let name = kind.split(' ').next().unwrap_or(kind);
+    let of_path = path.rsplit('/').next().unwrap_or(path);
+    name.split_once('/').is_some_and(|(its_service, method)| its_service == service && method == of_path)
+}

@@ -3,7 +3,7 @@
 use sim::CallRecord;
 use transport::{Contract, Method};
 
-use crate::load::name_of;
+use crate::load::is_named;
 use crate::rpc::JsonMessage;
 
 /// The request of `call`, if it is a call of `M`. An id that was written into it is missing.
@@ -12,7 +12,7 @@ pub fn request<M>(call: &CallRecord) -> Option<M::Request>
 where
     M: Method<Request: JsonMessage>,
 {
-    serde_json::from_str(&call.request.argument).ok().filter(|_| is_of::<M>(call))
+    if is_of::<M>(call) { serde_json::from_str(&call.request.argument).ok() } else { None }
 }
 
 /// The answer to `call`, if it is a call of `M` and has worked.
@@ -25,8 +25,6 @@ where
     serde_json::from_str(&reply.value).ok()
 }
 
-/// The first word of what the call is named is the rpc; a number may follow.
 fn is_of<M: Method>(call: &CallRecord) -> bool {
-    let name = call.request.kind.split(' ').next();
-    name.is_some_and(|name| name == name_of(<M::Contract as Contract>::NAME, M::PATH))
+    is_named(&call.request.kind, <M::Contract as Contract>::NAME, M::PATH)
 }

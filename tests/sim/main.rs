@@ -1,7 +1,8 @@
 //! Rehearsals of the whole node: REST edge, gRPC edge, actors and carriers as in production, over a
 //! simulated network, under faults drawn from a seed.
 //!
-//! `cargo test` rehearses a few seeds of every scenario, `cargo test -p rehearsal --test sim -- rehearse --help` tells how to rehearse many.
+//! `cargo test` rehearses a few seeds of every scenario, `cargo test -p rehearsal --test sim -- rehearse --help` tells
+//! how to rehearse many.
 
 mod checks;
 mod scenarios;

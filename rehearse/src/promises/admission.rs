@@ -47,14 +47,20 @@ impl Rooms {
     }
 
     /// Takes note of `event`; how many run now behind a door and how many may, if a handler begins there.
+    ///
+    /// A stream goes on when its handler has returned, and nobody tells its end: all that began count as going on,
+    /// and how many may is not judged.
     pub(super) fn note(&mut self, event: &Event) -> Option<(usize, usize)> {
         if let Some(HandlerBegun { service, path, worker, .. }) = event.told() {
             let room = self.room(event, service, path, *worker);
             room.step(event.at, 1);
-            return Some((room.running, room.most));
+            return (!room.door.is_streaming).then_some((room.running, room.most));
         }
         if let Some(HandlerEnded { service, path, worker }) = event.told() {
-            self.room(event, service, path, *worker).step(event.at, -1);
+            let room = self.room(event, service, path, *worker);
+            if !room.door.is_streaming {
+                room.step(event.at, -1);
+            }
         } else if let Some(made) = event.told::<CallMade>().filter(|made| made.is_streaming) {
             if !self.streams.contains(&made.path) {
                 self.streams.push(made.path);

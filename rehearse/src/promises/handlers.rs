@@ -11,7 +11,7 @@ use super::hops::Hops;
 use super::ids::access_path;
 use super::names::{HANDLED_ONCE, HANDLERS_END_WITH_CALLS};
 use crate::clients::NOT_SENT;
-use crate::facts::{HandlerBegun, HandlerEnded, Outcome};
+use crate::facts::{CallMade, CallOutcome, HandlerBegun, HandlerEnded, Outcome};
 use crate::setting::Setting;
 
 /// No handler runs on when the call that it handles has ended, but for the time that word of it takes.
@@ -125,8 +125,8 @@ impl Invariant for HandlersEndWithTheirCalls {
 #[derive(Debug)]
 pub(super) struct HandledOnceOrNotAtAll {
     setting: Arc<Setting>,
-    hops: Hops,
-    counts: BTreeMap<(u32, &'static str), Counts>,
+    /// By request, for each rpc that was called for it.
+    counts: BTreeMap<u32, Vec<(&'static str, Counts)>>,
     met: u64,
 }
 
@@ -159,7 +159,7 @@ impl Counts {
 
 impl HandledOnceOrNotAtAll {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        Self { setting: Arc::clone(setting), hops: Hops::default(), counts: BTreeMap::new(), met: 0 }
+        Self { setting: Arc::clone(setting), counts: BTreeMap::new(), met: 0 }
     }
 
     fn count(
@@ -169,7 +169,13 @@ impl HandledOnceOrNotAtAll {
         host: &str,
         change: impl FnOnce(&mut Counts),
     ) -> Result<(), String> {
-        let counts = self.counts.entry((number, path)).or_default();
+        let rpcs = self.counts.entry(number).or_default();
+        let known = rpcs.iter().position(|(known, _)| *known == path);
+        let at = known.unwrap_or(rpcs.len());
+        if known.is_none() {
+            rpcs.push((path, Counts::default()));
+        }
+        let counts = &mut rpcs[at].1;
         change(counts);
         counts.judge(number, path, host)
     }
@@ -197,14 +203,16 @@ impl Invariant for HandledOnceOrNotAtAll {
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
         let Some(number) = event.request else { return Ok(()) };
-        if let Some((_, hop)) = self.hops.note(event) {
-            let (path, outcome) = (hop.made.path, hop.ended.map(|(_, outcome)| outcome));
+        if let Some(CallOutcome { path, outcome, .. }) = event.told() {
+            // What a host that is taken down says with its last breath is no outcome.
+            let is = |wanted| u32::from(*outcome == wanted && !event.host.is_empty());
+            let (worked, not_sent) = (is(Outcome::Ok), is(Outcome::NotSent));
             return self.count(number, path, &event.host, |counts| {
-                counts.worked += u32::from(outcome == Some(Outcome::Ok));
-                counts.not_sent += u32::from(outcome == Some(Outcome::NotSent));
+                counts.worked += worked;
+                counts.not_sent += not_sent;
             });
         }
-        if let Some(made) = event.told::<crate::facts::CallMade>() {
+        if let Some(made) = event.told::<CallMade>() {
             return self.count(number, made.path, &event.host, |counts| counts.made += 1);
         }
         if let Some(begun) = event.told::<HandlerBegun>() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::Event;
+use sim::{Event, What};
 
 use crate::facts::{CallMade, CallOutcome, HandlerBegun, Outcome};
 
@@ -50,7 +50,7 @@ impl Hop {
 impl Hops {
     /// Takes note of `event`; the hop that it ends, if it does.
     pub(super) fn note(&mut self, event: &Event) -> Option<(u32, &Hop)> {
-        let number = event.request?;
+        let number = event.request.filter(|_| matches!(event.what, What::Told(_)))?;
         let (at, host) = (event.at, || Arc::clone(&event.host));
         if let Some(begun) = event.told::<HandlerBegun>() {
             let begun = Begun { service: begun.service, path: begun.path, host: host(), at };
