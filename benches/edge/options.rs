@@ -45,6 +45,10 @@ impl Options {
         Duration::from_secs(if self.short { 1 } else { self.seconds.get() as u64 })
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how many jobs there are is about this machine, not about what they do"
+    )]
     pub(crate) fn workers(&self) -> usize {
         self.workers.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
     }

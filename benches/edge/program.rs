@@ -21,6 +21,7 @@ pub(crate) struct Program {
 
 impl Program {
     /// Starts `command` with its output appended to a new log file in cargo's folder for such things.
+    #[expect(clippy::disallowed_methods, reason = "a test or bench drives programs from outside")]
     pub(crate) fn start(title: &str, command: &mut Command) -> Result<Self, Error> {
         let log = log_path(title);
         File::create(&log).map_err(Error::io(format!("creating {}", log.display())))?;

@@ -53,6 +53,10 @@ impl Options {
 }
 
 /// How many cores this program may use.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how many jobs there are is about this machine, not about what they do"
+)]
 pub(crate) fn cores() -> usize {
     thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }

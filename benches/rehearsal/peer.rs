@@ -12,6 +12,7 @@ const PRECISION_S: f64 = 0.004;
 pub(crate) struct Peer(PathBuf);
 
 /// Builds the peer into cargo's folder for such things.
+#[expect(clippy::disallowed_methods, reason = "a test or bench drives programs from outside")]
 pub(crate) fn build() -> Result<Peer, Error> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/madsim");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("peer-madsim");

@@ -84,6 +84,7 @@ struct Signals {
 }
 
 impl Signals {
+    #[expect(clippy::disallowed_methods, reason = "this is where signals enter")]
     fn new() -> io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
         Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })

@@ -13,6 +13,7 @@ const TEST: &str = "flags_alone_are_a_configuration_whatever_is_in_the_environme
 const INSIDE: &str = "REHEARSAL_INSIDE";
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test or bench drives programs from outside")]
 fn flags_alone_are_a_configuration_whatever_is_in_the_environment() {
     if std::env::var_os(INSIDE).is_none() {
         let mut again = Command::new(std::env::current_exe().expect("this program has a path"));

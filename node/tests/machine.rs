@@ -65,6 +65,7 @@ fn connection(opened: &Sender<String>) -> Next {
 }
 
 /// Runs a node of three workers that accepts `next`, until as many connections were opened. By whom each was.
+#[expect(clippy::disallowed_methods, reason = "this runs outside of any simulation")]
 async fn opened(next: Vec<Next>, opened: Receiver<String>) -> Vec<String> {
     let count = next.iter().filter(|next| next.is_ok()).count();
     let machine = Told { next: RefCell::new(next) };

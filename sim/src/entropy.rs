@@ -239,6 +239,7 @@ mod tests {
     use super::*;
     use std::hash::{BuildHasher, RandomState};
 
+    #[expect(clippy::disallowed_methods, reason = "this runs outside of any simulation")]
     fn on_fresh_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
         std::thread::Builder::new().spawn(work).unwrap().join().unwrap()
     }

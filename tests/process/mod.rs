@@ -40,6 +40,7 @@ pub(crate) struct Said {
 }
 
 /// The node with nothing of this environment's own that it would listen to.
+#[expect(clippy::disallowed_methods, reason = "a test or bench drives programs from outside")]
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
     command.args(arguments).env_remove("RUST_LOG");

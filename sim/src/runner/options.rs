@@ -165,6 +165,10 @@ impl Options {
     }
 
     /// How many threads rehearse.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how many jobs there are is about this machine, not about what they do"
+    )]
     pub(super) fn job_count(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         self.jobs.unwrap_or_else(cores).max(1)

@@ -4,6 +4,10 @@
 use std::path::{Path, PathBuf};
 
 /// The folder to which the user's paths are relative.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is about the user who runs the tool, outside of any rehearsal"
+)]
 pub(super) fn folder() -> PathBuf {
     let shell = std::env::var_os("PWD").map(PathBuf::from);
     let shell = shell.filter(|folder| folder.is_absolute() && folder.is_dir());

@@ -11,6 +11,7 @@ use libtest_mimic::{Arguments, Trial};
 
 use user::User;
 
+#[expect(clippy::disallowed_methods, reason = "a test or bench drives programs from outside")]
 fn main() -> ExitCode {
     if let Some(names) = std::env::var_os(user::SCENARIOS) {
         return scenarios::runner(&names.to_string_lossy()).main();

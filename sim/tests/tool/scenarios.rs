@@ -10,6 +10,7 @@ use sim::{
 use transport::Address;
 
 /// The program of a user whose plans and patches are where they stand.
+#[expect(clippy::disallowed_methods, reason = "a test or bench drives programs from outside")]
 pub(crate) fn runner(names: &str) -> Runner {
     let folder = PathBuf::from(std::env::var_os("PWD").expect("the tests set it"));
     Runner::new(env!("CARGO_MANIFEST_DIR"))

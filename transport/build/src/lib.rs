@@ -56,6 +56,7 @@ pub fn compile(root: impl AsRef<Path>) -> Result<(), Error> {
 /// # Errors
 ///
 /// As [`compile`].
+#[expect(clippy::disallowed_methods, reason = "cargo tells build scripts where to write in the environment")]
 pub fn compile_for(transport: &str, root: impl AsRef<Path>) -> Result<(), Error> {
     let root = root.as_ref();
     println!("cargo::rerun-if-changed={}", root.display());

@@ -95,6 +95,10 @@ fn workspace(manifest_dir: &Path) -> Result<Workspace, String> {
 }
 
 /// The cargo that runs this test, or the one on the path.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is about the user who runs the tool, outside of any rehearsal"
+)]
 fn cargo() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
