@@ -18,6 +18,7 @@ use crate::runner::tool::Tool;
 pub(super) struct Workshop {
     copy: Copy,
     home: PathBuf,
+    manifest_dir: PathBuf,
     tool: Tool,
     /// Held as long as this is: two would patch the same copy.
     _lock: File,
@@ -41,13 +42,18 @@ impl Workshop {
         let workspace = workspace(manifest_dir)?;
         let home = workspace.target_directory.join("planted");
         let lock = locked(&home).map_err(|error| format!("{}: {error}", home.display()))?;
-        let copy = Copy { from: workspace.workspace_root, to: home.join(SOURCE) };
-        Ok(Self { copy, home, tool: tool.clone(), _lock: lock })
+        let (from, target) = (workspace.workspace_root, workspace.target_directory);
+        let copy = Copy { from, to: home.join(SOURCE), target };
+        Ok(Self { copy, home, manifest_dir: manifest_dir.to_owned(), tool: tool.clone(), _lock: lock })
     }
 
-    /// Where plans are kept that break a promise under a patch: once it is off, they prove nothing.
-    pub(super) fn plans(&self) -> PathBuf {
-        self.home.join("plans")
+    /// The options that tell the program with the patch `name` in whose place it runs: it names the user's own package,
+    /// and keeps failing plans apart, for once the patch is off they prove nothing.
+    pub(super) fn tells(&self, name: &str) -> [OsString; 6] {
+        let (package, plans) = (self.manifest_dir.clone(), self.home.join("plans"));
+        let [patch, for_package, keep_in] =
+            ["--as-planted", "--for-package", "--keep-in"].map(OsString::from);
+        [patch, name.into(), for_package, package.into(), keep_in, plans.into()]
     }
 
     /// Builds the program with `patch`, and nothing else that differs from the workspace; where it is.

@@ -12,6 +12,8 @@ use std::process::Command;
 pub(super) struct Copy {
     pub(super) from: PathBuf,
     pub(super) to: PathBuf,
+    /// Where cargo builds: it is no part of the workspace, even where git does not ignore it.
+    pub(super) target: PathBuf,
 }
 
 impl Copy {
@@ -41,6 +43,9 @@ impl Copy {
         let mut files = BTreeSet::new();
         for name in listed.chain([PathBuf::from("Cargo.lock")]) {
             let there = self.from.join(&name);
+            if there.starts_with(&self.target) {
+                continue;
+            }
             if there.is_dir() {
                 // A repository within the repository is listed as a folder.
                 all_below(&there, &name, &mut files)
@@ -176,7 +181,8 @@ mod tests {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let from = folder.path().canonicalize().unwrap();
-            let copy = Copy { to: from.join("target").join(SOURCE), from };
+            let target = from.join("target");
+            let copy = Copy { to: target.join(SOURCE), from, target };
             let made = Self { copy, folder };
             run_git(made.folder.path(), |git| git.args(["init", "--quiet"])).unwrap();
             made.write(".gitignore", "/target\n/ignored\n");
@@ -212,6 +218,16 @@ mod tests {
             (folder.copied("ignored"), folder.copied("Cargo.lock")),
             (None, Some("locked".to_owned()))
         );
+    }
+
+    #[test]
+    fn what_cargo_built_is_not_copied_even_where_git_does_not_ignore_it() {
+        let folder = Folder::new();
+        folder.write(".gitignore", "");
+        folder.write("target/debug/program", "");
+        folder.copy.refresh().unwrap();
+        assert_eq!(folder.copied("target/debug/program"), None);
+        assert!(folder.copied("src/one.rs").is_some());
     }
 
     #[test]
@@ -264,7 +280,8 @@ mod tests {
     #[test]
     fn a_workspace_without_a_repository_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let copy = Copy { from: folder.path().to_owned(), to: folder.path().join(SOURCE) };
+        let (from, target) = (folder.path().to_owned(), folder.path().join("target"));
+        let copy = Copy { from, to: target.join(SOURCE), target };
         let error = copy.refresh().unwrap_err();
         assert!(error.contains("not a git repository") && error.contains(&*folder.path().to_string_lossy()));
     }

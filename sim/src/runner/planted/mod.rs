@@ -7,46 +7,26 @@ mod build;
 mod copy;
 mod hunt;
 mod patch;
+mod proof;
 mod table;
 
-use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-
-use serde::de::DeserializeOwned;
-
-use crate::plan::Plan;
-use crate::rehearsal::{Keep, rehearse};
 
 use super::options::Options;
 use super::progress::Progress;
 use super::project::Project;
-use super::tool::TOOL;
 use super::{graveyard, user};
-use build::{Workshop, run};
-use hunt::{Cut, Hunt, Replay};
+use build::Workshop;
+use proof::Proof;
 
 pub(super) use hunt::run as hunt_here;
 pub(super) use patch::Patch;
 
-/// How many seeds of a scenario a bug may take, where nothing else is said.
-const SEEDS: u64 = 100;
-
 /// Looks for every planted bug, or for the one that the options name, and prints the table; whether all were found, were
 /// shrunk as far as the targets have it, and are what fails the plans of the graveyard.
 pub(super) fn find_all(project: &Project, options: &Options) -> Result<bool, String> {
-    let patches = chosen(project, options)?;
-    let mut proof = Proof {
-        project,
-        options,
-        shrinks: !options.no_shrink,
-        workshop: Workshop::open(&project.manifest_dir, project.tool())?,
-        graves: graveyard::all(project)?,
-        progress: Progress::start(None, true),
-        cuts: Vec::new(),
-        replays: Vec::new(),
-        troubles: Vec::new(),
-    };
-    println!("{}", table::header(proof.shrinks));
+    let patches = patch::chosen(project, options.planted_name(), &options.scenario)?;
+    let mut proof = Proof::begin(project, options)?;
     for patch in &patches {
         proof.prove(patch);
     }
@@ -65,7 +45,7 @@ pub(super) fn play(project: &Project, options: &Options) -> Result<ExitCode, Str
             .ok_or("the plan names no planted bug: expected --planted NAME")?,
         (None, None) => return Err("--seed needs --planted NAME".to_owned()),
     };
-    let patch = named(Patch::all(&project.planted)?, &name)?;
+    let patch = patch::named(Patch::all(&project.planted)?, &name)?;
     let workshop = Workshop::open(&project.manifest_dir, project.tool())?;
     let progress = Progress::start(None, true);
     progress.note(&format!("{name}: building"));
@@ -73,227 +53,8 @@ pub(super) fn play(project: &Project, options: &Options) -> Result<ExitCode, Str
     progress.finish();
     let mut command = Command::new(program);
     command.args(std::env::args_os().skip(1));
-    let status = command.args(hidden(project, &workshop, &name)).status();
+    let status = command.args(workshop.tells(&name)).status();
     let status = status.map_err(|error| format!("the patched program could not be started: {error}"))?;
     workshop.close()?;
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
-}
-
-/// What the patched program is told of the clean one.
-fn hidden(project: &Project, workshop: &Workshop, name: &str) -> [std::ffi::OsString; 6] {
-    let (package, plans) = (project.manifest_dir.clone(), workshop.plans());
-    [
-        "--as-planted".into(),
-        name.into(),
-        "--for-package".into(),
-        package.into(),
-        "--keep-in".into(),
-        plans.into(),
-    ]
-}
-
-/// The patches that the options are about, each with scenarios that there are.
-fn chosen(project: &Project, options: &Options) -> Result<Vec<Patch>, String> {
-    let mut patches = Patch::all(&project.planted)?;
-    for patch in &mut patches {
-        for scenario in &patch.scenarios {
-            project.named(scenario).map_err(|error| format!("{}: {error}", patch.file.display()))?;
-        }
-        let is_chosen = |name: &String| options.scenario.is_empty() || options.scenario.contains(name);
-        patch.scenarios.retain(is_chosen);
-    }
-    patches.retain(|patch| !patch.scenarios.is_empty());
-    match options.planted_name() {
-        Some(name) => Ok(vec![named(patches, name)?]),
-        None if patches.is_empty() => Err(format!("there is no patch in {}", project.planted.display())),
-        None => Ok(patches),
-    }
-}
-
-fn named(patches: Vec<Patch>, name: &str) -> Result<Patch, String> {
-    let names = patches.iter().map(|patch| patch.name.clone()).collect::<Vec<_>>().join(", ");
-    let found = patches.into_iter().find(|patch| patch.name == name);
-    found.ok_or_else(|| format!("there is no planted bug {name:?} here; there are {names}"))
-}
-
-/// What is found out about the patches, one after the other.
-struct Proof<'a> {
-    project: &'a Project,
-    options: &'a Options,
-    shrinks: bool,
-    workshop: Workshop,
-    graves: Vec<(PathBuf, Plan)>,
-    progress: Progress,
-    /// Every plan that was shrunk.
-    cuts: Vec<Cut>,
-    /// What is to be said of the graveyard.
-    replays: Vec<String>,
-    /// What is not as it must be.
-    troubles: Vec<String>,
-}
-
-impl Proof<'_> {
-    fn prove(&mut self, patch: &Patch) {
-        self.progress.note(&format!("{}: building", patch.name));
-        match self.workshop.build(patch) {
-            Ok(program) => {
-                self.hunt(patch, &program);
-                self.replay(patch, &program);
-            }
-            Err(error) => {
-                let scenarios = patch.scenarios.join(", ");
-                self.progress.print(&table::row_without(&patch.name, &scenarios, error.what, self.shrinks));
-                self.troubles.push(format!("{} {}:\n{}", user::shown(&patch.file), error.what, error.why));
-            }
-        }
-    }
-
-    /// Has the patched program look for its bug.
-    fn hunt(&mut self, patch: &Patch, program: &Path) {
-        let seeds = self.options.seeds.or(patch.seeds).unwrap_or(SEEDS);
-        if seeds == 0 {
-            let row =
-                table::row_without(&patch.name, &patch.scenarios.join(", "), IN_GRAVEYARD, self.shrinks);
-            return self.progress.print(&row);
-        }
-        self.progress.note(&format!("{}: rehearsing {}", patch.name, patch.scenarios.join(", ")));
-        let mut command = self.patched(patch, program);
-        command.args(["--seeds", &seeds.to_string(), "--from", &self.options.from.to_string()]);
-        if self.options.keep_going {
-            command.arg("--keep-going");
-        } else {
-            command.args(["--failures", &self.options.failures_max().to_string()]);
-        }
-        command.args(self.options.no_shrink.then_some("--no-shrink"));
-        for scenario in &patch.scenarios {
-            command.args(["--scenario", scenario]);
-        }
-        match ask::<Hunt>(&mut command) {
-            Ok(hunts) => hunts.into_iter().for_each(|hunt| self.judge(patch, hunt, seeds)),
-            Err(error) => self.troubles.push(format!("{}: the patched program failed: {error}", patch.name)),
-        }
-    }
-
-    fn judge(&mut self, patch: &Patch, hunt: Hunt, seeds: u64) {
-        self.progress.print(&table::row(&patch.name, &hunt, self.shrinks));
-        if hunt.promise.is_none() {
-            let name = &patch.name;
-            self.troubles.push(format!("{name} is not found within {seeds} seeds of {}", hunt.scenario));
-        }
-        for cut in &hunt.cuts {
-            if let Err(error) = self.is_of_bug(patch, cut) {
-                self.troubles.push(error);
-            }
-        }
-        if self.options.planted_name().is_some()
-            && let Some((cut, plan)) = hunt.cuts.first().and_then(|cut| Some((cut, read(cut).ok()?)))
-        {
-            let again = self.project.tool().seed(&plan, Some(&patch.name));
-            self.replays.push(format!("{plan}  violated  {}\n  again     {again}", cut.violation));
-        }
-        self.cuts.extend(hunt.cuts);
-    }
-
-    /// Whether the bug is what breaks the promise, and not something else that the shrunk plan does.
-    fn is_of_bug(&self, patch: &Patch, cut: &Cut) -> Result<(), String> {
-        let plan = Plan { planted: None, ..read(cut)? };
-        let played = rehearse(self.project.named(&plan.scenario)?, &plan, Keep::Hash);
-        let Some(violation) = played.violation else { return Ok(()) };
-        let again = self.project.tool().seed(&plan, Some(&patch.name));
-        Err(format!("a shrunk plan of {} fails without the bug, too: {violation}: {again}", patch.name))
-    }
-
-    /// Plays the plans of the graveyard that the bug is in: with it they must fail.
-    fn replay(&mut self, patch: &Patch, program: &Path) {
-        let graves = self.graves.iter().filter(|(_, plan)| plan.planted.as_ref() == Some(&patch.name));
-        let graves: Vec<_> = graves.map(|(file, _)| file.clone()).collect();
-        if graves.is_empty() && patch.seeds == Some(0) {
-            self.troubles
-                .push(format!("{} is looked for nowhere: no plan of the graveyard names it", patch.name));
-        }
-        for file in graves {
-            let mut command = self.patched(patch, program);
-            let replays = ask::<Replay>(command.arg("--plan").arg(&file));
-            let outcome = replays.and_then(|replays| outcome(replays.first()));
-            let line = |text: &str| format!("{}, with {}: {text}", user::shown(&file), patch.name);
-            match outcome {
-                Ok(violation) => self.replays.push(line(&violation)),
-                Err(error) => self.troubles.push(line(&error)),
-            }
-        }
-    }
-
-    fn patched(&self, patch: &Patch, program: &Path) -> Command {
-        let mut command = Command::new(program);
-        command.arg(TOOL).arg("--hunt").args(hidden(self.project, &self.workshop, &patch.name));
-        command
-    }
-
-    fn note_graves_without_patch(&mut self) {
-        let graves = self.graves.iter().filter(|(_, plan)| plan.planted.is_none());
-        self.troubles.extend(graves.map(|(file, _)| graveyard::without_patch(file)));
-    }
-
-    /// Prints what follows the table.
-    fn finish(self) -> Result<bool, String> {
-        self.progress.finish();
-        let mut held = self.troubles.is_empty();
-        if !self.cuts.is_empty() {
-            println!("\n{}", table::medians(&self.cuts));
-            held &= table::reaches_targets(&self.cuts);
-        }
-        self.cuts.iter().filter(|cut| !table::reaches_targets(std::slice::from_ref(cut))).for_each(|cut| {
-            let again = read(cut).map(|plan| self.project.tool().seed(&plan, plan.planted.as_deref()));
-            println!("above: {cut}: {}", again.unwrap_or_default());
-        });
-        self.replays.iter().for_each(|line| println!("\n{line}"));
-        self.troubles.iter().for_each(|trouble| println!("\nFAILED {trouble}"));
-        self.workshop.close().map(|()| held)
-    }
-}
-
-/// In the table, in place of a promise, for what no seed is asked to show.
-const IN_GRAVEYARD: &str = "see the graveyard";
-
-fn read(cut: &Cut) -> Result<Plan, String> {
-    Plan::from_toml(&cut.plan).map_err(|error| error.to_string())
-}
-
-/// The promise that the plan breaks; or else why it proves nothing.
-fn outcome(replay: Option<&Replay>) -> Result<String, String> {
-    match replay {
-        Some(Replay { violation: None, .. }) => Err("it passes, so it no longer shows the bug".to_owned()),
-        Some(Replay { faults: 1.., effective: 0, .. }) => Err("none of its faults has an effect".to_owned()),
-        Some(Replay { violation: Some(violation), .. }) => Ok(violation.clone()),
-        None => Err("the patched program said nothing".to_owned()),
-    }
-}
-
-/// The lines with which the patched program answers; a host may print others.
-fn ask<T: DeserializeOwned>(command: &mut Command) -> Result<Vec<T>, String> {
-    let printed = run(command)?;
-    Ok(printed.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn replay(violation: Option<&str>, faults: usize, effective: usize) -> Result<String, String> {
-        outcome(Some(&Replay { violation: violation.map(str::to_owned), faults, effective }))
-    }
-
-    #[test]
-    fn a_plan_of_the_graveyard_proves_its_bug_by_failing_with_faults_that_have_an_effect() {
-        assert_eq!(replay(Some("late"), 2, 1), Ok("late".to_owned()));
-        assert_eq!(replay(Some("late"), 0, 0), Ok("late".to_owned()));
-        assert!(replay(None, 2, 1).unwrap_err().contains("it passes"));
-        assert!(replay(Some("late"), 2, 0).unwrap_err().contains("none of its faults"));
-    }
-
-    #[test]
-    fn an_unknown_bug_is_refused_with_the_names_of_those_there_are() {
-        let error = named(Vec::new(), "late").unwrap_err();
-        assert!(error.contains("\"late\""), "{error}");
-    }
 }

@@ -7,6 +7,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::runner::project::Project;
+
 /// How the name of a patch's file ends.
 const EXTENSION: &str = "patch";
 
@@ -65,6 +67,36 @@ fn number(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("`# seeds: {text}` is no number"))
 }
 
+/// The patches that are meant to be found in one of `scenarios`, or in any if none is named; of these the one called
+/// `name`, if one is asked for.
+pub(super) fn chosen(
+    project: &Project,
+    name: Option<&str>,
+    scenarios: &[String],
+) -> Result<Vec<Patch>, String> {
+    let mut patches = Patch::all(&project.planted)?;
+    for patch in &mut patches {
+        for scenario in &patch.scenarios {
+            project.named(scenario).map_err(|error| format!("{}: {error}", patch.file.display()))?;
+        }
+        let is_chosen = |name: &String| scenarios.is_empty() || scenarios.contains(name);
+        patch.scenarios.retain(is_chosen);
+    }
+    patches.retain(|patch| !patch.scenarios.is_empty());
+    match name {
+        Some(name) => Ok(vec![named(patches, name)?]),
+        None if patches.is_empty() => Err(format!("there is no patch in {}", project.planted.display())),
+        None => Ok(patches),
+    }
+}
+
+/// The patch called `name`.
+pub(super) fn named(patches: Vec<Patch>, name: &str) -> Result<Patch, String> {
+    let names = patches.iter().map(|patch| patch.name.clone()).collect::<Vec<_>>().join(", ");
+    let found = patches.into_iter().find(|patch| patch.name == name);
+    found.ok_or_else(|| format!("there is no planted bug {name:?} here; there are {names}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,5 +130,11 @@ mod tests {
     #[test]
     fn where_there_is_no_folder_there_is_no_patch() {
         assert_eq!(Patch::all(Path::new("/nowhere")), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn an_unknown_bug_is_refused_with_the_names_of_those_there_are() {
+        let error = named(Vec::new(), "late").unwrap_err();
+        assert!(error.contains("\"late\""), "{error}");
     }
 }
