@@ -28,16 +28,12 @@ impl<T: JsonMessage> StreamOf for Streaming<T> {
     type Item = T;
 }
 
-/// A request as a client sends it.
-pub(crate) struct Asked {
-    pub(crate) json: Value,
-    pub(crate) message: Bytes,
-}
-
 /// An rpc, without its types.
 pub(crate) trait Rpc: Send + Sync {
-    /// The request that a plan spells as `argument`, made by the call with this id.
-    fn request(&self, argument: &str, id: String) -> Result<Asked, Trouble>;
+    /// The request that a plan spells as `argument`, made by the call with this id, in protobuf.
+    fn message(&self, argument: &str, id: String) -> Result<Bytes, Trouble>;
+    /// The same, as JSON.
+    fn json(&self, argument: &str, id: String) -> Result<Value, Trouble>;
     /// The JSON of an answer in protobuf.
     fn answer(&self, message: &[u8]) -> Result<String, Trouble>;
     /// The JSON of the whole answer, of which `field` came, or all.
@@ -61,13 +57,23 @@ where
     Box::new(Typed::<M::Request, A> { set_id, answer: std::marker::PhantomData })
 }
 
-impl<T: JsonMessage, A: JsonMessage> Rpc for Typed<T, A> {
-    fn request(&self, argument: &str, id: String) -> Result<Asked, Trouble> {
+impl<T: JsonMessage, A> Typed<T, A> {
+    fn request(&self, argument: &str, id: String) -> Result<T, Trouble> {
         let mut message: T = serde_json::from_str(argument)?;
         if let Some(set_id) = &self.set_id {
             set_id(&mut message, id);
         }
-        Ok(Asked { json: serde_json::to_value(&message)?, message: message.encode_to_vec().into() })
+        Ok(message)
+    }
+}
+
+impl<T: JsonMessage, A: JsonMessage> Rpc for Typed<T, A> {
+    fn message(&self, argument: &str, id: String) -> Result<Bytes, Trouble> {
+        Ok(self.request(argument, id)?.encode_to_vec().into())
+    }
+
+    fn json(&self, argument: &str, id: String) -> Result<Value, Trouble> {
+        Ok(serde_json::to_value(self.request(argument, id)?)?)
     }
 
     fn answer(&self, message: &[u8]) -> Result<String, Trouble> {
@@ -75,9 +81,11 @@ impl<T: JsonMessage, A: JsonMessage> Rpc for Typed<T, A> {
     }
 
     fn answer_of_json(&self, body: &[u8], field: Option<&str>) -> Result<String, Trouble> {
-        let body: Value = serde_json::from_slice(body)?;
-        let whole = field.map_or_else(|| body.clone(), |field| json!({ field: body }));
-        Ok(serde_json::to_string(&serde_json::from_value::<A>(whole)?)?)
+        let whole: A = match field {
+            Some(field) => serde_json::from_value(json!({ field: serde_json::from_slice::<Value>(body)? }))?,
+            None => serde_json::from_slice(body)?,
+        };
+        Ok(serde_json::to_string(&whole)?)
     }
 }
 

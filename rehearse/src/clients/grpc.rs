@@ -126,7 +126,7 @@ impl Client {
 
     /// Sends the request of a call; resolves to its answer.
     async fn sent(&self, kind: &Kind, request: &Request) -> Result<h2::client::ResponseFuture, Trouble> {
-        let message = kind.rpc.request(&request.argument, request.request_id())?.message;
+        let message = kind.rpc.message(&request.argument, request.request_id())?;
         let target = self.setting.graph.entry(kind.service, request.id).ok_or("nobody hosts it")?;
         let head = http::Request::builder()
             .method(Method::POST)

@@ -99,9 +99,9 @@ fn problem(http: http::StatusCode, body: &[u8]) -> Result<Reply, Trouble> {
 
 /// The request that `kind`'s first route makes of a message.
 fn asked(kind: &Kind, request: &Request, target: &str) -> Result<http::Request<Full<Bytes>>, Trouble> {
-    let json = kind.rpc.request(&request.argument, request.request_id())?.json;
+    let json = kind.rpc.json(&request.argument, request.request_id())?;
     let route = &kind.routes[0];
-    let mut rest = json.as_object().cloned().unwrap_or_default();
+    let mut rest = if let Value::Object(fields) = json { fields } else { serde_json::Map::new() };
     let mut target_path = filled(route, &mut rest)?;
     let body = if route.body { Bytes::from(serde_json::to_vec(&rest)?) } else { Bytes::new() };
     if !route.body && !rest.is_empty() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sim::{CallRecord, Event, Invariant};
 
-use super::hops::Hops;
+use super::hops::Lefts;
 use super::names::{CALLS_END, DEADLINES_SHRINK};
 use crate::facts::{CallMade, HandlerBegun};
 use crate::setting::Setting;
@@ -56,23 +56,21 @@ pub(super) struct DeadlinesShrink {
     setting: Arc<Setting>,
     /// The rpc that each client called, and the deadline that the call came with.
     given: BTreeMap<u32, (&'static str, Duration)>,
-    hops: Hops,
+    lefts: Lefts,
     met: u64,
 }
 
 impl DeadlinesShrink {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        Self { setting: Arc::clone(setting), given: BTreeMap::new(), hops: Hops::default(), met: 0 }
+        Self { setting: Arc::clone(setting), given: BTreeMap::new(), lefts: Lefts::default(), met: 0 }
     }
 
     /// A handler has no more left than the call that it handles had.
     fn begin(&mut self, event: &Event, number: u32, begun: &HandlerBegun) -> Result<(), String> {
         self.met += 1;
         let HandlerBegun { path, left, .. } = *begun;
-        let entry =
-            self.given.get(&number).filter(|(entry, _)| *entry == path).map(|(_, given)| Some(*given));
-        let calls = self.hops.of(number).iter().filter(|hop| hop.made.path == path).map(|hop| hop.made.left);
-        let had = calls.chain(entry).map(|left| left.unwrap_or(Duration::MAX)).max();
+        let entry = self.given.get(&number).filter(|(entry, _)| *entry == path).map(|(_, given)| *given);
+        let had = self.lefts.longest(number, path).max(entry);
         let had = had.ok_or_else(|| format!("nobody called what is handled: {event}"))?;
         if left.unwrap_or(Duration::MAX) <= had {
             return Ok(());
@@ -109,7 +107,7 @@ impl Invariant for DeadlinesShrink {
         let Some(number) = event.request else {
             return begun.map_or(Ok(()), |_| Err(format!("a handler without a request: {event}")));
         };
-        self.hops.note(event);
+        self.lefts.note(event);
         if let Some(begun) = begun {
             self.begin(event, number, begun)
         } else if let Some(made) = event.told::<CallMade>() {

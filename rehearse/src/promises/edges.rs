@@ -8,7 +8,7 @@ use sim::{CallRecord, Event, Family, Invariant, What};
 
 use super::deadlines::TURN;
 use super::faults::Faults;
-use super::hops::Hops;
+use super::hops::Lefts;
 use super::ids::access_path;
 use super::names::{EDGES_END_CALLS, EDGES_KEEP_DEADLINES, HANDLERS_END_BY_DEADLINES};
 use crate::facts::{HandlerBegun, HandlerEnded};
@@ -136,23 +136,22 @@ pub(super) struct EdgesKeepDeadlines {
     setting: Arc<Setting>,
     /// The rpc that each client called, and the deadline that the call came with.
     given: BTreeMap<u32, (&'static str, Duration)>,
-    hops: Hops,
+    lefts: Lefts,
     faults: Faults,
     met: u64,
 }
 
 impl EdgesKeepDeadlines {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        let (given, hops, faults) = (BTreeMap::new(), Hops::default(), Faults::default());
-        Self { setting: Arc::clone(setting), given, hops, faults, met: 0 }
+        let (given, lefts, faults) = (BTreeMap::new(), Lefts::default(), Faults::default());
+        Self { setting: Arc::clone(setting), given, lefts, faults, met: 0 }
     }
 
     /// The deadline of what came to an edge: that of the calls that services made to this path, or, where none did,
     /// of the client's.
     fn given(&self, number: u32, path: &str) -> Option<Duration> {
         let entry = self.given.get(&number);
-        let calls = self.hops.of(number).iter().filter(|hop| hop.made.path == path);
-        let longest = calls.map(|hop| hop.made.left.unwrap_or(Duration::MAX)).max();
+        let longest = self.lefts.longest(number, path);
         let is_entry = longest.is_none() || entry.is_some_and(|(entry, _)| *entry == path);
         longest.max(entry.filter(|_| is_entry).map(|(_, given)| *given))
     }
@@ -178,7 +177,7 @@ impl Invariant for EdgesKeepDeadlines {
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
         self.faults.note(event);
-        self.hops.note(event);
+        self.lefts.note(event);
         let Some((number, path)) = event.request.zip(access_path(event)) else { return Ok(()) };
         self.met += 1;
         let took = event.field("duration_ms").and_then(|took| took.as_f64());

@@ -85,3 +85,23 @@ impl Hops {
         begun.next().map(|begun| &begun.host)
     }
 }
+
+/// How much the calls that services made had left, by the request that they belong to.
+#[derive(Debug, Default)]
+pub(super) struct Lefts(BTreeMap<u32, Vec<(&'static str, Duration)>>);
+
+impl Lefts {
+    /// Takes note of `event`.
+    pub(super) fn note(&mut self, event: &Event) {
+        if let (Some(number), Some(made)) = (event.request, event.told::<CallMade>()) {
+            let left = made.left.unwrap_or(Duration::MAX);
+            self.0.entry(number).or_default().push((made.path, left));
+        }
+    }
+
+    /// The most that a call of `path` for a request had left; `None` if there was no such call.
+    pub(super) fn longest(&self, request: u32, path: &str) -> Option<Duration> {
+        let calls = self.0.get(&request)?.iter().filter(|(called, _)| *called == path);
+        calls.map(|(_, left)| *left).max()
+    }
+}
