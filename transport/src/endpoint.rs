@@ -101,11 +101,12 @@ impl Endpoint {
             Some(interceptor) => Some(interceptor.admit(context, self.path).await?),
             None => None,
         };
-        let ticket = Ticket::new(context.clone(), held, permit.clone());
+        let for_stream = self.response_streaming.then(|| permit.clone());
+        let ticket = Ticket::new(context.clone(), held, permit);
         match (self.deliver)(context.clone(), body, ticket).await? {
             Payload::Stream(messages) => {
                 let (context, deadline) = (context.clone(), context.deadline());
-                let answer = AnswerStream { going: Some((messages, permit)), context };
+                let answer = AnswerStream { going: Some((messages, for_stream)), context };
                 Ok(bound(deadline, Payload::Stream(answer.boxed())))
             }
             body @ Payload::One(_) => Ok(body),
@@ -133,7 +134,7 @@ where
 /// A streamed answer: runs in the context of its call, and holds the call's permit until it ends.
 struct AnswerStream {
     /// None once it has ended.
-    going: Option<(MessageStream, Permit)>,
+    going: Option<(MessageStream, Option<Permit>)>,
     context: CallContext,
 }
 

@@ -22,7 +22,13 @@ impl LetThrough {
 
     /// The metadata of a call: those headers that are let through, without those that are this crate's own.
     pub(super) fn metadata_of(&self, headers: &HeaderMap) -> MetadataMap {
+        // Mostly there are none, and looking at the few headers that came is less work than to look each name up.
+        let is_let_through = |name: &HeaderName| self.0.iter().any(|(known, _)| known == name);
+        if !headers.keys().any(is_let_through) {
+            return MetadataMap::new();
+        }
         let mut metadata = http::HeaderMap::new();
+        // In the order of the list: that of the map differs from run to run.
         for (name, key) in &self.0 {
             for value in headers.get_all(name) {
                 if let Ok(value) = http::HeaderValue::from_bytes(value.as_bytes()) {
@@ -30,7 +36,7 @@ impl LetThrough {
                 }
             }
         }
-        if metadata.is_empty() { MetadataMap::new() } else { metadata::of_user(metadata) }
+        metadata::of_user(metadata)
     }
 }
 
