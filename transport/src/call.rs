@@ -89,14 +89,13 @@ impl<M: Method> Call<M> {
     {
         let (request, context, mut ticket) = (self.request, self.context, self.ticket);
         let permit = ticket.permit.clone();
-        let scope = context.clone();
         let work = async move {
             ticket.begin();
             let answer = handler(request).await;
             drop(ticket);
             answer
         };
-        let work = scope.scope(AssertUnwindSafe(work).catch_unwind());
+        let work = context.scope(AssertUnwindSafe(work).catch_unwind());
         let work = Box::pin(async move { work.await.unwrap_or_else(|_| Err(status::panicked())) });
         Reply { answer: Answer::InTheMaking(work), context, permit }
     }

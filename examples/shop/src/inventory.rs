@@ -1,6 +1,6 @@
 //! What is in stock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use futures_util::{StreamExt as _, stream};
@@ -19,6 +19,8 @@ const AT_FIRST: i64 = 10;
 pub struct InventoryActor {
     left: BTreeMap<String, i64>,
     reserved: BTreeMap<String, (String, i64)>,
+    /// Whose orders are over: a saga that begins again after a restart must not reserve for them once more.
+    released: BTreeSet<String>,
     journal: Journal,
     changed: Rc<Notify>,
 }
@@ -28,7 +30,8 @@ impl InventoryActor {
     pub fn new(mut journal: Journal) -> Self {
         let lines = journal.take_lines();
         let changed = Rc::default();
-        let mut inventory = Self { left: BTreeMap::new(), reserved: BTreeMap::new(), journal, changed };
+        let (left, reserved, released) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        let mut inventory = Self { left, reserved, released, journal, changed };
         for line in lines {
             match &line.iter().map(String::as_str).collect::<Vec<_>>()[..] {
                 ["reserve", order, sku, quantity] => {
@@ -53,6 +56,7 @@ impl InventoryActor {
 
     fn unbook(&mut self, order: &str) -> Option<String> {
         let (sku, quantity) = self.reserved.remove(order)?;
+        self.released.insert(order.to_owned());
         self.left.insert(sku.clone(), self.left(&sku) + quantity);
         self.changed.notify_waiters();
         Some(sku)
@@ -61,6 +65,9 @@ impl InventoryActor {
     fn reserve(&mut self, ReserveRequest { order, sku, quantity }: ReserveRequest) -> Result<StockResponse> {
         if self.reserved.contains_key(&order) {
             return Ok(StockResponse { left: self.left(&sku) });
+        }
+        if self.released.contains(&order) {
+            return Err(Status::failed_precondition(format!("{order} was declined")));
         }
         if self.left(&sku) < quantity {
             return Err(Status::failed_precondition(format!("{sku} is sold out")));
@@ -133,7 +140,9 @@ impl Handler<Call<WatchStock>> for InventoryActor {
                         let change = changed.notified();
                         match look().await {
                             Ok(left) if told == Some(left) => change.await,
-                            left => return Some((left.clone().map(|left| StockResponse { left }), left.ok())),
+                            left => {
+                                return Some((left.clone().map(|left| StockResponse { left }), left.ok()));
+                            }
                         }
                     }
                 }
