@@ -25,7 +25,7 @@ struct Body<'a> {
     request_id: &'a str,
 }
 
-/// The answer to a call that failed. What went wrong inside stays inside, and so does what a peer says of its
+/// The answer to a call that failed. What went wrong inside stays inside, and so does what a callee says of its
 /// own connections: it may be anybody's service, behind anybody's proxy.
 pub(crate) fn of_status(error: &Status, id: &RequestId) -> HttpResponse {
     let detail = match (error.code(), status::speaker(error)) {

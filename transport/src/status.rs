@@ -15,7 +15,7 @@ pub enum NotSent {
     /// There was no connection to send it over.
     #[error("the call was not sent")]
     Unreachable,
-    /// It was sent, and the peer says that it did not read it: it was shutting down, or had enough.
+    /// It was sent, and the callee says that it did not read it: it was shutting down, or had enough.
     #[error("the call was refused unread")]
     Refused,
 }
@@ -44,7 +44,7 @@ pub(crate) fn without_proof(mut status: Status) -> Status {
     Status::with_details_and_metadata(status.code(), status.message(), details, metadata)
 }
 
-/// The source of an `UNAVAILABLE` that is in a peer's own words.
+/// The source of an `UNAVAILABLE` that is in a callee's own words.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("{0} says so")]
 struct Said(&'static str);

@@ -65,7 +65,7 @@ impl Grpc {
         Self(Arc::new(Inner { service, subchannels, next: AtomicUsize::new(0), message_size }))
     }
 
-    /// Carries a call; once more if the peer says that it has not read it, and if there is a request to
+    /// Carries a call; once more if the callee says that it has not read it, and if there is a request to
     /// send again (gRFC A6 calls this a transparent retry).
     async fn carry(self, mut request: Request) -> Result<Response> {
         let again = match request.body {
@@ -181,7 +181,7 @@ async fn send(
     deadline: Option<Instant>,
     mut request: http::Request<Body>,
 ) -> Result<http::Response<ResponseBody>> {
-    // Each turn that fails has used up a connection, so this many turns have tried every address, and
+    // Each attempt that fails has used up a connection, so this many have tried every address, and
     // the connection that was lost with GOAWAY in this very moment.
     for _ in 0..=callee.0.subchannels.len() {
         let (subchannel, mut sender) = callee.0.connected().await?;
@@ -246,7 +246,7 @@ fn repair(error: hyper::Error) -> Status {
 fn reading(error: &hyper::Error) -> Option<Status> {
     let h2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>())?;
     match h2.reason() {
-        // The peer says where it stopped reading, and this call came after.
+        // The callee says where it stopped reading, and this call came after.
         Some(h2::Reason::NO_ERROR) if h2.is_go_away() && h2.is_remote() => {
             Some(status::not_sent(NotSent::Refused, "the peer is shutting down"))
         }

@@ -46,7 +46,7 @@ impl Decoder for Raw {
 }
 
 /// Gives a message that tonic found too large the status that every carrier gives. (tonic says
-/// `OUT_OF_RANGE`; the text tells it from a peer's own.)
+/// `OUT_OF_RANGE`; the text tells it from a callee's own.)
 pub(crate) fn repair_size(status: Status, limit: usize) -> Status {
     let too_large = status.code() == tonic::Code::OutOfRange
         && status.message().starts_with("Error, decoded message length too large");

@@ -21,7 +21,7 @@ pub use server::Server;
 pub struct Keepalive {
     /// Send a PING when nothing was read for this long.
     pub interval: Duration,
-    /// The connection is dead if the answer takes longer. A new one is given up if the peer takes longer to
+    /// The connection is dead if the answer takes longer. A new one is given up if the callee takes longer to
     /// speak HTTP/2 once it has accepted.
     pub timeout: Duration,
 }

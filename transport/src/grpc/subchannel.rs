@@ -120,7 +120,7 @@ impl Subchannel {
         told.map(move |outcome| outcome.unwrap_or_else(|_| Err(gone()))).boxed().shared()
     }
 
-    /// Connected means that the peer has spoken HTTP/2, not only that it accepted a connection: one
+    /// Connected means that the callee has spoken HTTP/2, not only that it accepted a connection: one
     /// that accepts and hangs up must not be tried again at once.
     async fn connect(&self) -> Result<Sender, Box<dyn std::error::Error + Send + Sync>> {
         let io = self.net.connect(&self.address).await?;
@@ -139,7 +139,7 @@ impl Subchannel {
                 debug!(peer = service, %address, %error, "connection lost");
             }
         });
-        // The answer may have been lost with the power of the peer, and nothing is sent that would tell.
+        // The answer may have been lost with the power of the callee, and nothing is sent that would tell.
         let spoken = timeout(self.keepalive.timeout, spoken).await;
         let spoken = spoken.map_err(|_| "the peer accepted, and does not speak HTTP/2")?;
         spoken.map_err(|_| "the peer hung up before it spoke HTTP/2")?;
