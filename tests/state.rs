@@ -27,12 +27,16 @@ fn one_in_the_node(go_on: &Arc<Notify>) -> Service {
 }
 
 fn one_for_each_key(keys: Keys) -> Service {
+    by_each_key(keys, || CounterActor::new(Arc::default()))
+}
+
+fn by_each_key(keys: Keys, make: impl Fn() -> CounterActor + Send + Sync + 'static) -> Service {
     let keys = keys
         .of::<Add>(|request| request.key.clone())
         .of::<AddLater>(|request| request.key.clone())
         .of::<AddAfterwards>(|request| request.key.clone())
         .of::<Watch>(|request| request.key.clone());
-    Service::by_key(keys, |_, ()| CounterActor::new(Arc::default()))
+    Service::by_key(keys, move |_, ()| make())
 }
 
 /// Runs `work` on as many threads at once as a node has workers, each with a worker that hosts `service`.
@@ -224,4 +228,63 @@ fn a_service_by_key_needs_a_key_for_each_of_its_methods() {
     let keys = Keys::new().of::<Add>(|request| request.key.clone());
     let keys = keys.of::<AddLater>(|request| request.key.clone());
     Service::by_key(keys, |_, ()| CounterActor::new(Arc::default()));
+}
+
+#[test]
+fn calls_in_a_row_that_panic_are_all_told_so() {
+    run(async {
+        let (_router, client) = worker(&one_in_the_node(&Arc::default()), LIMITS, &Drain::new());
+        for _ in 0..3 {
+            let guilty = client.add(of("a", -1)).await.expect_err("it panicked");
+            assert_eq!((guilty.code(), guilty.message()), (Code::Internal, "the handler panicked"));
+        }
+    });
+}
+
+#[test]
+fn an_actor_whose_work_outlives_its_call_is_not_given_up() {
+    run_in_no_time(async {
+        let go_on = Arc::new(Notify::new());
+        let given = go_on.clone();
+        let keys = Keys::new().idle_after(Duration::from_millis(100)).at_most(1);
+        let service = by_each_key(keys, move || CounterActor::new(given.clone()));
+        let (_router, client) = worker(&service, LIMITS, &Drain::new());
+        client.add_afterwards(of("a", 5)).await.expect("an answer");
+        sleep(Duration::from_secs(1)).await;
+        let refused = client.add(of("b", 1)).await.expect_err("there is no room");
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        go_on.notify_one();
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(client.add(of("a", 0)).await.expect("an answer").total, 5, "its state is where it was");
+    });
+}
+
+#[test]
+fn an_actor_that_cannot_be_made_again_fails_its_calls_and_nothing_else() {
+    run(async {
+        let made = std::sync::atomic::AtomicU32::new(0);
+        let service = Service::in_node(move |()| {
+            if made.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 1 {
+                sim::planned_panic();
+            }
+            CounterActor::new(Arc::default())
+        });
+        let (_router, client) = worker(&service, LIMITS, &Drain::new());
+        client.add(of("a", -1)).await.expect_err("it panicked");
+        let unmade = client.add(of("a", 1)).await.expect_err("it cannot be made");
+        assert_eq!((unmade.code(), unmade.message()), (Code::Internal, "the actor could not be made"));
+        assert_eq!(client.add(of("a", 1)).await.expect("the next one can").total, 1);
+    });
+}
+
+#[test]
+fn a_key_whose_actor_cannot_be_made_harms_no_other() {
+    run(async {
+        let service = by_each_key(Keys::new(), || sim::planned_panic());
+        let (_router, client) = worker(&service, LIMITS, &Drain::new());
+        for key in ["a", "b", "a"] {
+            let dead = client.add(of(key, 1)).await.expect_err("it cannot be made");
+            assert_eq!(proof_not_sent(&dead), Some(NotSent::Unreachable), "{dead:?}");
+        }
+    });
 }

@@ -64,7 +64,8 @@ pub async fn run(
 /// served as before until it has had the time to send its request.
 async fn finish(drain: &Drain, limit: Duration, ends: &mut Ends) -> Result<(), StartError> {
     let drained = async {
-        sleep(LAST_MOMENT).await;
+        // No longer than half of the time, so that the drain begins however short that is.
+        sleep(LAST_MOMENT.min(limit / 2)).await;
         drain.start();
         drain.finished().await;
     };

@@ -1,8 +1,6 @@
 //! How much a service takes on at once. One call more is refused at once, before it is read any further.
 
-use std::any::Any;
-use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -33,7 +31,7 @@ impl Admission {
             if is_streaming { (&self.streams, "streams") } else { (&self.calls, "calls") };
         let permit = semaphore.clone().try_acquire_owned();
         let permit = permit.map_err(|_| self.refusal(what))?;
-        Ok(Permit(Arc::new(Held { _permit: permit, lease: OnceLock::new() })))
+        Ok(Permit(Arc::new(permit)))
     }
 
     /// Takes on work that outlives its call, or refuses it.
@@ -51,27 +49,9 @@ impl Admission {
 /// The permission for one call to be handled. The handler holds it until it is done or dropped, which may be a
 /// scheduling turn after its caller has gone, and a streamed answer until it ends. Clones are one permit.
 #[derive(Debug, Clone)]
-pub(crate) struct Permit(Arc<Held>);
-
-struct Held {
-    _permit: OwnedSemaphorePermit,
-    /// What else ends with the call: the lease on the actor of its key.
-    lease: OnceLock<Box<dyn Any + Send + Sync>>,
-}
-
-impl Permit {
-    /// Keeps `lease` for as long as the permit is held.
-    pub(crate) fn keep(&self, lease: impl Any + Send + Sync) {
-        // There is one actor for a call, and so one lease.
-        self.0.lease.set(Box::new(lease)).ok();
-    }
-}
-
-impl fmt::Debug for Held {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held").finish_non_exhaustive()
-    }
-}
+pub(crate) struct Permit(
+    #[expect(dead_code, reason = "it is there to be dropped")] Arc<OwnedSemaphorePermit>,
+);
 
 /// The permission for work that outlives its call; the drain waits for it.
 #[derive(Debug)]

@@ -32,6 +32,8 @@ impl CallContext {
         let permit = admission.admit_background()?;
         let (id, until) = (self.request_id().clone(), deadline::after(limit));
         let context = Self::new(id, until, Some(admission.clone()), *self.caller(), MetadataMap::new());
+        // The actor of a key is not given up under its work.
+        self.lease().into_iter().for_each(|lease| context.keep(lease.clone()));
         actix_rt::spawn(async move {
             let _permit = permit;
             context.run_to_its_end(limit, work).await;

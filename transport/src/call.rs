@@ -17,7 +17,7 @@ use crate::contract::Method;
 use crate::deadline;
 use crate::state::State;
 use crate::status::{self, Result};
-use crate::witness::Witness;
+use crate::witness::{Witness, nothing_is_dying};
 
 /// Stands around every handler. Rehearsals make handlers slow or broken with it; production has none.
 pub trait Interceptor: Send + Sync {
@@ -58,6 +58,7 @@ impl Ticket {
     }
 
     fn begin(&mut self) {
+        nothing_is_dying();
         if let Some(held) = &mut self.held {
             held.begin();
         }
@@ -71,10 +72,6 @@ impl<M: Method> actix::Message for Call<M> {
 impl<M: Method> Call<M> {
     pub(crate) fn new(request: M::Request, context: CallContext, ticket: Ticket) -> Self {
         Self { request, context, ticket }
-    }
-
-    pub(crate) fn permit(&self) -> &Permit {
-        &self.ticket.permit
     }
 
     /// Answers with what `handler` comes to, in the context of this call. The handler may wait, other calls are

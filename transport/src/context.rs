@@ -1,8 +1,9 @@
 //! What travels with a call, besides its message.
 
+use std::any::Any;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::task::futures::TaskLocalFuture;
@@ -25,6 +26,9 @@ tokio::task_local! {
 #[derive(Debug, Clone)]
 pub struct CallContext(Arc<Inner>);
 
+/// What is kept while a call lasts, and the work that outlives it: the actor of its key.
+pub(crate) type Lease = Arc<dyn Any + Send + Sync>;
+
 #[derive(Debug)]
 struct Inner {
     request_id: RequestId,
@@ -35,6 +39,7 @@ struct Inner {
     metadata: MetadataMap,
     answer: Mutex<MetadataMap>,
     panicked: AtomicBool,
+    lease: OnceLock<Lease>,
 }
 
 impl CallContext {
@@ -53,6 +58,7 @@ impl CallContext {
             metadata,
             answer: Mutex::default(),
             panicked: AtomicBool::new(false),
+            lease: OnceLock::new(),
         }))
     }
 
@@ -129,6 +135,16 @@ impl CallContext {
             Some(admission) => admission.drain.started().await,
             None => std::future::pending().await,
         }
+    }
+
+    /// Keeps `lease` for as long as there is this context.
+    pub(crate) fn keep(&self, lease: Lease) {
+        // There is one actor for a call, and so one lease.
+        self.0.lease.set(lease).ok();
+    }
+
+    pub(crate) fn lease(&self) -> Option<&Lease> {
+        self.0.lease.get()
     }
 
     pub(crate) fn admission(&self) -> Option<&Arc<Admission>> {

@@ -107,13 +107,13 @@ impl Stream for Bounded {
     type Item = <MessageStream as Stream>::Item;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(messages) = &mut self.messages else { return Poll::Ready(None) };
-        if let Poll::Ready(item) = messages.poll_next_unpin(cx) {
-            return Poll::Ready(item);
+        let Self { messages, timer } = &mut *self;
+        let Some(stream) = messages else { return Poll::Ready(None) };
+        // The timer comes first: a stream that always has a message would never end by it.
+        if timer.as_mut().poll(cx).is_ready() {
+            *messages = None;
+            return Poll::Ready(Some(Err(exceeded())));
         }
-        self.timer.as_mut().poll(cx).map(|()| {
-            self.messages = None;
-            Some(Err(exceeded()))
-        })
+        stream.poll_next_unpin(cx)
     }
 }

@@ -120,7 +120,7 @@ where
     M: Method,
 {
     let context = call.context.clone();
-    let actor = actors.locate(M::PATH, &call.request, call.permit())?;
+    let actor = actors.locate(M::PATH, &call.request, &context)?;
     match actor.send(call).await {
         // What a handler fails with is its own, even where it came from a call of its own: that this was not
         // sent proves nothing for the one that was handled.

@@ -4,15 +4,17 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix::dev::channel::{AddressReceiver, channel};
 use actix::{Actor, Addr, Context};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::error;
 
-use crate::admission::Permit;
+use crate::context::CallContext;
 use crate::contract::{Contract, Method};
 use crate::place::{Locate, tell_of_restart};
 use crate::status::{Result, Status};
@@ -30,6 +32,9 @@ type KeyFunction = Box<dyn Fn(&dyn Any) -> Option<String> + Send + Sync>;
 
 /// How long an actor is idle until it is given up, with nothing said.
 const IDLE_AFTER: Duration = Duration::from_secs(300);
+
+/// Idle actors are looked for no more often than this.
+const SWEEP_MIN: Duration = Duration::from_millis(10);
 
 /// How many actors there are at most, with nothing said.
 const MOST: usize = 10_000;
@@ -107,6 +112,16 @@ struct Start<A: Actor> {
     mailbox: AddressReceiver<A>,
 }
 
+impl<A: Actor<Context = Context<A>>> Start<A> {
+    /// An actor that cannot be made has died: its calls are told so, and the next one tries again.
+    fn run(self, make: &impl Fn(&str) -> A) {
+        match catch_unwind(AssertUnwindSafe(|| make(&self.key))) {
+            Ok(actor) => drop(Context::with_receiver(self.mailbox).run(actor)),
+            Err(_) => error!(key = &*self.key, "the actor could not be made"),
+        }
+    }
+}
+
 impl<A: Actor<Context = Context<A>>> Keyed<A> {
     pub(crate) fn new(keys: Keys) -> Self {
         let actors = Actors { of: HashMap::new(), idle: BTreeSet::new(), workers: Vec::new() };
@@ -118,18 +133,19 @@ impl<A: Actor<Context = Context<A>>> Keyed<A> {
         let (sender, mut starts) = mpsc::unbounded_channel::<Start<A>>();
         self.lock().workers.push(sender);
         let actors = Arc::downgrade(&self);
-        let pause = self.idle_after() / 2;
+        let mut sweep = interval((self.idle_after() / 2).max(SWEEP_MIN));
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         drop(self);
         actix_rt::spawn(async move {
             loop {
                 tokio::select! {
                     biased;
-                    start = starts.recv() => {
-                        let Some(Start { key, mailbox }) = start else { return };
-                        Context::with_receiver(mailbox).run(make(&key));
-                    }
-                    () = sleep(pause) => match actors.upgrade() {
+                    _ = sweep.tick() => match actors.upgrade() {
                         Some(actors) => actors.lock().give_up_idle(actors.idle_after()),
+                        None => return,
+                    },
+                    start = starts.recv() => match start {
+                        Some(start) => start.run(&make),
                         None => return,
                     }
                 }
@@ -147,11 +163,11 @@ impl<A: Actor<Context = Context<A>>> Keyed<A> {
 }
 
 impl<A: Actor<Context = Context<A>>> Locate<A> for Arc<Keyed<A>> {
-    fn locate(&self, path: &'static str, request: &dyn Any, permit: &Permit) -> Result<Addr<A>> {
+    fn locate(&self, path: &'static str, request: &dyn Any, call: &CallContext) -> Result<Addr<A>> {
         let key = self.keys.of.get(path).and_then(|key| key(request));
         let key: Arc<str> = key.ok_or_else(|| Status::internal("the call has no key"))?.into();
         let address = self.lock().lease(&key, self.keys.most.unwrap_or(MOST))?;
-        permit.keep(Lease { actors: self.clone(), key });
+        call.keep(Arc::new(Lease { actors: self.clone(), key }));
         Ok(address)
     }
 }
@@ -225,7 +241,7 @@ impl<A: Actor<Context = Context<A>>> Actors<A> {
     }
 }
 
-/// Keeps the actor of a key for as long as a call to it lasts.
+/// Keeps the actor of a key for as long as a call to it lasts, and the work that outlives it.
 struct Lease<A: Actor<Context = Context<A>>> {
     actors: Arc<Keyed<A>>,
     key: Arc<str>,

@@ -1,13 +1,15 @@
 //! Where an actor lives, and that there is one: it is started again when it has died.
 
 use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use actix::{Actor, Addr};
 use tracing::error;
 
-use crate::admission::{Admission, Permit};
-use crate::status::Result;
+use crate::admission::Admission;
+use crate::context::CallContext;
+use crate::status::{Result, Status};
 
 /// Makes an actor, on the worker whose clients it is given.
 pub(crate) type Make<A> = Arc<dyn Fn() -> A + Send + Sync>;
@@ -15,7 +17,7 @@ pub(crate) type Make<A> = Arc<dyn Fn() -> A + Send + Sync>;
 /// Finds the actor for a call.
 pub(crate) trait Locate<A: Actor>: Send + Sync {
     /// The actor that handles the call of `path` with this request, which is of its method's type.
-    fn locate(&self, path: &'static str, request: &dyn Any, permit: &Permit) -> Result<Addr<A>>;
+    fn locate(&self, path: &'static str, request: &dyn Any, call: &CallContext) -> Result<Addr<A>>;
 }
 
 /// Actix takes what is sent to a full mailbox, and wakes its senders unreliably. Admission is the bound.
@@ -26,6 +28,17 @@ fn start<A: Actor<Context = actix::Context<A>>>(make: &Make<A>) -> Addr<A> {
         context.set_mailbox_capacity(UNBOUNDED);
         make()
     })
+}
+
+/// The same for an actor that was there before: whoever calls it is told if it cannot be made.
+fn start_again<A: Actor<Context = actix::Context<A>>>(make: &Make<A>) -> Result<Addr<A>> {
+    tell_of_restart(std::any::type_name::<A>());
+    let made = catch_unwind(AssertUnwindSafe(|| make()));
+    let actor = made.map_err(|_| Status::internal("the actor could not be made"))?;
+    Ok(A::create(|context| {
+        context.set_mailbox_capacity(UNBOUNDED);
+        actor
+    }))
 }
 
 pub(crate) fn tell_of_restart(actor: &'static str) {
@@ -48,11 +61,10 @@ impl<A: Actor<Context = actix::Context<A>>> Supervised<A> {
 }
 
 impl<A: Actor<Context = actix::Context<A>>> Locate<A> for Supervised<A> {
-    fn locate(&self, _: &'static str, _: &dyn Any, _: &Permit) -> Result<Addr<A>> {
+    fn locate(&self, _: &'static str, _: &dyn Any, _: &CallContext) -> Result<Addr<A>> {
         let mut address = self.address.lock().unwrap_or_else(PoisonError::into_inner);
         if !address.connected() {
-            tell_of_restart(std::any::type_name::<A>());
-            *address = start(&self.make);
+            *address = start_again(&self.make)?;
         }
         Ok(address.clone())
     }
@@ -78,7 +90,7 @@ impl<A: Actor<Context = actix::Context<A>>> NodeWide<A> {
 
     /// The view that one worker has of the actor, which is started now if it is not there.
     pub(crate) fn join(&self, make: Make<A>) -> Seen<A> {
-        let known = Mutex::new(current(&self.address, &make));
+        let known = Mutex::new(first(&self.address, &make));
         Seen { known, address: self.address.clone(), make }
     }
 }
@@ -91,25 +103,29 @@ pub(crate) struct Seen<A: Actor> {
 }
 
 impl<A: Actor<Context = actix::Context<A>>> Locate<A> for Seen<A> {
-    fn locate(&self, _: &'static str, _: &dyn Any, _: &Permit) -> Result<Addr<A>> {
+    fn locate(&self, _: &'static str, _: &dyn Any, _: &CallContext) -> Result<Addr<A>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if !known.connected() {
-            *known = current(&self.address, &self.make);
+            *known = current(&self.address, &self.make)?;
         }
         Ok(known.clone())
     }
 }
 
-/// The address of the actor; of a new one on this thread if there is none that lives.
+/// The address of the actor; of a new one on this thread if there was none. A panic of its making ends the worker.
+fn first<A: Actor<Context = actix::Context<A>>>(address: &Mutex<Option<Addr<A>>>, make: &Make<A>) -> Addr<A> {
+    let mut address = address.lock().unwrap_or_else(PoisonError::into_inner);
+    address.get_or_insert_with(|| start(make)).clone()
+}
+
+/// The address of the actor; of a new one on this thread if it has died.
 fn current<A: Actor<Context = actix::Context<A>>>(
     address: &Mutex<Option<Addr<A>>>,
     make: &Make<A>,
-) -> Addr<A> {
+) -> Result<Addr<A>> {
     let mut address = address.lock().unwrap_or_else(PoisonError::into_inner);
     match &*address {
-        Some(alive) if alive.connected() => return alive.clone(),
-        Some(_) => tell_of_restart(std::any::type_name::<A>()),
-        None => {}
+        Some(alive) if alive.connected() => Ok(alive.clone()),
+        _ => Ok(address.insert(start_again(make)?).clone()),
     }
-    address.insert(start(make)).clone()
 }

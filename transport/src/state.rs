@@ -11,6 +11,7 @@ use actix::{Actor, AsyncContext as _};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::context::CallContext;
+use crate::deadline;
 use crate::status::{self, Result, Status};
 use crate::witness::blame_no_waiting_call;
 
@@ -41,7 +42,7 @@ impl<A: Actor<Context = actix::Context<A>>> State<A> {
     ///
     /// # Errors
     ///
-    /// `INTERNAL` if `act` panics, which kills the actor; `UNAVAILABLE` if the actor has died before.
+    /// `DEADLINE_EXCEEDED` if the call's deadline has passed by then; `INTERNAL` if `act` panics, which kills the actor; `UNAVAILABLE` if the actor has died before.
     pub async fn with<R: Send + 'static>(&self, act: impl FnOnce(&mut A) -> R + Send + 'static) -> Result<R> {
         let (tell, told) = oneshot::channel();
         let context = CallContext::current();
@@ -54,17 +55,17 @@ impl<A: Actor<Context = actix::Context<A>>> State<A> {
             begins.store(true, Ordering::Relaxed);
             let _blame = Blame;
             let result = match &context {
-                Some(context) => context.sync_scope(|| act(actor)),
-                None => act(actor),
+                Some(context) if context.is_late() => Err(deadline::exceeded()),
+                Some(context) => Ok(context.sync_scope(|| act(actor))),
+                None => Ok(act(actor)),
             };
             // An error means that the caller went away in this very moment.
             drop(tell.send(result));
         };
         let has_died = || Status::unavailable("the actor has just died");
         self.acts.send(Box::new(act)).map_err(|_| has_died())?;
-        told.await.map_err(|_| match has_begun.load(Ordering::Relaxed) {
-            true => status::panicked(),
-            false => has_died(),
+        told.await.unwrap_or_else(|_| {
+            Err(if has_begun.load(Ordering::Relaxed) { status::panicked() } else { has_died() })
         })
     }
 }

@@ -59,6 +59,7 @@ impl<T: MessageType> Streaming<T> {
 async fn pump<T>(items: impl Stream<Item = Result<T>>, sender: mpsc::Sender<Result<T>>) {
     let mut items = std::pin::pin!(items);
     loop {
+        let Ok(room) = sender.reserve().await else { return };
         let next = AssertUnwindSafe(items.next()).catch_unwind();
         let next = tokio::select! {
             biased;
@@ -67,7 +68,8 @@ async fn pump<T>(items: impl Stream<Item = Result<T>>, sender: mpsc::Sender<Resu
         };
         let Some(item) = next else { return };
         let is_last = item.is_err();
-        if sender.send(item).await.is_err() || is_last {
+        room.send(item);
+        if is_last {
             return;
         }
     }

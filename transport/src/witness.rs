@@ -9,6 +9,11 @@ thread_local! {
     static IS_DYING: Cell<bool> = const { Cell::new(false) };
 }
 
+/// A handler begins, so no stack unwinds on this thread: what was known of the last one is over.
+pub(crate) fn nothing_is_dying() {
+    IS_DYING.set(false);
+}
+
 /// An actor dies over what it does now: calls that wait in its mailbox are not to blame, though they are dropped
 /// while the stack unwinds, too.
 pub(crate) fn blame_no_waiting_call() {
@@ -22,6 +27,7 @@ pub(crate) struct Witness(CallContext);
 
 impl Witness {
     pub(crate) fn of(call: CallContext) -> Self {
+        nothing_is_dying();
         Self(call)
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::api::inventory::{Inventory, Release, Reserve, Stock, WatchStock};
 use crate::api::{ReserveRequest, StockResponse};
-use crate::journal::Journal;
+use crate::journal::{Journal, words_of_the_journal};
 
 /// How much there is of each ware at first.
 const AT_FIRST: i64 = 10;
@@ -63,6 +63,10 @@ impl InventoryActor {
     }
 
     fn reserve(&mut self, ReserveRequest { order, sku, quantity }: ReserveRequest) -> Result<StockResponse> {
+        words_of_the_journal([&order, &sku])?;
+        if quantity <= 0 {
+            return Err(Status::invalid_argument(format!("quantity {quantity}: expected one above zero")));
+        }
         if self.reserved.contains_key(&order) {
             return Ok(StockResponse { left: self.left(&sku) });
         }
@@ -72,7 +76,7 @@ impl InventoryActor {
         if self.left(&sku) < quantity {
             return Err(Status::failed_precondition(format!("{sku} is sold out")));
         }
-        self.journal.write(format_args!("reserve {order} {sku} {quantity}"))?;
+        self.journal.write(format_args!("reserve {order} {sku} {quantity}"));
         self.book(&order, &sku, quantity);
         let left = self.left(&sku);
         info!(order, sku, left, "reserved");
@@ -83,7 +87,7 @@ impl InventoryActor {
         if !self.reserved.contains_key(order) {
             return Ok(StockResponse::default());
         }
-        self.journal.write(format_args!("release {order}"))?;
+        self.journal.write(format_args!("release {order}"));
         let sku = self.unbook(order).unwrap_or_default();
         info!(order, "released");
         Ok(StockResponse { left: self.left(&sku) })

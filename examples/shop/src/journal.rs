@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use node::Status;
 use node::disk::{Disk, Files};
 
 /// The disks of the services, by name.
@@ -24,6 +25,15 @@ impl Disks {
     pub(crate) fn journal(&self, name: &str) -> Journal {
         let open = (self.0)(name).and_then(Journal::open);
         open.expect("the shop cannot do without its journals")
+    }
+}
+
+/// Refuses what is no word: it would pass for other words, or other lines, when the journal is read again.
+pub(crate) fn words_of_the_journal<const N: usize>(words: [&String; N]) -> node::Result<()> {
+    let is_word = |word: &str| !word.is_empty() && !word.contains(char::is_whitespace);
+    match words.into_iter().find(|word| !is_word(word)) {
+        Some(word) => Err(Status::invalid_argument(format!("{word:?}: expected a word without spaces"))),
+        None => Ok(()),
     }
 }
 
@@ -53,9 +63,11 @@ impl Journal {
     }
 
     /// Writes a line, and returns when it will not be forgotten.
-    pub(crate) fn write(&self, line: fmt::Arguments<'_>) -> node::Result<()> {
+    pub(crate) fn write(&self, line: fmt::Arguments<'_>) {
         let line = format!("{line}\n");
         let written = self.disk.append(line.as_bytes()).and_then(|()| self.disk.sync());
-        written.map_err(|error| node::Status::unavailable(format!("the journal cannot be written: {error}")))
+        // A line of which a part is written must not be continued by the next: the actor dies, and the next one
+        // begins with what is whole.
+        written.expect("the shop cannot do without its journals");
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use crate::api::orders::{Orders, Place};
 use crate::api::{ChargeRequest, PlaceRequest, PlaceResponse, ReleaseRequest, ReserveRequest};
 use crate::api::{inventory, payments};
-use crate::journal::Journal;
+use crate::journal::{Journal, words_of_the_journal};
 
 /// How long an order may take until it is settled. What is not by then goes on with the next start.
 const SETTLED_WITHIN: Duration = Duration::from_secs(60);
@@ -48,13 +48,13 @@ impl OrdersActor {
 
     fn begin(&mut self, id: RequestId, request: PlaceRequest) -> Result<()> {
         let PlaceRequest { order, sku, quantity, cents } = &request;
-        self.journal.write(format_args!("begun {id} {order} {sku} {quantity} {cents}"))?;
+        self.journal.write(format_args!("begun {id} {order} {sku} {quantity} {cents}"));
         self.open.insert(order.clone(), (id, request));
         Ok(())
     }
 
     fn settle(&mut self, order: &str) -> Result<()> {
-        self.journal.write(format_args!("settled {order}"))?;
+        self.journal.write(format_args!("settled {order}"));
         self.open.remove(order);
         info!(order, "settled");
         Ok(())
@@ -84,12 +84,12 @@ impl Handler<Call<Place>> for OrdersActor {
     fn handle(&mut self, call: Call<Place>, actor: &mut Context<Self>) -> Self::Result {
         let (saga, context) = (self.saga.clone(), call.context.clone());
         call.answer_with_state(actor, async move |state, request| {
-            let (id, begun) = (context.request_id().clone(), request.clone());
-            state.with(move |orders| orders.begin(id, begun)).await??;
-            // From here on the order is settled, whether or not its caller waits for it.
+            words_of_the_journal([&request.order, &request.sku])?;
+            let id = context.request_id().clone();
             let (tell, told) = oneshot::channel();
+            // Once this is written, the order is settled, whether or not its caller waits for it.
             context.spawn(SETTLED_WITHIN, async move {
-                tell.send(saga.run(request, &state).await).ok();
+                tell.send(saga.begin(id, request, &state).await).ok();
             })?;
             told.await.unwrap_or_else(|_| Err(Status::unavailable("the order is not settled yet")))
         })
@@ -104,6 +104,17 @@ struct Saga {
 }
 
 impl Saga {
+    async fn begin(
+        &self,
+        id: RequestId,
+        request: PlaceRequest,
+        state: &State<OrdersActor>,
+    ) -> Result<PlaceResponse> {
+        let begun = request.clone();
+        state.with(move |orders| orders.begin(id, begun)).await??;
+        self.run(request, state).await
+    }
+
     async fn run(&self, request: PlaceRequest, state: &State<OrdersActor>) -> Result<PlaceResponse> {
         let order = request.order.clone();
         let outcome = self.reserve_and_charge(request).await;

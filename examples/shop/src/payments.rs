@@ -9,7 +9,7 @@ use node::{Call, Reply, Result, Serve};
 use crate::api::payments::{Charge, Payments};
 use crate::api::{ChargeRequest, ChargeResponse};
 use crate::bank::Bank;
-use crate::journal::Journal;
+use crate::journal::{Journal, words_of_the_journal};
 
 pub struct PaymentsActor {
     charged: BTreeSet<String>,
@@ -25,8 +25,9 @@ impl PaymentsActor {
 
     /// The money is taken as soon as the journal says so.
     fn charge(&mut self, ChargeRequest { order, cents }: ChargeRequest) -> Result<ChargeResponse> {
+        words_of_the_journal([&order])?;
         if !self.charged.contains(&order) {
-            self.journal.write(format_args!("charged {order} {cents}"))?;
+            self.journal.write(format_args!("charged {order} {cents}"));
             info!(order, cents, "charged");
             self.charged.insert(order);
         }

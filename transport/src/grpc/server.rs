@@ -101,7 +101,8 @@ impl Edge {
     fn http2(&self) -> Builder<Local> {
         // Well above what a service takes on: HTTP/2 holds back what exceeds this, silently, where
         // admission refuses it at once.
-        let calls = u32::try_from(self.router.limits().calls).unwrap_or(u32::MAX);
+        let limits = self.router.limits();
+        let calls = u32::try_from(limits.calls.saturating_add(limits.streams)).unwrap_or(u32::MAX);
         let streams_max = calls.saturating_mul(2).max(1024);
         let mut builder = Builder::new(Local);
         builder
