@@ -12,7 +12,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use http::uri::Authority;
 use hyper::client::conn::http2::{Builder, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
@@ -107,7 +107,7 @@ impl Subchannel {
     /// Connects in a task of its own, so that a call that gives up waiting does not undo the work.
     fn start_connecting(self: Arc<Self>) -> Connecting {
         let (tell, told) = oneshot::channel();
-        tokio::spawn(async move {
+        tokio::task::spawn_local(async move {
             // Whatever happens, the outcome is settled: calls wait for it.
             let connect = AssertUnwindSafe(self.connect()).catch_unwind();
             let outcome = timeout(CONNECT_MAX, connect).await;
@@ -126,7 +126,7 @@ impl Subchannel {
         let io = self.net.connect(&self.address).await?;
         let (first_read, spoken) = oneshot::channel();
         let io = TokioIo::new(Greeted { io, first_read: Some(first_read) });
-        let (sender, connection) = Builder::new(TokioExecutor::new())
+        let (sender, connection) = Builder::new(Local)
             .timer(TokioTimer::new())
             .keep_alive_interval(self.keepalive.interval)
             .keep_alive_timeout(self.keepalive.timeout)
@@ -134,7 +134,7 @@ impl Subchannel {
             .handshake(io)
             .await?;
         let (service, address) = (self.service, self.address.clone());
-        tokio::spawn(async move {
+        tokio::task::spawn_local(async move {
             if let Err(error) = connection.await {
                 debug!(peer = service, %address, %error, "connection lost");
             }
@@ -170,6 +170,17 @@ impl Subchannel {
                 Err(status)
             }
         }
+    }
+}
+
+/// Runs hyper's tasks on this worker, and not among the runtime's tasks at large: that keeps those in lists by their
+/// ids, which count for the whole process, so that the order in which they end with their host is no seed's.
+#[derive(Debug, Clone, Copy)]
+struct Local;
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
+    fn execute(&self, task: F) {
+        tokio::task::spawn_local(task);
     }
 }
 
