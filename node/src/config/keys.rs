@@ -35,7 +35,7 @@ pub struct Config {
     #[arg(long = "peer", value_name = "NAME=URI", value_delimiter = ';')]
     pub peers: Vec<PeerConfig>,
 
-    /// Threads; each has its own actors, connections and channels
+    /// Threads; each has its own connections and channels, and its own actors of services that have one on each
     #[arg(long, value_name = "N", default_value = "2", allow_hyphen_values = true,
           value_parser = |text: &str| number::<u16>(text, WORKERS_MAX.into()))]
     pub workers: u16,
@@ -52,7 +52,7 @@ pub struct Config {
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration, allow_hyphen_values = true)]
     pub keepalive: Duration,
 
-    /// The most calls that one service takes on at once on one worker; more are refused
+    /// The most calls that one service takes on at once on one worker, or in the node if its actor is one in the node; more are refused
     #[arg(long, value_name = "N", default_value = "1024", allow_hyphen_values = true,
           value_parser = |text: &str| number::<u32>(text, 1_000_000))]
     pub max_calls: u32,
