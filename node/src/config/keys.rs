@@ -52,7 +52,8 @@ pub struct Config {
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration, allow_hyphen_values = true)]
     pub keepalive: Duration,
 
-    /// The most calls that one service takes on at once on one worker, or in the node if its actor is one in the node; more are refused
+    /// The most calls that one service takes on at once on one worker, or in the node if its one actor is there; more
+    /// are refused
     #[arg(long, value_name = "N", default_value = "1024", allow_hyphen_values = true,
           value_parser = |text: &str| number::<u32>(text, 1_000_000))]
     pub max_calls: u32,
