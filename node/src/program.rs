@@ -66,6 +66,7 @@ fn serve(name: &str, app: App, config: Config) -> ExitCode {
 }
 
 /// Resolves with the first signal that asks the node to stop. A second one ends the process at once.
+#[expect(clippy::disallowed_methods, reason = "signals enter here, outside of any simulation")]
 fn shutdown() -> io::Result<impl Future<Output = ()>> {
     let mut signals = Signals::new()?;
     Ok(async move {

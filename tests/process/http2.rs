@@ -70,6 +70,7 @@ impl Client {
         Self::open_with(address, h2::client::Builder::new().initial_window_size(0))
     }
 
+    #[expect(clippy::disallowed_methods, reason = "this runs outside of any simulation")]
     fn open_with(address: &str, http2: &h2::client::Builder) -> Self {
         let runtime = runtime();
         let (sender, pings, connection, address) = runtime.block_on(soon(async {
