@@ -23,22 +23,19 @@ pub(crate) trait Locate<A: Actor>: Send + Sync {
 /// Actix takes what is sent to a full mailbox, and wakes its senders unreliably. Admission is the bound.
 const UNBOUNDED: usize = 0;
 
-fn start<A: Actor<Context = actix::Context<A>>>(make: &Make<A>) -> Addr<A> {
+fn start<A: Actor<Context = actix::Context<A>>>(actor: A) -> Addr<A> {
     A::create(|context| {
         context.set_mailbox_capacity(UNBOUNDED);
-        make()
+        actor
     })
 }
 
-/// The same for an actor that was there before: whoever calls it is told if it cannot be made.
+/// Starts an actor that was there before: whoever calls it is told if it cannot be made.
 fn start_again<A: Actor<Context = actix::Context<A>>>(make: &Make<A>) -> Result<Addr<A>> {
     tell_of_restart(std::any::type_name::<A>());
     let made = catch_unwind(AssertUnwindSafe(|| make()));
     let actor = made.map_err(|_| Status::internal("the actor could not be made"))?;
-    Ok(A::create(|context| {
-        context.set_mailbox_capacity(UNBOUNDED);
-        actor
-    }))
+    Ok(start(actor))
 }
 
 pub(crate) fn tell_of_restart(actor: &'static str) {
@@ -56,7 +53,7 @@ pub(crate) struct Supervised<A: Actor> {
 impl<A: Actor<Context = actix::Context<A>>> Supervised<A> {
     /// Starts the actor on this thread.
     pub(crate) fn start(make: Make<A>) -> Self {
-        Self { address: Mutex::new(start(&make)), make }
+        Self { address: Mutex::new(start(make())), make }
     }
 }
 
@@ -115,7 +112,7 @@ impl<A: Actor<Context = actix::Context<A>>> Locate<A> for Seen<A> {
 /// The address of the actor; of a new one on this thread if there was none. A panic of its making ends the worker.
 fn first<A: Actor<Context = actix::Context<A>>>(address: &Mutex<Option<Addr<A>>>, make: &Make<A>) -> Addr<A> {
     let mut address = address.lock().unwrap_or_else(PoisonError::into_inner);
-    address.get_or_insert_with(|| start(make)).clone()
+    address.get_or_insert_with(|| start(make())).clone()
 }
 
 /// The address of the actor; of a new one on this thread if it has died.

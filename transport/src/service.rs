@@ -66,6 +66,12 @@ pub(crate) struct Hosting<'a> {
     pub(crate) client: &'a dyn Fn(&'static str) -> Client,
 }
 
+impl Hosting<'_> {
+    fn admission<A: Serve>(&self) -> Admission {
+        Admission::new(<A::Contract as Contract>::NAME, self.limits, self.drain.clone())
+    }
+}
+
 impl Service {
     /// A service without state: `make` makes an actor for each worker, of the clients of the services that it calls.
     pub fn on_each_worker<A, C>(make: impl Fn(C) -> A + Send + Sync + 'static) -> Self
@@ -78,11 +84,7 @@ impl Service {
             let (clients, make) = (C::connect(hosting.client), make.clone());
             let make: Make<A> = Arc::new(move || make(clients.clone()));
             let actor = Arc::new(Supervised::start(make));
-            endpoints(
-                hosting,
-                Admission::new(<A::Contract as Contract>::NAME, hosting.limits, hosting.drain.clone()),
-                actor,
-            )
+            endpoints(hosting, hosting.admission::<A>(), actor)
         })
     }
 
@@ -99,9 +101,7 @@ impl Service {
         Self::new::<A, C>(Placement::InNode, move |hosting| {
             let (clients, make) = (C::connect(hosting.client), make.clone());
             let make: Make<A> = Arc::new(move || make(clients.clone()));
-            let admission = node.admission(|| {
-                Admission::new(<A::Contract as Contract>::NAME, hosting.limits, hosting.drain.clone())
-            });
+            let admission = node.admission(|| hosting.admission::<A>());
             endpoints(hosting, admission, Arc::new(node.join(make)))
         })
     }
@@ -121,8 +121,7 @@ impl Service {
         Self::new::<A, C>(Placement::ByKey, move |hosting| {
             let (clients, make) = (C::connect(hosting.client), make.clone());
             keyed.clone().join(move |key| make(key, clients.clone()));
-            let admission =
-                Admission::new(<A::Contract as Contract>::NAME, hosting.limits, hosting.drain.clone());
+            let admission = hosting.admission::<A>();
             endpoints(hosting, admission, Arc::new(keyed.clone()))
         })
     }
