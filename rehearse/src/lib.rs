@@ -4,6 +4,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`Scenario`] | a world: nodes, load, faults, promises |
+//! | [`drawn`] | many worlds: what each seed picks |
 //! | [`Host`] | what the app of a node is made of: disks, options |
 //! | [`Load`], [`Expect`] | what clients call, and which answers are right |
 //! | [`Swarm`] | which faults may happen, and where |
@@ -97,6 +98,7 @@ mod swarm;
 mod time;
 mod typed;
 mod world;
+mod worlds;
 
 pub use expect::Expect;
 pub use host::{Choice, Disk, Host};
@@ -115,9 +117,10 @@ pub use rpc::{JsonMessage, StreamOf};
 pub use scenario::Scenario;
 pub use sim::{
     CLIENTS, CallFault, CallRecord, Event, Eventual, Fact, Family, Fault, FaultKind, Invariant, Line, Phase,
-    Reply, Request, Runner, Value, What, matching, tell,
+    Picks, Reply, Request, Runner, Value, What, matching, tell,
 };
 pub use swarm::Swarm;
 pub use time::Ms;
 pub use transport::Code;
 pub use typed::{answer, request};
+pub use worlds::drawn;

@@ -7,6 +7,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::entropy::mix;
 use crate::load::draw;
+use crate::picks::Picks;
 use crate::plan::time::millis;
 use crate::plan::{Network, Plan};
 use crate::scenario::Scenario;
@@ -20,22 +21,26 @@ pub fn plan(scenario: &Scenario, seed: u64, planted: Option<&str>) -> Plan {
     }
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(Config { failure_persistence: None, ..Config::default() }, rng);
-    let (latency_min, latency_max, yield_percent) = draw(&mut runner, &network(scenario));
+    let mut picks = Picks::drawn(&mut runner);
+    let world = scenario.world(&mut picks);
+    let picked = picks.end().expect("what is drawn is one of the choices");
+    let (latency_min, latency_max, yield_percent) = draw(&mut runner, &network(&world));
     let option = |(name, choices): &(String, Vec<String>)| {
         let choice = draw(&mut runner, &prop::sample::select(choices.clone()));
         (name.clone(), choice)
     };
-    let options = scenario.options.iter().map(option).collect();
+    let options = world.options.iter().map(option).collect::<Vec<_>>();
+    let options = picked.into_iter().chain(options).collect();
     Plan {
         scenario: scenario.name.clone(),
         seed,
         planted: planted.map(str::to_owned),
         options,
         network: Network { latency_min, latency_max, yield_percent },
-        faults: draw(&mut runner, &scenario.swarm.faults()),
-        in_flight_max: scenario.load.in_flight_max,
-        requests: scenario.load.requests(&mut runner),
-        probes: scenario.load.probes(&mut runner),
+        faults: draw(&mut runner, &world.swarm.faults()),
+        in_flight_max: world.load.in_flight_max,
+        requests: world.load.requests(&mut runner),
+        probes: world.load.probes(&mut runner),
     }
 }
 

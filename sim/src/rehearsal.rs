@@ -127,15 +127,19 @@ pub fn rehearse_seed(scenario: &Scenario, seed: u64, planted: Option<&str>, keep
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "how long a rehearsal takes is a fact about the real world")]
 pub fn rehearse(scenario: &Scenario, plan: &Plan, keep: Keep) -> Rehearsal {
-    if let Err(detail) = scenario.check(plan) {
-        let violation = Violation::of_whole("the plan fits its scenario", detail);
-        return unplayed(plan, Violation { kind: ViolationKind::SetUp, ..violation });
-    }
+    let world = scenario.world_of(&plan.options).and_then(|world| world.check(plan).map(|()| world));
+    let world = match world {
+        Ok(world) => world,
+        Err(detail) => {
+            let violation = Violation::of_whole("the plan fits its scenario", detail);
+            return unplayed(plan, Violation { kind: ViolationKind::SetUp, ..violation });
+        }
+    };
     panics::watch();
     let start = Instant::now();
     let mut played = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name(format!("seed {}", plan.seed));
-        let thread = thread.spawn_scoped(scope, || play(scenario, plan, keep));
+        let thread = thread.spawn_scoped(scope, || play(&world, plan, keep));
         thread.expect("the machine has room for one more thread").join()
     })
     .unwrap_or_else(|_| {

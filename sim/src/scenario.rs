@@ -1,7 +1,9 @@
 //! A scenario: which hosts there are, who calls them, what may break, and what must hold nevertheless.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,8 @@ use crate::call::{CallRecord, Reply};
 use crate::host::HostContext;
 use crate::invariant::{Eventual, EventualPromise, Invariant};
 use crate::load::Load;
-use crate::plan::{Plan, Request};
+use crate::picks::Picks;
+use crate::plan::{Fault, Plan, Request};
 use crate::promises::{CallCheck, SharedCallCheck};
 use crate::swarm::Swarm;
 
@@ -23,6 +26,7 @@ pub type HostResult = Result<(), Box<dyn std::error::Error>>;
 type Program = Box<dyn Fn(HostContext) -> LocalBoxFuture<'static, HostResult> + Send + Sync>;
 type Client = Box<dyn Fn(HostContext) -> Caller + Send + Sync>;
 type NewCheck = Box<dyn Fn() -> Box<dyn Invariant> + Send + Sync>;
+type Draws = Box<dyn Fn(&mut Picks<'_>) -> Scenario + Send + Sync>;
 type NewEventual = Box<dyn Fn() -> EventualPromise + Send + Sync>;
 
 /// Makes one call, and resolves to what the caller got.
@@ -35,6 +39,8 @@ pub const CLIENTS: &str = "clients";
 pub struct Scenario {
     pub(crate) name: String,
     pub(crate) about: String,
+    /// Makes the world of a plan, where that is not always this one.
+    draws: Option<Draws>,
     pub(crate) hosts: Vec<(String, Program)>,
     pub(crate) clients: Vec<(String, Client)>,
     pub(crate) options: Vec<(String, Vec<String>)>,
@@ -55,6 +61,7 @@ impl Scenario {
         Self {
             name: name.to_owned(),
             about: about.to_owned(),
+            draws: None,
             hosts: Vec::new(),
             clients: Vec::new(),
             options: Vec::new(),
@@ -67,6 +74,21 @@ impl Scenario {
             tick: Duration::from_millis(1),
             latency_max: Duration::from_millis(5),
         }
+    }
+
+    /// Many worlds: `world` makes the one of each plan, of what the plan's seed picks.
+    #[must_use]
+    pub fn drawn<W>(
+        name: &str,
+        about: &str,
+        world: impl Fn(&mut Picks<'_>) -> W + Send + Sync + 'static,
+    ) -> Self
+    where
+        W: Into<Self>,
+    {
+        let nothing = Load::new(0..=0, Duration::ZERO, Duration::ZERO..=Duration::ZERO);
+        let draws: Draws = Box::new(move |picks| world(picks).into());
+        Self { draws: Some(draws), ..Self::new(name, about, nothing, Swarm::calm()) }
     }
 
     /// Adds a host and the program it runs each time it is started. Local tasks die with the program.
@@ -183,17 +205,30 @@ impl Scenario {
         self
     }
 
+    /// The world that follows from these picks.
+    pub(crate) fn world(&self, picks: &mut Picks<'_>) -> World<'_> {
+        match &self.draws {
+            Some(draws) => World::Drawn(Box::new(draws(picks))),
+            None => World::Only(self),
+        }
+    }
+
+    /// The world that a plan with these options plays in.
+    ///
+    /// # Errors
+    /// When there is none with such an option.
+    pub(crate) fn world_of(&self, options: &BTreeMap<String, String>) -> Result<World<'_>, String> {
+        let mut picks = Picks::of_plan(options);
+        let world = self.world(&mut picks);
+        picks.end().map(|_| world)
+    }
+
     /// Whether all hosts and clients that `plan` names are in this scenario.
     ///
     /// # Errors
     /// When one is not; the error names it.
     pub fn check(&self, plan: &Plan) -> Result<(), String> {
-        let is_host = |name: &&str| *name == CLIENTS || self.hosts.iter().any(|(host, _)| host == name);
-        let hosts = plan.faults.iter().flat_map(|fault| {
-            let (a, b) = fault.what.hosts();
-            [Some(a), b].into_iter().flatten()
-        });
-        if let Some(name) = hosts.into_iter().find(|name| !is_host(name)) {
+        if let Some(name) = plan.faults.iter().find_map(|fault| self.missing_host(fault)) {
             return Err(format!("a fault names the host {name:?}, which {} has not", self.name));
         }
         let is_client = |name: &str| self.clients.iter().any(|(client, _)| client == name);
@@ -202,6 +237,17 @@ impl Scenario {
             Some(name) => Err(format!("a request names the client {name:?}, which {} has not", self.name)),
             None => Ok(()),
         }
+    }
+
+    /// Whether `fault` is at a place of this world.
+    pub(crate) fn has_hosts_of(&self, fault: &Fault) -> bool {
+        self.missing_host(fault).is_none()
+    }
+
+    fn missing_host<'f>(&self, fault: &'f Fault) -> Option<&'f str> {
+        let is_host = |name: &str| name == CLIENTS || self.hosts.iter().any(|(host, _)| host == name);
+        let (a, b) = fault.what.hosts();
+        [Some(a), b].into_iter().flatten().find(|name| !is_host(name))
     }
 
     /// Its name, as the runner lists it.
@@ -214,6 +260,25 @@ impl Scenario {
     #[must_use]
     pub fn about(&self) -> &str {
         &self.about
+    }
+}
+
+/// One world of a scenario: without picks of its own.
+pub(crate) enum World<'a> {
+    /// There is no other.
+    Only(&'a Scenario),
+    /// It was made for a plan.
+    Drawn(Box<Scenario>),
+}
+
+impl Deref for World<'_> {
+    type Target = Scenario;
+
+    fn deref(&self) -> &Scenario {
+        match self {
+            Self::Only(world) => world,
+            Self::Drawn(world) => world,
+        }
     }
 }
 

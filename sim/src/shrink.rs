@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::plan::time::millis;
 use crate::plan::{Fault, Plan, Request};
 use crate::rehearsal::{Keep, Rehearsal, rehearse};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, World};
 
 /// How long a plan may be cut at.
 pub(crate) const SHRINK_TIME: Duration = Duration::from_secs(30);
@@ -123,13 +123,37 @@ impl<'a> Search<'a> {
 
     /// Takes away what is special about the world: its options, its bounds, its network.
     fn make_plain(&mut self) {
-        for (name, choices) in &self.scenario.options {
+        self.plain_world();
+        for (name, choices) in self.world().options.clone() {
             let first = choices.first().cloned().unwrap_or_default();
-            self.try_with(|plan| drop(plan.options.insert(name.clone(), first)));
+            self.try_with(|plan| drop(plan.options.insert(name, first)));
         }
         self.try_with(|plan| plan.in_flight_max = None);
         self.try_with(|plan| plan.network.yield_percent = 0);
         self.steady_latency();
+    }
+
+    /// Takes back each pick that made the world what it is: a plain world has the first choice of everything. Faults at
+    /// places that are gone then go along.
+    fn plain_world(&mut self) {
+        for name in self.best.plan.options.clone().into_keys() {
+            let mut plain = self.best.plan.options.clone();
+            plain.remove(&name);
+            let Ok(world) = self.scenario.world_of(&plain) else { continue };
+            if world.options.iter().any(|(option, _)| *option == name) {
+                continue;
+            }
+            self.try_with(|plan| {
+                plan.faults.retain(|fault| world.has_hosts_of(fault));
+                plan.options = plain;
+            });
+        }
+    }
+
+    /// The world of the best plan.
+    fn world(&self) -> World<'a> {
+        let world = self.scenario.world_of(&self.best.plan.options);
+        world.expect("the best plan was played, so that its world is one of the scenario's")
     }
 
     /// Gives all segments the same latency, the least that will do. One that differs is drawn by chance, so that
@@ -154,7 +178,8 @@ impl<'a> Search<'a> {
         for number in 0..beginnings {
             self.shorten_time(|plan| gap(plan, number), |plan, value| set_gap(plan, number, value), 0);
         }
-        let shortest = millis(*self.scenario.swarm.lasts.start());
+        let world = self.world();
+        let shortest = millis(*world.swarm.lasts.start());
         for number in 0..self.best.plan.faults.len() {
             let set = |plan: &mut Plan, value| plan.faults[number].lasts = Duration::from_millis(value);
             self.shorten_time(|plan| millis(plan.faults[number].lasts), set, shortest);
@@ -166,7 +191,7 @@ impl<'a> Search<'a> {
             self.lower(get, set, 1, (1, 10));
         }
         // All at once first: many calls at once may well need no more than the one that needs most.
-        let shortest = millis(*self.scenario.load.deadline.start());
+        let shortest = millis(*world.load.deadline.start());
         self.shorten_time(longest_deadline, limit_deadlines, shortest);
         for number in 0..self.best.plan.requests.len() {
             let set = |plan: &mut Plan, value| plan.requests[number].deadline = Duration::from_millis(value);
@@ -176,7 +201,7 @@ impl<'a> Search<'a> {
 
     /// Makes a time in milliseconds as short as it gets, to the tick, and no shorter than `shortest`.
     fn shorten_time(&mut self, get: impl Fn(&Plan) -> u64, set: impl Fn(&mut Plan, u64), shortest: u64) {
-        let tick = millis(self.scenario.tick).max(1);
+        let tick = millis(self.world().tick).max(1);
         let mut low = self.lower(&get, &set, shortest, (tick, 2));
         let mut high = get(&self.best.plan);
         while high > low + tick {

@@ -140,3 +140,54 @@ fn a_shorter_gap_moves_all_that_follows() {
     let moved = |(other, time): (usize, &Duration)| if other < number { *time } else { *time - gap };
     assert_eq!(beginnings(&plan), before.iter().enumerate().map(moved).collect::<Vec<_>>());
 }
+
+/// One of several worlds: of what is picked, the promise needs none but that there is a `choir`.
+fn drawn() -> Scenario {
+    Scenario::drawn("drawn", "a world of so many hosts", |picks| {
+        let world = scenario().tick(ms(picks.pick("tick", &[5, 10])));
+        let world = match picks.pick("hosts", &["one", "two"]) {
+            "two" => world.host("other", listens),
+            _ => world,
+        };
+        if picks.pick("sings", &["solo", "choir"]) == "choir" {
+            return world;
+        }
+        world.client("caller", |_| |_| ready(Reply::ok(""))).invariant(NoCalls::default)
+    })
+}
+
+/// Hides all else.
+#[derive(Debug, Default)]
+struct NoCalls(u64);
+
+impl Invariant for NoCalls {
+    fn name(&self) -> &str {
+        "nobody calls"
+    }
+
+    fn call_started(&mut self, _: &CallRecord) -> Result<(), String> {
+        self.0 += 1;
+        Err("somebody does".to_owned())
+    }
+
+    fn met(&self) -> u64 {
+        self.0
+    }
+}
+
+#[test]
+fn a_world_shrinks_to_the_plainest_that_fails() {
+    let scenario = drawn();
+    let plan = shrink(&scenario, &failed(&scenario), SHRINK_TIME).rehearsal.plan;
+    assert_eq!(plan.options, [("sings".to_owned(), "choir".to_owned())].into(), "{plan}");
+    assert_eq!((plan.faults.len(), plan.requests.len()), (1, 2), "{plan}");
+}
+
+#[test]
+fn a_plan_with_an_option_that_there_is_not_is_a_mistake_in_the_plan() {
+    let scenario = drawn();
+    let mut plan = failed(&scenario).plan;
+    plan.options.insert("hosts".to_owned(), "nine".to_owned());
+    let violation = rehearse(&scenario, &plan, Keep::Hash).violation.expect("it cannot be played");
+    assert_eq!(violation.detail, r#"the option "hosts" is "nine", and can be one, two"#);
+}
