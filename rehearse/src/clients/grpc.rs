@@ -40,7 +40,7 @@ pub(crate) fn connect(
         let client = client.clone();
         async move {
             let reply = client.call(&request).await;
-            judged(reply, client.setting.kind(&request).map(|kind| &kind.expect))
+            judged(reply, client.setting.kind(&request), &request)
         }
         .boxed_local()
     }

@@ -36,7 +36,7 @@ pub(crate) fn connect(
         let client = client.clone();
         async move {
             let reply = within(request.deadline, client.call(&request)).await;
-            judged(reply, client.setting.kind(&request).map(|kind| &kind.expect))
+            judged(reply, client.setting.kind(&request), &request)
         }
         .boxed_local()
     }

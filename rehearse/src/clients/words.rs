@@ -4,12 +4,12 @@ use std::error::Error;
 use std::future::Future;
 use std::time::Duration;
 
-use sim::Reply;
+use sim::{Reply, Request};
 use tokio::time::timeout;
 use transport::Code;
 use transport::status::code_name;
 
-use crate::expect::Expect;
+use crate::load::Kind;
 use crate::rpc::Trouble;
 
 /// The client waited for as long as it was willing to.
@@ -36,9 +36,12 @@ impl std::fmt::Display for Unexpected {
 impl Error for Unexpected {}
 
 /// The same reply, marked if it is one of those that are right for this sort of call.
-pub(super) fn judged(reply: Reply, expect: Option<&Expect>) -> Reply {
+pub(super) fn judged(reply: Reply, kind: Option<&Kind>, request: &Request) -> Reply {
+    if reply.is_right {
+        return reply;
+    }
     let code = code_named(&reply.status);
-    let is_right = code.zip(expect).is_some_and(|(code, expect)| expect.allows(code));
+    let is_right = code.zip(kind).is_some_and(|(code, kind)| kind.expect.of(&request.argument).contains(&code));
     if is_right { reply.right() } else { reply }
 }
 

@@ -17,7 +17,7 @@ use super::failure::{Failure, in_words, is_of_users};
 use super::hops::{Hop, Hops};
 use super::names::STATUSES_ARE_EXPLAINED;
 use crate::facts::Outcome;
-use crate::load::{Kind, Via};
+use crate::load::Via;
 use crate::setting::Setting;
 
 /// Judges each call that did not work.
@@ -28,19 +28,25 @@ pub(super) struct StatusesAreExplained {
     enough: Duration,
     causes: Causes,
     hops: Hops,
-    /// The sort of each call that a client made, by its place in the setting.
-    entries: BTreeMap<u32, usize>,
+    /// The codes that are right for each call that a client made.
+    right: BTreeMap<u32, Vec<Code>>,
     met: u64,
 }
 
 impl StatusesAreExplained {
     pub(super) fn new(setting: &Arc<Setting>, allowed: Vec<(Family, Code)>, enough: Duration) -> Self {
-        let (causes, hops, entries) = (Causes::new(setting), Hops::default(), BTreeMap::new());
-        Self { setting: Arc::clone(setting), allowed, enough, causes, hops, entries, met: 0 }
+        let (causes, hops, right) = (Causes::new(setting), Hops::default(), BTreeMap::new());
+        Self { setting: Arc::clone(setting), allowed, enough, causes, hops, right, met: 0 }
     }
 
-    fn entry(&self, request: u32) -> Option<&Kind> {
-        self.setting.kinds.get(*self.entries.get(&request)?)
+    /// Whether this is what a service may say of such a request.
+    fn is_right(&self, request: u32, failure: Failure) -> bool {
+        let code = match failure {
+            Failure::Late => Code::DeadlineExceeded,
+            Failure::Said(code) => code,
+            _ => return false,
+        };
+        self.right.get(&request).is_some_and(|right| right.contains(&code))
     }
 
     /// What a healthy call of this request may take: a caller with less is promised nothing.
@@ -101,11 +107,9 @@ impl StatusesAreExplained {
             return Ok(());
         }
         let is_right = |failure| match failure {
-            Failure::Late => hop.made.left.is_some_and(|left| left < self.enough(request)),
-            Failure::Said(code) => {
-                is_of_users(code) || self.entry(request).is_some_and(|kind| kind.expect.allows(code))
-            }
-            _ => false,
+            Failure::Late if hop.made.left.is_some_and(|left| left < self.enough(request)) => true,
+            Failure::Said(code) if is_of_users(code) => true,
+            failure => self.is_right(request, failure),
         };
         match Failure::of_hop(outcome) {
             Some(failure) if !is_right(failure) && !self.is_explained(leg, failure) => Err(format!(
@@ -123,8 +127,8 @@ impl Invariant for StatusesAreExplained {
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
-        let place = self.setting.kinds.iter().position(|kind| kind.is_of(&call.request));
-        self.entries.extend(place.map(|place| (call.request.id, place)));
+        let right = self.setting.kind(&call.request).map(|kind| kind.expect.of(&call.request.argument));
+        self.right.extend(right.map(|right| (call.request.id, right)));
         Ok(())
     }
 
@@ -151,7 +155,7 @@ impl Invariant for StatusesAreExplained {
             self.causes.worked(leg, &host.into());
             return Ok(());
         };
-        let is_right = matches!(failure, Failure::Said(code) if kind.expect.allows(code));
+        let is_right = self.is_right(request, failure);
         let is_short = failure == Failure::Late && call.request.deadline < self.enough(request);
         if is_right || is_short || self.is_explained(leg, failure) {
             return Ok(());
