@@ -76,7 +76,7 @@ pub struct CallMade {
     /// What is left of the deadline of the call, or of the work that outlives one, from within which it is made;
     /// `None` if that has none.
     pub had: Option<Duration>,
-    /// Whether the answer is a stream.
+    /// Whether the request or the answer is a stream.
     pub is_streaming: bool,
 }
 

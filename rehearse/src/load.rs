@@ -64,6 +64,12 @@ impl Load {
         Self { load: sim::Load::new(calls..=calls, over, deadlines), kinds: Vec::new() }
     }
 
+    /// Gathers the calls in so many bursts, with idle time between them; 1, as at first, spreads them evenly.
+    #[must_use]
+    pub fn bursts(self, count: u64) -> Self {
+        Self { load: self.load.bursts(count), ..self }
+    }
+
     /// Lets clients wait with the next call while so many wait for their replies: a closed loop.
     #[must_use]
     pub fn in_flight_max(self, most: usize) -> Self {

@@ -18,6 +18,7 @@ pub struct Load {
     pub(crate) calls: RangeInclusive<usize>,
     pub(crate) over: Duration,
     pub(crate) deadline: RangeInclusive<Duration>,
+    bursts: u64,
     pub(crate) in_flight_max: Option<usize>,
 }
 
@@ -33,7 +34,14 @@ impl Load {
     /// So many calls, spread evenly over a time, each with a deadline within the range.
     #[must_use]
     pub fn new(calls: RangeInclusive<usize>, over: Duration, deadline: RangeInclusive<Duration>) -> Self {
-        Self { kinds: Vec::new(), calls, over, deadline, in_flight_max: None }
+        Self { kinds: Vec::new(), calls, over, deadline, bursts: 1, in_flight_max: None }
+    }
+
+    /// Gathers the calls in so many bursts, each at the beginning of its share of the time: a tenth of it is busy, the
+    /// rest idle. One burst is none: calls are spread evenly, as at first.
+    #[must_use]
+    pub fn bursts(self, count: u64) -> Self {
+        Self { bursts: count.max(1), ..self }
     }
 
     /// Lets clients wait with the next call while so many wait for their replies: a closed loop.
@@ -63,9 +71,15 @@ impl Load {
         let mut drawn = draw(runner, &prop::collection::vec(request, self.calls.clone()));
         drawn.sort_by_key(|(_, at, _)| *at);
         let request = |((kind, at, deadline), id): ((usize, _, _), _)| {
-            self.kinds[kind].request(runner, id, at, deadline)
+            self.kinds[kind].request(runner, id, self.gathered(at), deadline)
         };
         drawn.into_iter().zip(1..).map(request).collect()
+    }
+
+    /// When a call is made that was drawn for this time.
+    fn gathered(&self, at: u64) -> u64 {
+        let share = millis(self.over) / self.bursts;
+        if self.bursts == 1 || share == 0 { at } else { at / share * share + at % share / 10 }
     }
 
     /// One call of every sort: what must work again at the end.

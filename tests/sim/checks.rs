@@ -1,10 +1,16 @@
 //! What must hold of these services' own answers and lines.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
+use probe_contract::{Manner, Played, Script, back, front, middle};
 use protos::app::grpc::service1::ProcessName;
 use protos::app::grpc::service2::SayHello;
-use rehearse::{CallRecord, Event, Invariant, answer, request};
+use rehearse::facts::{HandlerDisturbed, NodeStarted};
+use rehearse::{CallFault, CallRecord, Code, Event, Invariant, answer, request};
+
+use crate::trial;
 
 /// The right value for the right caller.
 pub(crate) fn right_value(call: &CallRecord) -> Result<(), String> {
@@ -62,4 +68,90 @@ impl Invariant for LinesNameTheirCallers {
     fn met(&self) -> u64 {
         self.met
     }
+}
+
+/// The code that a script asks for: its own, or that one of its messages is too large. A node limits what it reads: a
+/// request, or the answer of another one.
+pub(crate) fn asked(script: &Script, is_at_back: bool, size_max: u32) -> Option<Code> {
+    let reads_answer = script.hops > 0 && !is_at_back && script.code == 0;
+    if script.request_bytes > size_max || reads_answer && script.answer_bytes > size_max {
+        return Some(Code::ResourceExhausted);
+    }
+    (script.code != 0).then(|| Code::from_i32(i32::try_from(script.code).unwrap_or_default()))
+}
+
+/// What a script says is what its caller gets.
+pub(crate) fn as_the_script_says(call: &CallRecord, size_max: u32) -> Result<(), String> {
+    let Some(script) = script(call) else { return right_greeting(call) };
+    let Some(reply) = &call.reply else { return Ok(()) };
+    let (is_at_back, beginning) = (request::<back::Play>(call).is_some(), reply.value.chars().take(60));
+    let beginning: String = beginning.collect();
+    let wrong = |what: String| Err(format!("{} {what}: {} {beginning:?}", call.request_id, reply.status));
+    if !reply.is_ok() {
+        return Ok(());
+    }
+    if let Some(code) = asked(&script, is_at_back, size_max).filter(|_| !script.afterwards) {
+        return wrong(format!("worked, and had to fail with {code:?}"));
+    }
+    let Some(played) = played(call) else { return wrong("has no answer".to_owned()) };
+    let asks_further = script.hops > 0 && !is_at_back;
+    // What is shown ends early where a node drains, before the first message at the earliest.
+    let may_be_nothing = asks_further && !script.afterwards && script.manner() == Manner::Show;
+    let bytes = if asks_further && script.afterwards { 0 } else { script.answer_bytes as usize };
+    let is_whole = played.text == script.text.to_uppercase() && played.padding.len() == bytes;
+    let is_nothing = may_be_nothing && played == Played::default();
+    if is_whole || is_nothing {
+        return Ok(());
+    }
+    wrong(format!("asked for {:?} and {bytes} bytes", script.text))
+}
+
+fn script(call: &CallRecord) -> Option<Script> {
+    request::<front::Play>(call)
+        .or_else(|| request::<middle::Play>(call))
+        .or_else(|| request::<back::Play>(call))
+}
+
+fn played(call: &CallRecord) -> Option<Played> {
+    answer::<front::Play>(call)
+        .or_else(|| answer::<middle::Play>(call))
+        .or_else(|| answer::<back::Play>(call))
+}
+
+fn right_greeting(call: &CallRecord) -> Result<(), String> {
+    if request::<SayHello>(call).is_none() { Ok(()) } else { right_value(call) }
+}
+
+/// What is known of the ledgers: for each host and key, the total and since when.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    totals: BTreeMap<(Arc<str>, String), (i64, Duration)>,
+    /// Where handlers of a ledger were made to panic.
+    panics: Vec<Arc<str>>,
+}
+
+/// Each key has one actor on a host: an entry finds the total that the last one left, or none where the actor was
+/// started anew.
+pub(crate) fn one_total_for_each_key(totals: &mut Totals, event: &Event) -> Result<(), String> {
+    if event.told::<NodeStarted>().is_some() {
+        totals.totals.retain(|(host, _), _| *host != event.host);
+    }
+    if event
+        .told::<HandlerDisturbed>()
+        .is_some_and(|met| met.service == "ledger" && met.by == CallFault::Panic)
+    {
+        totals.panics.push(Arc::clone(&event.host));
+    }
+    let number = |name| event.field(name).and_then(rehearse::Value::as_i64);
+    let (Some(key), Some(before), Some(total)) = (event.field("key"), number("before"), number("total"))
+    else {
+        return Ok(());
+    };
+    let place = (Arc::clone(&event.host), key.to_string());
+    let (last, at) = totals.totals.insert(place, (total, event.at)).unwrap_or_default();
+    let is_new = before == 0 && (event.at >= at + trial::LEDGER_IDLE || totals.panics.contains(&event.host));
+    if before == last || is_new {
+        return Ok(());
+    }
+    Err(format!("{event}: {last} was the total of this key, {} ms before", (event.at - at).as_millis()))
 }

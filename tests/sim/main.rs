@@ -6,6 +6,8 @@
 
 mod checks;
 mod scenarios;
+mod trial;
+mod worlds;
 
 /// A rehearsal builds a world and drops it in milliseconds, on a thread of its own: with glibc's allocator a seventh of
 /// its time goes there.
@@ -13,5 +15,8 @@ mod scenarios;
 static ALLOCATOR: rehearse::MiMalloc = rehearse::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    rehearse::Runner::new(env!("CARGO_MANIFEST_DIR")).scenarios(scenarios::all()).main()
+    rehearse::Runner::new(env!("CARGO_MANIFEST_DIR"))
+        .scenarios(scenarios::all())
+        .scenario(worlds::worlds())
+        .main()
 }

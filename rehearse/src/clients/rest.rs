@@ -15,7 +15,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use sim::{HostContext, Reply, Request};
 use transport::route::Route;
-use transport::{Address, status};
+use transport::{Address, Code, status};
 
 use super::HTTP_PORT;
 use super::words::{Unexpected, code_named, judged, within};
@@ -91,7 +91,8 @@ fn problem(http: http::StatusCode, body: &[u8]) -> Result<Reply, Trouble> {
     let problem: Value = serde_json::from_slice(body)?;
     let text = |key: &str| problem[key].as_str().unwrap_or_default();
     let code = code_named(text("code")).ok_or_else(|| Unexpected(format!("HTTP {http} without a code")))?;
-    if status::http_status(code) != http {
+    let is_body_too_large = code == Code::ResourceExhausted && http == http::StatusCode::PAYLOAD_TOO_LARGE;
+    if status::http_status(code) != http && !is_body_too_large {
         return Err(Unexpected(format!("HTTP {http} with the code {}", text("code"))).into());
     }
     Ok(Reply::failed(text("code"), text("detail")))

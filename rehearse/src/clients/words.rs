@@ -41,7 +41,8 @@ pub(super) fn judged(reply: Reply, kind: Option<&Kind>, request: &Request) -> Re
         return reply;
     }
     let code = code_named(&reply.status);
-    let is_right = code.zip(kind).is_some_and(|(code, kind)| kind.expect.of(&request.argument).contains(&code));
+    let is_right =
+        code.zip(kind).is_some_and(|(code, kind)| kind.expect.of(&request.argument).contains(&code));
     if is_right { reply.right() } else { reply }
 }
 

@@ -76,7 +76,7 @@ impl Hop {
         let (caller, had) = CallContext::with_current(|context| {
             context.map_or((None, None), |context| (context.service(), context.remaining()))
         });
-        let is_streaming = request.streaming;
+        let is_streaming = request.streaming || matches!(request.body, Payload::Stream(_));
         let made = CallMade { hop, client: told.client, caller, callee, path, left, had, is_streaming };
         let request_id = request.request_id.as_str().to_owned();
         sim::tell(made, Some(&request_id));

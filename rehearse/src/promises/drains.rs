@@ -11,6 +11,7 @@ use super::failure::Failure;
 use super::faults::{Fault, Faults};
 use super::hops::Hops;
 use super::names::DRAINS_CUT_OFF_NOTHING;
+use super::right::Right;
 use crate::facts::HandlerDisturbed;
 use crate::setting::Setting;
 
@@ -21,6 +22,7 @@ pub(super) struct DrainsCutOffNothing {
     enough: Duration,
     faults: Faults,
     hops: Hops,
+    right: Right,
     /// The requests of which a handler met a fault of the plan.
     disturbed: BTreeSet<u32>,
     met: u64,
@@ -28,8 +30,9 @@ pub(super) struct DrainsCutOffNothing {
 
 impl DrainsCutOffNothing {
     pub(super) fn new(setting: &Arc<Setting>, enough: Duration) -> Self {
-        let (faults, hops, disturbed) = (Faults::default(), Hops::default(), BTreeSet::new());
-        Self { setting: Arc::clone(setting), enough, faults, hops, disturbed, met: 0 }
+        let (faults, hops, right) = (Faults::default(), Hops::default(), Right::default());
+        let (setting, disturbed) = (Arc::clone(setting), BTreeSet::new());
+        Self { setting, enough, faults, hops, right, disturbed, met: 0 }
     }
 
     /// Judges the call of `path` for a request: a client's, or one between services.
@@ -48,7 +51,7 @@ impl DrainsCutOffNothing {
             Failure::Late | Failure::Said(Code::Cancelled | Code::Unknown | Code::Unavailable) => is_leaf,
             Failure::Said(_) | Failure::NotSent | Failure::Wrong => false,
         };
-        if !is_cut_off || self.is_disturbed(request, span) {
+        if !is_cut_off || self.right.is(request, failure) || self.is_disturbed(request, span) {
             return Ok(());
         }
         Err(format!("sim-{request:06} {path} was cut off on {host}: {failure:?}"))
@@ -85,6 +88,11 @@ impl DrainsCutOffNothing {
 impl Invariant for DrainsCutOffNothing {
     fn name(&self) -> &str {
         DRAINS_CUT_OFF_NOTHING
+    }
+
+    fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
+        self.right.note(&self.setting, call);
+        Ok(())
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {

@@ -13,6 +13,7 @@ mod handlers;
 mod hops;
 mod ids;
 mod names;
+mod right;
 mod statuses;
 mod table;
 

@@ -5,7 +5,6 @@
 //! aftermath; by a fault of the plan that its handler met; by a service that had as many calls as it takes on; or by a
 //! hop further inside that failed, which is judged by itself. Only then may a call fail.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use super::causes::{Causes, Leg};
 use super::failure::{Failure, in_words, is_of_users};
 use super::hops::{Hop, Hops};
 use super::names::STATUSES_ARE_EXPLAINED;
+use super::right::Right;
 use crate::facts::Outcome;
 use crate::load::Via;
 use crate::setting::Setting;
@@ -28,25 +28,14 @@ pub(super) struct StatusesAreExplained {
     enough: Duration,
     causes: Causes,
     hops: Hops,
-    /// The codes that are right for each call that a client made.
-    right: BTreeMap<u32, Vec<Code>>,
+    right: Right,
     met: u64,
 }
 
 impl StatusesAreExplained {
     pub(super) fn new(setting: &Arc<Setting>, allowed: Vec<(Family, Code)>, enough: Duration) -> Self {
-        let (causes, hops, right) = (Causes::new(setting), Hops::default(), BTreeMap::new());
+        let (causes, hops, right) = (Causes::new(setting), Hops::default(), Right::default());
         Self { setting: Arc::clone(setting), allowed, enough, causes, hops, right, met: 0 }
-    }
-
-    /// Whether this is what a service may say of such a request.
-    fn is_right(&self, request: u32, failure: Failure) -> bool {
-        let code = match failure {
-            Failure::Late => Code::DeadlineExceeded,
-            Failure::Said(code) => code,
-            _ => return false,
-        };
-        self.right.get(&request).is_some_and(|right| right.contains(&code))
     }
 
     /// What a healthy call of this request may take: a caller with less is promised nothing.
@@ -109,7 +98,7 @@ impl StatusesAreExplained {
         let is_right = |failure| match failure {
             Failure::Late if hop.made.left.is_some_and(|left| left < self.enough(request)) => true,
             Failure::Said(code) if is_of_users(code) => true,
-            failure => self.is_right(request, failure),
+            failure => self.right.is(request, failure),
         };
         match Failure::of_hop(outcome) {
             Some(failure) if !is_right(failure) && !self.is_explained(leg, failure) => Err(format!(
@@ -127,8 +116,7 @@ impl Invariant for StatusesAreExplained {
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
-        let right = self.setting.kind(&call.request).map(|kind| kind.expect.of(&call.request.argument));
-        self.right.extend(right.map(|right| (call.request.id, right)));
+        self.right.note(&self.setting, call);
         Ok(())
     }
 
@@ -155,7 +143,7 @@ impl Invariant for StatusesAreExplained {
             self.causes.worked(leg, &host.into());
             return Ok(());
         };
-        let is_right = self.is_right(request, failure);
+        let is_right = self.right.is(request, failure);
         let is_short = failure == Failure::Late && call.request.deadline < self.enough(request);
         if is_right || is_short || self.is_explained(leg, failure) {
             return Ok(());

@@ -1,0 +1,288 @@
+//! Services that do as their requests say: ways of calls that the example services do not go.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use actix::{Actor, Context, Handler};
+use futures_util::{Stream, StreamExt as _, stream};
+use node::App;
+use probe_contract::back::{self, Back};
+use probe_contract::front::{self, Front};
+use probe_contract::ledger::{Enter, Ledger};
+use probe_contract::middle::{self, Middle};
+use probe_contract::{Balance, Manner, Played, Script};
+use tokio::time::sleep;
+use tracing::info;
+use transport::{Call, CallContext, Code, Keys, Reply, Result, Serve, Status, Streaming};
+
+/// How long the work may take that a call leaves behind.
+const AFTERWARDS: Duration = Duration::from_secs(2);
+
+/// The ledger's actor of a key goes when nobody has asked it for so long.
+pub(crate) const LEDGER_IDLE: Duration = Duration::from_secs(1);
+
+/// Adds the services to an app.
+pub(crate) fn add_to(app: App) -> App {
+    let keys = Keys::new().of::<Enter>(|entry| entry.key.clone()).idle_after(LEDGER_IDLE);
+    app.service(|(middle, back)| FrontActor { middle, back })
+        .service(|back| MiddleActor { back })
+        .service(|()| BackActor)
+        .service_by_key(keys, |_: &str, ()| LedgerActor::default())
+}
+
+struct FrontActor {
+    middle: middle::Client,
+    back: back::Client,
+}
+
+struct MiddleActor {
+    back: back::Client,
+}
+
+struct BackActor;
+
+impl Actor for FrontActor {
+    type Context = Context<Self>;
+}
+
+impl Actor for MiddleActor {
+    type Context = Context<Self>;
+}
+
+impl Actor for BackActor {
+    type Context = Context<Self>;
+}
+
+impl Serve for FrontActor {
+    type Contract = Front;
+}
+
+impl Serve for MiddleActor {
+    type Contract = Middle;
+}
+
+impl Serve for BackActor {
+    type Contract = Back;
+}
+
+impl Handler<Call<front::Play>> for FrontActor {
+    type Result = Reply<front::Play>;
+
+    fn handle(&mut self, call: Call<front::Play>, _: &mut Context<Self>) -> Self::Result {
+        let (middle, back) = (self.middle.clone(), self.back.clone());
+        call.answer(async move |script| {
+            arrived(&script)?;
+            match script.hops {
+                0 => played(script).await,
+                1 => further(back, script).await,
+                _ => middle.play(one_hop_on(script)).await,
+            }
+        })
+    }
+}
+
+impl Handler<Call<front::Show>> for FrontActor {
+    type Result = Reply<front::Show>;
+
+    fn handle(&mut self, call: Call<front::Show>, _: &mut Context<Self>) -> Self::Result {
+        let back = self.back.clone();
+        call.answer(async move |script| {
+            arrived(&script)?;
+            back.show(one_hop_on(script)).await
+        })
+    }
+}
+
+impl Handler<Call<middle::Play>> for MiddleActor {
+    type Result = Reply<middle::Play>;
+
+    fn handle(&mut self, call: Call<middle::Play>, _: &mut Context<Self>) -> Self::Result {
+        let back = self.back.clone();
+        call.answer(async move |script| {
+            arrived(&script)?;
+            if script.hops == 0 { played(script).await } else { further(back, script).await }
+        })
+    }
+}
+
+impl Handler<Call<back::Play>> for BackActor {
+    type Result = Reply<back::Play>;
+
+    fn handle(&mut self, call: Call<back::Play>, _: &mut Context<Self>) -> Self::Result {
+        call.answer(async |script| {
+            arrived(&script)?;
+            played(script).await
+        })
+    }
+}
+
+impl Handler<Call<back::Show>> for BackActor {
+    type Result = Reply<back::Show>;
+
+    fn handle(&mut self, call: Call<back::Show>, _: &mut Context<Self>) -> Self::Result {
+        let context = call.context.clone();
+        call.answer(async move |script| {
+            arrived(&script)?;
+            let ended = async move { context.drain_started().await };
+            Ok(Streaming::local(scenes(script).take_until(Box::pin(ended))))
+        })
+    }
+}
+
+impl Handler<Call<back::Gather>> for BackActor {
+    type Result = Reply<back::Gather>;
+
+    fn handle(&mut self, call: Call<back::Gather>, _: &mut Context<Self>) -> Self::Result {
+        call.answer(async |mut scripts| {
+            let (mut last, mut count) = (Script::default(), 0);
+            while let Some(script) = scripts.next().await {
+                last = script?;
+                count += 1;
+                arrived(&last)?;
+            }
+            Ok(Played { scenes: count, ..played(last).await? })
+        })
+    }
+}
+
+impl Handler<Call<back::Mirror>> for BackActor {
+    type Result = Reply<back::Mirror>;
+
+    fn handle(&mut self, call: Call<back::Mirror>, _: &mut Context<Self>) -> Self::Result {
+        call.answer(async |scripts| {
+            Ok(Streaming::new(scripts.then(async |script| {
+                let script = script?;
+                arrived(&script)?;
+                played(script).await
+            })))
+        })
+    }
+}
+
+/// The padding that a script asks for is put in by who sends it.
+pub(crate) fn padded(script: &mut Script) {
+    script.padding = "x".repeat(script.request_bytes as usize);
+}
+
+/// What was sent is what has come.
+fn arrived(script: &Script) -> Result<()> {
+    let (came, sent) = (script.padding.len(), script.request_bytes as usize);
+    if came == sent {
+        return Ok(());
+    }
+    Err(Status::data_loss(format!("{came} of {sent} bytes have come")))
+}
+
+fn one_hop_on(script: Script) -> Script {
+    Script { hops: script.hops.saturating_sub(1), ..script }
+}
+
+/// Asks the back in the manner of the script: now, or when the call has ended.
+async fn further(back: back::Client, script: Script) -> Result<Played> {
+    let script = one_hop_on(script);
+    if !script.afterwards {
+        return ask(back, script).await;
+    }
+    let answer = Played { text: script.text.to_uppercase(), ..Played::default() };
+    let context = CallContext::current().ok_or_else(|| Status::internal("a handler has a context"))?;
+    context.spawn(AFTERWARDS, async move {
+        let done = ask(back, script).await;
+        info!(ok = done.is_ok(), "done afterwards");
+    })?;
+    Ok(answer)
+}
+
+async fn ask(back: back::Client, script: Script) -> Result<Played> {
+    let copies = |script: &Script| vec![script.clone(); script.scenes.max(1) as usize];
+    match script.manner() {
+        Manner::Ask => back.play(script).await,
+        Manner::Gather => back.gather(Streaming::of(copies(&script))).await,
+        Manner::Show => last_of(back.show(script).await?).await,
+        Manner::Mirror => last_of(back.mirror(Streaming::of(copies(&script))).await?).await,
+    }
+}
+
+/// The last message of an answer, and how many there were.
+async fn last_of(mut answer: Streaming<Played>) -> Result<Played> {
+    let (mut last, mut count) = (Played::default(), 0);
+    while let Some(played) = answer.next().await {
+        last = played?;
+        count += 1;
+    }
+    Ok(Played { scenes: count, ..last })
+}
+
+/// What the last service on the way does.
+async fn played(script: Script) -> Result<Played> {
+    sleep(Duration::from_millis(script.wait_ms.into())).await;
+    echo_metadata();
+    if script.code != 0 {
+        let code = Code::from_i32(i32::try_from(script.code).unwrap_or_default());
+        return Err(Status::with_details(code, script.message, DETAILS.into()));
+    }
+    info!(text = script.text, "played");
+    let padding = "y".repeat(script.answer_bytes as usize);
+    Ok(Played { text: script.text.to_uppercase(), padding, scenes: 0 })
+}
+
+/// The details of every status that is asked for.
+pub(crate) const DETAILS: &[u8] = b"\x08\x05details";
+
+/// Entries of this name come back with the answer.
+const ECHOED: &str = "x-trial";
+
+fn echo_metadata() {
+    let Some(context) = CallContext::current() else { return };
+    let text = context.metadata().get(ECHOED).cloned();
+    let bytes = context.metadata().get_bin("x-trial-bin").cloned();
+    context.answer_metadata(|metadata| {
+        text.into_iter().for_each(|text| drop(metadata.insert(ECHOED, text)));
+        bytes.into_iter().for_each(|bytes| drop(metadata.insert_bin("x-trial-bin", bytes)));
+    });
+}
+
+/// The messages of a stream; if the script fails, it does at the end.
+fn scenes(script: Script) -> impl Stream<Item = Result<Played>> {
+    let pause = Duration::from_millis(script.pause_ms.into());
+    stream::iter(0..=script.scenes).filter_map(move |number| {
+        let script = script.clone();
+        async move {
+            if number == script.scenes {
+                return if script.code == 0 { None } else { Some(played(script).await) };
+            }
+            if number > 0 {
+                sleep(pause).await;
+            }
+            let padding = "y".repeat(script.answer_bytes as usize);
+            Some(Ok(Played { text: script.text.to_uppercase(), padding, scenes: number + 1 }))
+        }
+    })
+}
+
+/// The total of one key.
+#[derive(Default)]
+struct LedgerActor {
+    totals: BTreeMap<String, i64>,
+}
+
+impl Actor for LedgerActor {
+    type Context = Context<Self>;
+}
+
+impl Serve for LedgerActor {
+    type Contract = Ledger;
+}
+
+impl Handler<Call<Enter>> for LedgerActor {
+    type Result = Reply<Enter>;
+
+    fn handle(&mut self, call: Call<Enter>, _: &mut Context<Self>) -> Self::Result {
+        call.answer_now(|entry| {
+            let total = self.totals.entry(entry.key.clone()).or_default();
+            let before = *total;
+            *total += entry.amount;
+            info!(key = entry.key, before, total = *total, "entered");
+            Ok(Balance { before, total: *total })
+        })
+    }
+}

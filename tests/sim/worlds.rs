@@ -1,0 +1,211 @@
+//! Worlds that are drawn whole: which nodes there are, how they are configured, what they are asked, what breaks.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use node::App;
+use probe_contract::{Entry, Manner, Script, back, front, ledger, middle};
+use protos::app::grpc::SayHelloRequest;
+use protos::app::grpc::service2::SayHello;
+use rehearse::proptest::prelude::*;
+use rehearse::proptest::strategy::SBoxedStrategy;
+use rehearse::{Expect, Host, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching, promises};
+
+use crate::{checks, trial};
+
+type Scripts = SBoxedStrategy<Script>;
+
+/// What a healthy call may take here: up to three hops, each with a handler that may take its time.
+const ENOUGH: Duration = Duration::from_millis(400);
+
+/// Time for backoff to end that grew over several outages.
+const RECOVERS_WITHIN: Duration = Duration::from_secs(20);
+
+/// Where services are, from the plainest.
+const LAYOUTS: &[(&str, &[(&str, &[&str])])] = &[
+    ("two", &[("edge", &["service2", "front", "ledger"]), ("inner", &["service1", "middle", "back"])]),
+    ("one", &[("alone", &["service1", "service2", "front", "middle", "back", "ledger"])]),
+    (
+        "three",
+        &[
+            ("edge", &["service2", "front"]),
+            ("inner", &["service1", "middle"]),
+            ("last", &["back", "ledger"]),
+        ],
+    ),
+    (
+        "spare",
+        &[
+            ("edge", &["service2", "front"]),
+            ("inner", &["service1", "middle", "back", "ledger"]),
+            ("spare", &["service1", "middle", "back", "ledger"]),
+        ],
+    ),
+    (
+        "five",
+        &[
+            ("edge1", &["service2", "front"]),
+            ("edge2", &["service2", "front"]),
+            ("inner", &["service1", "middle"]),
+            ("last1", &["back", "ledger"]),
+            ("last2", &["back", "ledger"]),
+        ],
+    ),
+];
+
+/// The scenario of all worlds.
+pub(crate) fn worlds() -> sim::Scenario {
+    drawn("worlds", "nodes, configuration, load and faults are all drawn", world)
+}
+
+fn world(picks: &mut Picks<'_>) -> Scenario {
+    let layouts: Vec<_> = LAYOUTS.iter().map(|(name, _)| *name).collect();
+    let layout = picks.pick("nodes", &layouts);
+    let (_, nodes) =
+        LAYOUTS.iter().find(|(name, _)| *name == layout).expect("a layout is picked by its name");
+    let over = Duration::from_millis(picks.pick("load over ms", &[300, 3000, 9000]));
+    let swarm = swarm(picks, over);
+    let size = picks.pick("--max-message-size", &[4_194_304, 32_768]);
+    let scenario = Scenario::new("worlds", "", load(picks, over, size), swarm);
+    let scenario =
+        nodes.iter().fold(scenario, |scenario, (host, services)| scenario.node(host, services, app));
+    let scenario = configured(picks, scenario).flags(&["--max-message-size", &size.to_string()]);
+    scenario
+        .recovers_within(RECOVERS_WITHIN)
+        .promises(promises::of_calls().enough(ENOUGH))
+        .invariant(checks::LinesNameTheirCallers::default)
+        .every_call("every reply belongs to its request", move |call| checks::as_the_script_says(call, size))
+        .fold("a key's total is in one place", checks::one_total_for_each_key)
+}
+
+fn app(_: &Host) -> App {
+    trial::add_to(actors::services().into_iter().collect())
+}
+
+/// Flags that change what a rehearsal shows, each from the plainest.
+fn configured(picks: &mut Picks<'_>, scenario: Scenario) -> Scenario {
+    let choices: &[(&str, &[&str])] = &[
+        ("--deadline", &["500ms", "3s"]),
+        ("--drain-timeout", &["5s", "600ms", "2s"]),
+        ("--keepalive", &["200ms", "100ms", "1s"]),
+        ("--max-calls", &["1024", "12", "4"]),
+        ("--max-streams", &["1024", "4"]),
+    ];
+    let workers = picks.pick("workers", &[2, 1]);
+    let scenario = scenario.workers(workers).flags(&["--rest-headers", "x-trial"]);
+    choices
+        .iter()
+        .fold(scenario, |scenario, (flag, values)| scenario.flags(&[flag, picks.pick(flag, values)]))
+}
+
+/// Faults over the whole time of the load, short ones or outages of seconds, so that a second one may begin while the
+/// first lasts, or when all works again.
+fn swarm(picks: &mut Picks<'_>, over: Duration) -> Swarm {
+    let lasts: RangeInclusive<Duration> = match picks.pick("faults last", &["short", "long"]) {
+        "long" => 300.ms()..=3000.ms(),
+        _ => 20.ms()..=400.ms(),
+    };
+    match picks.pick("faults", &["some", "none", "many"]) {
+        "none" => Swarm::calm(),
+        "many" => Swarm::new(3..=6, over, lasts).everywhere(),
+        _ => Swarm::new(1..=2, over, lasts).everywhere(),
+    }
+}
+
+fn load(picks: &mut Picks<'_>, over: Duration, size: u32) -> Load {
+    let calls = picks.pick("calls", &[30, 6, 70]);
+    let deadlines = match picks.pick("deadlines", &["long", "any"]) {
+        "any" => 30.ms()..=2000.ms(),
+        _ => 450.ms()..=2500.ms(),
+    };
+    let load = Load::new(calls, over, deadlines).bursts(picks.pick("bursts", &[1, 4]));
+    match picks.pick("load", &["greetings", "scripts", "streams", "large", "failing", "ledger", "all"]) {
+        "scripts" => plays(load, asks(), size),
+        "streams" => streams(load, size),
+        "large" => plays(load, sized(asks()), size),
+        "failing" => plays(load, failing(asks()), size),
+        "ledger" => entries(load),
+        "all" => entries(plays(streams(greetings(load), size), failing(sized(asks())), size)),
+        _ => greetings(load),
+    }
+}
+
+fn greetings(load: Load) -> Load {
+    let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
+    let load = load.rpc::<SayHello>(Via::Rest, requests(), Expect::ok());
+    load.rpc::<SayHello>(Via::Grpc, requests(), Expect::ok())
+}
+
+/// Scripts over one to three hops, at each of the services.
+fn plays(load: Load, scripts: Scripts, size: u32) -> Load {
+    let pad = |script: &mut Script, _| trial::padded(script);
+    let (expect, at_back) = (expect(size, false), expect(size, true));
+    load.rpc_with_id::<front::Play>(Via::Rest, scripts.clone(), expect.clone(), pad)
+        .rpc_with_id::<front::Play>(Via::Grpc, scripts.clone(), expect.clone(), pad)
+        .rpc_with_id::<middle::Play>(Via::Grpc, scripts.clone(), expect.clone(), pad)
+        .rpc_with_id::<back::Play>(Via::Rest, scripts, at_back, pad)
+}
+
+/// Streams to clients, and of all kinds between services.
+fn streams(load: Load, size: u32) -> Load {
+    let manners = prop::sample::select(vec![Manner::Show, Manner::Gather, Manner::Mirror]);
+    let scripts = (asks(), manners).prop_map(|(script, manner)| {
+        let hops = script.hops.max(1);
+        Script { manner: manner.into(), hops, ..script }
+    });
+    plays(load, scripts.sboxed(), size).watch::<front::Show>(asks()).watch::<back::Show>(asks())
+}
+
+fn entries(load: Load) -> Load {
+    let entries = || (matching("[ab]"), 1..9_i64).prop_map(|(key, amount)| Entry { key, amount });
+    let load = load.rpc::<ledger::Enter>(Via::Rest, entries(), Expect::ok());
+    load.rpc::<ledger::Enter>(Via::Grpc, entries(), Expect::ok())
+}
+
+/// What is right for a script: what it asks for itself, and that what is too large is refused.
+fn expect(size: u32, is_at_back: bool) -> Expect {
+    Expect::ok().or_as_asked::<Script>(move |script| checks::asked(script, is_at_back, size))
+}
+
+fn asks() -> Scripts {
+    let times = (prop_oneof![3 => 0..=5_u32, 1 => 20..=60_u32], 0..=3_u32, 0..=15_u32);
+    let afterwards = prop_oneof![7 => Just(false), 1 => Just(true)];
+    let script = (matching("[a-z]{4,8}"), 0..=2_u32, afterwards, times);
+    let script = script.prop_map(|(text, hops, afterwards, (wait_ms, scenes, pause_ms))| Script {
+        text,
+        hops,
+        afterwards,
+        wait_ms,
+        scenes,
+        pause_ms,
+        ..Script::default()
+    });
+    script.sboxed()
+}
+
+/// With messages of all sizes, both ways.
+fn sized(scripts: Scripts) -> Scripts {
+    let size = || prop::sample::select(vec![0, 1000, 20_000, 31_000, 40_000]);
+    let sized = (scripts, size(), size()).prop_map(|(script, request_bytes, answer_bytes)| Script {
+        request_bytes,
+        answer_bytes,
+        ..script
+    });
+    sized.sboxed()
+}
+
+/// That fail, most of them.
+fn failing(scripts: Scripts) -> Scripts {
+    let long = "long ".repeat(100);
+    let messages = ["plain", "", "100 % of \u{fc}ber-long \"words\"\r\n\tand more", "\u{1f3ad}", &long];
+    let message = prop::sample::select(messages.map(str::to_owned).to_vec());
+    let code = prop_oneof![4 => 1..=16_u32, 1 => Just(0)];
+    let failing = (scripts, code, message).prop_map(|(script, code, message)| Script {
+        code,
+        message,
+        // Whether work that comes afterwards fails is nobody's answer.
+        afterwards: false,
+        ..script
+    });
+    failing.sboxed()
+}
