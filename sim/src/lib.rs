@@ -94,6 +94,7 @@ mod shrink;
 mod swarm;
 mod trace;
 mod violation;
+mod why;
 mod world;
 
 pub use call::{CallRecord, Reply};

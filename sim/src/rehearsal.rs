@@ -93,6 +93,22 @@ impl Rehearsal {
             wall_seconds: self.wall.as_secs_f64(),
         }
     }
+
+    /// A rehearsal of a plan that could not be played.
+    pub(crate) fn unplayed(plan: &Plan, violation: Violation) -> Self {
+        Self {
+            plan: plan.clone(),
+            trace_hash: 0,
+            violation: Some(violation),
+            calls: Vec::new(),
+            effective: Vec::new(),
+            met: Vec::new(),
+            simulated: Duration::ZERO,
+            wall: Duration::ZERO,
+            events: Vec::new(),
+            hosts: Vec::new(),
+        }
+    }
 }
 
 impl fmt::Display for Rehearsal {
@@ -127,12 +143,11 @@ pub fn rehearse_seed(scenario: &Scenario, seed: u64, planted: Option<&str>, keep
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "how long a rehearsal takes is a fact about the real world")]
 pub fn rehearse(scenario: &Scenario, plan: &Plan, keep: Keep) -> Rehearsal {
-    let world = scenario.world_of(&plan.options).and_then(|world| world.check(plan).map(|()| world));
-    let world = match world {
+    let world = match scenario.world_for(plan) {
         Ok(world) => world,
         Err(detail) => {
             let violation = Violation::of_whole("the plan fits its scenario", detail);
-            return unplayed(plan, Violation { kind: ViolationKind::SetUp, ..violation });
+            return Rehearsal::unplayed(plan, Violation { kind: ViolationKind::SetUp, ..violation });
         }
     };
     panics::watch();
@@ -143,7 +158,7 @@ pub fn rehearse(scenario: &Scenario, plan: &Plan, keep: Keep) -> Rehearsal {
         thread.expect("the machine has room for one more thread").join()
     })
     .unwrap_or_else(|_| {
-        unplayed(plan, Violation::of_whole("the simulator does not panic", "its thread died"))
+        Rehearsal::unplayed(plan, Violation::of_whole("the simulator does not panic", "its thread died"))
     });
     played.wall = start.elapsed();
     played
@@ -210,21 +225,5 @@ fn play(scenario: &Scenario, plan: &Plan, keep: Keep) -> Rehearsal {
         violation: recorder.checks.violation().cloned(),
         calls: recorder.calls.into_all(),
         events: recorder.kept.into_events(),
-    }
-}
-
-/// A rehearsal of a plan that could not be played.
-fn unplayed(plan: &Plan, violation: Violation) -> Rehearsal {
-    Rehearsal {
-        plan: plan.clone(),
-        trace_hash: 0,
-        violation: Some(violation),
-        calls: Vec::new(),
-        effective: Vec::new(),
-        met: Vec::new(),
-        simulated: Duration::ZERO,
-        wall: Duration::ZERO,
-        events: Vec::new(),
-        hosts: Vec::new(),
     }
 }

@@ -16,7 +16,7 @@ use crate::plan::time::fractional_millis as millis;
 use crate::rehearsal::Rehearsal;
 use crate::scenario::CLIENTS;
 use crate::trace::event::{CallStep, Event, Line, What};
-use crate::violation;
+use crate::why::Why;
 
 use segments::{Message, messages};
 
@@ -84,6 +84,7 @@ struct Violation {
     at: f64,
     promise: String,
     detail: String,
+    why: Vec<String>,
 }
 
 /// The page for `rehearsal`, which must have kept its trace; `command` is the line that does it again.
@@ -129,7 +130,7 @@ fn page_since(rehearsal: &Rehearsal, command: &str, since: Duration) -> Page {
         faults: faults(rehearsal, since, &lane),
         messages,
         logs: logs(&rehearsal.events, since, &lane),
-        violation: rehearsal.violation.as_ref().map(violation),
+        violation: Why::of(rehearsal).map(|why| violation(&why)),
         hosts,
     }
 }
@@ -202,9 +203,10 @@ fn said(what: &What) -> String {
     clip(&format!("{message}{fields}"), TEXT_MAX)
 }
 
-fn violation(violation: &violation::Violation) -> Violation {
+fn violation(why: &Why<'_>) -> Violation {
+    let violation = why.violation();
     let (promise, detail) = (clip(&violation.promise, TEXT_MAX), clip(&violation.detail, PLAN_MAX));
-    Violation { at: millis(violation.at), promise, detail }
+    Violation { at: millis(violation.at), promise, detail, why: why.way() }
 }
 
 /// The first `length_max` characters of `text`.

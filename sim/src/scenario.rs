@@ -223,11 +223,20 @@ impl Scenario {
         picks.end().map(|_| world)
     }
 
+    /// The world that `plan` plays in.
+    ///
+    /// # Errors
+    /// When there is none that the plan fits.
+    pub(crate) fn world_for(&self, plan: &Plan) -> Result<World<'_>, String> {
+        let world = self.world_of(&plan.options)?;
+        world.check(plan).map(|()| world)
+    }
+
     /// Whether all hosts and clients that `plan` names are in this scenario.
     ///
     /// # Errors
     /// When one is not; the error names it.
-    pub fn check(&self, plan: &Plan) -> Result<(), String> {
+    fn check(&self, plan: &Plan) -> Result<(), String> {
         if let Some(name) = plan.faults.iter().find_map(|fault| self.missing_host(fault)) {
             return Err(format!("a fault names the host {name:?}, which {} has not", self.name));
         }

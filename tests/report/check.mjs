@@ -85,6 +85,7 @@ const claims = {
       axis: Number(document.querySelector("svg").getAttribute("width")),
     }));
     assert.ok(line > 0 && line < axis, `${line} of ${axis}`);
+    assert.ok(await page.locator("#why li").count() > 0, "what led there is listed");
     await page.locator("#violation button").click();
     const id = await page.locator("#filter").inputValue();
     assert.match(await page.locator("#violation").textContent(), new RegExp(id));

@@ -24,6 +24,9 @@ function head() {
   const name = document.createElement("b");
   name.textContent = data.violation.promise;
   $("violation").append("Broken at " + ms(data.violation.at) + ": ", name, ". " + data.violation.detail + " ");
+  const why = document.createElement("ol");
+  why.id = "why";
+  for (const line of data.violation.why) why.appendChild(document.createElement("li")).textContent = line;
   const call = data.calls.find(call => isNamed(call.id));
   if (call) {
     const button = document.createElement("button");
@@ -31,6 +34,7 @@ function head() {
     button.addEventListener("click", () => choose(call.id));
     $("violation").append(button);
   }
+  $("violation").append(why);
   $("violation").hidden = $("brokenkey").hidden = false;
 }
 

@@ -1,5 +1,6 @@
 //! Many rehearsals, as many at once as there are jobs.
 
+use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Instant;
@@ -24,7 +25,9 @@ pub(super) fn run(project: &Project, scenarios: &[&Scenario], options: &Options)
         vacuity.add(&rehearsal);
         if options.json {
             match single::json(&rehearsal) {
-                Ok(line) => println!("{line}"),
+                // A reader that has seen enough closes the pipe; nothing more is asked then.
+                Ok(line) if writeln!(std::io::stdout(), "{line}").is_err() => return false,
+                Ok(_) => {}
                 Err(error) => trouble = Err(error),
             }
         }

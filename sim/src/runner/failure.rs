@@ -1,9 +1,10 @@
 //! What is said, and kept, about a rehearsal that failed.
 
-use crate::rehearsal::Rehearsal;
+use crate::rehearsal::{Keep, Rehearsal, rehearse};
 use crate::scenario::Scenario;
 use crate::shrink::{SHRINK_TIME, shrink};
-use crate::violation::ViolationKind;
+use crate::violation::{Violation, ViolationKind};
+use crate::why::Why;
 
 use super::graveyard;
 use super::project::Project;
@@ -31,7 +32,7 @@ pub(super) fn explain(
         );
         smallest = shrunk.rehearsal;
     }
-    text += &show(&smallest);
+    text += &show(scenario, &smallest);
     text += &match graveyard::keep(&smallest, &project.graveyard) {
         Ok(file) => format!("  plan      {}\n", project.tool().plan(&file, project.patch())),
         Err(error) => format!("  plan      {error}\n"),
@@ -39,10 +40,25 @@ pub(super) fn explain(
     text
 }
 
-/// The plan, and the promise that it broke.
-pub(super) fn show(failed: &Rehearsal) -> String {
-    let violation = failed.violation.as_ref().map(|violation| format!("  violated  {violation}\n"));
-    format!("{}{}", failed.plan, violation.unwrap_or_default())
+/// The plan, the promise that it broke, and what led there.
+pub(super) fn show(scenario: &Scenario, failed: &Rehearsal) -> String {
+    // Most rehearsals pass, so that their events are not kept.
+    let traced = rehearse(scenario, &failed.plan, Keep::Trace);
+    let why = Why::of(&traced).map(|why| why_in_lines(&why)).unwrap_or_default();
+    let violation = failed.violation.as_ref().map(|violation| {
+        let Violation { promise, detail, at, .. } = violation;
+        format!("  violated  {promise}\n  seen      {detail} (at {} ms)\n", at.as_millis())
+    });
+    format!("{}{}{why}", failed.plan, violation.unwrap_or_default())
+}
+
+fn why_in_lines(why: &Why<'_>) -> String {
+    let lines = |name: &str, lines: Vec<String>| {
+        let mut names = std::iter::once(name).chain(std::iter::repeat(""));
+        lines.into_iter().map(|line| format!("  {:<9} {line}\n", names.next().unwrap_or_default())).collect()
+    };
+    let (last, way): (String, String) = (lines("before", why.last()), lines("why", why.way()));
+    last + &way
 }
 
 /// What is wrong with the set-up, if that is what `rehearsal` found out: then no plan is to blame, and nothing is kept.

@@ -30,7 +30,7 @@ pub(super) fn read(project: &Project, file: &Path) -> Result<Plan, String> {
     let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let plan = Plan::from_toml(&text).map_err(|error| format!("{}: {error}", file.display()))?;
     let scenario = project.named(&plan.scenario).map_err(|error| format!("{}: {error}", file.display()))?;
-    scenario.check(&plan).map_err(|error| format!("{}: {error}", file.display()))?;
+    scenario.world_for(&plan).map(drop).map_err(|error| format!("{}: {error}", file.display()))?;
     Ok(plan)
 }
 

@@ -44,7 +44,9 @@ pub(super) fn run(project: &Project, options: &Options) -> Result<bool, String> 
         _ if options.json => {}
         (true, _) => eprintln!("{rehearsal}"),
         // The plan is in a file already, and stays as it is there.
-        (false, Some(_)) => println!("{rehearsal}\n  again     {again}\n{}", failure::show(&rehearsal)),
+        (false, Some(_)) => {
+            println!("{rehearsal}\n  again     {again}\n{}", failure::show(scenario, &rehearsal))
+        }
         (false, None) => println!("{}", failure::explain(project, scenario, &rehearsal, !options.no_shrink)),
     }
     Ok(held)
