@@ -37,6 +37,8 @@ pub struct Rehearsal {
     pub wall: Duration,
     /// All that happened, if that was asked for.
     pub events: Vec<Event>,
+    /// How many of these events there were when the promise was broken.
+    pub(crate) until_broken: usize,
     /// The hosts, in the order in which they were added.
     pub hosts: Vec<String>,
 }
@@ -106,6 +108,7 @@ impl Rehearsal {
             simulated: Duration::ZERO,
             wall: Duration::ZERO,
             events: Vec::new(),
+            until_broken: 0,
             hosts: Vec::new(),
         }
     }
@@ -224,6 +227,7 @@ fn play(scenario: &Scenario, plan: &Plan, keep: Keep) -> Rehearsal {
         hosts: recorder.hosts.all().iter().map(|host| host.name.to_string()).collect(),
         violation: recorder.checks.violation().cloned(),
         calls: recorder.calls.into_all(),
+        until_broken: recorder.kept.until_broken(),
         events: recorder.kept.into_events(),
     }
 }

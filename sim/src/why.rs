@@ -25,7 +25,7 @@ impl<'a> Why<'a> {
     /// Of a rehearsal in which a promise was broken.
     pub(crate) fn of(rehearsal: &'a Rehearsal) -> Option<Self> {
         let violation = rehearsal.violation.as_ref()?;
-        let events = rehearsal.events.iter().filter(|event| event.at <= violation.at && is_telling(event));
+        let events = rehearsal.events.iter().take(rehearsal.until_broken).filter(|event| is_telling(event));
         Some(Self { events: events.collect(), violation, plan: &rehearsal.plan })
     }
 
@@ -122,6 +122,7 @@ mod tests {
             kind: ViolationKind::Promise,
         };
         let mut rehearsal = Rehearsal::unplayed(&plan, violation);
+        rehearsal.until_broken = events.iter().filter(|event| event.at < Duration::from_millis(10)).count();
         rehearsal.events = events;
         rehearsal
     }

@@ -23,6 +23,8 @@ pub(crate) struct Kept {
     /// The number, unless nothing is to be kept.
     fingerprint: Option<Fingerprint>,
     events: Option<Vec<Event>>,
+    /// How many there were when a promise was broken: what is torn down then tells of itself, too.
+    until_broken: Option<usize>,
 }
 
 /// By what sorts of events are told apart in the fingerprint.
@@ -38,7 +40,7 @@ pub(crate) enum Sort {
 impl Kept {
     pub(super) fn new(keep: Keep) -> Self {
         let fingerprint = (keep != Keep::Nothing).then(Fingerprint::default);
-        Self { fingerprint, events: (keep == Keep::Trace).then(Vec::new) }
+        Self { fingerprint, events: (keep == Keep::Trace).then(Vec::new), until_broken: None }
     }
 
     /// Whether anything is kept.
@@ -54,6 +56,11 @@ impl Kept {
         if let Some(events) = &mut self.events {
             events.push(event);
         }
+    }
+
+    /// A promise was broken by now.
+    pub(super) fn note_broken(&mut self) {
+        self.until_broken.get_or_insert(self.events.as_ref().map_or(0, Vec::len));
     }
 
     /// Hashes when and where `event` happens; the fingerprint, for what else there is to hash.
@@ -85,6 +92,11 @@ impl Kept {
     /// The number that stands for the trace; 0 if nothing was kept.
     pub(crate) fn hash(&self) -> u64 {
         self.fingerprint.map_or(0, Fingerprint::value)
+    }
+
+    /// How many of the events happened until a promise was broken; all, if none was.
+    pub(crate) fn until_broken(&self) -> usize {
+        self.until_broken.unwrap_or_else(|| self.events.as_ref().map_or(0, Vec::len))
     }
 
     pub(crate) fn into_events(self) -> Vec<Event> {

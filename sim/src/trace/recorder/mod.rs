@@ -177,6 +177,13 @@ impl Recorder {
     fn show(&mut self, event: Event) {
         self.checks.show(&event, self.clock.now(self.hosts.current().is_some()));
         self.kept.push(event);
+        self.note_if_broken();
+    }
+
+    fn note_if_broken(&mut self) {
+        if self.checks.violation().is_some() {
+            self.kept.note_broken();
+        }
     }
 
     /// Hashes what is too frequent to become an [`Event`] in every run: `make` makes one only if it is kept. Its time
@@ -193,6 +200,7 @@ impl Recorder {
     /// Keeps an event that is neither hashed nor checked here, if the trace is kept.
     pub(crate) fn keep(&mut self, request_id: Option<&str>, make: impl FnOnce(&Self) -> What) {
         if self.kept.has_events() {
+            self.note_if_broken();
             let event = self.event(make(self), request_id.map(str::to_owned));
             self.kept.push(event);
         }
