@@ -85,6 +85,7 @@ mod fold;
 mod graph;
 mod hooks;
 mod host;
+mod ids;
 mod in_memory;
 mod load;
 mod machine;
