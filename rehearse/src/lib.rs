@@ -86,6 +86,7 @@ mod fold;
 mod graph;
 mod hooks;
 mod host;
+mod ids;
 mod in_memory;
 mod load;
 mod machine;

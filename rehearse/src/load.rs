@@ -9,6 +9,7 @@ use transport::route::Route;
 use transport::{Contract, Method};
 
 use crate::expect::Expect;
+use crate::ids;
 use crate::rpc::{self, JsonMessage, Rpc, StreamOf};
 
 /// Over what a client calls.
@@ -74,6 +75,23 @@ impl Load {
     #[must_use]
     pub fn in_flight_max(self, most: usize) -> Self {
         Self { load: self.load.in_flight_max(most), ..self }
+    }
+
+    /// Lets clients send request ids of every form: of other lengths and letters, none at all, and such as no node takes
+    /// over. Else each sends the name that the plan has for its request.
+    #[must_use]
+    pub fn any_ids(self) -> Self {
+        Self { load: self.load.ids(ids::of_every_form()), ..self }
+    }
+
+    /// Lets clients send such metadata along: names and values of headers, as they are on the wire. Over REST, a node
+    /// lets those through that its flag `--rest-headers` names.
+    #[must_use]
+    pub fn metadata(
+        self,
+        metadata: impl Strategy<Value = Vec<(String, String)>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { load: self.load.metadata(metadata), ..self }
     }
 
     /// Adds calls of `M`, with requests drawn from `requests`.

@@ -13,6 +13,10 @@ pub struct Reply {
     pub value: String,
     /// The request id that came back, if one did.
     pub request_id: Option<String>,
+    /// What came along with the answer or the error: names of headers, and their values, as they were on the wire.
+    pub metadata: Vec<(String, String)>,
+    /// The details of an error, in the scenario's own form; empty if there are none.
+    pub details: String,
     /// Whether it is right for this sort of call: a probe with it has worked.
     pub is_right: bool,
 }
@@ -21,19 +25,36 @@ impl Reply {
     /// A call that worked.
     #[must_use]
     pub fn ok(value: impl Into<String>) -> Self {
-        Self { status: "OK".to_owned(), value: value.into(), request_id: None, is_right: true }
+        Self::new("OK".to_owned(), value.into())
     }
 
     /// A call that did not.
     #[must_use]
     pub fn failed(status: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { status: status.into(), value: message.into(), request_id: None, is_right: false }
+        Self::new(status.into(), message.into())
+    }
+
+    fn new(status: String, value: String) -> Self {
+        let is_right = status == "OK";
+        Self { status, value, request_id: None, metadata: Vec::new(), details: String::new(), is_right }
     }
 
     /// Adds the request id that came back.
     #[must_use]
     pub fn with_request_id(self, request_id: Option<String>) -> Self {
         Self { request_id, ..self }
+    }
+
+    /// Adds what came along with it.
+    #[must_use]
+    pub fn with_metadata(self, metadata: Vec<(String, String)>) -> Self {
+        Self { metadata, ..self }
+    }
+
+    /// Adds the details of the error that it is.
+    #[must_use]
+    pub fn with_details(self, details: impl Into<String>) -> Self {
+        Self { details: details.into(), ..self }
     }
 
     /// Says that this is a right answer to the call, although it is none that worked: something is sold out.
@@ -47,6 +68,12 @@ impl Reply {
     pub fn is_ok(&self) -> bool {
         self.status == "OK"
     }
+
+    /// The error's message; `None` if the call worked.
+    #[must_use]
+    pub fn message(&self) -> Option<&str> {
+        (!self.is_ok()).then_some(self.value.as_str())
+    }
 }
 
 /// One call from its start to its end.
@@ -54,7 +81,8 @@ impl Reply {
 pub struct CallRecord {
     /// What was asked.
     pub request: Request,
-    /// The id that must come back.
+    /// What plans and checks call the request ([`Request::request_id`]): the id that must come back, unless another
+    /// one was sent ([`Request::id_sent`]).
     pub request_id: String,
     /// When the client made the call.
     pub started: Duration,

@@ -31,7 +31,7 @@ pub fn plan(scenario: &Scenario, seed: u64, planted: Option<&str>) -> Plan {
     };
     let options = world.options.iter().map(option).collect::<Vec<_>>();
     let options = picked.into_iter().chain(options).collect();
-    Plan {
+    let mut plan = Plan {
         scenario: scenario.name.clone(),
         seed,
         planted: planted.map(str::to_owned),
@@ -41,7 +41,9 @@ pub fn plan(scenario: &Scenario, seed: u64, planted: Option<&str>) -> Plan {
         in_flight_max: world.load.in_flight_max,
         requests: world.load.requests(&mut runner),
         probes: world.load.probes(&mut runner),
-    }
+    };
+    world.load.draw_along(&mut runner, &mut plan.requests, &mut plan.probes);
+    plan
 }
 
 fn network(scenario: &Scenario) -> impl Strategy<Value = (Duration, Duration, u8)> + use<> {
@@ -69,9 +71,12 @@ mod tests {
             FaultKind::ClockSkew { host: host(), by_ms: -3 },
         ];
         let fault = |what| Fault { from: second, lasts: second * 2, what };
-        let load = Load::new(3..=3, second, second..=second).kind("client", "kind", matching("[a-z\"]{3}"));
+        let load = Load::new(3..=3, second, second..=second)
+            .kind("client", "kind", matching("[a-z\"]{3}"))
+            .ids(prop::option::of(matching("[\t -~é]{0,3}")))
+            .metadata(prop::collection::vec((matching("x-[a-z]"), matching("[ -~]{3}")), 2));
         let mut runner = TestRunner::deterministic();
-        let plan = Plan {
+        let mut plan = Plan {
             scenario: "s".to_owned(),
             seed: 1,
             planted: None,
@@ -82,6 +87,7 @@ mod tests {
             requests: load.requests(&mut runner),
             probes: load.probes(&mut runner),
         };
+        load.draw_along(&mut runner, &mut plan.requests, &mut plan.probes);
         let text = plan.to_toml().unwrap();
         assert_eq!(Plan::from_toml(&text).unwrap(), plan, "{text}");
     }

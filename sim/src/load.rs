@@ -1,5 +1,6 @@
 //! What clients call, drawn by proptest's strategies.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub struct Load {
     pub(crate) deadline: RangeInclusive<Duration>,
     bursts: u64,
     pub(crate) in_flight_max: Option<usize>,
+    ids: Option<SBoxedStrategy<Option<String>>>,
+    metadata: Option<SBoxedStrategy<Vec<(String, String)>>>,
 }
 
 /// One sort of call.
@@ -34,7 +37,8 @@ impl Load {
     /// So many calls, spread evenly over a time, each with a deadline within the range.
     #[must_use]
     pub fn new(calls: RangeInclusive<usize>, over: Duration, deadline: RangeInclusive<Duration>) -> Self {
-        Self { kinds: Vec::new(), calls, over, deadline, bursts: 1, in_flight_max: None }
+        let (ids, metadata) = (None, None);
+        Self { kinds: Vec::new(), calls, over, deadline, bursts: 1, in_flight_max: None, ids, metadata }
     }
 
     /// Gathers the calls in so many bursts, each at the beginning of its share of the time: a tenth of it is busy, the
@@ -48,6 +52,25 @@ impl Load {
     #[must_use]
     pub fn in_flight_max(self, most: usize) -> Self {
         Self { in_flight_max: Some(most), ..self }
+    }
+
+    /// Lets clients send ids of these forms: `None` stands for the request's own, an empty text for none at all. What is
+    /// drawn for the second time in a plan is not sent: each request must be known by its id.
+    #[must_use]
+    pub fn ids<S>(self, ids: S) -> Self
+    where
+        S: Strategy<Value = Option<String>> + Send + Sync + 'static,
+    {
+        Self { ids: Some(ids.sboxed()), ..self }
+    }
+
+    /// Lets clients send such headers along, by name and value.
+    #[must_use]
+    pub fn metadata<S>(self, metadata: S) -> Self
+    where
+        S: Strategy<Value = Vec<(String, String)>> + Send + Sync + 'static,
+    {
+        Self { metadata: Some(metadata.sboxed()), ..self }
     }
 
     /// Adds a sort of call: which client makes it, its name, and what it sends. For a text that follows a regular
@@ -89,13 +112,33 @@ impl Load {
         let kinds = self.kinds.iter().zip(FIRST_PROBE..);
         kinds.map(|(kind, id)| kind.request(runner, id, 0, deadline)).collect()
     }
+
+    /// Draws what goes along with requests and probes. It comes after all else, so that a load which draws it calls the
+    /// same as one that does not. The attempts of a probe have ids of their own.
+    pub(crate) fn draw_along(
+        &self,
+        runner: &mut TestRunner,
+        requests: &mut [Request],
+        probes: &mut [Request],
+    ) {
+        let mut sent = BTreeSet::new();
+        for (request, ids) in requests.iter_mut().zip(self.ids.iter().cycle()) {
+            let mut is_free = |id: &String| Request::number_of(id).is_none() && sent.insert(id.clone());
+            request.sends_id = draw(runner, ids).filter(|id| id.is_empty() || is_free(id));
+        }
+        let all = requests.iter_mut().chain(probes);
+        for (request, metadata) in all.zip(self.metadata.iter().cycle()) {
+            request.metadata = draw(runner, metadata);
+        }
+    }
 }
 
 impl CallKind {
     fn request(&self, runner: &mut TestRunner, id: u32, at: u64, deadline: u64) -> Request {
         let (at, deadline) = (Duration::from_millis(at), Duration::from_millis(deadline));
         let (client, kind) = (self.client.clone(), self.kind.clone());
-        Request { id, at, client, kind, argument: draw(runner, &self.argument), deadline }
+        let (argument, sends_id, metadata) = (draw(runner, &self.argument), None, Vec::new());
+        Request { id, at, client, kind, argument, deadline, sends_id, metadata }
     }
 }
 

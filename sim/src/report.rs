@@ -11,8 +11,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::call::{CallRecord, Reply};
-use crate::plan;
 use crate::plan::time::fractional_millis as millis;
+use crate::plan::{self, Request};
 use crate::rehearsal::Rehearsal;
 use crate::scenario::CLIENTS;
 use crate::trace::event::{CallStep, Event, Line, What};
@@ -177,18 +177,23 @@ fn faults(rehearsal: &Rehearsal, since: Duration, lane: &impl Fn(&str) -> usize)
     faults.filter(|(fault, _)| happened(fault)).map(fault).collect()
 }
 
+/// What the page calls the request that an event belongs to.
+fn id(event: &Event) -> Option<String> {
+    event.request.map(Request::name_of).or_else(|| event.request_id.clone())
+}
+
 fn logs(events: &[Event], since: Duration, lane: &impl Fn(&str) -> usize) -> Vec<Log> {
     let mut ended = BTreeSet::new();
     let mut logs = Vec::new();
     for event in events {
         match &event.what {
             What::Call(CallStep::Ends { .. }) => {
-                ended.insert(event.request_id.as_deref());
+                ended.insert(id(event));
             }
             // What has no host is said while the world is taken down.
             What::Log(_) | What::Told(_) if event.at >= since && !event.host.is_empty() => {
-                let late = ended.contains(&event.request_id.as_deref());
-                let (at, host, id) = (millis(event.at), lane(&event.host), event.request_id.clone());
+                let (at, host, id) = (millis(event.at), lane(&event.host), id(event));
+                let late = ended.contains(&id);
                 logs.push(Log { at, host, id, text: said(&event.what), late });
             }
             _ => {}

@@ -128,6 +128,7 @@ impl<'a> Search<'a> {
             let first = choices.first().cloned().unwrap_or_default();
             self.try_with(|plan| drop(plan.options.insert(name, first)));
         }
+        self.send_nothing_along();
         self.try_with(|plan| plan.in_flight_max = None);
         self.try_with(|plan| plan.network.yield_percent = 0);
         self.steady_latency();
@@ -154,6 +155,16 @@ impl<'a> Search<'a> {
     fn world(&self) -> World<'a> {
         let world = self.scenario.world_of(&self.best.plan.options);
         world.expect("the best plan was played, so that its world is one of the scenario's")
+    }
+
+    /// Lets requests go under their own ids and without metadata: all of them, or as many as will.
+    fn send_nothing_along(&mut self) {
+        self.try_with(|plan| plan.requests.iter_mut().for_each(|request| request.sends_id = None));
+        self.try_with(|plan| plan.requests.iter_mut().for_each(|request| request.metadata.clear()));
+        for number in 0..self.best.plan.requests.len() {
+            self.try_with(|plan| plan.requests[number].sends_id = None);
+            self.try_with(|plan| plan.requests[number].metadata.clear());
+        }
     }
 
     /// Gives all segments the same latency, the least that will do. One that differs is drawn by chance, so that

@@ -70,7 +70,16 @@ fn ms(millis: u64) -> Duration {
 fn around(what: FaultKind, seed: u64) -> Rehearsal {
     let request = |(id, (at, argument)): (u32, (u64, &str))| {
         let (client, kind, argument) = ("client".to_owned(), "write".to_owned(), argument.to_owned());
-        Request { id, at: ms(at), client, kind, argument, deadline: ms(1000) }
+        Request {
+            id,
+            at: ms(at),
+            client,
+            kind,
+            argument,
+            deadline: ms(1000),
+            sends_id: None,
+            metadata: Vec::new(),
+        }
     };
     let plan = Plan {
         scenario: "disk".to_owned(),

@@ -84,7 +84,16 @@ fn with_faults(faults: Vec<Fault>, kind: &str, at: &[u64]) -> Rehearsal {
     let effective = vec![true; faults.len()];
     let request = |(id, at): (u32, &u64)| {
         let (client, kind, argument) = ("client".to_owned(), kind.to_owned(), String::new());
-        Request { id, at: ms(*at), client, kind, argument, deadline: ms(1000) }
+        Request {
+            id,
+            at: ms(*at),
+            client,
+            kind,
+            argument,
+            deadline: ms(1000),
+            sends_id: None,
+            metadata: Vec::new(),
+        }
     };
     let plan = Plan {
         scenario: "faults".to_owned(),

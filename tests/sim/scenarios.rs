@@ -52,6 +52,11 @@ fn nodes(name: &str, about: &str, swarm: Swarm) -> Scenario {
     two_nodes(name, about, load(), swarm, ADMITTED)
 }
 
+/// The same, called by clients that send request ids of every form.
+fn nodes_of_any_ids(name: &str, about: &str, swarm: Swarm) -> Scenario {
+    two_nodes(name, about, load().any_ids(), swarm, ADMITTED)
+}
+
 fn any_faults() -> Swarm {
     Swarm::new(1..=4, 250.ms(), 20.ms()..=350.ms())
         .link("service2", "service1")
@@ -75,9 +80,9 @@ pub(crate) fn all() -> Vec<Scenario> {
     let drains = || Swarm::new(1..=2, 250.ms(), 400.ms()..=800.ms()).host("service1").only(&[Family::Drain]);
     let at_service1 = || Swarm::new(1..=2, 250.ms(), 50.ms()..=700.ms()).host("service1");
     vec![
-        nodes("calm", "nothing goes wrong", Swarm::calm())
+        nodes_of_any_ids("calm", "nothing goes wrong", Swarm::calm())
             .every_call("in calm, every call works", checks::works),
-        nodes(
+        nodes_of_any_ids(
             "partition",
             "service2 and service1 cannot reach each other",
             // Long enough for a dead connection to be found, and for a new one to be waited for in vain.
@@ -102,7 +107,7 @@ pub(crate) fn all() -> Vec<Scenario> {
                 Family::Pause,
             ]),
         ),
-        nodes("drain", "service1 drains and restarts under load", drains()),
+        nodes_of_any_ids("drain", "service1 drains and restarts under load", drains()),
         two_nodes(
             "drain-one-of-two",
             "one of two hosts of service1 drains: no call is lost",

@@ -119,6 +119,7 @@ fn load(picks: &mut Picks<'_>, over: Duration, size: u32) -> Load {
         _ => 450.ms()..=2500.ms(),
     };
     let load = Load::new(calls, over, deadlines).bursts(picks.pick("bursts", &[1, 4]));
+    let load = if picks.pick("ids", &["plain", "any"]) == "any" { load.any_ids() } else { load };
     match picks.pick("load", &["greetings", "scripts", "streams", "large", "failing", "ledger", "all"]) {
         "scripts" => plays(load, asks(), size),
         "streams" => streams(load, size),

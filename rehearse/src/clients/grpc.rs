@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use transport::{Address, Code, status};
 
 use super::GRPC_PORT;
+use super::headers::{add_to, metadata_of};
 use super::words::{GAVE_UP, Unexpected, failed, judged, within};
 use crate::facts::StreamMessage;
 use crate::load::Kind;
@@ -76,7 +77,7 @@ impl Client {
             }
             code => end.failed(code)?,
         };
-        Ok(reply.with_request_id(end.id()))
+        Ok(end.around(reply))
     }
 
     /// Reads a stream until it ends or its deadline comes; the reply has its last message.
@@ -121,22 +122,22 @@ impl Client {
         let end = End { head: head.headers, trailers: body.trailers().await?.unwrap_or_default() };
         let code = end.code()?;
         let reply = if code == Code::Ok { Reply::ok("") } else { end.failed(code)? };
-        Ok((code, reply.with_request_id(end.id())))
+        Ok((code, end.around(reply)))
     }
 
     /// Sends the request of a call; resolves to its answer.
     async fn sent(&self, kind: &Kind, request: &Request) -> Result<h2::client::ResponseFuture, Trouble> {
         let message = kind.rpc.message(&request.argument, request.request_id())?;
         let target = self.setting.graph.entry(kind.service, request.id).ok_or("nobody hosts it")?;
-        let head = http::Request::builder()
+        let mut head = http::Request::builder()
             .method(Method::POST)
             .version(Version::HTTP_2)
             .uri(format!("http://{target}{}", kind.path))
             .header("content-type", "application/grpc")
             .header("te", "trailers")
             .header("grpc-timeout", format!("{}m", request.deadline.as_millis()))
-            .header("x-request-id", request.request_id())
             .body(())?;
+        add_to(&mut head, request)?;
         let (response, mut body) = self.connected(target).await?.send_request(head, false)?;
         body.send_data(framed(&message)?, true)?;
         Ok(response)
@@ -210,11 +211,14 @@ impl End {
 
     fn failed(&self, code: Code) -> Result<Reply, Trouble> {
         let message = percent_decode_str(self.field("grpc-message").unwrap_or_default());
-        Ok(Reply::failed(status::code_name(code), message.decode_utf8()?))
+        let details = self.field("grpc-status-details-bin").unwrap_or_default();
+        Ok(Reply::failed(status::code_name(code), message.decode_utf8()?).with_details(details))
     }
 
-    fn id(&self) -> Option<String> {
-        self.field("x-request-id").map(str::to_owned)
+    /// The reply with what came along.
+    fn around(&self, reply: Reply) -> Reply {
+        let metadata = [&self.head, &self.trailers].map(metadata_of).concat();
+        reply.with_request_id(self.field("x-request-id").map(str::to_owned)).with_metadata(metadata)
     }
 
     /// A field of the trailers, or of the head, which has them all in an answer without a message.

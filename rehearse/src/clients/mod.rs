@@ -1,6 +1,7 @@
 //! Clients that share no code with the node, and what they say of a call for themselves.
 
 mod grpc;
+mod headers;
 mod rest;
 mod words;
 

@@ -18,6 +18,7 @@ use transport::route::Route;
 use transport::{Address, Code, status};
 
 use super::HTTP_PORT;
+use super::headers::{add_to, metadata_of};
 use super::words::{Unexpected, code_named, judged, within};
 use crate::load::Kind;
 use crate::rpc::Trouble;
@@ -66,7 +67,7 @@ impl Client {
         } else {
             problem(head.status, &body)?
         };
-        Ok(reply.with_request_id(id(&head.headers)))
+        Ok(reply.with_request_id(id(&head.headers)).with_metadata(metadata_of(&head.headers)))
     }
 
     async fn connected(&self, target: &str) -> Result<SendRequest<Full<Bytes>>, Trouble> {
@@ -110,9 +111,11 @@ fn asked(kind: &Kind, request: &Request, target: &str) -> Result<http::Request<F
         target_path.push_str(&query(&rest)?);
     }
     let head = http::Request::builder().method(route.verb).uri(target_path);
-    let head = head.header("host", target).header("x-request-id", request.request_id());
+    let head = head.header("host", target);
     let head = if route.body { head.header("content-type", "application/json") } else { head };
-    Ok(head.body(Full::new(body))?)
+    let mut asked = head.body(Full::new(body))?;
+    add_to(&mut asked, request)?;
+    Ok(asked)
 }
 
 /// The path with the fields that it names, which are then no longer in `message`.

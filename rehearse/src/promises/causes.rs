@@ -77,8 +77,9 @@ impl Causes {
             return Ok(());
         }
         self.rooms.note(event);
-        if let (Some(request), Some(disturbed)) = (event.request, event.told::<HandlerDisturbed>()) {
-            self.disturbed.entry(request).or_default().push(*disturbed);
+        if let Some(disturbed) = event.told::<HandlerDisturbed>() {
+            let of_request = event.request.map(|request| self.disturbed.entry(request).or_default());
+            of_request.into_iter().for_each(|all| all.push(*disturbed));
             if disturbed.by == CallFault::Panic {
                 self.panics.push((event.at, Arc::clone(&event.host), disturbed.service));
             }

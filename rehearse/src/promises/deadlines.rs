@@ -105,7 +105,9 @@ impl Invariant for DeadlinesShrink {
     fn event(&mut self, event: &Event) -> Result<(), String> {
         let begun = event.told::<HandlerBegun>();
         let Some(number) = event.request else {
-            return begun.map_or(Ok(()), |_| Err(format!("a handler without a request: {event}")));
+            // Whether an id that no client sent may be there is judged with the ids.
+            let has_none = begun.is_some() && event.request_id.is_none();
+            return if has_none { Err(format!("a handler without a request: {event}")) } else { Ok(()) };
         };
         self.lefts.note(event);
         if let Some(begun) = begun {

@@ -12,6 +12,7 @@ use super::ids::access_path;
 use super::names::{HANDLED_ONCE, HANDLERS_END_WITH_CALLS};
 use crate::clients::NOT_SENT;
 use crate::facts::{CallMade, CallOutcome, HandlerBegun, HandlerEnded, Outcome};
+use crate::ids::is_made_by_node;
 use crate::setting::Setting;
 
 /// No handler runs on when the call that it handles has ended, but for the time that word of it takes.
@@ -162,6 +163,12 @@ impl HandledOnceOrNotAtAll {
         Self { setting: Arc::clone(setting), counts: BTreeMap::new(), met: 0 }
     }
 
+    /// The rpc that a client called, unless its handlers go under an id that a node made.
+    fn path(&self, call: &CallRecord) -> Option<&'static str> {
+        let kind = self.setting.kind(&call.request).filter(|_| !is_made_by_node(&call.request))?;
+        Some(kind.path)
+    }
+
     fn count(
         &mut self,
         number: u32,
@@ -187,13 +194,12 @@ impl Invariant for HandledOnceOrNotAtAll {
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
-        let Some(path) = self.setting.kind(&call.request).map(|kind| kind.path) else { return Ok(()) };
+        let Some(path) = self.path(call) else { return Ok(()) };
         self.count(call.request.id, path, CLIENTS, |counts| counts.made += 1)
     }
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
-        let path = self.setting.kind(&call.request).map(|kind| kind.path);
-        let Some((path, reply)) = path.zip(call.reply.as_ref()) else { return Ok(()) };
+        let Some((path, reply)) = self.path(call).zip(call.reply.as_ref()) else { return Ok(()) };
         let (is_ok, is_unsent) = (reply.is_ok(), reply.status == NOT_SENT);
         self.count(call.request.id, path, CLIENTS, |counts| {
             counts.worked += u32::from(is_ok);

@@ -1,17 +1,52 @@
 //! What must hold of request ids: replies and log lines know whose they are.
+//!
+//! A call goes under the id that its client sent. Where it sent none, or one that is not legal, the node that it came to
+//! makes one, and what is done for the call goes under that: which call an id was made for follows from where it was
+//! first seen, and is certain when a reply carries it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use sim::{CallRecord, Event, Invariant};
+use sim::{CLIENTS, CallRecord, Event, Invariant};
 
 use super::names::{LINES_KNOW_THEIR_CALLERS, REPLIES_CARRY_IDS};
+use crate::clients::code_named;
+use crate::ids::{is_legal, is_made_by_node};
 use crate::setting::Setting;
 
-/// The request id that comes back is the caller's.
+/// The request id that comes back is the caller's; where that sent none, or one that is not legal, a fresh one.
 #[derive(Debug, Default)]
 pub(super) struct RepliesCarryIds {
+    /// The ids that were made for calls, as far as replies carried them.
+    made: BTreeSet<String>,
     met: u64,
+}
+
+impl RepliesCarryIds {
+    fn judge(&mut self, call: &CallRecord, carried: &str) -> Result<(), String> {
+        let name = &call.request_id;
+        let sent = call.request.id_sent();
+        if !is_made_by_node(&call.request) {
+            let is_same = sent.as_deref() == Some(carried);
+            let sent = sent.unwrap_or_default();
+            return if is_same {
+                Ok(())
+            } else {
+                Err(format!("the reply to {name}, which sent {sent:?}, carries {carried:?}"))
+            };
+        }
+        if !is_legal(carried) {
+            return Err(format!(
+                "{name} sent {sent:?}, and its reply carries {carried:?}, which is no legal id"
+            ));
+        }
+        if !self.made.insert(carried.to_owned()) {
+            return Err(format!(
+                "{name} sent {sent:?}, and its reply carries {carried:?}, as another one did"
+            ));
+        }
+        Ok(())
+    }
 }
 
 impl Invariant for RepliesCarryIds {
@@ -21,15 +56,13 @@ impl Invariant for RepliesCarryIds {
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
         let Some(reply) = &call.reply else { return Ok(()) };
-        match &reply.request_id {
-            Some(id) if *id != call.request_id => {
-                Err(format!("the reply to {} carries {id}", call.request_id))
-            }
-            None if reply.is_ok() => Err(format!("the reply to {} carries no request id", call.request_id)),
-            Some(_) => {
-                self.met += 1;
-                Ok(())
-            }
+        if let Some(carried) = &reply.request_id {
+            self.met += 1;
+            return self.judge(call, carried);
+        }
+        // What a client says of a call for itself carries none.
+        match code_named(&reply.status) {
+            Some(_) => Err(format!("the reply to {} carries no request id", call.request_id)),
             None => Ok(()),
         }
     }
@@ -39,19 +72,98 @@ impl Invariant for RepliesCarryIds {
     }
 }
 
-/// Every log line that belongs to a call carries the id of one that a client made, on whose way the host lies.
+/// Every log line and every fact that belongs to a call carries its id, on a host that lies on its way.
 #[derive(Debug)]
 pub(super) struct LinesKnowTheirCallers {
     setting: Arc<Setting>,
-    /// The entry service of each call.
-    calls: BTreeMap<u32, &'static str>,
+    calls: BTreeMap<u32, Caller>,
+    /// Ids that nodes made, and the calls that each may have been made for.
+    made: BTreeMap<String, Vec<u32>>,
     met: u64,
+}
+
+/// What is known of a client's call.
+#[derive(Debug)]
+struct Caller {
+    /// The service that it called.
+    entry: &'static str,
+    /// The id that it sent, if it is one that a node takes over.
+    id: Option<String>,
+    /// Whether the host that it came to has logged its access line.
+    has_line: bool,
 }
 
 impl LinesKnowTheirCallers {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        Self { setting: Arc::clone(setting), calls: BTreeMap::new(), met: 0 }
+        Self { setting: Arc::clone(setting), calls: BTreeMap::new(), made: BTreeMap::new(), met: 0 }
     }
+
+    /// Judges what is told under the id that a client sent.
+    fn judge_sent(&mut self, event: &Event, number: u32, id: &str) -> Result<(), String> {
+        let call = self.calls.get_mut(&number).filter(|call| call.id.as_deref() == Some(id));
+        let call = call.ok_or_else(|| format!("nobody sent what this is for: {event}"))?;
+        let is_entry = self.setting.graph.entry(call.entry, number) == Some(&*event.host);
+        call.has_line |= is_entry && access_path(event).is_some();
+        if is_on_way(&self.setting, call, event) {
+            return Ok(());
+        }
+        Err(format!("a call of {} does not come to this host: {event}", call.entry))
+    }
+
+    /// Judges what is told under an id that no client sent.
+    fn judge_made(&mut self, event: &Event, id: &str) -> Result<(), String> {
+        if !self.made.contains_key(id) {
+            let calls = self.new_here(event);
+            if calls.is_empty() || !is_legal(id) {
+                return Err(format!("nobody sent the id that this is for: {event}"));
+            }
+            self.made.insert(id.to_owned(), calls);
+        }
+        let calls = self.made.get(id).into_iter().flatten().filter_map(|number| self.calls.get(number));
+        let mut on_way = calls.filter(|call| is_on_way(&self.setting, call, event));
+        if on_way.next().is_some() {
+            return Ok(());
+        }
+        Err(format!("no call that this id can be made for comes to this host: {event}"))
+    }
+
+    /// The calls without a legal id that come to the host of `event`, and for which no id was seen yet.
+    fn new_here(&self, event: &Event) -> Vec<u32> {
+        let is_here = |number: u32, call: &Caller| {
+            event.host.is_empty() || self.setting.graph.entry(call.entry, number) == Some(&*event.host)
+        };
+        let nameless =
+            self.calls.iter().filter(|(number, call)| call.id.is_none() && is_here(**number, call));
+        let numbers = nameless.map(|(number, _)| *number);
+        numbers.filter(|number| !self.made.values().any(|calls| *calls == [*number])).collect()
+    }
+
+    /// The reply to a call carries the id that was made for it: no other one was.
+    fn end_made(&mut self, call: &CallRecord, id: &str) -> Result<(), String> {
+        let number = call.request.id;
+        if !self.made.get(id).is_some_and(|calls| calls.contains(&number)) {
+            let name = &call.request_id;
+            return Err(format!("the reply to {name} carries {id}, and no line of its host does"));
+        }
+        for (other, calls) in &mut self.made {
+            match other == id {
+                true => *calls = vec![number],
+                false => calls.retain(|other| *other != number),
+            }
+            if calls.is_empty() {
+                return Err(format!(
+                    "{} goes under {id}, so nobody sent what went under {other}",
+                    call.request_id
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_on_way(setting: &Setting, call: &Caller, event: &Event) -> bool {
+    // What has no host is the last word of one that is being taken down.
+    event.host.is_empty() || setting.ways.get(call.entry).is_some_and(|way| way.contains(&*event.host))
 }
 
 impl Invariant for LinesKnowTheirCallers {
@@ -61,25 +173,40 @@ impl Invariant for LinesKnowTheirCallers {
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
         if let Some(kind) = self.setting.kind(&call.request) {
-            self.calls.insert(call.request.id, kind.service);
+            let id = call.request.id_sent().filter(|id| is_legal(id));
+            self.calls.insert(call.request.id, Caller { entry: kind.service, id, has_line: false });
         }
         Ok(())
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
-        let Some(line) = event.line() else { return Ok(()) };
-        if event.request_id.is_none() {
-            let needs_one = line.target == ACCESS || line.of_call.is_some();
-            return if needs_one { Err(format!("without a request id: {event}")) } else { Ok(()) };
-        }
-        self.met += 1;
-        let entry = event.request.and_then(|number| self.calls.get(&number));
-        let entry = entry.ok_or_else(|| format!("nobody sent what this is for: {event}"))?;
-        if event.host.is_empty() || self.setting.ways.get(entry).is_some_and(|way| way.contains(&*event.host))
-        {
+        // Clients speak of their calls by name.
+        if *event.host == *CLIENTS {
             return Ok(());
         }
-        Err(format!("a call of {entry} does not come to this host: {event}"))
+        let Some(id) = event.request_id.as_deref() else {
+            let needs_one = event.line().is_some_and(|line| line.target == ACCESS || line.of_call.is_some());
+            return if needs_one { Err(format!("without a request id: {event}")) } else { Ok(()) };
+        };
+        self.met += 1;
+        match event.request {
+            Some(number) => self.judge_sent(event, number, id),
+            None => self.judge_made(event, id),
+        }
+    }
+
+    fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
+        let carried = call.reply.as_ref().and_then(|reply| reply.request_id.as_deref());
+        let (Some(id), Some(kind)) = (carried, self.setting.kind(&call.request)) else { return Ok(()) };
+        let Some(caller) = self.calls.get(&call.request.id) else { return Ok(()) };
+        if caller.id.is_none() {
+            return self.end_made(call, id);
+        }
+        // A stream that its watcher leaves has its line later.
+        if caller.has_line || kind.is_streaming {
+            return Ok(());
+        }
+        Err(format!("{} has its reply, and no access line", call.request_id))
     }
 
     fn met(&self) -> u64 {

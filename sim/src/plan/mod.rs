@@ -79,13 +79,34 @@ pub struct Request {
     /// How long the caller is willing to wait.
     #[serde(with = "text")]
     pub deadline: Duration,
+    /// The id that the client sends in place of [`Self::request_id`]; an empty one is not sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sends_id: Option<String>,
+    /// What the client sends besides: names of headers, and their values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metadata: Vec<(String, String)>,
 }
 
 impl Request {
-    /// The request id that goes with the call through every hop.
+    /// What plans and checks call this request. It is the request id that goes with the call through every hop, unless
+    /// the plan has another one sent.
     #[must_use]
     pub fn request_id(&self) -> String {
-        format!("sim-{:06}", self.id)
+        Self::name_of(self.id)
+    }
+
+    /// The request id that the client sends, if it sends one. A program may refuse it and make its own.
+    #[must_use]
+    pub fn id_sent(&self) -> Option<String> {
+        match &self.sends_id {
+            Some(other) => Some(other.clone()).filter(|id| !id.is_empty()),
+            None => Some(self.request_id()),
+        }
+    }
+
+    /// What plans and checks call the request of this number.
+    pub(crate) fn name_of(number: u32) -> String {
+        format!("sim-{number:06}")
     }
 
     /// The number of the request that goes under this id, if it is one that [`Self::request_id`] makes.
@@ -146,12 +167,27 @@ impl fmt::Display for Plan {
             let Request { client, kind, argument, .. } = request;
             let (at, deadline) = (Millis(request.at), Millis(request.deadline));
             let id = request.request_id();
-            writeln!(f, "  request   {at:>9} {id}  {client} {kind} {argument:?} within {deadline}")?;
+            write!(f, "  request   {at:>9} {id}  {client} {kind} {argument:?} within {deadline}")?;
+            writeln!(f, "{}", Along(request))?;
         }
         for Request { client, kind, argument, deadline, .. } in &self.probes {
             writeln!(f, "  probe        healed  {client} {kind} {argument:?} within {}", Millis(*deadline))?;
         }
         Ok(())
+    }
+}
+
+/// Prints what is special about what a client sends along.
+struct Along<'a>(&'a Request);
+
+impl fmt::Display for Along<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.sends_id.as_deref() {
+            Some("") => f.write_str(", without an id")?,
+            Some(id) => write!(f, ", with the id {id:?}")?,
+            None => {}
+        }
+        self.0.metadata.iter().try_for_each(|(name, value)| write!(f, ", {name}: {value:?}"))
     }
 }
 

@@ -4,10 +4,11 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::plan::Plan;
+use crate::plan::{Plan, Request};
 use crate::rehearsal::{Keep, Rehearsal, rehearse, rehearse_twice};
 use crate::report;
 use crate::scenario::Scenario;
+use crate::trace::event::Event;
 
 use super::options::Options;
 use super::project::Project;
@@ -82,8 +83,12 @@ fn plan(project: &Project, options: &Options, file: Option<&Path>) -> Result<Pla
 
 fn print_trace(rehearsal: &Rehearsal, request: Option<&str>) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let belongs = |id: &Option<String>| request.is_none_or(|wanted| id.as_deref() == Some(wanted));
-    for event in rehearsal.events.iter().filter(|event| belongs(&event.request_id)) {
+    let number = request.and_then(Request::number_of);
+    let belongs = |event: &&Event| match request {
+        Some(_) if event.request.is_some() && event.request == number => true,
+        wanted => wanted.is_none() || event.request_id.as_deref() == wanted,
+    };
+    for event in rehearsal.events.iter().filter(belongs) {
         writeln!(out, "{event}")?;
     }
     out.flush()

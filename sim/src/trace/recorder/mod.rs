@@ -14,6 +14,7 @@ mod kept;
 mod turns;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub(crate) struct Recorder {
     pub(crate) kept: Kept,
     pub(crate) clock: Clock,
     pub(crate) turns: Turns,
+    /// The numbers of those requests that go under other ids than their own.
+    sent_ids: BTreeMap<String, u32>,
     /// Asks the program which call it handles, as the scenario says how.
     pub(crate) request_id_of_line: Option<fn() -> Option<String>>,
 }
@@ -78,6 +81,11 @@ pub fn tell(fact: impl Fact, request_id: Option<&str>) {
     with(|recorder| recorder.tell(Arc::new(fact), request_id));
 }
 
+fn sent_ids(plan: &Plan) -> BTreeMap<String, u32> {
+    let other = |request: &Request| Some((request.sends_id.clone()?, request.id));
+    plan.requests.iter().filter_map(other).filter(|(id, _)| !id.is_empty()).collect()
+}
+
 impl Recorder {
     /// A recorder of `plan`, which is about to be played.
     pub(crate) fn new(
@@ -95,6 +103,7 @@ impl Recorder {
             kept: Kept::new(keep),
             clock: Clock::new(warm_up),
             turns: Turns::new(plan.seed, plan.network.yield_percent),
+            sent_ids: sent_ids(plan),
             request_id_of_line,
         }
     }
@@ -206,9 +215,14 @@ impl Recorder {
         }
     }
 
+    /// The number of the request that goes under this id.
+    fn request_under(&self, id: &str) -> Option<u32> {
+        self.sent_ids.get(id).copied().or_else(|| Request::number_of(id))
+    }
+
     /// An event that happens here and now.
     fn event(&self, what: What, request_id: Option<String>) -> Event {
-        let request = request_id.as_deref().and_then(Request::number_of);
+        let request = request_id.as_deref().and_then(|id| self.request_under(id));
         Event { at: self.now(), host: self.hosts.current_name(), request_id, request, what }
     }
 
