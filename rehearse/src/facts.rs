@@ -110,20 +110,35 @@ pub enum Outcome {
     Said(Code),
 }
 
-/// A node has connected to another.
+/// What a node does to have a connection to another, and what becomes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Connected {
+pub struct Connection {
+    /// The number of the attempt among all of the rehearsal.
+    pub attempt: u32,
     /// Where.
     pub address: Address,
+    /// How far it has come.
+    pub step: ConnectionStep,
 }
 
-/// A node could not connect to another.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConnectFailed {
-    /// Where.
-    pub address: Address,
-    /// Why.
-    pub why: io::ErrorKind,
+/// How far a connection has come that a node makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionStep {
+    /// The node begins to connect.
+    Begun,
+    /// It cannot connect, and why.
+    Failed(io::ErrorKind),
+    /// It does not wait any longer for an outcome.
+    GivenUp,
+    /// The other side has accepted.
+    Connected,
+    /// The other side has said its first bytes.
+    Spoken,
+    /// The node has let go of a connection.
+    Closed {
+        /// Whether the other side, or the network, had ended it before.
+        by_other: bool,
+    },
 }
 
 /// A host that is no node, but a server of the scenario's own, has seen a stream that a call opened, and says what it
@@ -173,8 +188,7 @@ impl Fact for HandlerEnded {}
 impl Fact for HandlerDisturbed {}
 impl Fact for CallMade {}
 impl Fact for CallOutcome {}
-impl Fact for Connected {}
-impl Fact for ConnectFailed {}
+impl Fact for Connection {}
 impl Fact for StreamSeen {}
 impl Fact for StreamMessage {}
 
@@ -240,15 +254,23 @@ impl fmt::Display for Outcome {
     }
 }
 
-impl fmt::Display for Connected {
+impl fmt::Display for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "connected to {}", self.address)
+        write!(f, "connection {} to {} {}", self.attempt, self.address, self.step)
     }
 }
 
-impl fmt::Display for ConnectFailed {
+impl fmt::Display for ConnectionStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not connected to {}: {}", self.address, self.why)
+        match self {
+            Self::Begun => f.write_str("begun"),
+            Self::Failed(why) => write!(f, "failed: {why}"),
+            Self::GivenUp => f.write_str("given up"),
+            Self::Connected => f.write_str("connected"),
+            Self::Spoken => f.write_str("spoken"),
+            Self::Closed { by_other: true } => f.write_str("closed by the other side"),
+            Self::Closed { by_other: false } => f.write_str("closed"),
+        }
     }
 }
 

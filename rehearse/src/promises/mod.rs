@@ -2,7 +2,10 @@
 //! allow more in. One type for each promise.
 
 mod admission;
+mod attempts;
+mod backoff;
 mod causes;
+mod connecting;
 mod connections;
 mod deadlines;
 mod drains;
@@ -23,15 +26,18 @@ use sim::{Family, Scenario};
 use transport::Code;
 
 use self::admission::NoMoreThanAdmitted;
+use self::backoff::BackoffIsKept;
+use self::connecting::{ConnectingEndsByItself, OneConnection};
 use self::deadlines::{CallsEnd, DeadlinesShrink};
 use self::drains::DrainsCutOffNothing;
 use self::edges::{EdgesKeepDeadlines, EndsInTime};
 use self::handlers::{HandledOnceOrNotAtAll, HandlersEndWithTheirCalls};
 use self::ids::{LinesKnowTheirCallers, RepliesCarryIds};
 pub use self::names::{
-    CALLS_END, DEADLINES_SHRINK, DRAINS_CUT_OFF_NOTHING, EDGES_END_CALLS, EDGES_KEEP_DEADLINES, HANDLED_ONCE,
-    HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS, LINES_KNOW_THEIR_CALLERS, NO_MORE_THAN_ADMITTED,
-    REPLIES_CARRY_IDS, STATUSES_ARE_EXPLAINED,
+    BACKOFF_IS_KEPT, CALLS_END, CONNECTING_ENDS_BY_ITSELF, DEADLINES_SHRINK, DRAINS_CUT_OFF_NOTHING,
+    EDGES_END_CALLS, EDGES_KEEP_DEADLINES, HANDLED_ONCE, HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS,
+    LINES_KNOW_THEIR_CALLERS, NO_MORE_THAN_ADMITTED, ONE_CONNECTION, REPLIES_CARRY_IDS,
+    STATUSES_ARE_EXPLAINED,
 };
 use self::statuses::StatusesAreExplained;
 use crate::setting::Setting;
@@ -107,4 +113,7 @@ const ALL: &[(&str, Add)] = &[
     (DRAINS_CUT_OFF_NOTHING, |to, set, setting| {
         to.invariant(move || DrainsCutOffNothing::new(&setting, set.enough))
     }),
+    (CONNECTING_ENDS_BY_ITSELF, |to, _, setting| to.invariant(move || ConnectingEndsByItself::new(&setting))),
+    (BACKOFF_IS_KEPT, |to, _, setting| to.invariant(move || BackoffIsKept::new(&setting))),
+    (ONE_CONNECTION, |to, _, setting| to.invariant(move || OneConnection::new(&setting))),
 ];
