@@ -110,20 +110,45 @@ pub enum Outcome {
     Said(Code),
 }
 
-/// A node has connected to another.
+/// What a node does to have a connection to another, and what becomes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Connected {
+pub struct Connection {
+    /// The number of the attempt among all of the rehearsal.
+    pub attempt: u32,
     /// Where.
     pub address: Address,
+    /// How far it has come.
+    pub step: ConnectionStep,
 }
 
-/// A node could not connect to another.
+/// How far a connection has come that a node makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionStep {
+    /// The node begins to connect.
+    Begun,
+    /// It cannot connect, and why.
+    Failed(io::ErrorKind),
+    /// It does not wait any longer for an outcome.
+    GivenUp,
+    /// The other side has accepted.
+    Connected,
+    /// The other side has said its first bytes.
+    Spoken,
+    /// The node has let go of a connection.
+    Closed {
+        /// Whether the other side, or the network, had ended it before.
+        by_other: bool,
+    },
+}
+
+/// A host that is no node, but a server of the scenario's own, has seen a stream that a call opened, and says what it
+/// does with it. It is told on that host, with the request id of the call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConnectFailed {
-    /// Where.
-    pub address: Address,
-    /// Why.
-    pub why: io::ErrorKind,
+pub struct StreamSeen {
+    /// The rpc.
+    pub path: String,
+    /// Whether the stream is refused unread (`REFUSED_STREAM`).
+    pub refused: bool,
 }
 
 /// A client that watches a stream got a message.
@@ -163,8 +188,8 @@ impl Fact for HandlerEnded {}
 impl Fact for HandlerDisturbed {}
 impl Fact for CallMade {}
 impl Fact for CallOutcome {}
-impl Fact for Connected {}
-impl Fact for ConnectFailed {}
+impl Fact for Connection {}
+impl Fact for StreamSeen {}
 impl Fact for StreamMessage {}
 
 impl fmt::Display for NodeStarted {
@@ -229,15 +254,30 @@ impl fmt::Display for Outcome {
     }
 }
 
-impl fmt::Display for Connected {
+impl fmt::Display for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "connected to {}", self.address)
+        write!(f, "connection {} to {} {}", self.attempt, self.address, self.step)
     }
 }
 
-impl fmt::Display for ConnectFailed {
+impl fmt::Display for ConnectionStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not connected to {}: {}", self.address, self.why)
+        match self {
+            Self::Begun => f.write_str("begun"),
+            Self::Failed(why) => write!(f, "failed: {why}"),
+            Self::GivenUp => f.write_str("given up"),
+            Self::Connected => f.write_str("connected"),
+            Self::Spoken => f.write_str("spoken"),
+            Self::Closed { by_other: true } => f.write_str("closed by the other side"),
+            Self::Closed { by_other: false } => f.write_str("closed"),
+        }
+    }
+}
+
+impl fmt::Display for StreamSeen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stream seen {}", self.path)?;
+        f.write_str(if self.refused { " refused" } else { "" })
     }
 }
 

@@ -23,6 +23,12 @@ pub(crate) struct Setting {
     pub(crate) deadline: Duration,
     /// How long a node waits for an answer to a PING, or for a first word on a new connection.
     pub(crate) silence: Duration,
+    /// How long a connection of a node is silent, while calls wait on it, before it is pinged.
+    pub(crate) ping_after: Duration,
+    /// The longest that a node may take to drain.
+    pub(crate) drain_timeout: Duration,
+    /// How many workers each node has: each has connections of its own.
+    pub(crate) workers: u16,
     /// Hosts take their turns within a tick one after the other, each with the tick before it: of what two of them
     /// do in the same one, either may be told first.
     pub(crate) tick: Duration,
@@ -39,6 +45,21 @@ impl Setting {
     /// One segment from one host to the next over a healthy link: it waits for the end of a tick at last.
     pub(crate) fn hop(&self) -> Duration {
         self.tick + self.latency_max
+    }
+
+    /// How long it takes at most to find that nobody answers on a connection on which calls wait.
+    pub(crate) fn found_dead(&self) -> Duration {
+        self.ping_after + self.silence
+    }
+
+    /// How many connections `host` may have to `callee` at once: one on each worker for each service of its own and
+    /// each that this one calls there.
+    pub(crate) fn lines(&self, host: &str, callee: &str) -> usize {
+        let callers = self.graph.services_on(host).iter();
+        let callees = callers.flat_map(|service| self.graph.callees(service));
+        let there =
+            callees.filter(|service| !self.graph.is_on(service, host) && self.graph.is_on(service, callee));
+        there.count() * usize::from(self.workers)
     }
 
     /// The deadline that `request` comes with: a REST client says nothing of its own, so the node's is in force.

@@ -33,14 +33,9 @@ struct Worked {
 impl Connections {
     /// Takes note of `event`; the callee to which its host could not connect, if it tells that.
     pub(super) fn note(&mut self, event: &Event) -> Result<Option<String>, String> {
-        let Some(line) = event.line().filter(|_| !event.host.is_empty()) else { return Ok(None) };
-        let Some(pause) = line.field(NEXT_TRY) else { return Ok(None) };
-        let callee = line.field("peer").and_then(Value::as_str).map(str::to_owned);
-        let told = pause.as_str().and_then(seconds).zip(callee);
-        let (pause, callee) =
-            told.ok_or_else(|| format!("a line that does not say when and what: {event}"))?;
-        let (host, from) = (Arc::clone(&event.host), event.at);
-        self.retreats.push(Retreat { host, callee: callee.clone(), from, until: from + pause });
+        let Some(told) = CannotConnect::read(event)? else { return Ok(None) };
+        let (host, callee, from) = (Arc::clone(&event.host), told.callee.to_owned(), event.at);
+        self.retreats.push(Retreat { host, callee: callee.clone(), from, until: from + told.wait });
         Ok(Some(callee))
     }
 
@@ -74,14 +69,32 @@ impl Connections {
     }
 }
 
-/// The field in which a node that could not connect says when it will try again.
-const NEXT_TRY: &str = "next_try_in";
+/// A line that tells that a node could not connect.
+#[derive(Debug)]
+pub(super) struct CannotConnect<'a> {
+    /// The service that it wanted.
+    pub(super) callee: &'a str,
+    /// Where.
+    pub(super) address: &'a str,
+    /// How long it leaves it alone.
+    pub(super) wait: Duration,
+}
 
-/// Reads a duration as logs print it: `812.5ms`, `1.25s`.
-fn seconds(text: &str) -> Option<Duration> {
-    let (number, unit) = match text.strip_suffix("ms") {
-        Some(number) => (number, 1e-3),
-        None => (text.strip_suffix('s')?, 1.0),
-    };
-    Some(Duration::from_secs_f64(number.parse::<f64>().ok()? * unit))
+impl<'a> CannotConnect<'a> {
+    /// Reads `event`, if it is such a line.
+    ///
+    /// # Errors
+    /// When it does not say when it tries again, and what.
+    pub(super) fn read(event: &'a Event) -> Result<Option<Self>, String> {
+        /// The field in which a node that could not connect says when it will try again.
+        const NEXT_TRY: &str = "next_try_in_ms";
+        let Some(line) = event.line().filter(|_| !event.host.is_empty()) else { return Ok(None) };
+        let Some(wait) = line.field(NEXT_TRY) else { return Ok(None) };
+        let text = |name| line.field(name).and_then(Value::as_str);
+        let read = || {
+            let wait = Duration::try_from_secs_f64(wait.as_f64()? / 1e3).ok()?;
+            Some(Self { callee: text("peer")?, address: text("address")?, wait })
+        };
+        read().map(Some).ok_or_else(|| format!("a line that does not say when and what: {event}"))
+    }
 }

@@ -95,6 +95,16 @@ impl Fault {
             .is_some_and(|end| *self.host == *one && end == other || *self.host == *other && end == one)
     }
 
+    /// Whether it is of a host, and not of a link.
+    pub(super) fn is_of_host(&self) -> bool {
+        self.other.is_none()
+    }
+
+    /// Whether it is of `host`, or of a link that ends there.
+    pub(super) fn is_at(&self, host: &str) -> bool {
+        *self.host == *host || self.other.as_deref() == Some(host)
+    }
+
     /// Whether it was in force at some time between the two, or had ended no longer than `after` before.
     pub(super) fn is_felt(&self, between: (Duration, Duration), after: Duration) -> bool {
         let (start, end) = between;
@@ -113,6 +123,18 @@ impl Fault {
             Family::SlowLink => self.latency,
             _ => Duration::ZERO,
         }
+    }
+
+    /// How much of the time between the two nothing could pass because of it, or what it had held up arrived.
+    pub(super) fn overlap(&self, (start, end): (Duration, Duration)) -> Duration {
+        let until = self.until.map_or(end, |until| until.saturating_add(self.backlog()).min(end));
+        until.saturating_sub(self.from.max(start))
+    }
+
+    /// Whether nothing passes while it is in force, and what was sent arrives later.
+    pub(super) fn blocks(&self) -> bool {
+        use Family::{Hold, Partition, PartitionOneWay, Pause};
+        matches!(self.family, Partition | PartitionOneWay | Hold | Pause)
     }
 
     /// Whether it keeps hosts from hearing of each other in time.

@@ -2,7 +2,10 @@
 //! allow more in. One type for each promise.
 
 mod admission;
+mod attempts;
+mod backoff;
 mod causes;
+mod connecting;
 mod connections;
 mod deadlines;
 mod drains;
@@ -12,10 +15,13 @@ mod faults;
 mod handlers;
 mod hops;
 mod ids;
+mod leaving;
+mod moments;
 mod names;
 mod right;
 mod statuses;
 mod table;
+mod tries;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,17 +30,23 @@ use sim::{Family, Scenario};
 use transport::Code;
 
 use self::admission::NoMoreThanAdmitted;
+use self::backoff::BackoffIsKept;
+use self::connecting::{ConnectingEndsByItself, OneConnection};
 use self::deadlines::{CallsEnd, DeadlinesShrink};
 use self::drains::DrainsCutOffNothing;
 use self::edges::{EdgesKeepDeadlines, EndsInTime};
 use self::handlers::{HandledOnceOrNotAtAll, HandlersEndWithTheirCalls};
 use self::ids::{LinesKnowTheirCallers, RepliesCarryIds};
+use self::leaving::{DrainsEnd, DrainsTakeNothingOn};
+use self::moments::DeadlinesAreMoments;
 pub use self::names::{
-    CALLS_END, DEADLINES_SHRINK, DRAINS_CUT_OFF_NOTHING, EDGES_END_CALLS, EDGES_KEEP_DEADLINES, HANDLED_ONCE,
-    HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS, LINES_KNOW_THEIR_CALLERS, NO_MORE_THAN_ADMITTED,
-    REPLIES_CARRY_IDS, STATUSES_ARE_EXPLAINED,
+    BACKOFF_IS_KEPT, CALLS_END, CONNECTING_ENDS_BY_ITSELF, DEADLINES_ARE_MOMENTS, DEADLINES_SHRINK,
+    DRAINS_CUT_OFF_NOTHING, DRAINS_END, DRAINS_TAKE_NOTHING_ON, EDGES_END_CALLS, EDGES_KEEP_DEADLINES,
+    HANDLED_ONCE, HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS, LINES_KNOW_THEIR_CALLERS,
+    NO_MORE_THAN_ADMITTED, ONE_CONNECTION, REPLIES_CARRY_IDS, STATUSES_ARE_EXPLAINED, TRIED_TWICE_AT_MOST,
 };
 use self::statuses::StatusesAreExplained;
+use self::tries::TriedTwiceAtMost;
 use crate::setting::Setting;
 
 /// What a call over one or two hops of a healthy network may take at most, unless a scenario says otherwise.
@@ -108,4 +120,11 @@ const ALL: &[(&str, Add)] = &[
     (DRAINS_CUT_OFF_NOTHING, |to, set, setting| {
         to.invariant(move || DrainsCutOffNothing::new(&setting, set.enough))
     }),
+    (CONNECTING_ENDS_BY_ITSELF, |to, _, setting| to.invariant(move || ConnectingEndsByItself::new(&setting))),
+    (BACKOFF_IS_KEPT, |to, _, setting| to.invariant(move || BackoffIsKept::new(&setting))),
+    (DEADLINES_ARE_MOMENTS, |to, _, setting| to.invariant(move || DeadlinesAreMoments::new(&setting))),
+    (TRIED_TWICE_AT_MOST, |to, _, setting| to.invariant(move || TriedTwiceAtMost::new(&setting))),
+    (DRAINS_END, |to, _, setting| to.invariant(move || DrainsEnd::new(&setting))),
+    (DRAINS_TAKE_NOTHING_ON, |to, _, setting| to.invariant(move || DrainsTakeNothingOn::new(&setting))),
+    (ONE_CONNECTION, |to, _, setting| to.invariant(move || OneConnection::new(&setting))),
 ];

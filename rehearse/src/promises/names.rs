@@ -24,3 +24,17 @@ pub const NO_MORE_THAN_ADMITTED: &str = "a service takes on no more calls than i
 pub const HANDLED_ONCE: &str = "a call is handled once at most, and never if it was not sent";
 /// A drain cuts off no call whose handler has begun.
 pub const DRAINS_CUT_OFF_NOTHING: &str = "a drain cuts off no call that was begun";
+/// An attempt to connect goes on when its caller has left, and has an outcome in time.
+pub const CONNECTING_ENDS_BY_ITSELF: &str = "an attempt to connect ends by itself, and in time";
+/// The waits between attempts to connect are those of gRPC's backoff.
+pub const BACKOFF_IS_KEPT: &str = "a node that cannot connect waits as gRPC's backoff says";
+/// A node connects only where it has no connection that works.
+pub const ONE_CONNECTION: &str = "a node connects only where it has no connection";
+/// A handler's deadline is that of the call, but for the way of one segment.
+pub const DEADLINES_ARE_MOMENTS: &str = "a deadline is the same moment on every hop";
+/// A call is sent once more at most if its callee has refused it unread.
+pub const TRIED_TWICE_AT_MOST: &str = "a call is tried no more often than it may be";
+/// A node that was told to drain has left when its work is done, or its time is over.
+pub const DRAINS_END: &str = "a node that drains leaves in time";
+/// A node that was told to drain begins no further call.
+pub const DRAINS_TAKE_NOTHING_ON: &str = "a node that drains takes on no new call";

@@ -160,7 +160,8 @@ impl Subchannel {
             Err(error) => {
                 let failures = state.failures.saturating_add(1);
                 let wait = backoff::wait(failures, chance());
-                warn!(peer = self.service, address = %self.address, %error, next_try_in = ?wait, "cannot connect");
+                let next_try_in_ms = wait.as_secs_f64() * 1e3;
+                warn!(peer = self.service, address = %self.address, %error, next_try_in_ms, "cannot connect");
                 // The caller may be anybody: it learns which service is down, not where it would be.
                 let status =
                     status::not_sent(NotSent::Unreachable, format!("{} cannot be reached", self.service));

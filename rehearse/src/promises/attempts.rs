@@ -1,0 +1,130 @@
+//! The connections that nodes make, from the attempt to the end, by the nodes' own word.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sim::Event;
+use transport::Address;
+
+use super::connections::CannotConnect;
+use crate::facts::{Connection, ConnectionStep, NodeStarted};
+
+/// All attempts of nodes to connect, with what became of them.
+#[derive(Debug, Default)]
+pub(super) struct Attempts(Vec<Attempt>);
+
+/// An attempt of a node to connect, or a connection of it.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) number: u32,
+    /// Who connects.
+    pub(super) host: Arc<str>,
+    /// To where.
+    pub(super) callee: Arc<str>,
+    pub(super) begun: Duration,
+    /// When the callee accepted.
+    pub(super) connected: Option<Duration>,
+    /// When its first bytes were read.
+    pub(super) spoken: Option<Duration>,
+    /// When there was nothing left of it, or its node said that it could not connect.
+    pub(super) ended: Option<Duration>,
+}
+
+/// What an event told of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told<'a> {
+    pub(super) attempt: &'a Attempt,
+    pub(super) step: ConnectionStep,
+}
+
+impl Attempts {
+    /// Takes note of `event`; the attempt that it is about, if it is about one.
+    pub(super) fn note(&mut self, event: &Event) -> Option<Told<'_>> {
+        if event.host.is_empty() {
+            // The last word of a host that is taken down.
+            let Connection { attempt, step, .. } = event.told()?;
+            let gone = self.0.iter_mut().find(|known| known.number == *attempt)?;
+            gone.step(*step, event.at);
+            return None;
+        }
+        if event.told::<NodeStarted>().is_some() {
+            let here = self.0.iter_mut().filter(|attempt| attempt.host == event.host);
+            here.for_each(|attempt| attempt.ended = attempt.ended.or(Some(event.at)));
+        }
+        let Connection { attempt: number, address, step } = event.told()?;
+        if *step == ConnectionStep::Begun {
+            let (host, callee) = (Arc::clone(&event.host), host_of(address).into());
+            let (connected, spoken, ended) = (None, None, None);
+            let begun = event.at;
+            self.0.push(Attempt { number: *number, host, callee, begun, connected, spoken, ended });
+        }
+        let attempt = self.0.iter_mut().rev().find(|known| known.number == *number)?;
+        attempt.step(*step, event.at);
+        Some(Told { attempt, step: *step })
+    }
+
+    /// A node says that it could not connect: the first attempt that was still silent is at its end.
+    pub(super) fn failed(&mut self, host: &str, callee: &str, at: Duration) {
+        let mut silent = self.0.iter_mut().filter(|attempt| attempt.is_between(host, callee));
+        if let Some(attempt) = silent.find(|attempt| attempt.is_in_the_making()) {
+            attempt.ended = Some(at);
+        }
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Attempt> {
+        self.0.iter()
+    }
+
+    /// Those from `host` to `callee`.
+    pub(super) fn between(&self, host: &str, callee: &str) -> impl Iterator<Item = &Attempt> {
+        self.0.iter().filter(move |attempt| attempt.is_between(host, callee))
+    }
+}
+
+impl Attempt {
+    fn step(&mut self, step: ConnectionStep, at: Duration) {
+        match step {
+            ConnectionStep::Begun => {}
+            ConnectionStep::Connected => self.connected = Some(at),
+            ConnectionStep::Spoken => self.spoken = Some(at),
+            ConnectionStep::Failed(_) | ConnectionStep::GivenUp | ConnectionStep::Closed { .. } => {
+                self.ended = self.ended.or(Some(at));
+            }
+        }
+    }
+
+    fn is_between(&self, host: &str, callee: &str) -> bool {
+        *self.host == *host && *self.callee == *callee
+    }
+
+    /// Whether nobody knows yet what will become of it.
+    pub(super) fn is_in_the_making(&self) -> bool {
+        self.spoken.is_none() && self.ended.is_none()
+    }
+
+    /// Whether it could carry calls, by all that its node was told.
+    pub(super) fn is_open(&self) -> bool {
+        self.spoken.is_some() && self.ended.is_none()
+    }
+
+    /// Whether it was in the making at some time between the two.
+    pub(super) fn was_in_the_making(&self, (from, to): (Duration, Duration)) -> bool {
+        let settled = self.spoken.into_iter().chain(self.ended).min();
+        self.begun <= to && settled.is_none_or(|settled| settled >= from)
+    }
+}
+
+impl CannotConnect<'_> {
+    /// The host to which its node could not connect.
+    pub(super) fn host(&self) -> Option<String> {
+        self.address.parse().ok().map(|address: Address| host_of(&address).to_owned())
+    }
+}
+
+fn host_of(address: &Address) -> &str {
+    match address {
+        Address::Tcp { host, .. } => host,
+        Address::Unix(_) => "",
+    }
+}

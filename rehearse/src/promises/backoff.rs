@@ -1,0 +1,184 @@
+//! What must hold of the waits between attempts to connect: gRPC's backoff
+//! (<https://github.com/grpc/grpc/blob/master/doc/connection-backoff.md>).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sim::{Event, Invariant};
+
+use super::attempts::{Attempts, Told};
+use super::connections::CannotConnect;
+use super::deadlines::TURN;
+use super::names::BACKOFF_IS_KEPT;
+use crate::facts::{ConnectionStep, NodeStarted};
+use crate::setting::Setting;
+
+/// A node that could not connect waits: a second at first, 1.6 times as long after each further failure in a row, two
+/// minutes at most, each wait spread by a fifth; a success makes it begin anew; it does not try before the wait is over.
+#[derive(Debug)]
+pub(super) struct BackoffIsKept {
+    setting: Arc<Setting>,
+    attempts: Attempts,
+    waits: Vec<Waits>,
+    /// How much longer, or shorter, than the nominal wait each wait was.
+    spreads: Vec<f64>,
+    met: u64,
+}
+
+/// What is known of the waits of one host before it connects to another again.
+#[derive(Debug)]
+struct Waits {
+    host: Arc<str>,
+    callee: String,
+    /// How many failures in a row each of its connections may have behind it.
+    failures: Vec<u32>,
+    /// Until when one is left alone.
+    until: Vec<Duration>,
+}
+
+impl BackoffIsKept {
+    pub(super) fn new(setting: &Arc<Setting>) -> Self {
+        let (attempts, waits, spreads) = (Attempts::default(), Vec::new(), Vec::new());
+        Self { setting: Arc::clone(setting), attempts, waits, spreads, met: 0 }
+    }
+
+    /// A node could not connect.
+    fn fail(&mut self, event: &Event, told: &CannotConnect<'_>) -> Result<(), String> {
+        let Some(callee) = told.host() else { return Ok(()) };
+        self.attempts.failed(&event.host, &callee, event.at);
+        self.met += 1;
+        let wait = millis(told.wait);
+        let way = format!("{} could not connect to {callee} and waits {wait:.0} ms", event.host);
+        let (number, spread) = failures_before(told.wait).ok_or_else(|| {
+            format!("{way}; gRPC's waits are 1000 ms, 1600 ms, 2560 ms and so on up to 120000 ms, each within a fifth")
+        })?;
+        let waits = self.waits(&event.host, &callee);
+        waits.until.push(event.at + told.wait);
+        let before = waits.failures.clone();
+        let Some(known) = waits.failures.iter_mut().find(|known| number == (**known + 1).min(LAST)) else {
+            return Err(format!(
+                "{way}, as after {number} failures in a row; expected the wait after {} (a success since the last \
+                 failure makes it begin anew)",
+                listed(&before)
+            ));
+        };
+        *known += 1;
+        if let Some(same) = self.spreads.iter().find(|known| (*known - spread).abs() < 1e-6) {
+            return Err(format!(
+                "{way}; another wait was {:.4} times its nominal time, too: expected waits that chance spreads by up \
+                 to a fifth",
+                same
+            ));
+        }
+        self.spreads.push(spread);
+        Ok(())
+    }
+
+    fn waits(&mut self, host: &Arc<str>, callee: &str) -> &mut Waits {
+        let is_it = |waits: &Waits| waits.host == *host && waits.callee == callee;
+        if let Some(known) = self.waits.iter().position(is_it) {
+            return &mut self.waits[known];
+        }
+        let failures = vec![0; self.setting.lines(host, callee).max(1)];
+        let (host, callee) = (Arc::clone(host), callee.to_owned());
+        self.waits.push(Waits { host, callee, failures, until: Vec::new() });
+        self.waits.last_mut().expect("one was just added")
+    }
+
+    /// A node connects: at least one of its connections must neither be there nor be left alone.
+    fn begin(&mut self, host: &Arc<str>, callee: &str, at: Duration) -> Result<(), String> {
+        let now = self.attempts.between(host, callee);
+        let making = now.filter(|attempt| attempt.is_in_the_making()).count() - 1;
+        let lines = self.setting.lines(host, callee).max(1);
+        let waits = self.waits(host, callee);
+        waits.until.retain(|until| *until > at + TURN);
+        let resting = waits.until.len();
+        if resting == 0 || resting + making < lines {
+            return Ok(());
+        }
+        let left = millis(waits.until.iter().min().copied().unwrap_or(at).saturating_sub(at));
+        Err(format!(
+            "{host} connects to {callee} again {left:.0} ms before its wait is over ({making} other attempts are under \
+             way, and {lines} connections may be)"
+        ))
+    }
+
+    /// The callee has spoken: that connection has no failure behind it. Of several, it may be any.
+    fn succeed(&mut self, host: &Arc<str>, callee: &str) {
+        let waits = self.waits(host, callee);
+        if waits.failures.len() == 1 {
+            waits.failures.clear();
+        }
+        if !waits.failures.contains(&0) {
+            waits.failures.push(0);
+        }
+    }
+}
+
+impl Invariant for BackoffIsKept {
+    fn name(&self) -> &str {
+        BACKOFF_IS_KEPT
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        if event.told::<NodeStarted>().is_some() {
+            self.waits.retain(|waits| waits.host != event.host);
+        }
+        if let Some(told) = CannotConnect::read(event)? {
+            return self.fail(event, &told);
+        }
+        let Some(Told { attempt, step }) = self.attempts.note(event) else { return Ok(()) };
+        let (host, callee) = (Arc::clone(&attempt.host), Arc::clone(&attempt.callee));
+        match step {
+            ConnectionStep::Begun => self.begin(&host, &callee, event.at),
+            ConnectionStep::Spoken => {
+                self.succeed(&host, &callee);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
+}
+
+/// After so many failures waits grow no more, or hardly: 110 s, then 120 s.
+const LAST: u32 = 11;
+
+/// After how many failures in a row a wait is as long as that, and how many times the nominal one it is. The ranges of
+/// two waits do not touch.
+fn failures_before(wait: Duration) -> Option<(u32, f64)> {
+    (1..=LAST).find_map(|failures| {
+        let spread = wait.as_secs_f64() / 1.6_f64.powi(failures.cast_signed() - 1);
+        // A number in a log line may be rounded.
+        let most = if failures == LAST { 1.32 } else { 1.201 };
+        (0.799..=most).contains(&spread).then_some((failures, spread))
+    })
+}
+
+fn listed(failures: &[u32]) -> String {
+    let numbers: Vec<_> = failures.iter().map(|failures| (failures + 1).to_string()).collect();
+    numbers.join(" or ")
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_tells_how_many_failures_went_before() {
+        let before = |ms| failures_before(Duration::from_millis(ms)).map(|(failures, _)| failures);
+        assert_eq!(
+            [before(800), before(1200), before(1300), before(2560)],
+            [Some(1), Some(1), Some(2), Some(3)]
+        );
+        assert_eq!([before(700), before(1240), before(150_000)], [None, None, None]);
+        assert_eq!(before(120_000), Some(LAST));
+    }
+}

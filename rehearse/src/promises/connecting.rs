@@ -1,0 +1,175 @@
+//! What must hold of connecting: it ends by itself, and there is no more of it than is needed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sim::{Event, Family, Invariant};
+
+use super::attempts::{Attempt, Attempts, Told};
+use super::connections::CannotConnect;
+use super::deadlines::TURN;
+use super::faults::{Fault, Faults};
+use super::names::{CONNECTING_ENDS_BY_ITSELF, ONE_CONNECTION};
+use crate::facts::ConnectionStep;
+use crate::setting::Setting;
+
+/// The longest that connecting takes: gRPC's `MIN_CONNECT_TIMEOUT`.
+const CONNECT_MAX: Duration = Duration::from_secs(20);
+
+/// An attempt to connect goes on whether or not the call that asked for it still waits, and has an outcome in time: one
+/// that accepts and says nothing is given up like one that does not answer a PING.
+#[derive(Debug)]
+pub(super) struct ConnectingEndsByItself {
+    setting: Arc<Setting>,
+    attempts: Attempts,
+    faults: Faults,
+    met: u64,
+}
+
+impl ConnectingEndsByItself {
+    pub(super) fn new(setting: &Arc<Setting>) -> Self {
+        let (attempts, faults) = (Attempts::default(), Faults::default());
+        Self { setting: Arc::clone(setting), attempts, faults, met: 0 }
+    }
+
+    /// An attempt is dropped by its own node before it has an outcome: that is right only when all time is over.
+    fn drop_early(&self, attempt: &Attempt, at: Duration) -> Result<(), String> {
+        let Attempt { host, callee, begun, connected, .. } = attempt;
+        let due = connected.map_or(*begun + CONNECT_MAX, |connected| connected + self.setting.silence);
+        let leaves = |fault: &Fault| fault.family == Family::Drain && fault.is_felt((at, at), Duration::ZERO);
+        if at + TURN >= due || self.faults.on_host(host).any(leaves) {
+            return Ok(());
+        }
+        let (after, whole) = ((at - *begun).as_millis(), (due - *begun).as_millis());
+        Err(format!(
+            "{host} gave up connecting to {callee} after {after} ms, before it had an outcome; expected it to go on for \
+             {whole} ms, whoever still waits for it"
+        ))
+    }
+
+    /// Whether all attempts that are still in the making may be so.
+    fn judge(&self, now: Duration) -> Result<(), String> {
+        let making = self.attempts.iter().filter(|attempt| attempt.is_in_the_making());
+        let late = making.filter_map(|attempt| Some((attempt, self.due(attempt)?)));
+        match late.into_iter().find(|(_, due)| now > *due) {
+            None => Ok(()),
+            Some((Attempt { host, callee, begun, connected, .. }, due)) => {
+                let was =
+                    if connected.is_some() { "was accepted and heard nothing" } else { "was not answered" };
+                let (since, due) = ((now - *begun).as_millis(), (due - *begun).as_millis());
+                Err(format!(
+                    "{host} began to connect to {callee} {since} ms ago, {was}, and has not given up; expected that \
+                     after {due} ms"
+                ))
+            }
+        }
+    }
+
+    /// When an attempt must have an outcome. Of several connections to one host nobody tells which could not be made.
+    fn due(&self, attempt: &Attempt) -> Option<Duration> {
+        let Attempt { host, callee, begun, connected, .. } = attempt;
+        let silent = connected.filter(|_| self.setting.lines(host, callee) == 1);
+        let due = silent.map_or(*begun + CONNECT_MAX, |connected| connected + self.setting.silence);
+        let pauses = self.faults.on_host(host).filter(|fault| fault.family == Family::Pause);
+        let awake =
+            pauses.map(|pause| pause.until).try_fold(Duration::ZERO, |last, until| Some(last.max(until?)))?;
+        Some(due.max(awake) + TURN + self.setting.tick)
+    }
+}
+
+impl Invariant for ConnectingEndsByItself {
+    fn name(&self) -> &str {
+        CONNECTING_ENDS_BY_ITSELF
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        self.faults.note(event);
+        if let Some(told) = CannotConnect::read(event)? {
+            if let Some(callee) = told.host() {
+                self.attempts.failed(&event.host, &callee, event.at);
+            }
+            return Ok(());
+        }
+        if let Some(Told { attempt, step }) = self.attempts.note(event) {
+            let was_silent = attempt.spoken.is_none();
+            self.met += u64::from(step == ConnectionStep::Spoken);
+            if step == ConnectionStep::GivenUp
+                || step == (ConnectionStep::Closed { by_other: false }) && was_silent
+            {
+                let number = attempt.number;
+                let attempt = self.attempts.iter().find(|attempt| attempt.number == number);
+                return attempt.map_or(Ok(()), |attempt| self.drop_early(attempt, event.at));
+            }
+        }
+        self.judge(event.at)
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
+}
+
+/// A node connects where it has no connection, or one that it was told is over, and nowhere else.
+#[derive(Debug)]
+pub(super) struct OneConnection {
+    setting: Arc<Setting>,
+    attempts: Attempts,
+    faults: Faults,
+    met: u64,
+}
+
+impl OneConnection {
+    pub(super) fn new(setting: &Arc<Setting>) -> Self {
+        let (attempts, faults) = (Attempts::default(), Faults::default());
+        Self { setting: Arc::clone(setting), attempts, faults, met: 0 }
+    }
+
+    /// Whether nothing has happened since an attempt was begun that could have ended it, or made it fail.
+    fn is_sound(&self, attempt: &Attempt, now: Duration) -> bool {
+        let Attempt { host, callee, begun, .. } = attempt;
+        let mut on_way = self
+            .faults
+            .iter()
+            .filter(|fault| fault.is_on(host) || fault.is_on(callee) || fault.is_between(host, callee));
+        let after = |fault: &Fault| {
+            fault.backlog().saturating_add(self.setting.found_dead() + self.setting.hop() * 2)
+        };
+        !on_way.any(|fault| fault.cuts_off() && fault.is_felt((*begun, now), after(fault)))
+    }
+}
+
+impl Invariant for OneConnection {
+    fn name(&self) -> &str {
+        ONE_CONNECTION
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        self.faults.note(event);
+        if let Some(told) = CannotConnect::read(event)? {
+            if let Some(callee) = told.host() {
+                self.attempts.failed(&event.host, &callee, event.at);
+            }
+            return Ok(());
+        }
+        let Some(Told { attempt, step: ConnectionStep::Begun }) = self.attempts.note(event) else {
+            return Ok(());
+        };
+        let (host, callee, number) = (Arc::clone(&attempt.host), Arc::clone(&attempt.callee), attempt.number);
+        self.met += 1;
+        let others = || self.attempts.between(&host, &callee).filter(|other| other.number != number);
+        let making = others().filter(|other| other.is_in_the_making()).count();
+        let open = others().filter(|other| other.is_open() && self.is_sound(other, event.at)).count();
+        let most = self.setting.lines(&host, &callee).max(1);
+        if making + open < most {
+            return Ok(());
+        }
+        Err(format!(
+            "{host} connects to {callee}, where {making} attempts are under way and {open} connections open that \
+             nothing has disturbed; expected {most} at most"
+        ))
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
+}

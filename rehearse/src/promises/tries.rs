@@ -1,0 +1,93 @@
+//! How often a call is tried.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sim::{CallRecord, Event, Invariant};
+
+use super::names::TRIED_TWICE_AT_MOST;
+use crate::facts::{CallMade, HandlerBegun, StreamSeen};
+use crate::setting::Setting;
+
+/// A call whose callee says that it has not read it is sent once more by itself (gRFC A6 calls that a transparent
+/// retry), and no call is sent more often: whoever is busy refusing calls is not helped by more of them.
+#[derive(Debug)]
+pub(super) struct TriedTwiceAtMost {
+    setting: Arc<Setting>,
+    /// By request, for each rpc.
+    counts: BTreeMap<u32, Vec<(String, Counts)>>,
+    met: u64,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Counts {
+    /// Calls that clients made: they do not try again.
+    by_clients: u32,
+    made: u32,
+    /// Streams that callees have seen, by their own word.
+    seen: u32,
+    refused: u32,
+}
+
+impl TriedTwiceAtMost {
+    pub(super) fn new(setting: &Arc<Setting>) -> Self {
+        Self { setting: Arc::clone(setting), counts: BTreeMap::new(), met: 0 }
+    }
+
+    fn counts(&mut self, number: u32, path: &str) -> &mut Counts {
+        let rpcs = self.counts.entry(number).or_default();
+        let known = rpcs.iter().position(|(known, _)| *known == path);
+        let at = known.unwrap_or_else(|| {
+            rpcs.push((path.to_owned(), Counts::default()));
+            rpcs.len() - 1
+        });
+        &mut rpcs[at].1
+    }
+
+    fn see(&mut self, event: &Event, number: u32, path: &str, refused: bool) -> Result<(), String> {
+        self.met += 1;
+        let counts = self.counts(number, path);
+        counts.seen += 1;
+        counts.refused += u32::from(refused);
+        let Counts { by_clients, made, seen, refused } = *counts;
+        let most = by_clients + made * 2;
+        if seen <= most {
+            return Ok(());
+        }
+        Err(format!(
+            "sim-{number:06} {path} was called {} times and sent {seen} times, the last time to {}, and {refused} times \
+             refused unread; expected {most} times at most",
+            by_clients + made,
+            event.host
+        ))
+    }
+}
+
+impl Invariant for TriedTwiceAtMost {
+    fn name(&self) -> &str {
+        TRIED_TWICE_AT_MOST
+    }
+
+    fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
+        if let Some(path) = self.setting.kind(&call.request).map(|kind| kind.path) {
+            self.counts(call.request.id, path).by_clients += 1;
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        let Some(number) = event.request else { return Ok(()) };
+        if let Some(made) = event.told::<CallMade>() {
+            self.counts(number, made.path).made += 1;
+        } else if let Some(begun) = event.told::<HandlerBegun>() {
+            return self.see(event, number, begun.path, false);
+        } else if let Some(StreamSeen { path, refused }) = event.told() {
+            return self.see(event, number, path, *refused);
+        }
+        Ok(())
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
+}
