@@ -1,16 +1,14 @@
 //! What must hold of these services' own answers and lines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use probe_contract::{Manner, Played, Script, back, front, middle};
 use protos::app::grpc::service1::ProcessName;
 use protos::app::grpc::service2::SayHello;
-use rehearse::facts::{HandlerDisturbed, NodeStarted};
-use rehearse::{CallFault, CallRecord, Code, Event, Invariant, answer, request};
-
-use crate::trial;
+use rehearse::facts::{HandlerDisturbed, NodeStarted, NodeStopped};
+use rehearse::{CallFault, CallRecord, Code, Event, FaultKind, Invariant, What, answer, request};
 
 /// The right value for the right caller.
 pub(crate) fn right_value(call: &CallRecord) -> Result<(), String> {
@@ -131,8 +129,12 @@ pub(crate) struct Totals {
 }
 
 /// Each key has one actor on a host: an entry finds the total that the last one left, or none where the actor was
-/// started anew.
-pub(crate) fn one_total_for_each_key(totals: &mut Totals, event: &Event) -> Result<(), String> {
+/// started anew: with its node, after a panic, or when it had been idle for so long.
+pub(crate) fn one_total_for_each_key(
+    totals: &mut Totals,
+    event: &Event,
+    idle: Duration,
+) -> Result<(), String> {
     if event.told::<NodeStarted>().is_some() {
         totals.totals.retain(|(host, _), _| *host != event.host);
     }
@@ -149,9 +151,62 @@ pub(crate) fn one_total_for_each_key(totals: &mut Totals, event: &Event) -> Resu
     };
     let place = (Arc::clone(&event.host), key.to_string());
     let (last, at) = totals.totals.insert(place, (total, event.at)).unwrap_or_default();
-    let is_new = before == 0 && (event.at >= at + trial::LEDGER_IDLE || totals.panics.contains(&event.host));
+    let is_new = before == 0 && (event.at >= at + idle || totals.panics.contains(&event.host));
     if before == last || is_new {
         return Ok(());
     }
     Err(format!("{event}: {last} was the total of this key, {} ms before", (event.at - at).as_millis()))
+}
+
+/// The work that calls have left behind, and that is not done yet.
+#[derive(Debug, Default)]
+pub(crate) struct Afterwards {
+    open: BTreeSet<(Arc<str>, u32)>,
+    /// When each host was told to drain.
+    drains: BTreeMap<Arc<str>, Duration>,
+}
+
+/// Work that outlives its call is done, unless its host dies: a drain waits for it as long as it may.
+pub(crate) fn done_afterwards(
+    work: &mut Afterwards,
+    event: &Event,
+    drain_timeout: Duration,
+) -> Result<(), String> {
+    let host = || Arc::clone(&event.host);
+    match &event.what {
+        What::FaultBegins { fault, .. } => match &fault.what {
+            FaultKind::Drain { host } => drop(work.drains.insert(host.as_str().into(), event.at)),
+            FaultKind::Kill { host } | FaultKind::PowerLoss { host } => {
+                work.open.retain(|(open, _)| **open != **host);
+            }
+            _ => {}
+        },
+        What::Log(line) if line.message == "goes on afterwards" => {
+            work.open.extend(event.request.map(|request| (host(), request)));
+        }
+        What::Log(line) if line.message == "done afterwards" => {
+            work.open.retain(|(host, request)| *host != event.host || Some(*request) != event.request);
+        }
+        What::Told(_) if event.told::<NodeStopped>().is_some() => {
+            let told = work.drains.get(&event.host).copied().unwrap_or_default();
+            let cut_off = work.open.iter().find(|(host, _)| *host == event.host).cloned();
+            work.open.retain(|(host, _)| *host != event.host);
+            if let Some((host, request)) = cut_off.filter(|_| event.at < told + drain_timeout) {
+                return Err(format!(
+                    "{host} has drained, and what sim-{request:06} left behind was not done"
+                ));
+            }
+        }
+        // A host that was killed at the end of its drain.
+        What::Told(_) if event.told::<NodeStarted>().is_some() => {
+            work.open.retain(|(host, _)| *host != event.host);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Whether nothing is left to be done.
+pub(crate) fn nothing_is_left(work: &Afterwards) -> bool {
+    work.open.is_empty()
 }

@@ -18,12 +18,9 @@ use transport::{Call, CallContext, Code, Keys, Reply, Result, Serve, Status, Str
 /// How long the work may take that a call leaves behind.
 const AFTERWARDS: Duration = Duration::from_secs(2);
 
-/// The ledger's actor of a key goes when nobody has asked it for so long.
-pub(crate) const LEDGER_IDLE: Duration = Duration::from_secs(1);
-
-/// Adds the services to an app.
-pub(crate) fn add_to(app: App) -> App {
-    let keys = Keys::new().of::<Enter>(|entry| entry.key.clone()).idle_after(LEDGER_IDLE);
+/// Adds the services to an app. The ledger's actor of a key goes when nobody has asked it for `ledger_idle`.
+pub(crate) fn add_to(app: App, ledger_idle: Duration) -> App {
+    let keys = Keys::new().of::<Enter>(|entry| entry.key.clone()).idle_after(ledger_idle);
     app.service(|(middle, back)| FrontActor { middle, back })
         .service(|back| MiddleActor { back })
         .service(|()| BackActor)
@@ -183,6 +180,7 @@ async fn further(back: back::Client, script: Script) -> Result<Played> {
     if !script.afterwards {
         return ask(back, script).await;
     }
+    info!("goes on afterwards");
     let answer = Played { text: script.text.to_uppercase(), ..Played::default() };
     let context = CallContext::current().ok_or_else(|| Status::internal("a handler has a context"))?;
     context.spawn(AFTERWARDS, async move {

@@ -11,6 +11,7 @@ use rehearse::proptest::prelude::*;
 use rehearse::proptest::strategy::SBoxedStrategy;
 use rehearse::{Expect, Host, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching, promises};
 
+use crate::checks::{Afterwards, Totals};
 use crate::{checks, trial};
 
 type Scripts = SBoxedStrategy<Script>;
@@ -66,27 +67,37 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
     let over = Duration::from_millis(picks.pick("load over ms", &[300, 3000, 9000]));
     let swarm = swarm(picks, over);
     let size = picks.pick("--max-message-size", &[4_194_304, 32_768]);
+    let idle = Duration::from_millis(picks.pick("ledger idle ms", &[1000, 20]));
     let scenario = Scenario::new("worlds", "", load(picks, over, size), swarm);
     let scenario =
-        nodes.iter().fold(scenario, |scenario, (host, services)| scenario.node(host, services, app));
-    let scenario = configured(picks, scenario).flags(&["--max-message-size", &size.to_string()]);
+        nodes.iter().fold(scenario, |scenario, (host, services)| scenario.node(host, services, app(idle)));
+    let drain_ms = picks.pick("--drain-timeout in ms", &[5000, 600, 2000]);
+    let drain_timeout = Duration::from_millis(drain_ms);
+    let scenario = configured(picks, scenario)
+        .flags(&["--drain-timeout", &format!("{drain_ms}ms")])
+        .flags(&["--max-message-size", &size.to_string()]);
     scenario
         .recovers_within(RECOVERS_WITHIN)
         .promises(promises::of_calls().enough(ENOUGH))
         .invariant(checks::LinesNameTheirCallers::default)
         .every_call("every reply belongs to its request", move |call| checks::as_the_script_says(call, size))
-        .fold("a key's total is in one place", checks::one_total_for_each_key)
+        .fold("a key's total is in one place", move |totals: &mut Totals, event| {
+            checks::one_total_for_each_key(totals, event, idle)
+        })
+        .fold("what calls leave behind is not cut off", move |work: &mut Afterwards, event| {
+            checks::done_afterwards(work, event, drain_timeout)
+        })
+        .eventually("what calls leave behind is done", checks::nothing_is_left)
 }
 
-fn app(_: &Host) -> App {
-    trial::add_to(actors::services().into_iter().collect())
+fn app(ledger_idle: Duration) -> impl Fn(&Host) -> App + Send + Sync + 'static {
+    move |_| trial::add_to(actors::services().into_iter().collect(), ledger_idle)
 }
 
 /// Flags that change what a rehearsal shows, each from the plainest.
 fn configured(picks: &mut Picks<'_>, scenario: Scenario) -> Scenario {
     let choices: &[(&str, &[&str])] = &[
         ("--deadline", &["500ms", "3s"]),
-        ("--drain-timeout", &["5s", "600ms", "2s"]),
         ("--keepalive", &["200ms", "100ms", "1s"]),
         ("--max-calls", &["1024", "12", "4"]),
         ("--max-streams", &["1024", "4"]),
@@ -186,7 +197,7 @@ fn asks() -> Scripts {
 
 /// With messages of all sizes, both ways.
 fn sized(scripts: Scripts) -> Scripts {
-    let size = || prop::sample::select(vec![0, 1000, 20_000, 31_000, 40_000]);
+    let size = || prop::sample::select(vec![0, 1000, 20_000, 31_000, 40_000, 150_000]);
     let sized = (scripts, size(), size()).prop_map(|(script, request_bytes, answer_bytes)| Script {
         request_bytes,
         answer_bytes,

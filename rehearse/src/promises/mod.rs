@@ -21,7 +21,9 @@ mod names;
 mod right;
 mod statuses;
 mod table;
+mod told;
 mod tries;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,13 +42,16 @@ use self::ids::{LinesKnowTheirCallers, RepliesCarryIds};
 use self::leaving::{DrainsEnd, DrainsTakeNothingOn};
 use self::moments::DeadlinesAreMoments;
 pub use self::names::{
-    BACKOFF_IS_KEPT, CALLS_END, CONNECTING_ENDS_BY_ITSELF, DEADLINES_ARE_MOMENTS, DEADLINES_SHRINK,
-    DRAINS_CUT_OFF_NOTHING, DRAINS_END, DRAINS_TAKE_NOTHING_ON, EDGES_END_CALLS, EDGES_KEEP_DEADLINES,
-    HANDLED_ONCE, HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS, LINES_KNOW_THEIR_CALLERS,
-    NO_MORE_THAN_ADMITTED, ONE_CONNECTION, REPLIES_CARRY_IDS, STATUSES_ARE_EXPLAINED, TRIED_TWICE_AT_MOST,
+    ACCESS_LINES_ARE_TRUE, BACKOFF_IS_KEPT, CALLS_END, CONNECTING_ENDS_BY_ITSELF, DEADLINES_ARE_MOMENTS,
+    DEADLINES_SHRINK, DRAINS_CUT_OFF_NOTHING, DRAINS_END, DRAINS_TAKE_NOTHING_ON, EDGES_END_CALLS,
+    EDGES_KEEP_DEADLINES, HANDLED_ONCE, HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS,
+    LINES_KNOW_THEIR_CALLERS, NO_MORE_THAN_ADMITTED, ONE_CONNECTION, REPLICAS_SHARE, REPLIES_CARRY_IDS,
+    STATUSES_ARE_EXPLAINED, TRIED_TWICE_AT_MOST,
 };
 use self::statuses::StatusesAreExplained;
+use self::told::AccessLinesAreTrue;
 use self::tries::TriedTwiceAtMost;
+use self::turns::ReplicasShare;
 use crate::setting::Setting;
 
 /// What a call over one or two hops of a healthy network may take at most, unless a scenario says otherwise.
@@ -117,6 +122,8 @@ const ALL: &[(&str, Add)] = &[
     }),
     (NO_MORE_THAN_ADMITTED, |to, _, setting| to.invariant(move || NoMoreThanAdmitted::new(&setting))),
     (HANDLED_ONCE, |to, _, setting| to.invariant(move || HandledOnceOrNotAtAll::new(&setting))),
+    (ACCESS_LINES_ARE_TRUE, |to, _, setting| to.invariant(move || AccessLinesAreTrue::new(&setting))),
+    (REPLICAS_SHARE, |to, _, setting| to.invariant(move || ReplicasShare::new(&setting))),
     (DRAINS_CUT_OFF_NOTHING, |to, set, setting| {
         to.invariant(move || DrainsCutOffNothing::new(&setting, set.enough))
     }),

@@ -75,7 +75,8 @@ impl DeadlinesAreMoments {
         let is_on_way = |fault: &&Fault| fault.is_between(from, to) || fault.is_on(from) || fault.is_on(to);
         let here: Vec<_> = self.faults.iter().filter(is_on_way).collect();
         let slow = here.iter().filter(|fault| fault.family == Family::SlowLink);
-        let slow = slow.filter(|fault| fault.is_felt(span, fault.backlog() + self.setting.tick));
+        let slow =
+            slow.filter(|fault| fault.is_felt(span, fault.backlog().saturating_add(self.setting.tick)));
         let slow = slow.map(|fault| fault.backlog()).max().unwrap_or_default();
         let blocked: Duration =
             here.iter().filter(|fault| fault.blocks()).map(|fault| fault.overlap(span)).sum();

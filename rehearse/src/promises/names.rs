@@ -38,3 +38,7 @@ pub const TRIED_TWICE_AT_MOST: &str = "a call is tried no more often than it may
 pub const DRAINS_END: &str = "a node that drains leaves in time";
 /// A node that was told to drain begins no further call.
 pub const DRAINS_TAKE_NOTHING_ON: &str = "a node that drains takes on no new call";
+/// The status in an access line is the one that the caller got.
+pub const ACCESS_LINES_ARE_TRUE: &str = "an access line says what the caller got";
+/// Where nothing goes wrong, all hosts of a service handle calls of each caller.
+pub const REPLICAS_SHARE: &str = "the hosts of a service share its calls";
