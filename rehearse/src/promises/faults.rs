@@ -137,6 +137,18 @@ impl Fault {
         matches!(self.family, Partition | PartitionOneWay | Hold | Pause)
     }
 
+    /// Whether by `now` it has kept all who wait since then for a word so long that they have pinged in vain and given
+    /// up, which takes `found_dead`.
+    pub(super) fn was_found(&self, (since, now): (Duration, Duration), found_dead: Duration) -> bool {
+        let is_one_way = self.family == Family::PartitionOneWay;
+        if !self.blocks() && self.family != Family::PowerLoss {
+            return false;
+        }
+        // Where words still come from one side, it is that one which finds out first, and hangs up.
+        let found = since.max(self.from) + if is_one_way { found_dead * 2 } else { found_dead };
+        now > found && self.until.is_none_or(|until| until >= found)
+    }
+
     /// Whether it keeps hosts from hearing of each other in time.
     pub(super) fn delays(&self) -> bool {
         use Family::{Hold, Partition, PartitionOneWay, Pause, PowerLoss, SlowLink};

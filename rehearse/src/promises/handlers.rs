@@ -75,14 +75,21 @@ impl HandlersEndWithTheirCalls {
     fn is_delayed(&self, (from, to): (&str, &str), between: (Duration, Duration)) -> bool {
         let is_on_way = |fault: &&Fault| fault.is_between(from, to) || fault.is_on(to) || fault.is_on(from);
         let mut on_way = self.faults.iter().filter(is_on_way);
-        on_way.any(|fault| fault.delays() && fault.is_felt(between, self.word_after(fault)))
+        let found_dead = self.setting.found_dead() + self.setting.hop() * 3;
+        let mut pauses = self.faults.on_host(to).filter(|fault| fault.family == Family::Pause);
+        let was_awake = !pauses.any(|pause| pause.is_felt(between, found_dead));
+        // Nobody pings over HTTP/1.1.
+        let was_found = |fault: &Fault| from != CLIENTS && was_awake && fault.was_found(between, found_dead);
+        on_way.any(|fault| {
+            fault.delays() && fault.is_felt(between, self.word_after(fault)) && !was_found(fault)
+        })
     }
 
     /// How long after a fault word may still be late.
     fn word_after(&self, fault: &Fault) -> Duration {
-        // A node whose client fell silent finds that out by pinging it after twice that time.
+        // A node whose client fell silent finds that out by pinging it.
         let is_dark = fault.family == Family::PowerLoss;
-        let silence = if is_dark { self.setting.silence * 3 } else { Duration::ZERO };
+        let silence = if is_dark { self.setting.found_dead() } else { Duration::ZERO };
         fault.backlog().saturating_add(silence + self.setting.hop())
     }
 }

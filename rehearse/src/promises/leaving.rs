@@ -155,7 +155,9 @@ impl DrainsEnd {
     /// What word of the drain, and its answers, may take: there and back twice, over a slow link too; and the time in
     /// which a client is found to be dead.
     fn on_way(&self, node: &Node, (from, now): (Duration, Duration)) -> Duration {
-        let felt = |fault: &&Fault| fault.is_felt((from, now), fault.backlog() + self.setting.found_dead());
+        let felt = |fault: &&Fault| {
+            fault.is_felt((from, now), fault.backlog().saturating_add(self.setting.found_dead()))
+        };
         let here: Vec<_> = on_way(&self.faults, &node.host).filter(felt).collect();
         let slow = here.iter().filter(|fault| fault.family == Family::SlowLink).map(|fault| fault.backlog());
         let slow = slow.max().unwrap_or_default();

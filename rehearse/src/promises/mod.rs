@@ -22,6 +22,7 @@ mod right;
 mod statuses;
 mod table;
 mod tries;
+mod waits;
 
 use std::sync::Arc;
 use std::time::Duration;

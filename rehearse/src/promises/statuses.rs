@@ -96,6 +96,11 @@ impl StatusesAreExplained {
             }
             return Ok(());
         }
+        if matches!(outcome, Outcome::Late | Outcome::Lost)
+            && self.hops.handled_on(request, leg.path).is_none()
+        {
+            self.causes.unheard(leg, hop.made.left);
+        }
         let is_right = |failure| match failure {
             Failure::Late if hop.made.left.is_some_and(|left| left < self.enough(request)) => true,
             Failure::Said(code) if is_of_users(code) => true,
