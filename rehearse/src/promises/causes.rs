@@ -15,7 +15,7 @@ use super::failure::Failure;
 use super::faults::{Fault, Faults};
 use super::hops::Hop;
 use super::table::{Place, allows};
-use super::waits::Waits;
+use super::unheard::Unheard;
 use crate::facts::HandlerDisturbed;
 use crate::setting::Setting;
 
@@ -52,7 +52,7 @@ pub(super) struct Causes {
     rooms: Rooms,
     connections: Connections,
     attempts: Attempts,
-    waits: Waits,
+    unheard: Unheard,
     /// The faults of the plan that handlers met, by request.
     disturbed: BTreeMap<u32, Vec<HandlerDisturbed>>,
     /// The handlers that were made to panic: a panic may take the calls along that wait for the same actor.
@@ -67,7 +67,7 @@ impl Causes {
             rooms: Rooms::new(setting),
             connections: Connections::default(),
             attempts: Attempts::default(),
-            waits: Waits::default(),
+            unheard: Unheard::default(),
             disturbed: BTreeMap::new(),
             panics: Vec::new(),
         }
@@ -92,9 +92,11 @@ impl Causes {
             }
         }
         match self.connections.note(event)? {
-            Some(callee) if !self.is_cut_off(&event.host, &callee, event.at) => {
-                Err(format!("{} could not connect to {callee}, and nothing is in its way", event.host))
-            }
+            Some(callee) if !self.is_cut_off(&event.host, &callee, event.at) => Err(format!(
+                "{} could not connect to {callee} at {} ms, and nothing is in its way",
+                event.host,
+                event.at.as_millis()
+            )),
             _ => Ok(()),
         }
     }
@@ -102,7 +104,7 @@ impl Causes {
     /// A call of a client of a node has ended, and nobody had begun to handle it.
     pub(super) fn unheard(&mut self, leg: Leg<'_>, left: Option<Duration>) {
         if left.is_none_or(|left| left > self.setting.ping_after + self.setting.hop()) {
-            self.waits.note(leg.client, leg.callee, leg.span.0);
+            self.unheard.note(leg.client, leg.callee, leg.span.0);
         }
     }
 
@@ -127,7 +129,32 @@ impl Causes {
     /// Whether the callee had as many calls as it takes on at some time since the call was made.
     pub(super) fn was_full(&self, leg: Leg<'_>) -> bool {
         let hosts: Vec<_> = self.setting.graph.targets(leg.caller, leg.callee).collect();
-        self.rooms.was_full(leg.callee, &hosts, leg.span.0)
+        self.rooms.was_full(leg.callee, leg.path, &hosts, leg.span.0)
+    }
+
+    /// What lay on this hop until it ended, and how full the callee was, in words.
+    pub(super) fn in_words(&self, leg: Leg<'_>, failure: Failure) -> String {
+        let faults: Vec<_> = self
+            .on(leg)
+            .filter(|(fault, _)| fault.from <= leg.span.1)
+            .map(|(fault, _)| fault.to_string())
+            .collect();
+        let faults = match faults.is_empty() {
+            true => "there was no fault on its way".to_owned(),
+            false => {
+                format!("the faults on its way, none of which does that at that time: {}", faults.join(", "))
+            }
+        };
+        if failure != Failure::Said(Code::ResourceExhausted) {
+            return faults;
+        }
+        let hosts: Vec<_> = self.setting.graph.targets(leg.caller, leg.callee).collect();
+        let full = self.rooms.in_words(leg.callee, leg.path, &hosts, leg.span.0);
+        if full.is_empty() {
+            format!("{} handled no call; {faults}", leg.callee)
+        } else {
+            format!("{full}; {faults}")
+        }
     }
 
     /// Whether an actor that could have handled the call died meanwhile over another one.
@@ -224,7 +251,7 @@ impl Causes {
             };
             !targets.any(making)
         };
-        let since = self.waits.first(client, leg.callee, fault.from);
+        let since = self.unheard.first(client, leg.callee, fault.from);
         let known = since.filter(|since| fault.was_found((*since, leg.span.0), found_dead));
         failure == Failure::Late && fault.was_found(leg.span, found_dead) && is_carried()
             || known.is_some_and(|since| self.has_spare(fault, leg, since))

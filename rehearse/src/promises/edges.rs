@@ -91,7 +91,13 @@ impl EndsInTime {
             if event.at > open.due + grace {
                 let late = (event.at + TURN - open.due).as_millis();
                 let Open { number, path, host, .. } = open;
-                return Err(format!("sim-{number:06} {path} on {host}, {late} ms after its deadline"));
+                let what =
+                    if self.is_of_edges { "the access line of its call is missing" } else { "it still runs" };
+                return Err(format!(
+                    "sim-{number:06} {path}: its handler began on {host}, and {what} {late} ms after its deadline; \
+                     expected that within {} ms",
+                    TURN.as_millis()
+                ));
             }
         }
         self.look_ahead();
@@ -189,7 +195,10 @@ impl Invariant for EdgesKeepDeadlines {
             return Ok(());
         }
         let (took, given) = (took.as_millis(), given.as_millis());
-        Err(format!("sim-{number:06} took {took} ms on {}, and had {given} ms", event.host))
+        Err(format!(
+            "sim-{number:06} {path}: its access line on {} says that it took {took} ms; it had {given} ms",
+            event.host
+        ))
     }
 
     fn met(&self) -> u64 {

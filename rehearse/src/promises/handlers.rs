@@ -67,8 +67,13 @@ impl HandlersEndWithTheirCalls {
         if !is_late || self.is_delayed((caller, &event.host), (ended, event.at)) {
             return Ok(());
         }
-        let late = (event.at - ended).as_millis();
-        Err(format!("sim-{number:06} {path} on {}, {late} ms after its call", event.host))
+        let (late, most) = ((event.at - ended).as_millis(), self.setting.hop().as_millis());
+        let what = if event.line().is_some() { "its access line was written" } else { "its handler ended" };
+        Err(format!(
+            "sim-{number:06} {path}: {what} on {} {late} ms after its call had ended on {caller}; expected {most} ms at \
+             most, the time of word from one to the other",
+            event.host
+        ))
     }
 
     /// Whether word of the end was held up on its way from one host to the other.
@@ -152,13 +157,15 @@ impl Counts {
         let Self { made, not_sent, worked, begun } = *self;
         if begun + not_sent > made {
             return Err(format!(
-                "sim-{number:06} {path} was called {made} times, {not_sent} times not sent, and handled {begun} \
-                 times, now on {host}"
+                "sim-{number:06} {path} was called {made} times, {not_sent} of these calls came to the proof that they \
+                 were not sent, and {begun} handlers began, the last on {host}; expected {} at most",
+                made.saturating_sub(not_sent)
             ));
         }
         if begun < worked {
             return Err(format!(
-                "sim-{number:06} {path} worked {worked} times, and was handled {begun} times"
+                "sim-{number:06} {path} worked {worked} times, and {begun} handlers had begun; expected one for each \
+                 call that worked"
             ));
         }
         Ok(())

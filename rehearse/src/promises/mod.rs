@@ -22,7 +22,7 @@ mod right;
 mod statuses;
 mod table;
 mod tries;
-mod waits;
+mod unheard;
 
 use std::sync::Arc;
 use std::time::Duration;
