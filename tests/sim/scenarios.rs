@@ -74,6 +74,44 @@ fn clocks() -> Swarm {
     ])
 }
 
+/// Calls with pauses between them, for longer than a connection that could not be made is left alone.
+fn sparse_load() -> Load {
+    hello(hello(Load::new(40, 9000.ms(), 300.ms()..=1000.ms()), Via::Rest), Via::Grpc)
+}
+
+/// One host after the other is out of reach for seconds: long enough for dead connections to be found, for waits
+/// between attempts to grow, and for what a success resets to be seen when the next one comes.
+fn outages() -> Swarm {
+    Swarm::new(2..=5, 8000.ms(), 200.ms()..=4000.ms())
+        .link("service2", "service1")
+        .link("service2", "spare1")
+        .host("service1")
+        .host("service2")
+        .only(&[
+            Family::Partition,
+            Family::PartitionOneWay,
+            Family::Hold,
+            Family::SlowLink,
+            Family::Reset,
+            Family::PowerLoss,
+            Family::Kill,
+            Family::Drain,
+        ])
+}
+
+/// As [`outages`], where there is no spare host.
+fn outages_of_one() -> Swarm {
+    Swarm::new(1..=4, 8000.ms(), 200.ms()..=3000.ms()).link("service2", "service1").host("service1").only(&[
+        Family::Partition,
+        Family::PartitionOneWay,
+        Family::Hold,
+        Family::SlowLink,
+        Family::PowerLoss,
+        Family::Kill,
+        Family::Drain,
+    ])
+}
+
 /// All scenarios.
 pub(crate) fn all() -> Vec<Scenario> {
     let between = || Swarm::new(1..=2, 250.ms(), 100.ms()..=700.ms()).link("service2", "service1");
@@ -126,5 +164,21 @@ pub(crate) fn all() -> Vec<Scenario> {
         )
         .workers(2),
         nodes("storm", "everything at once", any_faults()),
+        two_nodes(
+            "outages",
+            "hosts are out of reach for seconds, again and again",
+            sparse_load(),
+            outages(),
+            ADMITTED,
+        )
+        .node("spare1", &["service1"], app)
+        .workers(1),
+        two_nodes(
+            "outages-of-one",
+            "the only host of a service is out of reach, again and again",
+            sparse_load(),
+            outages_of_one(),
+            ADMITTED,
+        ),
     ]
 }

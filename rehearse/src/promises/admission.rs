@@ -37,6 +37,8 @@ struct Room {
     busy: (Duration, usize),
     /// When there was last no permit left; `Duration::MAX` while there is none.
     full: Option<Duration>,
+    /// How many ran from when on.
+    steps: Vec<(Duration, usize)>,
 }
 
 impl Rooms {
@@ -50,11 +52,12 @@ impl Rooms {
     ///
     /// A stream goes on when its handler has returned, and nobody tells its end: all that began count as going on,
     /// and how many may is not judged.
-    pub(super) fn note(&mut self, event: &Event) -> Option<(usize, usize)> {
+    pub(super) fn note(&mut self, event: &Event) -> Option<Crowd> {
         if let Some(HandlerBegun { service, path, worker, .. }) = event.told() {
             let room = self.room(event, service, path, *worker);
             room.step(event.at, 1);
-            return (!room.door.is_streaming).then_some((room.running, room.most));
+            let Room { running, most, .. } = *room;
+            return (!room.door.is_streaming).then_some(Crowd { service, running, most });
         }
         if let Some(HandlerEnded { service, path, worker }) = event.told() {
             let room = self.room(event, service, path, *worker);
@@ -87,26 +90,69 @@ impl Rooms {
         let limits = self.setting.limits;
         let most = if is_streaming { limits.streams } else { limits.calls };
         let door = Door { host: Arc::clone(&event.host), service, worker, is_streaming };
-        self.rooms.push(Room { door, most, running: 0, busy: (event.at, 0), full: None });
+        let (busy, steps) = ((event.at, 0), vec![(event.at, 0)]);
+        self.rooms.push(Room { door, most, running: 0, busy, full: None, steps });
         self.rooms.last_mut().expect("one was just added")
     }
 
-    /// Whether `service` had no permit left on one of `hosts` at some time since then.
-    pub(super) fn was_full(&self, service: &str, hosts: &[&str], since: Duration) -> bool {
+    /// How many calls of `service` ran at most on each of `hosts` since then, and how many may, in words.
+    pub(super) fn in_words(&self, service: &str, path: &str, hosts: &[&str], since: Duration) -> String {
         let since = since.saturating_sub(self.setting.tick);
-        let is_here = |door: &Door| door.service == service && hosts.contains(&&*door.host);
-        let mut here = self.rooms.iter().filter(|room| is_here(&room.door));
+        let words = self.behind(service, path, hosts).map(|room| {
+            let Room { door, most, .. } = room;
+            let (ran, what) = (room.peak(since), if door.is_streaming { "streams" } else { "calls" });
+            format!(
+                "{ran} {what} at once were handled by {service} on {} since then, and {most} may be",
+                door.host
+            )
+        });
+        words.collect::<Vec<_>>().join("; ")
+    }
+
+    /// Whether `service` had no permit left for calls of `path` on one of `hosts` at some time since then.
+    pub(super) fn was_full(&self, service: &str, path: &str, hosts: &[&str], since: Duration) -> bool {
+        let since = since.saturating_sub(self.setting.tick);
+        let mut here = self.behind(service, path, hosts);
         here.any(|room| room.full.is_some_and(|full| full >= since))
+    }
+
+    /// The rooms on `hosts` where calls of `path` are handled.
+    fn behind(&self, service: &str, path: &str, hosts: &[&str]) -> impl Iterator<Item = &Room> {
+        let is_streaming = self.streams.contains(&path);
+        self.rooms.iter().filter(move |Room { door, .. }| {
+            door.service == service && door.is_streaming == is_streaming && hosts.contains(&&*door.host)
+        })
     }
 }
 
+/// How full a service is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Crowd {
+    service: &'static str,
+    running: usize,
+    most: usize,
+}
+
 impl Room {
+    /// The most that ran at once since then.
+    fn peak(&self, since: Duration) -> usize {
+        let later = self.steps.iter().rev();
+        let last_before = self.steps.iter().rev().find(|(at, _)| *at <= since);
+        later
+            .take_while(|(at, _)| *at > since)
+            .chain(last_before)
+            .map(|(_, running)| *running)
+            .max()
+            .unwrap_or(0)
+    }
+
     fn step(&mut self, at: Duration, by: isize) {
         if self.busy.0 != at {
             self.busy = (at, self.running);
         }
         self.running = self.running.saturating_add_signed(by);
         self.busy.1 += usize::from(by > 0);
+        self.steps.push((at, self.running));
         self.look(at);
     }
 
@@ -114,6 +160,7 @@ impl Room {
     fn empty(&mut self, at: Duration) {
         self.running = 0;
         self.busy = (at, 0);
+        self.steps.push((at, 0));
         self.look(at);
     }
 
@@ -149,12 +196,12 @@ impl Invariant for NoMoreThanAdmitted {
         if event.host.is_empty() {
             return Ok(());
         }
-        let Some((running, most)) = self.rooms.note(event) else { return Ok(()) };
+        let Some(Crowd { service, running, most }) = self.rooms.note(event) else { return Ok(()) };
         self.met += 1;
         if running <= most {
             return Ok(());
         }
-        Err(format!("{running} handlers at once on {}, and {most} may be", event.host))
+        Err(format!("{service} runs {running} handlers at once on {}; expected {most} at most", event.host))
     }
 
     fn met(&self) -> u64 {
@@ -170,7 +217,7 @@ mod tests {
     fn a_room_is_full_from_its_last_permit_on_until_one_is_given_back() {
         let ms = Duration::from_millis;
         let door = Door { host: "a".into(), service: "b", worker: Some(0), is_streaming: false };
-        let mut room = Room { door, most: 2, running: 0, busy: (ms(0), 0), full: None };
+        let mut room = Room { door, most: 2, running: 0, busy: (ms(0), 0), full: None, steps: Vec::new() };
         room.step(ms(1), 1);
         assert_eq!(room.full, None);
         room.step(ms(2), 1);
@@ -182,7 +229,8 @@ mod tests {
     #[test]
     fn calls_that_come_and_go_in_one_moment_fill_a_room() {
         let door = Door { host: "a".into(), service: "b", worker: None, is_streaming: false };
-        let mut room = Room { door, most: 2, running: 0, busy: (Duration::ZERO, 0), full: None };
+        let busy = (Duration::ZERO, 0);
+        let mut room = Room { door, most: 2, running: 0, busy, full: None, steps: Vec::new() };
         let now = Duration::from_millis(3);
         [1, -1, 1, -1].into_iter().for_each(|by| room.step(now, by));
         assert_eq!((room.running, room.full), (0, Some(now)));

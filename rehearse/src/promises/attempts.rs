@@ -87,7 +87,8 @@ impl Attempt {
         match step {
             ConnectionStep::Begun => {}
             ConnectionStep::Connected => self.connected = Some(at),
-            ConnectionStep::Spoken => self.spoken = Some(at),
+            // Words may still come after it was given up.
+            ConnectionStep::Spoken => self.spoken = self.spoken.or(Some(at).filter(|_| self.ended.is_none())),
             ConnectionStep::Failed(_) | ConnectionStep::GivenUp | ConnectionStep::Closed { .. } => {
                 self.ended = self.ended.or(Some(at));
             }

@@ -128,10 +128,11 @@ impl Invariant for BackoffIsKept {
             return self.fail(event, &told);
         }
         let Some(Told { attempt, step }) = self.attempts.note(event) else { return Ok(()) };
-        let (host, callee) = (Arc::clone(&attempt.host), Arc::clone(&attempt.callee));
+        let (host, callee, is_open) =
+            (Arc::clone(&attempt.host), Arc::clone(&attempt.callee), attempt.is_open());
         match step {
             ConnectionStep::Begun => self.begin(&host, &callee, event.at),
-            ConnectionStep::Spoken => {
+            ConnectionStep::Spoken if is_open => {
                 self.succeed(&host, &callee);
                 Ok(())
             }

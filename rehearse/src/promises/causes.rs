@@ -9,11 +9,13 @@ use sim::{CLIENTS, CallFault, Event, Family};
 use transport::Code;
 
 use super::admission::Rooms;
+use super::attempts::{Attempt, Attempts};
 use super::connections::Connections;
 use super::failure::Failure;
 use super::faults::{Fault, Faults};
 use super::hops::Hop;
 use super::table::{Place, allows};
+use super::unheard::Unheard;
 use crate::facts::HandlerDisturbed;
 use crate::setting::Setting;
 
@@ -49,6 +51,8 @@ pub(super) struct Causes {
     faults: Faults,
     rooms: Rooms,
     connections: Connections,
+    attempts: Attempts,
+    unheard: Unheard,
     /// The faults of the plan that handlers met, by request.
     disturbed: BTreeMap<u32, Vec<HandlerDisturbed>>,
     /// The handlers that were made to panic: a panic may take the calls along that wait for the same actor.
@@ -62,6 +66,8 @@ impl Causes {
             faults: Faults::default(),
             rooms: Rooms::new(setting),
             connections: Connections::default(),
+            attempts: Attempts::default(),
+            unheard: Unheard::default(),
             disturbed: BTreeMap::new(),
             panics: Vec::new(),
         }
@@ -77,6 +83,7 @@ impl Causes {
             return Ok(());
         }
         self.rooms.note(event);
+        self.attempts.note(event);
         if let Some(disturbed) = event.told::<HandlerDisturbed>() {
             let of_request = event.request.map(|request| self.disturbed.entry(request).or_default());
             of_request.into_iter().for_each(|all| all.push(*disturbed));
@@ -85,10 +92,19 @@ impl Causes {
             }
         }
         match self.connections.note(event)? {
-            Some(callee) if !self.is_cut_off(&event.host, &callee, event.at) => {
-                Err(format!("{} could not connect to {callee}, and nothing is in its way", event.host))
-            }
+            Some(callee) if !self.is_cut_off(&event.host, &callee, event.at) => Err(format!(
+                "{} could not connect to {callee} at {} ms, and nothing is in its way",
+                event.host,
+                event.at.as_millis()
+            )),
             _ => Ok(()),
+        }
+    }
+
+    /// A call of a client of a node has ended, and nobody had begun to handle it.
+    pub(super) fn unheard(&mut self, leg: Leg<'_>, left: Option<Duration>) {
+        if left.is_none_or(|left| left > self.setting.ping_after + self.setting.hop()) {
+            self.unheard.note(leg.client, leg.callee, leg.span.0);
         }
     }
 
@@ -113,7 +129,32 @@ impl Causes {
     /// Whether the callee had as many calls as it takes on at some time since the call was made.
     pub(super) fn was_full(&self, leg: Leg<'_>) -> bool {
         let hosts: Vec<_> = self.setting.graph.targets(leg.caller, leg.callee).collect();
-        self.rooms.was_full(leg.callee, &hosts, leg.span.0)
+        self.rooms.was_full(leg.callee, leg.path, &hosts, leg.span.0)
+    }
+
+    /// What lay on this hop until it ended, and how full the callee was, in words.
+    pub(super) fn in_words(&self, leg: Leg<'_>, failure: Failure) -> String {
+        let faults: Vec<_> = self
+            .on(leg)
+            .filter(|(fault, _)| fault.from <= leg.span.1)
+            .map(|(fault, _)| fault.to_string())
+            .collect();
+        let faults = match faults.is_empty() {
+            true => "there was no fault on its way".to_owned(),
+            false => {
+                format!("the faults on its way, none of which does that at that time: {}", faults.join(", "))
+            }
+        };
+        if failure != Failure::Said(Code::ResourceExhausted) {
+            return faults;
+        }
+        let hosts: Vec<_> = self.setting.graph.targets(leg.caller, leg.callee).collect();
+        let full = self.rooms.in_words(leg.callee, leg.path, &hosts, leg.span.0);
+        if full.is_empty() {
+            format!("{} handled no call; {faults}", leg.callee)
+        } else {
+            format!("{full}; {faults}")
+        }
     }
 
     /// Whether an actor that could have handled the call died meanwhile over another one.
@@ -144,7 +185,7 @@ impl Causes {
     pub(super) fn explain(&self, leg: Leg<'_>, failure: Failure) -> bool {
         let mut culprits = self.on(leg).filter(|(fault, place)| allows(fault, *place, failure));
         culprits.any(|(fault, place)| {
-            fault.is_felt(leg.span, self.after(fault))
+            fault.is_felt(leg.span, self.after(fault)) && !self.was_found(fault, place, failure, leg)
                 || self.is_heard_late(fault, leg)
                 || self.is_half_open(fault, place, leg) && self.breaks(fault, failure, leg.span)
         })
@@ -184,7 +225,51 @@ impl Causes {
     fn is_half_open(&self, fault: &Fault, place: Place, leg: Leg<'_>) -> bool {
         let Some(until) = fault.until.filter(|_| fault.family == Family::PowerLoss) else { return false };
         let has_worked = || self.connections.has_worked(leg.client, &fault.host, (until, leg.span.0));
-        place != Place::Caller && (leg.is_pooled || !has_worked())
+        let mut known = self.attempts.between(leg.caller, &fault.host);
+        let is_old = |attempt: &Attempt| {
+            attempt.begun <= until
+                && attempt.ended.is_none_or(|ended| ended + self.setting.tick >= leg.span.0)
+        };
+        place != Place::Caller
+            && (leg.is_pooled || !has_worked())
+            && (leg.client.is_none() || known.any(is_old))
+    }
+
+    /// Whether the caller had found by then that a fault keeps the callee from answering, so that it is no cause any more.
+    fn was_found(&self, fault: &Fault, place: Place, failure: Failure, leg: Leg<'_>) -> bool {
+        let (Some(client), Place::Callee) = (leg.client, place) else { return false };
+        let mut pauses = self.faults.on_host(leg.caller).filter(|fault| fault.family == Family::Pause);
+        let found_dead = self.setting.found_dead() + self.setting.hop() * 2;
+        if pauses.any(|pause| pause.is_felt(leg.span, found_dead)) {
+            return false;
+        }
+        // A connection that carries the call is given up; one that is in the making may take its time.
+        let is_carried = || {
+            let mut targets = self.setting.graph.targets(leg.caller, leg.callee);
+            let making = |target| {
+                self.attempts.between(leg.caller, target).any(|attempt| attempt.was_in_the_making(leg.span))
+            };
+            !targets.any(making)
+        };
+        let since = self.unheard.first(client, leg.callee, fault.from);
+        let known = since.filter(|since| fault.was_found((*since, leg.span.0), found_dead));
+        failure == Failure::Late && fault.was_found(leg.span, found_dead) && is_carried()
+            || known.is_some_and(|since| self.has_spare(fault, leg, since))
+    }
+
+    /// Whether the callee is on another host, too, of which nothing has kept the caller since then.
+    fn has_spare(&self, fault: &Fault, leg: Leg<'_>, since: Duration) -> bool {
+        let is_sound = |host: &str| {
+            let on_way = |other: &&Fault| other.is_on(host) || other.is_between(leg.caller, host);
+            self.faults.iter().filter(on_way).filter(|other| other.cuts_off()).all(|other| {
+                other.until.is_some_and(|until| {
+                    let healed = until.saturating_add(other.backlog());
+                    healed <= since && self.connections.has_worked(leg.client, host, (healed, leg.span.0))
+                })
+            })
+        };
+        let mut targets = self.setting.graph.targets(leg.caller, leg.callee);
+        targets.any(|host| !fault.is_at(host) && is_sound(host))
     }
 
     /// What comes of a half-open connection: it breaks as soon as it is used. But in the simulation, a machine

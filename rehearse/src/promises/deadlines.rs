@@ -29,12 +29,12 @@ impl Invariant for CallsEnd {
     }
 
     fn call_waiting(&mut self, call: &CallRecord, now: Duration) -> Result<(), String> {
-        judge(call, now, "still waits")
+        judge(call, now, "its client still waits")
     }
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
         self.met += 1;
-        judge(call, call.ended.unwrap_or_default(), "ended")
+        judge(call, call.ended.unwrap_or_default(), "its client had its reply")
     }
 
     fn met(&self) -> u64 {
@@ -46,8 +46,11 @@ fn judge(call: &CallRecord, now: Duration, what: &str) -> Result<(), String> {
     if now <= call.due() + GRACE {
         return Ok(());
     }
-    let (id, late) = (&call.request_id, now - call.due());
-    Err(format!("{id} {what} {} ms after its deadline", late.as_millis()))
+    let (id, kind, given) = (&call.request_id, &call.request.kind, call.request.deadline.as_millis());
+    let (late, grace) = ((now - call.due()).as_millis(), GRACE.as_millis());
+    Err(format!(
+        "{id} {kind} had {given} ms, and {what} {late} ms after its deadline; expected {grace} ms after it at most"
+    ))
 }
 
 /// Each hop gets what is left of its caller's deadline, and never more.
@@ -75,18 +78,35 @@ impl DeadlinesShrink {
         if left.unwrap_or(Duration::MAX) <= had {
             return Ok(());
         }
-        Err(format!("{had:?} were left when it was called: {event}"))
+        let (left, had) = (in_ms(left), in_ms(Some(had)));
+        Err(format!(
+            "sim-{number:06} {path}: its handler began on {} with {left} left, and it had {had} when it was called; \
+             expected no more",
+            event.host
+        ))
     }
 
     /// A call has no more left than what it is made from within.
-    fn call(&mut self, event: &Event, made: &CallMade) -> Result<(), String> {
+    fn call(&mut self, event: &Event, number: u32, made: &CallMade) -> Result<(), String> {
         self.met += 1;
-        match (made.left, made.had) {
-            (left, Some(had)) if left.is_none_or(|left| left > had) => {
-                Err(format!("{} ms were left where it was made: {event}", had.as_millis()))
-            }
-            _ => Ok(()),
+        let CallMade { left, had, path, .. } = *made;
+        if had.is_none_or(|had| left.is_some_and(|left| left <= had)) {
+            return Ok(());
         }
+        let (caller, host) = (made.caller.unwrap_or("nobody"), &event.host);
+        let (left, had) = (in_ms(left), in_ms(had));
+        Err(format!(
+            "sim-{number:06} {path}: {caller} called it from {host} with {left} left, from within a call that has {had} \
+             left; expected no more"
+        ))
+    }
+}
+
+/// What is left of a deadline, in words.
+fn in_ms(left: Option<Duration>) -> String {
+    match left {
+        Some(left) if left < Duration::MAX => format!("{} ms", left.as_millis()),
+        _ => "any time".to_owned(),
     }
 }
 
@@ -113,7 +133,7 @@ impl Invariant for DeadlinesShrink {
         if let Some(begun) = begun {
             self.begin(event, number, begun)
         } else if let Some(made) = event.told::<CallMade>() {
-            self.call(event, made)
+            self.call(event, number, made)
         } else {
             Ok(())
         }

@@ -54,7 +54,11 @@ impl DrainsCutOffNothing {
         if !is_cut_off || self.right.is(request, failure) || self.is_disturbed(request, span) {
             return Ok(());
         }
-        Err(format!("sim-{request:06} {path} was cut off on {host}: {failure:?}"))
+        let (from, to) = (span.0.as_millis(), span.1.as_millis());
+        Err(format!(
+            "sim-{request:06} {path}: the call, made at {from} ms, had begun on {host}, which drains, and at {to} ms it \
+             {failure}; expected its answer, since a drain waits for what has begun"
+        ))
     }
 
     /// Where a handler of `path` had begun for a request, if that host drained before the call ended; and the service.

@@ -1,7 +1,10 @@
 //! What can become of a call besides `OK`.
 
+use std::fmt;
+
 use sim::Reply;
 use transport::Code;
+use transport::status;
 
 use crate::clients::{BROKEN, GAVE_UP, HUNG_UP, NOT_SENT, code_named};
 use crate::facts::Outcome;
@@ -51,6 +54,20 @@ impl Failure {
                 Some(code) => Self::Said(code),
                 None => Self::Wrong,
             }),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Late => f.write_str("ran into its deadline"),
+            Self::Broken => f.write_str("found its client's connection broken"),
+            Self::HungUp => f.write_str("found its client's connection closed by the node"),
+            Self::Lost => f.write_str("was lost with the connection between two nodes"),
+            Self::NotSent => f.write_str("was not sent"),
+            Self::Said(code) => write!(f, "was answered {}", status::code_name(*code)),
+            Self::Wrong => f.write_str("came to what no call may come to"),
         }
     }
 }

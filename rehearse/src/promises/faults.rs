@@ -1,5 +1,6 @@
 //! Which faults there are, where and since when, and how long they are felt.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -137,6 +138,18 @@ impl Fault {
         matches!(self.family, Partition | PartitionOneWay | Hold | Pause)
     }
 
+    /// Whether by `now` it has kept all who wait since then for a word so long that they have pinged in vain and given
+    /// up, which takes `found_dead`.
+    pub(super) fn was_found(&self, (since, now): (Duration, Duration), found_dead: Duration) -> bool {
+        let is_one_way = self.family == Family::PartitionOneWay;
+        if !self.blocks() && self.family != Family::PowerLoss {
+            return false;
+        }
+        // Where words still come from one side, it is that one which finds out first, and hangs up.
+        let found = since.max(self.from) + if is_one_way { found_dead * 2 } else { found_dead };
+        now > found && self.until.is_none_or(|until| until >= found)
+    }
+
     /// Whether it keeps hosts from hearing of each other in time.
     pub(super) fn delays(&self) -> bool {
         use Family::{Hold, Partition, PartitionOneWay, Pause, PowerLoss, SlowLink};
@@ -154,6 +167,21 @@ impl Fault {
             Family::Kill | Family::PowerLoss => self.from == now || self.until == Some(now),
             Family::Drain => self.until == Some(now),
             _ => false,
+        }
+    }
+}
+
+/// What it is, where, and when, in words.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.family.name(), self.host)?;
+        if let Some(other) = &self.other {
+            write!(f, " and {other}")?;
+        }
+        write!(f, " from {} ms", self.from.as_millis())?;
+        match self.until {
+            Some(until) => write!(f, " to {} ms", until.as_millis()),
+            None => f.write_str(" on"),
         }
     }
 }
@@ -176,5 +204,33 @@ fn family(what: &FaultKind) -> Family {
         FaultKind::PanickingHandler { .. } => Family::PanickingHandler,
         FaultKind::FullService { .. } => Family::FullService,
         FaultKind::Drain { .. } => Family::Drain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn who_waits_in_vain_for_long_enough_has_found_it() {
+        let what = FaultKind::Partition { a: "one".to_owned(), b: "two".to_owned() };
+        let mut fault = Fault::new(0, &what, 100 * MS);
+        assert!(!fault.was_found((0 * MS, 300 * MS), 300 * MS), "that was 200 ms");
+        assert!(fault.was_found((0 * MS, 401 * MS), 300 * MS));
+        assert!(!fault.was_found((150 * MS, 401 * MS), 300 * MS), "they waited since 150 ms only");
+        fault.end(390 * MS);
+        assert!(!fault.was_found((0 * MS, 401 * MS), 300 * MS), "it was over just before");
+    }
+
+    #[test]
+    fn what_a_fault_held_up_arrives_after_it() {
+        let what = FaultKind::Hold { a: "one".to_owned(), b: "two".to_owned() };
+        let mut fault = Fault::new(0, &what, 100 * MS);
+        fault.end(200 * MS);
+        assert_eq!(fault.overlap((150 * MS, 300 * MS)), 50 * MS);
+        assert_eq!(fault.overlap((210 * MS, 300 * MS)), 0 * MS);
+        assert_eq!(fault.to_string(), "hold of one and two from 100 ms to 200 ms");
     }
 }

@@ -67,22 +67,34 @@ impl HandlersEndWithTheirCalls {
         if !is_late || self.is_delayed((caller, &event.host), (ended, event.at)) {
             return Ok(());
         }
-        let late = (event.at - ended).as_millis();
-        Err(format!("sim-{number:06} {path} on {}, {late} ms after its call", event.host))
+        let (late, most) = ((event.at - ended).as_millis(), self.setting.hop().as_millis());
+        let what = if event.line().is_some() { "its access line was written" } else { "its handler ended" };
+        Err(format!(
+            "sim-{number:06} {path}: {what} on {} {late} ms after its call had ended on {caller}; expected {most} ms at \
+             most, the time of word from one to the other",
+            event.host
+        ))
     }
 
     /// Whether word of the end was held up on its way from one host to the other.
     fn is_delayed(&self, (from, to): (&str, &str), between: (Duration, Duration)) -> bool {
         let is_on_way = |fault: &&Fault| fault.is_between(from, to) || fault.is_on(to) || fault.is_on(from);
         let mut on_way = self.faults.iter().filter(is_on_way);
-        on_way.any(|fault| fault.delays() && fault.is_felt(between, self.word_after(fault)))
+        let found_dead = self.setting.found_dead() + self.setting.hop() * 3;
+        let mut pauses = self.faults.on_host(to).filter(|fault| fault.family == Family::Pause);
+        let was_awake = !pauses.any(|pause| pause.is_felt(between, found_dead));
+        // Nobody pings over HTTP/1.1.
+        let was_found = |fault: &Fault| from != CLIENTS && was_awake && fault.was_found(between, found_dead);
+        on_way.any(|fault| {
+            fault.delays() && fault.is_felt(between, self.word_after(fault)) && !was_found(fault)
+        })
     }
 
     /// How long after a fault word may still be late.
     fn word_after(&self, fault: &Fault) -> Duration {
-        // A node whose client fell silent finds that out by pinging it after twice that time.
+        // A node whose client fell silent finds that out by pinging it.
         let is_dark = fault.family == Family::PowerLoss;
-        let silence = if is_dark { self.setting.silence * 3 } else { Duration::ZERO };
+        let silence = if is_dark { self.setting.found_dead() } else { Duration::ZERO };
         fault.backlog().saturating_add(silence + self.setting.hop())
     }
 }
@@ -145,13 +157,15 @@ impl Counts {
         let Self { made, not_sent, worked, begun } = *self;
         if begun + not_sent > made {
             return Err(format!(
-                "sim-{number:06} {path} was called {made} times, {not_sent} times not sent, and handled {begun} \
-                 times, now on {host}"
+                "sim-{number:06} {path} was called {made} times, {not_sent} of these calls came to the proof that they \
+                 were not sent, and {begun} handlers began, the last on {host}; expected {} at most",
+                made.saturating_sub(not_sent)
             ));
         }
         if begun < worked {
             return Err(format!(
-                "sim-{number:06} {path} worked {worked} times, and was handled {begun} times"
+                "sim-{number:06} {path} worked {worked} times, and {begun} handlers had begun; expected one for each \
+                 call that worked"
             ));
         }
         Ok(())

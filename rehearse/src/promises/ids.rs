@@ -186,7 +186,11 @@ impl Invariant for LinesKnowTheirCallers {
         }
         let Some(id) = event.request_id.as_deref() else {
             let needs_one = event.line().is_some_and(|line| line.target == ACCESS || line.of_call.is_some());
-            return if needs_one { Err(format!("without a request id: {event}")) } else { Ok(()) };
+            return if needs_one {
+                Err(format!("a line that belongs to a call has no request id: {event}"))
+            } else {
+                Ok(())
+            };
         };
         self.met += 1;
         match event.request {

@@ -24,6 +24,7 @@ mod table;
 mod told;
 mod tries;
 mod turns;
+mod unheard;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -51,7 +51,8 @@ impl DeadlinesAreMoments {
         self.met += 1;
         let due = event.at.saturating_add(left);
         let on_way = if begun.is_local { TURN } else { self.on_way(call, event) };
-        if due + TURN + TURN < *earliest {
+        // Within a tick, hosts take their turns one after the other.
+        if due + self.setting.tick + TURN < *earliest {
             let lost = (*earliest - due).as_millis();
             return Err(format!(
                 "{}, {lost} ms before that of the call",
@@ -80,12 +81,12 @@ impl DeadlinesAreMoments {
         let slow = slow.map(|fault| fault.backlog()).max().unwrap_or_default();
         let blocked: Duration =
             here.iter().filter(|fault| fault.blocks()).map(|fault| fault.overlap(span)).sum();
-        self.setting.hop() * 2 + slow + blocked.min(event.at - call.at)
+        self.setting.hop() * 2 + slow + blocked.min(event.at.saturating_sub(call.at))
     }
 }
 
 fn of_handler(event: &Event, number: u32, begun: &HandlerBegun, call: &Call) -> String {
-    let after = (event.at - call.at).as_millis();
+    let after = event.at.saturating_sub(call.at).as_millis();
     let left = begun.left.unwrap_or_default().as_millis();
     format!(
         "sim-{number:06} {}: called by {}, its handler began on {} {after} ms later with {left} ms left: its deadline is",

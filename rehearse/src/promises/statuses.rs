@@ -85,6 +85,13 @@ impl StatusesAreExplained {
         is_own || inside.any(is_passed_on) || self.causes.allow(leg, code, &self.allowed)
     }
 
+    /// A call that failed for no reason, in words.
+    fn in_words(&self, leg: Leg<'_>, failure: Failure, made: &str) -> String {
+        let (from, to) = (leg.span.0.as_millis(), leg.span.1.as_millis());
+        let (request, path, seen) = (leg.request, leg.path, self.causes.in_words(leg, failure));
+        format!("sim-{request:06} {path}: at {from} ms {made}, and at {to} ms the call {failure}; {seen}")
+    }
+
     /// Judges a call between services that has ended.
     fn end_hop(&mut self, request: u32, hop: &Hop) -> Result<(), String> {
         let Some((at, outcome)) = hop.ended else { return Ok(()) };
@@ -96,16 +103,23 @@ impl StatusesAreExplained {
             }
             return Ok(());
         }
+        if matches!(outcome, Outcome::Late | Outcome::Lost)
+            && self.hops.handled_on(request, leg.path).is_none()
+        {
+            self.causes.unheard(leg, hop.made.left);
+        }
         let is_right = |failure| match failure {
             Failure::Late if hop.made.left.is_some_and(|left| left < self.enough(request)) => true,
             Failure::Said(code) if is_of_users(code) => true,
             failure => self.right.is(request, failure),
         };
         match Failure::of_hop(outcome) {
-            Some(failure) if !is_right(failure) && !self.is_explained(leg, failure) => Err(format!(
-                "sim-{request:06}: the call from {} to {} came to {outcome}",
-                leg.caller, leg.path
-            )),
+            Some(failure) if !is_right(failure) && !self.is_explained(leg, failure) => {
+                let left =
+                    hop.made.left.map_or("any time".to_owned(), |left| format!("{} ms", left.as_millis()));
+                let made = format!("{} called {} with {left} left", leg.caller, leg.callee);
+                Err(self.in_words(leg, failure, &made))
+            }
             _ => Ok(()),
         }
     }
@@ -151,7 +165,9 @@ impl Invariant for StatusesAreExplained {
         if is_right || is_short || is_unknown || self.is_explained(leg, failure) {
             return Ok(());
         }
-        Err(format!("{} got {}", call.request_id, in_words(reply)))
+        let given = call.request.deadline.as_millis();
+        let made = format!("a client called {callee} with {given} ms and got {}", in_words(reply));
+        Err(self.in_words(leg, failure, &made))
     }
 
     fn met(&self) -> u64 {

@@ -29,6 +29,16 @@ struct Counts {
     refused: u32,
 }
 
+impl Counts {
+    fn most(self) -> u32 {
+        self.by_clients + self.made * 2
+    }
+
+    fn is_too_much(self) -> bool {
+        self.seen > self.most()
+    }
+}
+
 impl TriedTwiceAtMost {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
         Self { setting: Arc::clone(setting), counts: BTreeMap::new(), met: 0 }
@@ -49,11 +59,11 @@ impl TriedTwiceAtMost {
         let counts = self.counts(number, path);
         counts.seen += 1;
         counts.refused += u32::from(refused);
-        let Counts { by_clients, made, seen, refused } = *counts;
-        let most = by_clients + made * 2;
-        if seen <= most {
+        if !counts.is_too_much() {
             return Ok(());
         }
+        let Counts { by_clients, made, seen, refused } = *counts;
+        let most = counts.most();
         Err(format!(
             "sim-{number:06} {path} was called {} times and sent {seen} times, the last time to {}, and {refused} times \
              refused unread; expected {most} times at most",
@@ -89,5 +99,20 @@ impl Invariant for TriedTwiceAtMost {
 
     fn met(&self) -> u64 {
         self.met
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_may_be_sent_once_more_and_no_more() {
+        let mut counts = Counts { made: 1, ..Counts::default() };
+        assert_eq!([1, 2].map(|seen| Counts { seen, ..counts }.is_too_much()), [false, false]);
+        counts.seen = 3;
+        assert!(counts.is_too_much());
+        counts.by_clients = 1;
+        assert!(!counts.is_too_much(), "a client has called, too");
     }
 }
