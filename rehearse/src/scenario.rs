@@ -8,6 +8,7 @@ use std::time::Duration;
 use node::App;
 use sim::{CallRecord, Event, Invariant};
 
+use crate::clients::asked;
 use crate::fold::{Eventually, Fold, Step};
 use crate::host::Host;
 use crate::load::Load;
@@ -150,7 +151,7 @@ impl Scenario {
         self
     }
 
-    /// Adds a promise about single calls, checked as each ends.
+    /// Adds a promise about single calls of the load, checked as each ends.
     #[must_use]
     pub fn every_call(
         mut self,
@@ -158,6 +159,8 @@ impl Scenario {
         check: impl Fn(&CallRecord) -> Result<(), String> + Send + Sync + 'static,
     ) -> Self {
         let promise = promise.to_owned();
+        let check =
+            move |call: &CallRecord| if asked(&call.request).is_some() { Ok(()) } else { check(call) };
         self.checks.push(Box::new(move |scenario, _| scenario.every_call(&promise, check)));
         self
     }

@@ -107,7 +107,13 @@ pub(crate) fn all() -> Vec<Scenario> {
                 Family::Pause,
             ]),
         ),
-        nodes_of_any_ids("drain", "service1 drains and restarts under load", drains()),
+        two_nodes(
+            "drain",
+            "service1 drains and restarts under load",
+            load().any_ids().health_checks(10, 700.ms()),
+            drains(),
+            ADMITTED,
+        ),
         two_nodes(
             "drain-one-of-two",
             "one of two hosts of service1 drains: no call is lost",

@@ -10,6 +10,7 @@ mod edges;
 mod failure;
 mod faults;
 mod handlers;
+mod health;
 mod hops;
 mod ids;
 mod names;
@@ -28,11 +29,12 @@ use self::deadlines::{CallsEnd, DeadlinesShrink};
 use self::drains::DrainsCutOffNothing;
 use self::edges::{EdgesKeepDeadlines, EndsInTime};
 use self::handlers::{HandledOnceOrNotAtAll, HandlersEndWithTheirCalls};
+use self::health::HealthIsTold;
 use self::ids::{LinesKnowTheirCallers, RepliesCarryIds};
 pub use self::names::{
     CALLS_END, DEADLINES_SHRINK, DRAINS_CUT_OFF_NOTHING, EDGES_END_CALLS, EDGES_KEEP_DEADLINES, HANDLED_ONCE,
-    HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS, LINES_KNOW_THEIR_CALLERS, NO_MORE_THAN_ADMITTED,
-    REPLIES_CARRY_IDS, STATUSES_ARE_EXPLAINED,
+    HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS, HEALTH_IS_TOLD, LINES_KNOW_THEIR_CALLERS,
+    NO_MORE_THAN_ADMITTED, REPLIES_CARRY_IDS, STATUSES_ARE_EXPLAINED,
 };
 use self::statuses::StatusesAreExplained;
 use crate::setting::Setting;
@@ -105,6 +107,11 @@ const ALL: &[(&str, Add)] = &[
     }),
     (NO_MORE_THAN_ADMITTED, |to, _, setting| to.invariant(move || NoMoreThanAdmitted::new(&setting))),
     (HANDLED_ONCE, |to, _, setting| to.invariant(move || HandledOnceOrNotAtAll::new(&setting))),
+    // Where nobody asks for the health of nodes, there is nothing to promise.
+    (HEALTH_IS_TOLD, |to, _, setting| match setting.checks_health {
+        true => to.invariant(move || HealthIsTold::new(&setting)),
+        false => to,
+    }),
     (DRAINS_CUT_OFF_NOTHING, |to, set, setting| {
         to.invariant(move || DrainsCutOffNothing::new(&setting, set.enough))
     }),
