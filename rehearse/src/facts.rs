@@ -126,6 +126,16 @@ pub struct ConnectFailed {
     pub why: io::ErrorKind,
 }
 
+/// A host that is no node, but a server of the scenario's own, has seen a stream that a call opened, and says what it
+/// does with it. It is told on that host, with the request id of the call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamSeen {
+    /// The rpc.
+    pub path: String,
+    /// Whether the stream is refused unread (`REFUSED_STREAM`).
+    pub refused: bool,
+}
+
 /// A client that watches a stream got a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamMessage {
@@ -165,6 +175,7 @@ impl Fact for CallMade {}
 impl Fact for CallOutcome {}
 impl Fact for Connected {}
 impl Fact for ConnectFailed {}
+impl Fact for StreamSeen {}
 impl Fact for StreamMessage {}
 
 impl fmt::Display for NodeStarted {
@@ -238,6 +249,13 @@ impl fmt::Display for Connected {
 impl fmt::Display for ConnectFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "not connected to {}: {}", self.address, self.why)
+    }
+}
+
+impl fmt::Display for StreamSeen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stream seen {}", self.path)?;
+        f.write_str(if self.refused { " refused" } else { "" })
     }
 }
 
