@@ -10,6 +10,7 @@ use sim::{CallRecord, Event, Invariant};
 
 use crate::clients::asked;
 use crate::fold::{Eventually, Fold, Step};
+use crate::foreign::Foreign;
 use crate::host::Host;
 use crate::load::Load;
 use crate::nodes::{Make, Node};
@@ -30,6 +31,7 @@ pub struct Scenario {
     pub(crate) load: Load,
     pub(crate) swarm: Swarm,
     pub(crate) nodes: Vec<Node>,
+    pub(crate) foreign: Vec<(String, Arc<Foreign>)>,
     pub(crate) options: Vec<(String, Vec<String>)>,
     pub(crate) flags: Vec<String>,
     pub(crate) workers: u16,
@@ -54,6 +56,7 @@ impl Scenario {
             load,
             swarm,
             nodes: Vec::new(),
+            foreign: Vec::new(),
             options: Vec::new(),
             flags: FLAGS.iter().map(|flag| (*flag).to_owned()).collect(),
             workers: 2,
@@ -89,6 +92,13 @@ impl Scenario {
     ) -> Self {
         let services = services.iter().map(|service| (*service).to_owned()).collect();
         self.nodes.push(Node { host: host.to_owned(), services, make: Arc::new(app) });
+        self
+    }
+
+    /// Adds a host which is no node, but another server that speaks gRPC. Faults happen on it where the swarm names it.
+    #[must_use]
+    pub fn foreign(mut self, host: &str, server: Foreign) -> Self {
+        self.foreign.push((host.to_owned(), Arc::new(server)));
         self
     }
 

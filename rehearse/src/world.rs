@@ -21,9 +21,10 @@ use crate::setting::Setting;
 impl From<Scenario> for sim::Scenario {
     fn from(scenario: Scenario) -> Self {
         let apps = described(&scenario);
-        let graph = graph(&scenario.nodes, &apps);
+        let mut graph = graph(&scenario.nodes, &apps);
+        scenario.foreign.iter().for_each(|(host, server)| graph.add_foreign(host, server.service()));
         let ready = ready(&scenario, &apps, &graph);
-        let Scenario { name, about, load, swarm, options, recovers_within, checks, .. } = scenario;
+        let Scenario { name, about, load, swarm, options, recovers_within, checks, foreign, .. } = scenario;
         let config = ready.first().expect("a scenario has a node").1.config();
         let sim_load = with_health_checks(&load, &graph);
         let setting = Arc::new(Setting {
@@ -47,6 +48,9 @@ impl From<Scenario> for sim::Scenario {
         let world = ready
             .into_iter()
             .fold(world, |world, (host, ready)| world.host(&host, move |host| Arc::clone(&ready).run(host)));
+        let world = foreign.into_iter().fold(world, |world, (host, server)| {
+            world.host(&host, move |host| Arc::clone(&server).run(host))
+        });
         let world = with_clients(world, &setting);
         checks.into_iter().fold(world, |world, check| check(world, &setting))
     }
@@ -110,7 +114,7 @@ fn with_health_checks(load: &Load, graph: &Graph) -> sim::Load {
     /// How long who asks for the health of a node waits.
     const PATIENCE: Duration = Duration::from_millis(300);
     let Some((count, over)) = load.health_checks else { return load.load.clone() };
-    let kinds = graph.hosts().flat_map(clients::health_kinds).collect();
+    let kinds = graph.nodes().flat_map(clients::health_kinds).collect();
     load.load.clone().beside(HEALTH, kinds, (count, over), PATIENCE)
 }
 

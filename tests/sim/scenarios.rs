@@ -15,7 +15,7 @@ const ADMITTED: usize = 12;
 /// The names in calls: long enough that hardly two calls of a plan share one, so that whose it is can be told.
 const NAME: &str = "[a-z]{4,8}";
 
-fn app(_: &Host) -> App {
+pub(crate) fn app(_: &Host) -> App {
     actors::services().into_iter().collect()
 }
 
