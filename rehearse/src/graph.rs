@@ -9,6 +9,8 @@ use sim::CLIENTS;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Graph {
     hosts: Vec<(String, Vec<&'static str>)>,
+    /// Those of the hosts that are no nodes.
+    foreign: Vec<String>,
     callees: BTreeMap<&'static str, Vec<&'static str>>,
 }
 
@@ -25,9 +27,17 @@ impl Graph {
         self.hosts.push((host.to_owned(), names));
     }
 
-    /// The names of the hosts.
-    pub(crate) fn hosts(&self) -> impl Iterator<Item = &str> {
-        self.hosts.iter().map(|(host, _)| host.as_str())
+    /// Adds a host which is no node, and has this service; it calls nobody.
+    pub(crate) fn add_foreign(&mut self, host: &str, service: &'static str) {
+        self.callees.entry(service).or_default();
+        self.hosts.push((host.to_owned(), vec![service]));
+        self.foreign.push(host.to_owned());
+    }
+
+    /// The names of the nodes.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &str> {
+        let hosts = self.hosts.iter().map(|(host, _)| host.as_str());
+        hosts.filter(|host| !self.foreign.iter().any(|foreign| foreign == host))
     }
 
     /// The hosts on which `service` runs.
@@ -128,7 +138,7 @@ mod tests {
             [("web", vec!["front"]), ("bank", vec!["bank"]), ("one", vec!["stock"]), ("two", vec!["stock"])];
         let hosts = hosts.map(|(host, services)| (host.to_owned(), services)).into();
         let callees = [("front", vec!["stock", "bank"]), ("bank", vec!["stock"]), ("stock", vec![])].into();
-        Graph { hosts, callees }
+        Graph { hosts, callees, foreign: Vec::new() }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`Scenario`] | a world: nodes, load, faults, promises |
 //! | [`drawn`] | many worlds: what each seed picks |
+//! | [`Foreign`] | a host that is no node, which nodes call |
 //! | [`Host`] | what the app of a node is made of: disks, options |
 //! | [`Load`], [`Expect`] | what clients call, and which answers are right |
 //! | [`Swarm`] | which faults may happen, and where |
@@ -83,6 +84,7 @@ pub mod clients;
 mod expect;
 pub mod facts;
 mod fold;
+mod foreign;
 mod graph;
 mod hooks;
 mod host;
@@ -102,6 +104,7 @@ mod world;
 mod worlds;
 
 pub use expect::Expect;
+pub use foreign::{Failed, Foreign};
 pub use host::{Choice, Disk, Host};
 pub use in_memory::in_memory;
 pub use load::{Load, Via};

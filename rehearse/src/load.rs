@@ -36,6 +36,8 @@ impl Via {
 pub struct Load {
     pub(crate) load: sim::Load,
     pub(crate) kinds: Vec<Kind>,
+    /// How often, and over which time, hosts are asked for their health.
+    pub(crate) health_checks: Option<(usize, Duration)>,
 }
 
 /// One sort of call.
@@ -62,7 +64,7 @@ impl Load {
     /// So many calls, spread evenly over a time, each with a deadline within the range.
     #[must_use]
     pub fn new(calls: usize, over: Duration, deadlines: RangeInclusive<Duration>) -> Self {
-        Self { load: sim::Load::new(calls..=calls, over, deadlines), kinds: Vec::new() }
+        Self { load: sim::Load::new(calls..=calls, over, deadlines), kinds: Vec::new(), health_checks: None }
     }
 
     /// Gathers the calls in so many bursts, with idle time between them; 1, as at first, spreads them evenly.
@@ -82,6 +84,13 @@ impl Load {
     #[must_use]
     pub fn any_ids(self) -> Self {
         Self { load: self.load.ids(ids::of_every_form()), ..self }
+    }
+
+    /// Has nodes asked for their health, as machines do that give them work: so many times, spread over a time. These
+    /// checks are calls beside those of the load; promises about calls do not concern them, but one of their own.
+    #[must_use]
+    pub fn health_checks(self, count: usize, over: Duration) -> Self {
+        Self { health_checks: Some((count, over)), ..self }
     }
 
     /// Lets clients send such metadata along: names and values of headers, as they are on the wire. Over REST, a node

@@ -8,7 +8,9 @@ use std::time::Duration;
 use node::App;
 use sim::{CallRecord, Event, Invariant};
 
+use crate::clients::asked;
 use crate::fold::{Eventually, Fold, Step};
+use crate::foreign::Foreign;
 use crate::host::Host;
 use crate::load::Load;
 use crate::nodes::{Make, Node};
@@ -29,6 +31,7 @@ pub struct Scenario {
     pub(crate) load: Load,
     pub(crate) swarm: Swarm,
     pub(crate) nodes: Vec<Node>,
+    pub(crate) foreign: Vec<(String, Arc<Foreign>)>,
     pub(crate) options: Vec<(String, Vec<String>)>,
     pub(crate) flags: Vec<String>,
     pub(crate) workers: u16,
@@ -53,6 +56,7 @@ impl Scenario {
             load,
             swarm,
             nodes: Vec::new(),
+            foreign: Vec::new(),
             options: Vec::new(),
             flags: FLAGS.iter().map(|flag| (*flag).to_owned()).collect(),
             workers: 2,
@@ -88,6 +92,13 @@ impl Scenario {
     ) -> Self {
         let services = services.iter().map(|service| (*service).to_owned()).collect();
         self.nodes.push(Node { host: host.to_owned(), services, make: Arc::new(app) });
+        self
+    }
+
+    /// Adds a host which is no node, but another server that speaks gRPC. Faults happen on it where the swarm names it.
+    #[must_use]
+    pub fn foreign(mut self, host: &str, server: Foreign) -> Self {
+        self.foreign.push((host.to_owned(), Arc::new(server)));
         self
     }
 
@@ -150,7 +161,7 @@ impl Scenario {
         self
     }
 
-    /// Adds a promise about single calls, checked as each ends.
+    /// Adds a promise about single calls of the load, checked as each ends.
     #[must_use]
     pub fn every_call(
         mut self,
@@ -158,6 +169,8 @@ impl Scenario {
         check: impl Fn(&CallRecord) -> Result<(), String> + Send + Sync + 'static,
     ) -> Self {
         let promise = promise.to_owned();
+        let check =
+            move |call: &CallRecord| if asked(&call.request).is_some() { Ok(()) } else { check(call) };
         self.checks.push(Box::new(move |scenario, _| scenario.every_call(&promise, check)));
         self
     }

@@ -16,6 +16,8 @@ pub(crate) struct Setting {
     /// The hosts that a call may come to, by the service that the client calls.
     pub(crate) ways: BTreeMap<&'static str, BTreeSet<String>>,
     pub(crate) kinds: Vec<Kind>,
+    /// Whether clients ask for the health of nodes.
+    pub(crate) checks_health: bool,
     /// Services of which there is one in a node, for all its workers.
     pub(crate) in_node: Vec<&'static str>,
     pub(crate) limits: Limits,

@@ -69,6 +69,6 @@ impl Swarm {
         }
         let links = setting.graph.links(&setting.entries());
         let swarm = links.iter().fold(self.swarm, |swarm, (a, b)| swarm.link(a, b));
-        setting.graph.hosts().fold(swarm, sim::Swarm::host)
+        setting.graph.nodes().fold(swarm, sim::Swarm::host)
     }
 }

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use node::App;
 use transport::{CallContext, Placement, Service};
 
-use crate::clients;
+use crate::clients::{self, HEALTH};
 use crate::graph::Graph;
+use crate::load::Load;
 use crate::nodes::{Node, Ready, order_option};
 use crate::scenario::Scenario;
 use crate::setting::Setting;
@@ -19,10 +21,12 @@ use crate::setting::Setting;
 impl From<Scenario> for sim::Scenario {
     fn from(scenario: Scenario) -> Self {
         let apps = described(&scenario);
-        let graph = graph(&scenario.nodes, &apps);
+        let mut graph = graph(&scenario.nodes, &apps);
+        scenario.foreign.iter().for_each(|(host, server)| graph.add_foreign(host, server.service()));
         let ready = ready(&scenario, &apps, &graph);
-        let Scenario { name, about, load, swarm, options, recovers_within, checks, .. } = scenario;
+        let Scenario { name, about, load, swarm, options, recovers_within, checks, foreign, .. } = scenario;
         let config = ready.first().expect("a scenario has a node").1.config();
+        let sim_load = with_health_checks(&load, &graph);
         let setting = Arc::new(Setting {
             ways: ways(&graph, load.kinds.iter().map(|kind| kind.service)),
             limits: config.limits(),
@@ -35,9 +39,10 @@ impl From<Scenario> for sim::Scenario {
             latency_max: scenario.latency_max,
             in_node: in_node(&apps),
             kinds: load.kinds,
+            checks_health: load.health_checks.is_some(),
             graph,
         });
-        let world = Self::new(&name, &about, load.load, swarm.over(&setting))
+        let world = Self::new(&name, &about, sim_load, swarm.over(&setting))
             .tick(setting.tick)
             .latency_max(setting.latency_max)
             .recovers_within(recovers_within)
@@ -46,6 +51,9 @@ impl From<Scenario> for sim::Scenario {
         let world = ready
             .into_iter()
             .fold(world, |world, (host, ready)| world.host(&host, move |host| Arc::clone(&ready).run(host)));
+        let world = foreign.into_iter().fold(world, |world, (host, server)| {
+            world.host(&host, move |host| Arc::clone(&server).run(host))
+        });
         let world = with_clients(world, &setting);
         checks.into_iter().fold(world, |world, check| check(world, &setting))
     }
@@ -104,11 +112,21 @@ fn with_options(world: sim::Scenario, options: &[(String, Vec<String>)], graph: 
     })
 }
 
+/// The load, with checks of the health of all nodes beside it.
+fn with_health_checks(load: &Load, graph: &Graph) -> sim::Load {
+    /// How long who asks for the health of a node waits.
+    const PATIENCE: Duration = Duration::from_millis(300);
+    let Some((count, over)) = load.health_checks else { return load.load.clone() };
+    let kinds = graph.nodes().flat_map(clients::health_kinds).collect();
+    load.load.clone().beside(HEALTH, kinds, (count, over), PATIENCE)
+}
+
 fn with_clients(world: sim::Scenario, setting: &Arc<Setting>) -> sim::Scenario {
     let (rest, grpc) = (Arc::clone(setting), Arc::clone(setting));
     world
         .client("rest", move |host| clients::rest(host, Arc::clone(&rest)))
         .client("grpc", move |host| clients::grpc(host, Arc::clone(&grpc)))
+        .client(HEALTH, clients::health)
 }
 
 /// The id of the call that is handled as a line is logged.

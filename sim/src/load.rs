@@ -23,6 +23,18 @@ pub struct Load {
     pub(crate) in_flight_max: Option<usize>,
     ids: Option<SBoxedStrategy<Option<String>>>,
     metadata: Option<SBoxedStrategy<Vec<(String, String)>>>,
+    beside: Option<Beside>,
+}
+
+/// Calls beside those that are counted: of which client and which kinds, how many, over which time, and how long each
+/// may take.
+#[derive(Debug, Clone)]
+struct Beside {
+    client: String,
+    kinds: Vec<String>,
+    count: usize,
+    over: Duration,
+    deadline: Duration,
 }
 
 /// One sort of call.
@@ -37,8 +49,8 @@ impl Load {
     /// So many calls, spread evenly over a time, each with a deadline within the range.
     #[must_use]
     pub fn new(calls: RangeInclusive<usize>, over: Duration, deadline: RangeInclusive<Duration>) -> Self {
-        let (ids, metadata) = (None, None);
-        Self { kinds: Vec::new(), calls, over, deadline, bursts: 1, in_flight_max: None, ids, metadata }
+        let (in_flight_max, ids, metadata, beside) = (None, None, None, None);
+        Self { kinds: Vec::new(), calls, over, deadline, bursts: 1, in_flight_max, ids, metadata, beside }
     }
 
     /// Gathers the calls in so many bursts, each at the beginning of its share of the time: a tenth of it is busy, the
@@ -71,6 +83,20 @@ impl Load {
         S: Strategy<Value = Vec<(String, String)>> + Send + Sync + 'static,
     {
         Self { metadata: Some(metadata.sboxed()), ..self }
+    }
+
+    /// Adds calls beside the others, `count` of these kinds spread over a time, each with this deadline and without an
+    /// argument. No probe follows from them.
+    #[must_use]
+    pub fn beside(
+        self,
+        client: &str,
+        kinds: Vec<String>,
+        (count, over): (usize, Duration),
+        deadline: Duration,
+    ) -> Self {
+        let beside = Beside { client: client.to_owned(), kinds, count, over, deadline };
+        Self { beside: Some(beside), ..self }
     }
 
     /// Adds a sort of call: which client makes it, its name, and what it sends. For a text that follows a regular
@@ -113,14 +139,17 @@ impl Load {
         kinds.map(|(kind, id)| kind.request(runner, id, 0, deadline)).collect()
     }
 
-    /// Draws what goes along with requests and probes. It comes after all else, so that a load which draws it calls the
-    /// same as one that does not. The attempts of a probe have ids of their own.
+    /// Draws what goes along with requests and probes. All of it is drawn after all else, so that a load which draws it
+    /// calls the same as one that does not. The attempts of a probe have ids of their own.
     pub(crate) fn draw_along(
         &self,
         runner: &mut TestRunner,
-        requests: &mut [Request],
+        requests: &mut Vec<Request>,
         probes: &mut [Request],
     ) {
+        let first = requests.last().map_or(1, |last| last.id + 1);
+        requests.extend(self.beside.iter().flat_map(|beside| beside.requests(runner, first)));
+        requests.sort_by_key(|request| request.at);
         let mut sent = BTreeSet::new();
         for (request, ids) in requests.iter_mut().zip(self.ids.iter().cycle()) {
             let mut is_free = |id: &String| Request::number_of(id).is_none() && sent.insert(id.clone());
@@ -130,6 +159,24 @@ impl Load {
         for (request, metadata) in all.zip(self.metadata.iter().cycle()) {
             request.metadata = draw(runner, metadata);
         }
+    }
+}
+
+impl Beside {
+    fn requests(&self, runner: &mut TestRunner, first: u32) -> Vec<Request> {
+        let request = (0..self.kinds.len(), 0..=millis(self.over));
+        let drawn = draw(runner, &prop::collection::vec(request, self.count));
+        let request = |((kind, at), id): ((usize, u64), u32)| Request {
+            id,
+            at: Duration::from_millis(at),
+            client: self.client.clone(),
+            kind: self.kinds[kind].clone(),
+            argument: String::new(),
+            deadline: self.deadline,
+            sends_id: None,
+            metadata: Vec::new(),
+        };
+        drawn.into_iter().zip(first..).map(request).collect()
     }
 }
 

@@ -5,6 +5,7 @@
 //! how to rehearse many.
 
 mod checks;
+mod refused;
 mod scenarios;
 mod trial;
 mod worlds;
@@ -17,6 +18,7 @@ static ALLOCATOR: rehearse::MiMalloc = rehearse::MiMalloc;
 fn main() -> std::process::ExitCode {
     rehearse::Runner::new(env!("CARGO_MANIFEST_DIR"))
         .scenarios(scenarios::all())
+        .scenario(refused::refused())
         .scenario(worlds::worlds())
         .main()
 }

@@ -15,7 +15,7 @@ const ADMITTED: usize = 12;
 /// The names in calls: long enough that hardly two calls of a plan share one, so that whose it is can be told.
 const NAME: &str = "[a-z]{4,8}";
 
-fn app(_: &Host) -> App {
+pub(crate) fn app(_: &Host) -> App {
     actors::services().into_iter().collect()
 }
 
@@ -145,7 +145,13 @@ pub(crate) fn all() -> Vec<Scenario> {
                 Family::Pause,
             ]),
         ),
-        nodes_of_any_ids("drain", "service1 drains and restarts under load", drains()),
+        two_nodes(
+            "drain",
+            "service1 drains and restarts under load",
+            load().any_ids().health_checks(10, 700.ms()),
+            drains(),
+            ADMITTED,
+        ),
         two_nodes(
             "drain-one-of-two",
             "one of two hosts of service1 drains: no call is lost",

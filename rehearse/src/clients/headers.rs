@@ -36,6 +36,11 @@ pub(super) fn add_to<B>(head: &mut http::Request<B>, request: &Request) -> Resul
     Ok(())
 }
 
+/// The request id that came back with an answer.
+pub(super) fn id_of(headers: &HeaderMap) -> Option<String> {
+    headers.get(REQUEST_ID)?.to_str().ok().map(str::to_owned)
+}
+
 /// The metadata that came along with an answer, in the order of its names.
 pub(super) fn metadata_of(headers: &HeaderMap) -> Vec<(String, String)> {
     let of_user = headers.iter().filter(|(name, _)| !OWN.contains(&name.as_str()));

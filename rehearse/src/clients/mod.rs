@@ -2,10 +2,12 @@
 
 mod grpc;
 mod headers;
+mod health;
 mod rest;
 mod words;
 
 pub(crate) use grpc::connect as grpc;
+pub(crate) use health::{HEALTH, Health, asked, connect as health, kinds_of as health_kinds};
 pub(crate) use rest::connect as rest;
 pub(crate) use words::code_named;
 pub use words::{BROKEN, GAVE_UP, HUNG_UP, MALFORMED, NOT_SENT};

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::{FutureExt as _, LocalBoxFuture};
-use http::HeaderMap;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -18,7 +17,7 @@ use transport::route::Route;
 use transport::{Address, Code, status};
 
 use super::HTTP_PORT;
-use super::headers::{add_to, metadata_of};
+use super::headers::{add_to, id_of, metadata_of};
 use super::words::{Unexpected, code_named, judged, within};
 use crate::load::Kind;
 use crate::rpc::Trouble;
@@ -67,7 +66,7 @@ impl Client {
         } else {
             problem(head.status, &body)?
         };
-        Ok(reply.with_request_id(id(&head.headers)).with_metadata(metadata_of(&head.headers)))
+        Ok(reply.with_request_id(id_of(&head.headers)).with_metadata(metadata_of(&head.headers)))
     }
 
     async fn connected(&self, target: &str) -> Result<SendRequest<Full<Bytes>>, Trouble> {
@@ -81,10 +80,6 @@ impl Client {
         tokio::task::spawn_local(driver);
         Ok(connection)
     }
-}
-
-fn id(headers: &HeaderMap) -> Option<String> {
-    headers.get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned)
 }
 
 /// The reply that a problem document is; its HTTP status must be the one of its code.

@@ -75,7 +75,9 @@ impl DrainsCutOffNothing {
         let of_clock = [Family::ClockSkew, Family::ClockDrift, Family::ClockJump];
         let is_other = |fault: &Fault| match fault.family {
             Family::Drain => fault.until.is_some() && !fault.has_left,
-            Family::SlowHandler | Family::PanickingHandler | Family::FullService => false,
+            Family::SlowHandler | Family::PanickingHandler | Family::FullService | Family::RefusedStreams => {
+                false
+            }
             family => !of_clock.contains(&family),
         };
         let after =

@@ -203,6 +203,7 @@ fn family(what: &FaultKind) -> Family {
         FaultKind::SlowHandler { .. } => Family::SlowHandler,
         FaultKind::PanickingHandler { .. } => Family::PanickingHandler,
         FaultKind::FullService { .. } => Family::FullService,
+        FaultKind::RefusedStreams { .. } => Family::RefusedStreams,
         FaultKind::Drain { .. } => Family::Drain,
     }
 }

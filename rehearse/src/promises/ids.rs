@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use sim::{CLIENTS, CallRecord, Event, Invariant};
+use sim::{CLIENTS, CallRecord, Event, Invariant, Request};
 
 use super::names::{LINES_KNOW_THEIR_CALLERS, REPLIES_CARRY_IDS};
-use crate::clients::code_named;
+use crate::clients::{asked, code_named};
 use crate::ids::{is_legal, is_made_by_node};
 use crate::setting::Setting;
 
@@ -85,12 +85,43 @@ pub(super) struct LinesKnowTheirCallers {
 /// What is known of a client's call.
 #[derive(Debug)]
 struct Caller {
-    /// The service that it called.
-    entry: &'static str,
+    entry: Entry,
     /// The id that it sent, if it is one that a node takes over.
     id: Option<String>,
     /// Whether the host that it came to has logged its access line.
     has_line: bool,
+}
+
+/// Where a client's call came in.
+#[derive(Debug)]
+enum Entry {
+    /// Where this service is.
+    Service(&'static str),
+    /// On this host, which was asked for its health.
+    Host(String),
+}
+
+impl Entry {
+    fn of(setting: &Setting, request: &Request) -> Option<Self> {
+        match asked(request) {
+            Some((_, host)) => Some(Self::Host(host.to_owned())),
+            None => setting.kind(request).map(|kind| Self::Service(kind.service)),
+        }
+    }
+
+    fn is(&self, setting: &Setting, number: u32, host: &str) -> bool {
+        match self {
+            Self::Service(service) => setting.graph.entry(service, number) == Some(host),
+            Self::Host(entry) => entry == host,
+        }
+    }
+
+    fn has_on_way(&self, setting: &Setting, host: &str) -> bool {
+        match self {
+            Self::Service(service) => setting.ways.get(service).is_some_and(|way| way.contains(host)),
+            Self::Host(entry) => entry == host,
+        }
+    }
 }
 
 impl LinesKnowTheirCallers {
@@ -100,14 +131,21 @@ impl LinesKnowTheirCallers {
 
     /// Judges what is told under the id that a client sent.
     fn judge_sent(&mut self, event: &Event, number: u32, id: &str) -> Result<(), String> {
-        let call = self.calls.get_mut(&number).filter(|call| call.id.as_deref() == Some(id));
-        let call = call.ok_or_else(|| format!("nobody sent what this is for: {event}"))?;
-        let is_entry = self.setting.graph.entry(call.entry, number) == Some(&*event.host);
+        let call = self.calls.get_mut(&number).ok_or_else(|| format!("no client sent this id: {event}"))?;
+        if call.id.as_deref() != Some(id) {
+            return Err(match &call.id {
+                Some(sent) => format!("no client sent this id, but one sent {sent:?}: {event}"),
+                None => {
+                    format!("a client sent no id, or one that is not legal, and it was not replaced: {event}")
+                }
+            });
+        }
+        let is_entry = call.entry.is(&self.setting, number, &event.host);
         call.has_line |= is_entry && access_path(event).is_some();
         if is_on_way(&self.setting, call, event) {
             return Ok(());
         }
-        Err(format!("a call of {} does not come to this host: {event}", call.entry))
+        Err(format!("the call whose id this carries does not come to this host: {event}"))
     }
 
     /// Judges what is told under an id that no client sent.
@@ -115,7 +153,10 @@ impl LinesKnowTheirCallers {
         if !self.made.contains_key(id) {
             let calls = self.new_here(event);
             if calls.is_empty() || !is_legal(id) {
-                return Err(format!("nobody sent the id that this is for: {event}"));
+                return Err(format!(
+                    "no client sent this id, and no call has come to this host for which a node \
+                     makes one: {event}"
+                ));
             }
             self.made.insert(id.to_owned(), calls);
         }
@@ -130,7 +171,7 @@ impl LinesKnowTheirCallers {
     /// The calls without a legal id that come to the host of `event`, and for which no id was seen yet.
     fn new_here(&self, event: &Event) -> Vec<u32> {
         let is_here = |number: u32, call: &Caller| {
-            event.host.is_empty() || self.setting.graph.entry(call.entry, number) == Some(&*event.host)
+            event.host.is_empty() || call.entry.is(&self.setting, number, &event.host)
         };
         let nameless =
             self.calls.iter().filter(|(number, call)| call.id.is_none() && is_here(**number, call));
@@ -163,7 +204,7 @@ impl LinesKnowTheirCallers {
 
 fn is_on_way(setting: &Setting, call: &Caller, event: &Event) -> bool {
     // What has no host is the last word of one that is being taken down.
-    event.host.is_empty() || setting.ways.get(call.entry).is_some_and(|way| way.contains(&*event.host))
+    event.host.is_empty() || call.entry.has_on_way(setting, &event.host)
 }
 
 impl Invariant for LinesKnowTheirCallers {
@@ -172,9 +213,9 @@ impl Invariant for LinesKnowTheirCallers {
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
-        if let Some(kind) = self.setting.kind(&call.request) {
+        if let Some(entry) = Entry::of(&self.setting, &call.request) {
             let id = call.request.id_sent().filter(|id| is_legal(id));
-            self.calls.insert(call.request.id, Caller { entry: kind.service, id, has_line: false });
+            self.calls.insert(call.request.id, Caller { entry, id, has_line: false });
         }
         Ok(())
     }
@@ -201,13 +242,13 @@ impl Invariant for LinesKnowTheirCallers {
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
         let carried = call.reply.as_ref().and_then(|reply| reply.request_id.as_deref());
-        let (Some(id), Some(kind)) = (carried, self.setting.kind(&call.request)) else { return Ok(()) };
-        let Some(caller) = self.calls.get(&call.request.id) else { return Ok(()) };
+        let (Some(id), Some(caller)) = (carried, self.calls.get(&call.request.id)) else { return Ok(()) };
         if caller.id.is_none() {
             return self.end_made(call, id);
         }
         // A stream that its watcher leaves has its line later.
-        if caller.has_line || kind.is_streaming {
+        let is_streaming = self.setting.kind(&call.request).is_some_and(|kind| kind.is_streaming);
+        if caller.has_line || is_streaming {
             return Ok(());
         }
         Err(format!("{} has its reply, and no access line", call.request_id))

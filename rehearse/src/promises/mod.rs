@@ -13,6 +13,7 @@ mod edges;
 mod failure;
 mod faults;
 mod handlers;
+mod health;
 mod hops;
 mod ids;
 mod leaving;
@@ -39,13 +40,14 @@ use self::deadlines::{CallsEnd, DeadlinesShrink};
 use self::drains::DrainsCutOffNothing;
 use self::edges::{EdgesKeepDeadlines, EndsInTime};
 use self::handlers::{HandledOnceOrNotAtAll, HandlersEndWithTheirCalls};
+use self::health::HealthIsTold;
 use self::ids::{LinesKnowTheirCallers, RepliesCarryIds};
 use self::leaving::{DrainsEnd, DrainsTakeNothingOn};
 use self::moments::DeadlinesAreMoments;
 pub use self::names::{
     ACCESS_LINES_ARE_TRUE, BACKOFF_IS_KEPT, CALLS_END, CONNECTING_ENDS_BY_ITSELF, DEADLINES_ARE_MOMENTS,
     DEADLINES_SHRINK, DRAINS_CUT_OFF_NOTHING, DRAINS_END, DRAINS_TAKE_NOTHING_ON, EDGES_END_CALLS,
-    EDGES_KEEP_DEADLINES, HANDLED_ONCE, HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS,
+    EDGES_KEEP_DEADLINES, HANDLED_ONCE, HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS, HEALTH_IS_TOLD,
     LINES_KNOW_THEIR_CALLERS, NO_MORE_THAN_ADMITTED, ONE_CONNECTION, REPLICAS_SHARE, REPLIES_CARRY_IDS,
     STATUSES_ARE_EXPLAINED, TRIED_TWICE_AT_MOST,
 };
@@ -125,6 +127,11 @@ const ALL: &[(&str, Add)] = &[
     (HANDLED_ONCE, |to, _, setting| to.invariant(move || HandledOnceOrNotAtAll::new(&setting))),
     (ACCESS_LINES_ARE_TRUE, |to, _, setting| to.invariant(move || AccessLinesAreTrue::new(&setting))),
     (REPLICAS_SHARE, |to, _, setting| to.invariant(move || ReplicasShare::new(&setting))),
+    // Where nobody asks for the health of nodes, there is nothing to promise.
+    (HEALTH_IS_TOLD, |to, _, setting| match setting.checks_health {
+        true => to.invariant(move || HealthIsTold::new(&setting)),
+        false => to,
+    }),
     (DRAINS_CUT_OFF_NOTHING, |to, set, setting| {
         to.invariant(move || DrainsCutOffNothing::new(&setting, set.enough))
     }),

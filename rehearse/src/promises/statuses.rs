@@ -16,6 +16,7 @@ use super::failure::{Failure, in_words, is_of_users};
 use super::hops::{Hop, Hops};
 use super::names::STATUSES_ARE_EXPLAINED;
 use super::right::Right;
+use crate::clients::asked;
 use crate::facts::Outcome;
 use crate::ids::is_made_by_node;
 use crate::load::Via;
@@ -145,6 +146,9 @@ impl Invariant for StatusesAreExplained {
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
         let (Some(reply), Some(ended)) = (&call.reply, call.ended) else { return Ok(()) };
+        if asked(&call.request).is_some() {
+            return Ok(());
+        }
         let (setting, request) = (Arc::clone(&self.setting), call.request.id);
         let Some(kind) = setting.kind(&call.request) else {
             return Err(format!("{} is none of the calls of this scenario", call.request_id));

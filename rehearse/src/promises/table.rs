@@ -30,6 +30,7 @@ const TABLE: &[Row] = &[
     Row(Family::PowerLoss, &[Late, Broken, NotSent], &[Late, Lost], &[]),
     Row(Family::Kill, &[Broken, HungUp, NotSent], &[Lost], &[]),
     Row(Family::Pause, &[Late, Broken, NotSent], &[Late, Lost], &[Late, Lost, NotSent]),
+    Row(Family::RefusedStreams, &[NotSent], &[NotSent], &[]),
     Row(Family::Drain, &[HungUp, NotSent], &[NotSent], &[]),
 ];
 

@@ -115,6 +115,23 @@ pub fn call_fault() -> Option<CallFault> {
     })
 }
 
+/// Whether the host that runs is to refuse the streams that are opened now, unread. Its program asks once for each.
+///
+/// # Panics
+/// Where no rehearsal runs.
+#[must_use]
+pub fn refuses_streams() -> bool {
+    let is_refusal = |kind: &FaultKind| matches!(kind, FaultKind::RefusedStreams { .. });
+    recorder::with(|recorder| {
+        let Some(host) = recorder.hosts.current() else { return false };
+        let refuses = recorder.in_force.active_on(host).any(|state| is_refusal(&state.fault.what));
+        if refuses {
+            recorder.meet(is_refusal);
+        }
+        refuses
+    })
+}
+
 fn as_call_fault(kind: &FaultKind) -> Option<CallFault> {
     match kind {
         FaultKind::SlowHandler { delay, .. } => Some(CallFault::Slow(*delay)),

@@ -18,12 +18,13 @@ pub enum Family {
     SlowHandler,
     PanickingHandler,
     FullService,
+    RefusedStreams,
     Drain,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Partition,
         Self::PartitionOneWay,
         Self::Hold,
@@ -38,6 +39,7 @@ impl Family {
         Self::SlowHandler,
         Self::PanickingHandler,
         Self::FullService,
+        Self::RefusedStreams,
         Self::Drain,
     ];
 
@@ -59,6 +61,7 @@ impl Family {
             Self::SlowHandler => "slow-handler",
             Self::PanickingHandler => "panicking-handler",
             Self::FullService => "full-service",
+            Self::RefusedStreams => "refused-streams",
             Self::Drain => "drain",
         }
     }
@@ -67,6 +70,12 @@ impl Family {
     #[must_use]
     pub fn is_of_link(self) -> bool {
         matches!(self, Self::Partition | Self::PartitionOneWay | Self::Hold | Self::SlowLink | Self::Reset)
+    }
+
+    /// Whether any host can feel it; others only those whose program asks for it.
+    #[must_use]
+    pub fn is_of_any_host(self) -> bool {
+        self != Self::RefusedStreams
     }
 
     /// Whether only the wall clock is touched; such a fault is felt by who reads that clock.

@@ -75,6 +75,9 @@ pub enum FaultKind {
     PanickingHandler { host: String },
     /// The service has no room for another call.
     FullService { host: String },
+    /// Each stream that is opened is refused unread (HTTP/2's `REFUSED_STREAM`). Only a host feels it whose program asks
+    /// for it ([`refuses_streams`](crate::refuses_streams)).
+    RefusedStreams { host: String },
     /// The host is told to drain and leave; it is started again at the end.
     Drain { host: String },
 }
@@ -98,6 +101,7 @@ impl FaultKind {
             Self::SlowHandler { .. } => Family::SlowHandler,
             Self::PanickingHandler { .. } => Family::PanickingHandler,
             Self::FullService { .. } => Family::FullService,
+            Self::RefusedStreams { .. } => Family::RefusedStreams,
             Self::Drain { .. } => Family::Drain,
         }
     }
@@ -126,6 +130,7 @@ impl FaultKind {
             | Self::SlowHandler { host, .. }
             | Self::PanickingHandler { host }
             | Self::FullService { host }
+            | Self::RefusedStreams { host }
             | Self::Drain { host } => (host, None),
         }
     }
@@ -191,6 +196,7 @@ impl fmt::Display for FaultKind {
             | Self::Pause { host }
             | Self::PanickingHandler { host }
             | Self::FullService { host }
+            | Self::RefusedStreams { host }
             | Self::Drain { host } => write!(f, "{} {host}", self.name()),
         }
     }

@@ -1,0 +1,94 @@
+//! Calls to a server that is no node: it refuses streams unread for a while, takes few calls at a time, sends GOAWAY, and
+//! says what a node must pass on as it is.
+
+use protos::app::grpc::service1::{ProcessName, Service1};
+use protos::app::grpc::service2::SayHello;
+use protos::app::grpc::{ProcessNameResponse, SayHelloRequest};
+use rehearse::proptest::strategy::Strategy as _;
+use rehearse::{
+    CallRecord, Code, Expect, Failed, Family, Foreign, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn,
+    matching, promises, request,
+};
+
+use crate::{checks, scenarios};
+
+/// `google.rpc.Status` with the code of `NOT_FOUND` and the message "gone".
+const DETAILS: &str = "CAUSBGdvbmU";
+
+/// The scenario of a callee that is no node.
+pub(crate) fn refused() -> sim::Scenario {
+    drawn("refused", "service1 is no node, and refuses streams for a while", world)
+}
+
+fn world(picks: &mut Picks<'_>) -> Scenario {
+    let server = Foreign::of::<Service1>().answer::<ProcessName>(|request| {
+        failure_for(&request.name)
+            .map_or_else(|| Ok(ProcessNameResponse { name: request.name.to_uppercase() }), Err)
+    });
+    let server = match picks.pick("calls at a time", &["any", "eight"]) {
+        "eight" => server.streams_max(8),
+        _ => server,
+    };
+    let server = match picks.pick("calls of a connection", &["any", "four"]) {
+        "four" => server.calls_max(4),
+        _ => server,
+    };
+    let faults = Swarm::new(1..=2, 250.ms(), 50.ms()..=500.ms()).host("service1");
+    Scenario::new("refused", "", load(), faults.only(&[Family::RefusedStreams]))
+        .nodes(&["service2"], scenarios::app)
+        .foreign("service1", server)
+        .workers(1)
+        .promises(promises::of_calls())
+        .every_call("every reply belongs to its request", checks::right_value)
+        .every_call("a node passes on what its callee said", is_passed_on)
+}
+
+fn load() -> Load {
+    let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
+    let right = || {
+        Expect::ok()
+            .or_as_asked::<SayHelloRequest>(|asked| failure_for(&asked.name).map(|failed| failed.code))
+    };
+    Load::new(30, 400.ms(), 300.ms()..=800.ms())
+        .any_ids()
+        .rpc::<SayHello>(Via::Rest, requests(), right())
+        .rpc::<SayHello>(Via::Grpc, requests(), right())
+}
+
+/// What the server says of some names in place of an answer.
+fn failure_for(name: &str) -> Option<Failed> {
+    let (code, message, details) = match name.chars().next()? {
+        'a' => (Code::NotFound, "no name in 100 % of all \u{fc}berlong lists".to_owned(), DETAILS),
+        'b' => (Code::FailedPrecondition, "long ".repeat(100), ""),
+        'c' => (Code::Aborted, String::new(), ""),
+        'd' => (Code::OutOfRange, "a \"quoted\"\ttab, and a\nline".to_owned(), ""),
+        _ => return None,
+    };
+    Some(Failed { code, message, details: details.to_owned() })
+}
+
+/// What the server says reaches the client with its message, and over gRPC with its details.
+fn is_passed_on(call: &CallRecord) -> Result<(), String> {
+    let Some((reply, asked)) = call.reply.as_ref().zip(request::<SayHello>(call)) else { return Ok(()) };
+    let Some(failed) = failure_for(&asked.name) else { return Ok(()) };
+    let details = if call.request.client == "grpc" { failed.details.as_str() } else { "" };
+    match reply.message() {
+        None => Err(format!("{} worked, and service1 said {:?}", call.request_id, failed.code)),
+        // Whether another status is right is judged with the statuses.
+        Some(_) if reply.status != name_of(failed.code) => Ok(()),
+        Some(message) if message == failed.message && reply.details == details => Ok(()),
+        Some(message) => Err(format!(
+            "{} got the message {message:?} and the details {:?}, and service1 said {:?} and {details:?}",
+            call.request_id, reply.details, failed.message
+        )),
+    }
+}
+
+fn name_of(code: Code) -> &'static str {
+    match code {
+        Code::NotFound => "NOT_FOUND",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        _ => "OUT_OF_RANGE",
+    }
+}
