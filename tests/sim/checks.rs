@@ -8,7 +8,10 @@ use probe_contract::{Manner, Played, Script, back, front, middle};
 use protos::app::grpc::service1::ProcessName;
 use protos::app::grpc::service2::SayHello;
 use rehearse::facts::{HandlerDisturbed, NodeStarted, NodeStopped};
-use rehearse::{CallFault, CallRecord, Code, Event, FaultKind, Invariant, What, answer, request};
+use rehearse::{CallFault, CallRecord, Code, Event, FaultKind, Invariant, Reply, What, answer, request};
+use transport::status::{code_name, http_status};
+
+use crate::trial;
 
 /// The right value for the right caller.
 pub(crate) fn right_value(call: &CallRecord) -> Result<(), String> {
@@ -82,16 +85,49 @@ pub(crate) fn asked(script: &Script, is_at_back: bool, size_max: u32) -> Option<
 pub(crate) fn as_the_script_says(call: &CallRecord, size_max: u32) -> Result<(), String> {
     let Some(script) = script(call) else { return right_greeting(call) };
     let Some(reply) = &call.reply else { return Ok(()) };
-    let (is_at_back, beginning) = (request::<back::Play>(call).is_some(), reply.value.chars().take(60));
-    let beginning: String = beginning.collect();
-    let wrong = |what: String| Err(format!("{} {what}: {} {beginning:?}", call.request_id, reply.status));
-    if !reply.is_ok() {
+    let is_at_back = request::<back::Play>(call).is_some();
+    let judged = match asked(&script, is_at_back, size_max).filter(|_| !script.afterwards) {
+        Some(code) if reply.is_ok() => Err(format!("it worked, and had to fail with {code:?}")),
+        Some(code) => as_failed(call, &script, reply, code),
+        None if reply.is_ok() => as_answered(call, &script, is_at_back),
+        None => Ok(()),
+    };
+    let judged = judged.and_then(|()| as_echoed(call, &script, reply, is_at_back));
+    judged.map_err(|wrong| {
+        let beginning: String = reply.value.chars().take(60).collect();
+        format!("{}: {wrong}; it got {} {beginning:?}", call.request_id, reply.status)
+    })
+}
+
+/// A failure comes with the message and the details of who failed. A REST edge keeps to itself what is the fault of a
+/// service alone.
+fn as_failed(call: &CallRecord, script: &Script, reply: &Reply, code: Code) -> Result<(), String> {
+    // Whether another status is right is judged with the statuses.
+    if script.code == 0 || Code::from_i32(i32::try_from(script.code).unwrap_or_default()) != code {
         return Ok(());
     }
-    if let Some(code) = asked(&script, is_at_back, size_max).filter(|_| !script.afterwards) {
-        return wrong(format!("worked, and had to fail with {code:?}"));
+    let is_hidden = call.request.client == "rest" && http_status(code).as_u16() == 500;
+    let message = if is_hidden { "an internal error; see the log" } else { script.message.as_str() };
+    if reply.status != code_name(code) || reply.message() == Some(message) {
+        let has_details = reply.status == code_name(code) && call.request.client == "grpc";
+        return match reply.details.as_str() {
+            trial::DETAILS_ON_THE_WIRE => Ok(()),
+            "" if !has_details => Ok(()),
+            other => Err(format!("its details are {other:?}")),
+        };
     }
-    let Some(played) = played(call) else { return wrong("has no answer".to_owned()) };
+    // The same code may come from elsewhere.
+    if may_be_of_the_way(code) { Ok(()) } else { Err(format!("it was to fail with {message:.60?}")) }
+}
+
+/// Codes that are said not only by handlers.
+fn may_be_of_the_way(code: Code) -> bool {
+    use Code::{Cancelled, DeadlineExceeded, Internal, ResourceExhausted, Unavailable, Unknown};
+    matches!(code, Cancelled | DeadlineExceeded | Internal | ResourceExhausted | Unavailable | Unknown)
+}
+
+fn as_answered(call: &CallRecord, script: &Script, is_at_back: bool) -> Result<(), String> {
+    let Some(played) = played(call) else { return Err("it has no answer".to_owned()) };
     let asks_further = script.hops > 0 && !is_at_back;
     // What is shown ends early where a node drains, before the first message at the earliest.
     let may_be_nothing = asks_further && !script.afterwards && script.manner() == Manner::Show;
@@ -101,7 +137,25 @@ pub(crate) fn as_the_script_says(call: &CallRecord, size_max: u32) -> Result<(),
     if is_whole || is_nothing {
         return Ok(());
     }
-    wrong(format!("asked for {:?} and {bytes} bytes", script.text))
+    Err(format!("it asked for {:?} and {bytes} bytes", script.text))
+}
+
+/// Metadata comes back from the service that a client calls, if that one answers itself, and from no other.
+fn as_echoed(call: &CallRecord, script: &Script, reply: &Reply, is_at_back: bool) -> Result<(), String> {
+    let is_over_grpc = call.request.client == "grpc";
+    let is_echoed = |name: &str| name == "x-trial" || name == "x-trial-bin" && is_over_grpc;
+    let answers_itself = script.hops == 0 || is_at_back;
+    let back: Vec<_> = reply.metadata.iter().filter(|(name, _)| name.starts_with("x-trial")).collect();
+    let mut sent: Vec<_> = call.request.metadata.iter().filter(|(name, _)| is_echoed(name)).collect();
+    sent.sort();
+    let has_handled = reply.is_ok() || script.code != 0 && reply.message() == Some(script.message.as_str());
+    let is_other = reply.metadata.iter().any(|(name, _)| name == "x-other");
+    match (answers_itself, has_handled) {
+        _ if is_other => Err("metadata came back that nobody sends back".to_owned()),
+        (true, true) if back != sent => Err(format!("it sent {sent:?}, and got {back:?} back")),
+        (false, _) if !back.is_empty() => Err(format!("{back:?} came back from a service further on")),
+        _ => Ok(()),
+    }
 }
 
 fn script(call: &CallRecord) -> Option<Script> {

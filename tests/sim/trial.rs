@@ -224,7 +224,9 @@ async fn played(script: Script) -> Result<Played> {
 }
 
 /// The details of every status that is asked for.
-pub(crate) const DETAILS: &[u8] = b"\x08\x05details";
+const DETAILS: &[u8] = b"\x08\x05details";
+/// The same, as a client reads it: base64 without padding.
+pub(crate) const DETAILS_ON_THE_WIRE: &str = "CAVkZXRhaWxz";
 
 /// Entries of this name come back with the answer.
 const ECHOED: &str = "x-trial";

@@ -131,6 +131,8 @@ fn load(picks: &mut Picks<'_>, over: Duration, size: u32) -> Load {
     };
     let load = Load::new(calls, over, deadlines).bursts(picks.pick("bursts", &[1, 4]));
     let load = if picks.pick("ids", &["plain", "any"]) == "any" { load.any_ids() } else { load };
+    let load = if picks.pick("health checks", &[false, true]) { load.health_checks(12, over) } else { load };
+    let load = if picks.pick("metadata", &[false, true]) { load.metadata(metadata()) } else { load };
     match picks.pick("load", &["greetings", "scripts", "streams", "large", "failing", "ledger", "all"]) {
         "scripts" => plays(load, asks(), size),
         "streams" => streams(load, size),
@@ -220,4 +222,19 @@ fn failing(scripts: Scripts) -> Scripts {
         ..script
     });
     failing.sboxed()
+}
+
+/// Metadata that services send back, and such as they do not.
+fn metadata() -> impl Strategy<Value = Vec<(String, String)>> {
+    let entry =
+        |name: &'static str, value: &str| matching(value).prop_map(move |value| (name.to_owned(), value));
+    let entries =
+        (entry("x-trial", "[!-~]([ -~]{0,30}[!-~])?"), entry("x-trial-bin", "([A-Za-z0-9+/]{4}){0,8}"));
+    let other = entry("x-other", "[!-~]{1,9}");
+    (entries, other, any::<[bool; 3]>()).prop_map(
+        |((text, bytes), other, [has_text, has_bytes, has_other])| {
+            let entries = [(has_text, text), (has_bytes, bytes), (has_other, other)];
+            entries.into_iter().filter_map(|(is_there, entry)| is_there.then_some(entry)).collect()
+        },
+    )
 }

@@ -30,6 +30,8 @@ pub(super) struct Leg<'a> {
     /// Whether that client has any number of connections, so that one that works proves nothing of the others.
     pub(super) is_pooled: bool,
     pub(super) callee: &'a str,
+    /// The one host of the callee that is meant; `None` for all it is on.
+    pub(super) target: Option<&'a str>,
     pub(super) path: &'a str,
     /// From when to when it lasted.
     pub(super) span: (Duration, Duration),
@@ -40,7 +42,7 @@ impl<'a> Leg<'a> {
     pub(super) fn of(request: u32, hop: &'a Hop, now: Duration) -> Self {
         let (made, span) = (&hop.made, hop.span(now));
         let (client, callee, path) = (Some(made.client), made.callee, made.path);
-        Self { request, caller: &hop.host, client, is_pooled: false, callee, path, span }
+        Self { request, caller: &hop.host, client, is_pooled: false, callee, target: None, path, span }
     }
 }
 
@@ -167,11 +169,24 @@ impl Causes {
         panics.any(|(_, host, service)| *service == leg.callee && is_there(host))
     }
 
-    /// Whether nobody could have been sent the call: its caller leaves the callee alone, or the actor next door died.
+    /// Whether nobody could have been sent the call: none of the hosts that the callee is on. A host next door could not
+    /// if the actor there died; another one while the caller leaves it alone, or by a fault.
     pub(super) fn keep_from_sending(&self, leg: Leg<'_>) -> bool {
-        let is_local = self.setting.graph.is_on(leg.callee, leg.caller);
-        is_local && self.has_actor_died(leg)
-            || self.connections.retreated(leg.caller, leg.callee, leg.span, self.setting.tick)
+        let targets: Vec<_> = self.setting.graph.targets(leg.caller, leg.callee).collect();
+        targets.iter().filter(|host| self.is_entered(leg, host)).all(|host| {
+            let is_left_alone =
+                || self.connections.retreated(leg.caller, leg.callee, host, leg.span, self.setting.tick);
+            *host == leg.caller && self.has_actor_died(leg)
+                || is_left_alone()
+                || self.explain(Leg { target: Some(host), ..leg }, Failure::NotSent)
+        })
+    }
+
+    /// Whether the call may come to this host.
+    fn is_entered(&self, leg: Leg<'_>, host: &str) -> bool {
+        let is_entry = leg.caller == CLIENTS;
+        let entered = is_entry.then(|| self.setting.graph.entry(leg.callee, leg.request)).flatten();
+        entered.is_none_or(|entered| entered == host) && leg.target.is_none_or(|only| only == host)
     }
 
     /// Whether a fault of one of these families, each with its code, lies on this hop.
@@ -197,15 +212,12 @@ impl Causes {
     }
 
     fn place(&self, leg: Leg<'_>, fault: &Fault) -> Option<Place> {
-        let is_entry = leg.caller == CLIENTS;
-        let entered = is_entry.then(|| self.setting.graph.entry(leg.callee, leg.request)).flatten();
         let mut targets = self.setting.graph.targets(leg.caller, leg.callee);
         let is_there = |host: &str| {
-            entered.is_none_or(|entered| entered == host)
-                && (fault.is_on(host) || fault.is_between(leg.caller, host))
+            self.is_entered(leg, host) && (fault.is_on(host) || fault.is_between(leg.caller, host))
         };
         match targets.any(is_there) {
-            true if is_entry => Some(Place::Entry),
+            true if leg.caller == CLIENTS => Some(Place::Entry),
             true => Some(Place::Callee),
             false => fault.is_on(leg.caller).then_some(Place::Caller),
         }
@@ -294,7 +306,8 @@ impl Causes {
     /// Whether something lies in the way of a node that could not connect.
     fn is_cut_off(&self, caller: &str, callee: &str, now: Duration) -> bool {
         let span = (now, now);
-        let leg = Leg { request: 0, caller, client: None, is_pooled: false, callee, path: "", span };
+        let leg =
+            Leg { request: 0, caller, client: None, is_pooled: false, callee, target: None, path: "", span };
         let mut on_way = self.on(leg).filter(|(fault, _)| fault.cuts_off());
         on_way.any(|(fault, _)| fault.is_felt(span, self.after(fault)) || self.is_heard_late(fault, leg))
     }

@@ -17,6 +17,8 @@ pub(super) struct Connections {
 struct Retreat {
     host: Arc<str>,
     callee: String,
+    /// The host of the callee that it leaves alone.
+    target: String,
     from: Duration,
     until: Duration,
 }
@@ -35,21 +37,27 @@ impl Connections {
     pub(super) fn note(&mut self, event: &Event) -> Result<Option<String>, String> {
         let Some(told) = CannotConnect::read(event)? else { return Ok(None) };
         let (host, callee, from) = (Arc::clone(&event.host), told.callee.to_owned(), event.at);
-        self.retreats.push(Retreat { host, callee: callee.clone(), from, until: from + told.wait });
+        let (target, until) = (told.host().unwrap_or_default(), from + told.wait);
+        self.retreats.push(Retreat { host, callee: callee.clone(), target, from, until });
         Ok(Some(callee))
     }
 
-    /// Whether `host` left `callee` alone at some time between the two.
+    /// Whether `host` left `callee` on `target` alone at some time between the two.
     pub(super) fn retreated(
         &self,
         host: &str,
         callee: &str,
+        target: &str,
         (start, end): (Duration, Duration),
         tick: Duration,
     ) -> bool {
-        let mut here =
-            self.retreats.iter().filter(|retreat| *retreat.host == *host && retreat.callee == callee);
-        here.any(|retreat| retreat.from <= end + tick && retreat.until + tick >= start)
+        let is_this = |retreat: &&Retreat| {
+            *retreat.host == *host && retreat.callee == callee && retreat.target == target
+        };
+        self.retreats
+            .iter()
+            .filter(is_this)
+            .any(|retreat| retreat.from <= end + tick && retreat.until + tick >= start)
     }
 
     /// A call worked that was handled on `host`.

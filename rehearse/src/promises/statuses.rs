@@ -50,7 +50,7 @@ impl StatusesAreExplained {
         match failure {
             Failure::Late => self.is_delay_explained(leg),
             Failure::Said(code) => self.is_code_explained(leg, code),
-            Failure::NotSent => self.causes.keep_from_sending(leg) || self.causes.explain(leg, failure),
+            Failure::NotSent => self.causes.keep_from_sending(leg),
             Failure::Broken | Failure::HungUp | Failure::Lost | Failure::Wrong => {
                 self.causes.explain(leg, failure)
             }
@@ -156,7 +156,7 @@ impl Invariant for StatusesAreExplained {
         self.met += 1;
         let (is_pooled, span) = (kind.via == Via::Rest, (call.started, ended));
         let (callee, path) = (kind.service, kind.path);
-        let leg = Leg { request, caller: CLIENTS, client: None, is_pooled, callee, path, span };
+        let leg = Leg { request, caller: CLIENTS, client: None, is_pooled, callee, target: None, path, span };
         let Some(failure) = Failure::of_reply(reply) else {
             let host = setting.graph.entry(callee, request).unwrap_or_default();
             self.causes.worked(leg, &host.into());
