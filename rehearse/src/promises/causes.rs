@@ -201,7 +201,7 @@ impl Causes {
         let mut culprits = self.on(leg).filter(|(fault, place)| allows(fault, *place, failure));
         culprits.any(|(fault, place)| {
             fault.is_felt(leg.span, self.after(fault)) && !self.was_found(fault, place, failure, leg)
-                || self.is_heard_late(fault, leg)
+                || self.is_heard_late(fault, leg, |other, place| self.was_found(other, place, failure, leg))
                 || self.is_half_open(fault, place, leg) && self.breaks(fault, failure, leg.span)
         })
     }
@@ -223,12 +223,15 @@ impl Causes {
         }
     }
 
-    /// Whether word of a fault, such as the FIN of a process that was killed, was itself held up by another.
-    fn is_heard_late(&self, fault: &Fault, leg: Leg<'_>) -> bool {
+    /// Whether word of a fault, such as the FIN of a process that was killed, was itself held up by another, which nobody
+    /// had found yet.
+    fn is_heard_late(&self, fault: &Fault, leg: Leg<'_>, was_found: impl Fn(&Fault, Place) -> bool) -> bool {
         let lasted = (fault.from, fault.until.unwrap_or(Duration::MAX));
-        let mut delays = self.on(leg).filter(|(other, _)| other.delays());
-        delays.any(|(other, _)| {
-            other.is_felt(lasted, other.backlog()) && other.is_felt(leg.span, self.after(other))
+        let mut others = self.on(leg).filter(|(other, _)| other.delays() && !std::ptr::eq(*other, fault));
+        others.any(|(other, place)| {
+            other.is_felt(lasted, other.backlog())
+                && other.is_felt(leg.span, self.after(other))
+                && !was_found(other, place)
         })
     }
 
@@ -309,6 +312,8 @@ impl Causes {
         let leg =
             Leg { request: 0, caller, client: None, is_pooled: false, callee, target: None, path: "", span };
         let mut on_way = self.on(leg).filter(|(fault, _)| fault.cuts_off());
-        on_way.any(|(fault, _)| fault.is_felt(span, self.after(fault)) || self.is_heard_late(fault, leg))
+        on_way.any(|(fault, _)| {
+            fault.is_felt(span, self.after(fault)) || self.is_heard_late(fault, leg, |_, _| false)
+        })
     }
 }
