@@ -1,5 +1,6 @@
 //! What must hold of connecting: it ends by itself, and there is no more of it than is needed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::connections::CannotConnect;
 use super::deadlines::TURN;
 use super::faults::{Fault, Faults};
 use super::names::{CONNECTING_ENDS_BY_ITSELF, ONE_CONNECTION};
-use crate::facts::ConnectionStep;
+use crate::facts::{ConnectionStep, NodeStarted};
 use crate::setting::Setting;
 
 /// The longest that connecting takes: gRPC's `MIN_CONNECT_TIMEOUT`.
@@ -115,13 +116,15 @@ pub(super) struct OneConnection {
     setting: Arc<Setting>,
     attempts: Attempts,
     faults: Faults,
+    /// The hosts that are nodes: what others say of a connection, as GOAWAY after a number of calls, nobody tells.
+    nodes: BTreeSet<Arc<str>>,
     met: u64,
 }
 
 impl OneConnection {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        let (attempts, faults) = (Attempts::default(), Faults::default());
-        Self { setting: Arc::clone(setting), attempts, faults, met: 0 }
+        let (attempts, faults, nodes) = (Attempts::default(), Faults::default(), BTreeSet::new());
+        Self { setting: Arc::clone(setting), attempts, faults, nodes, met: 0 }
     }
 
     /// Whether nothing has happened since an attempt was begun that could have ended it, or made it fail.
@@ -145,6 +148,9 @@ impl Invariant for OneConnection {
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
         self.faults.note(event);
+        if event.told::<NodeStarted>().is_some() {
+            self.nodes.insert(Arc::clone(&event.host));
+        }
         if let Some(told) = CannotConnect::read(event)? {
             if let Some(callee) = told.host() {
                 self.attempts.failed(&event.host, &callee, event.at);
@@ -155,6 +161,9 @@ impl Invariant for OneConnection {
             return Ok(());
         };
         let (host, callee, number) = (Arc::clone(&attempt.host), Arc::clone(&attempt.callee), attempt.number);
+        if !self.nodes.contains(&callee) {
+            return Ok(());
+        }
         self.met += 1;
         let others = || self.attempts.between(&host, &callee).filter(|other| other.number != number);
         let making = others().filter(|other| other.is_in_the_making()).count();
