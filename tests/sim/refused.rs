@@ -29,16 +29,17 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         "eight" => server.streams_max(8),
         _ => server,
     };
-    let server = match picks.pick("calls of a connection", &["any", "four"]) {
-        "four" => server.calls_max(4),
-        _ => server,
+    let (server, promises) = match picks.pick("calls of a connection", &["any", "four"]) {
+        // Its callers connect anew beside the connection that carries its last calls.
+        "four" => (server.calls_max(4), promises::of_calls().except(promises::ONE_CONNECTION)),
+        _ => (server, promises::of_calls()),
     };
     let faults = Swarm::new(1..=2, 250.ms(), 50.ms()..=500.ms()).host("service1");
     Scenario::new("refused", "", load(), faults.only(&[Family::RefusedStreams]))
         .nodes(&["service2"], scenarios::app)
         .foreign("service1", server)
         .workers(1)
-        .promises(promises::of_calls())
+        .promises(promises)
         .every_call("every reply belongs to its request", checks::right_value)
         .every_call("a node passes on what its callee said", is_passed_on)
 }

@@ -15,9 +15,10 @@ use percent_encoding::percent_decode_str;
 use sim::{HostContext, Reply, Request};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
-use transport::{Address, Code, status};
+use transport::{Address, Code};
 
 use super::GRPC_PORT;
+use super::codes::name_of;
 use super::headers::{add_to, metadata_of};
 use super::words::{GAVE_UP, Unexpected, failed, judged, within};
 use crate::facts::StreamMessage;
@@ -212,7 +213,7 @@ impl End {
     fn failed(&self, code: Code) -> Result<Reply, Trouble> {
         let message = percent_decode_str(self.field("grpc-message").unwrap_or_default());
         let details = self.field("grpc-status-details-bin").unwrap_or_default();
-        Ok(Reply::failed(status::code_name(code), message.decode_utf8()?).with_details(details))
+        Ok(Reply::failed(name_of(code), message.decode_utf8()?).with_details(details))
     }
 
     /// The reply with what came along.

@@ -1,15 +1,16 @@
 //! Clients that share no code with the node, and what they say of a call for themselves.
 
+mod codes;
 mod grpc;
 mod headers;
 mod health;
 mod rest;
 mod words;
 
+pub(crate) use codes::{code_named, http_status_of};
 pub(crate) use grpc::connect as grpc;
 pub(crate) use health::{HEALTH, Health, asked, connect as health, kinds_of as health_kinds};
 pub(crate) use rest::connect as rest;
-pub(crate) use words::code_named;
 pub use words::{BROKEN, GAVE_UP, HUNG_UP, MALFORMED, NOT_SENT};
 
 /// The port on which every node serves REST.

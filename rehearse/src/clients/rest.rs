@@ -14,11 +14,12 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use sim::{HostContext, Reply, Request};
 use transport::route::Route;
-use transport::{Address, Code, status};
+use transport::{Address, Code};
 
 use super::HTTP_PORT;
+use super::codes::{code_named, http_status_of};
 use super::headers::{add_to, id_of, metadata_of};
-use super::words::{Unexpected, code_named, judged, within};
+use super::words::{Unexpected, judged, within};
 use crate::load::Kind;
 use crate::rpc::Trouble;
 use crate::setting::Setting;
@@ -64,7 +65,7 @@ impl Client {
         let reply = if head.status.is_success() {
             Reply::ok(kind.rpc.answer_of_json(&body, kind.routes[0].response_field)?)
         } else {
-            problem(head.status, &body)?
+            problem(head.status, id_of(&head.headers).as_deref(), &body)?
         };
         Ok(reply.with_request_id(id_of(&head.headers)).with_metadata(metadata_of(&head.headers)))
     }
@@ -82,14 +83,20 @@ impl Client {
     }
 }
 
-/// The reply that a problem document is; its HTTP status must be the one of its code.
-fn problem(http: http::StatusCode, body: &[u8]) -> Result<Reply, Trouble> {
+/// The reply that a problem document is. Its HTTP status must be the one of its code, and it must say of itself what its
+/// head says.
+fn problem(http: http::StatusCode, id: Option<&str>, body: &[u8]) -> Result<Reply, Trouble> {
     let problem: Value = serde_json::from_slice(body)?;
     let text = |key: &str| problem[key].as_str().unwrap_or_default();
     let code = code_named(text("code")).ok_or_else(|| Unexpected(format!("HTTP {http} without a code")))?;
     let is_body_too_large = code == Code::ResourceExhausted && http == http::StatusCode::PAYLOAD_TOO_LARGE;
-    if status::http_status(code) != http && !is_body_too_large {
+    if http_status_of(code) != http.as_u16() && !is_body_too_large {
         return Err(Unexpected(format!("HTTP {http} with the code {}", text("code"))).into());
+    }
+    if problem["status"] != http.as_u16() || problem["request_id"].as_str() != id {
+        return Err(
+            Unexpected(format!("a head with {http} and the id {id:?}, and the problem {problem}")).into()
+        );
     }
     Ok(Reply::failed(text("code"), text("detail")))
 }
@@ -180,9 +187,10 @@ mod tests {
 
     #[test]
     fn a_code_with_the_http_status_of_another_is_refused() {
-        let body = br#"{"code": "NOT_FOUND", "detail": "no such order"}"#;
-        let said = problem(http::StatusCode::NOT_FOUND, body).unwrap();
+        let body = br#"{"status": 404, "code": "NOT_FOUND", "detail": "no such order", "request_id": "7"}"#;
+        let said = problem(http::StatusCode::NOT_FOUND, Some("7"), body).unwrap();
         assert_eq!((said.status.as_str(), said.value.as_str()), ("NOT_FOUND", "no such order"));
-        assert!(problem(http::StatusCode::CONFLICT, body).is_err());
+        assert!(problem(http::StatusCode::CONFLICT, Some("7"), body).is_err());
+        assert!(problem(http::StatusCode::NOT_FOUND, Some("8"), body).is_err(), "its id is another");
     }
 }

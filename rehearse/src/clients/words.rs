@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use sim::{Reply, Request};
 use tokio::time::timeout;
-use transport::Code;
-use transport::status::code_name;
 
+use super::codes::code_named;
 use crate::load::Kind;
 use crate::rpc::Trouble;
 
@@ -44,11 +43,6 @@ pub(super) fn judged(reply: Reply, kind: Option<&Kind>, request: &Request) -> Re
     let is_right =
         code.zip(kind).is_some_and(|(code, kind)| kind.expect.of(&request.argument).contains(&code));
     if is_right { reply.right() } else { reply }
-}
-
-/// The code of this name.
-pub(crate) fn code_named(name: &str) -> Option<Code> {
-    (0..17).map(Code::from_i32).find(|code| code_name(*code) == name)
 }
 
 /// What comes of `call` by the client's own deadline, or the client's own word for what ended it.

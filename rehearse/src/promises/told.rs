@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sim::{CallRecord, Event, Invariant, Reply};
-use transport::status::http_status;
 
 use super::ids::access_path;
 use super::names::ACCESS_LINES_ARE_TRUE;
-use crate::clients::code_named;
+use crate::clients::{code_named, http_status_of};
 use crate::load::Via;
 use crate::setting::Setting;
 
@@ -59,7 +58,7 @@ impl Entry {
             Via::Grpc => vec![reply.status.clone()],
             Via::Rest if reply.is_ok() => vec!["200".to_owned()],
             // What is larger than a body may be is so by HTTP's own words.
-            Via::Rest => vec![http_status(code).as_str().to_owned(), "413".to_owned()],
+            Via::Rest => vec![http_status_of(code).to_string(), "413".to_owned()],
         })
     }
 
