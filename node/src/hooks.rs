@@ -1,9 +1,9 @@
-//! The seams where a rehearsal reaches into a node. Production has none of them.
+//! The seams where a rehearsal reaches into a node. Production uses none of them.
 
 use std::fmt;
 use std::sync::Arc;
 
-use transport::{Channel, Interceptor};
+use transport::{Channel, Gauges, Interceptor};
 
 /// What a rehearsal puts between the parts of a node. The default is nothing, as in production.
 #[derive(Clone, Default)]
@@ -12,6 +12,8 @@ pub struct Hooks {
     pub interceptor: Option<Arc<Intercept>>,
     /// What stands between the deadline of a client and the carrier of its calls, for the callee of a name.
     pub carry: Option<Arc<Carry>>,
+    /// Tell what the node holds from when it starts; `GET /metrics` answers with the same.
+    pub gauges: Gauges,
 }
 
 /// Makes what runs around the handlers of the worker with an index.
@@ -25,6 +27,6 @@ impl fmt::Debug for Hooks {
         f.debug_struct("Hooks")
             .field("interceptor", &self.interceptor.is_some())
             .field("carry", &self.carry.is_some())
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -38,6 +38,7 @@ pub async fn run(
     let listeners = Listeners::bind(machine, &config).await?;
     let (services, count, drain_timeout) = (config.services.join(","), config.workers, config.drain_timeout);
     let drain = Drain::new();
+    drain.watch(&hooks.gauges);
     let plan = Plan { app, config, net: machine.net(), drain: drain.clone(), hooks };
     let (workers, mut ends) = Workers::start(plan, machine).await?;
     let (http, grpc) = (listeners.http(), listeners.grpc());

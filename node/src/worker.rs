@@ -72,6 +72,7 @@ impl Worker {
         let memory = Memory::new();
         let client = |service: &'static str| client(plan, service, &memory);
         let mut router = Router::builder(config.limits(), drain.clone());
+        router.watch(&hooks.gauges);
         if let Some(interceptor) = &hooks.interceptor {
             router.intercept(interceptor(index));
         }
@@ -104,7 +105,9 @@ fn client(plan: &Plan, service: &'static str, memory: &Memory) -> Client {
         return over(plan, service, memory.clone());
     }
     let (addresses, keepalive) = (config.addresses(service), config.keepalive());
-    over(plan, service, Grpc::new(service, addresses, &plan.net, keepalive, config.limits().message_size))
+    let carrier = Grpc::new(service, addresses, &plan.net, keepalive, config.limits().message_size);
+    carrier.watch(&plan.hooks.gauges);
+    over(plan, service, carrier)
 }
 
 /// A client over `carrier`, which is boxed here only if a hook is to wrap it: the client boxes what it is given.

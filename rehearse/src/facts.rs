@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use sim::{CallFault, Fact};
+use transport::gauges::Reading;
 use transport::status::{self, NotSent};
 use transport::{Address, Code, Status};
 
@@ -151,6 +152,10 @@ pub struct StreamSeen {
     pub refused: bool,
 }
 
+/// What a node holds when nothing is asked any more, and again whenever that has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GaugesRead(pub Reading);
+
 /// A client that watches a stream got a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamMessage {
@@ -190,6 +195,7 @@ impl Fact for CallMade {}
 impl Fact for CallOutcome {}
 impl Fact for Connection {}
 impl Fact for StreamSeen {}
+impl Fact for GaugesRead {}
 impl Fact for StreamMessage {}
 
 impl fmt::Display for NodeStarted {
@@ -278,6 +284,15 @@ impl fmt::Display for StreamSeen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "stream seen {}", self.path)?;
         f.write_str(if self.refused { " refused" } else { "" })
+    }
+}
+
+/// Only what there is some of.
+impl fmt::Display for GaugesRead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("gauges read")?;
+        let mut some = self.0.samples().filter(|(_, count)| *count > 0);
+        some.try_for_each(|(sample, count)| write!(f, " {sample}={count}"))
     }
 }
 

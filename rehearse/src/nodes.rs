@@ -1,18 +1,25 @@
 //! The nodes of a scenario: where each service is, and the flags that follow from that.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use node::{App, Config, Hooks};
 use sim::{HostContext, HostResult};
+use tokio::time::sleep;
+use transport::Gauges;
 
 use crate::clients::{GRPC_PORT, HTTP_PORT};
-use crate::facts::{NodeStarted, NodeStopped};
+use crate::facts::{GaugesRead, NodeStarted, NodeStopped};
 use crate::graph::Graph;
 use crate::hooks::{Disturbed, told_carrier};
 use crate::host::Host;
 use crate::machine::Simulated;
+
+/// How often a node looks what it holds, when nothing is asked any more.
+const GAUGES_EVERY: Duration = Duration::from_millis(10);
 
 /// Makes the app of a host.
 pub(crate) type Make = Arc<dyn Fn(&Host) -> App + Send + Sync>;
@@ -120,16 +127,36 @@ impl Ready {
         let config = self.configs.get(&chosen).unwrap_or_else(|| self.config()).clone();
         let app = (self.make)(&Host::simulated(host.clone()));
         sim::tell(NodeStarted { services: self.services.clone() }, None);
-        node::run(app, config, &Simulated(host.clone()), hooks(), host.drain()).await?;
+        let (machine, gauges) = (Simulated(host.clone()), Gauges::new());
+        tokio::select! {
+            biased;
+            ended = node::run(app, config, &machine, hooks(&gauges), host.drain()) => ended?,
+            never = tell_gauges(&host, &gauges) => match never {},
+        }
         sim::tell(NodeStopped, None);
         Ok(())
     }
 }
 
-fn hooks() -> Hooks {
+/// Tells what the node holds once nothing is asked any more, and again whenever that has changed.
+async fn tell_gauges(host: &HostContext, gauges: &Gauges) -> Infallible {
+    host.settled().await;
+    let mut told = None;
+    loop {
+        let reading = gauges.read();
+        if told.as_ref() != Some(&reading) {
+            sim::tell(GaugesRead(reading.clone()), None);
+            told = Some(reading);
+        }
+        sleep(GAUGES_EVERY).await;
+    }
+}
+
+fn hooks(gauges: &Gauges) -> Hooks {
     Hooks {
         interceptor: Some(Arc::new(|worker| Arc::new(Disturbed { worker }))),
         carry: Some(Arc::new(told_carrier)),
+        gauges: gauges.clone(),
     }
 }
 

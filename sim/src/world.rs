@@ -162,7 +162,7 @@ impl<'a> World<'a> {
 
     /// Whether all eventual promises hold, or one of them is broken.
     fn has_settled(&mut self, healed_at: Duration) -> bool {
-        let recovered_at = *self.recovered_at.get_or_insert(self.now);
+        let recovered_at = *self.recovered_at.get_or_insert_with(|| tell_that_all_has_settled(self.now));
         // Without probes nothing shows when calls work again: they are given all the time that they have for it.
         let is_probed = !self.plan.probes.is_empty();
         let since = if is_probed { recovered_at } else { healed_at + self.scenario.recovers_within };
@@ -215,6 +215,16 @@ impl<'a> World<'a> {
             self.sim.crash(address);
         }
     }
+}
+
+/// Tells the programs of all hosts; when that was.
+fn tell_that_all_has_settled(now: Duration) -> Duration {
+    let hosts = recorder::with(|recorder| {
+        let hosts = recorder.hosts.all().iter();
+        hosts.map(|host| Arc::clone(&host.shared)).collect::<Vec<_>>()
+    });
+    hosts.iter().for_each(|host| host.tell_that_all_has_settled());
+    now
 }
 
 fn announce(phase: Phase) {

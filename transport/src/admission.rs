@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
 use crate::drain::{Drain, OpenWork};
+use crate::gauges::{Count, Gauge, Gauges, Holds, Reading};
 use crate::limits::Limits;
 use crate::status::{Result, Status};
 
@@ -13,49 +12,114 @@ use crate::status::{Result, Status};
 pub(crate) struct Admission {
     pub(crate) service: &'static str,
     pub(crate) drain: Drain,
-    calls: Arc<Semaphore>,
-    streams: Arc<Semaphore>,
-    background: Arc<Semaphore>,
+    limits: Limits,
+    counts: [Count; Taken::ALL.len()],
+}
+
+/// What a service has a number of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Taken {
+    /// Calls with one request and one answer.
+    Calls,
+    /// Calls with a streamed request or answer.
+    Streams,
+    /// Work that outlives its call.
+    Background,
+    /// Handlers that have begun.
+    Handlers,
+    /// Streamed answers that have not ended.
+    Answers,
+    /// The sources of their messages that have tasks of their own.
+    Sources,
+}
+
+impl Taken {
+    const ALL: [(Self, Gauge, &'static str); 6] = [
+        (Self::Calls, Gauge::PermitsTaken, "calls"),
+        (Self::Streams, Gauge::PermitsTaken, "streams"),
+        (Self::Background, Gauge::PermitsTaken, "background"),
+        (Self::Handlers, Gauge::HandlersRunning, ""),
+        (Self::Answers, Gauge::StreamsOpen, "answer"),
+        (Self::Sources, Gauge::StreamsOpen, "source"),
+    ];
 }
 
 impl Admission {
-    pub(crate) fn new(service: &'static str, limits: Limits, drain: Drain) -> Self {
-        let semaphore = |count| Arc::new(Semaphore::new(count));
-        let (calls, streams) = (semaphore(limits.calls), semaphore(limits.streams));
-        Self { service, drain, calls, streams, background: semaphore(limits.calls) }
+    pub(crate) fn new(service: &'static str, limits: Limits, drain: Drain, gauges: &Gauges) -> Arc<Self> {
+        let admission = Arc::new(Self { service, drain, limits, counts: Default::default() });
+        gauges.watch(&admission);
+        admission
     }
 
     /// Takes on a call, or refuses it. Calls with a streamed request or answer are counted apart.
-    pub(crate) fn admit(&self, is_streaming: bool) -> Result<Permit> {
-        let (semaphore, what) =
-            if is_streaming { (&self.streams, "streams") } else { (&self.calls, "calls") };
-        let permit = semaphore.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| self.refusal(what))?;
-        Ok(Permit(Arc::new(permit)))
+    pub(crate) fn admit(self: &Arc<Self>, is_streaming: bool) -> Result<Permit> {
+        match is_streaming {
+            true => self.permit(Taken::Streams, self.limits.streams, "streams"),
+            false => self.permit(Taken::Calls, self.limits.calls, "calls"),
+        }
     }
 
     /// Takes on work that outlives its call, or refuses it.
-    pub(crate) fn admit_background(&self) -> Result<BackgroundPermit> {
-        let permit = self.background.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| self.refusal("background tasks"))?;
+    pub(crate) fn admit_background(self: &Arc<Self>) -> Result<BackgroundPermit> {
+        let permit = self.permit(Taken::Background, self.limits.calls, "background tasks")?;
         Ok(BackgroundPermit { _permit: permit, _open: self.drain.work() })
     }
 
-    fn refusal(&self, what: &str) -> Status {
-        Status::resource_exhausted(format!("{} has as many {what} as it takes on", self.service))
+    /// Counts one that has been admitted already.
+    pub(crate) fn one(self: &Arc<Self>, of: Taken) -> Counted {
+        self.count(of).add();
+        Counted { admission: Arc::clone(self), of }
+    }
+
+    fn permit(self: &Arc<Self>, of: Taken, most: usize, what: &str) -> Result<Permit> {
+        if !self.count(of).add_below(most) {
+            let service = self.service;
+            return Err(Status::resource_exhausted(format!("{service} has as many {what} as it takes on")));
+        }
+        Ok(Permit(Counted { admission: Arc::clone(self), of }))
+    }
+
+    fn count(&self, of: Taken) -> &Count {
+        &self.counts[of as usize]
     }
 }
 
-/// The permission for one call to be handled. The handler holds it until it is done or dropped, which may be a
-/// scheduling turn after its caller has gone, and a streamed answer until it ends. Clones are one permit.
-#[derive(Debug, Clone)]
-pub(crate) struct Permit(
-    #[expect(dead_code, reason = "it is there to be dropped")] Arc<OwnedSemaphorePermit>,
-);
+impl Holds for Admission {
+    fn tell(&self, reading: &mut Reading) {
+        for (of, gauge, what) in Taken::ALL {
+            reading.add(gauge, self.service, what, self.count(of).get());
+        }
+    }
+}
+
+/// One that is counted at its service for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    admission: Arc<Admission>,
+    of: Taken,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.admission.count(self.of).take_away();
+    }
+}
+
+/// The permission for one call to be handled. It is held until the handler is done or dropped, which may be a
+/// scheduling turn after its caller has gone, and for a streamed answer until that ends.
+#[derive(Debug)]
+pub(crate) struct Permit(Counted);
+
+impl Permit {
+    /// Its service.
+    pub(crate) fn admission(&self) -> &Arc<Admission> {
+        &self.0.admission
+    }
+}
 
 /// The permission for work that outlives its call; the drain waits for it.
 #[derive(Debug)]
 pub(crate) struct BackgroundPermit {
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
     _open: OpenWork,
 }

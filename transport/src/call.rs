@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use actix::dev::{MessageResponse, OneshotSender};
@@ -11,7 +12,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, LocalBoxFuture};
 use futures_util::task::noop_waker_ref;
 
-use crate::admission::Permit;
+use crate::admission::{Counted, Permit, Taken};
 use crate::context::CallContext;
 use crate::contract::Method;
 use crate::deadline;
@@ -22,7 +23,7 @@ use crate::witness::{Witness, nothing_is_dying};
 /// Stands around every handler. Rehearsals make handlers slow or broken with it; production has none.
 pub trait Interceptor: Send + Sync {
     /// Lets in a call that was admitted, on its way to its actor: it may wait, or refuse the call. What it gives is
-    /// held until the handler is done or dropped, so that it can tell how long each runs.
+    /// held as long as the permit: until the handler is done or dropped, and a streamed answer has ended.
     fn admit<'a>(
         &'a self,
         context: &'a CallContext,
@@ -30,10 +31,10 @@ pub trait Interceptor: Send + Sync {
     ) -> BoxFuture<'a, Result<Box<dyn Held>>>;
 }
 
-/// What an [`Interceptor`] holds while a handler runs.
-pub trait Held: Send {
+/// What an [`Interceptor`] holds while a call has its permit.
+pub trait Held: Send + Sync {
     /// The handler begins. This is called inside of it, so that a panic here is a panic of the handler.
-    fn begin(&mut self) {}
+    fn begin(&self) {}
 }
 
 /// A call to the method `M`: the request, and what travels with it. It was admitted: its service had room for it.
@@ -48,18 +49,32 @@ pub struct Call<M: Method> {
 /// What a call holds until its handler is done or dropped.
 pub(crate) struct Ticket {
     _witness: Witness,
+    running: Option<Counted>,
+    stay: Arc<Stay>,
+}
+
+/// What a call holds until its handler is done or dropped, and a streamed answer has ended.
+pub(crate) struct Stay {
+    /// Told of before the permit is given up, so that nobody is told of more calls than there are permits.
     held: Option<Box<dyn Held>>,
     permit: Permit,
 }
 
+impl Stay {
+    pub(crate) fn new(held: Option<Box<dyn Held>>, permit: Permit) -> Arc<Self> {
+        Arc::new(Self { held, permit })
+    }
+}
+
 impl Ticket {
-    pub(crate) fn new(context: CallContext, held: Option<Box<dyn Held>>, permit: Permit) -> Self {
-        Self { _witness: Witness::of(context), held, permit }
+    pub(crate) fn new(context: CallContext, stay: Arc<Stay>) -> Self {
+        Self { _witness: Witness::of(context), running: None, stay }
     }
 
     fn begin(&mut self) {
         nothing_is_dying();
-        if let Some(held) = &mut self.held {
+        self.running = Some(self.stay.permit.admission().one(Taken::Handlers));
+        if let Some(held) = &self.stay.held {
             held.begin();
         }
     }
@@ -85,7 +100,6 @@ impl<M: Method> Call<M> {
         F: AsyncFnOnce(M::Request) -> Result<M::Response> + 'static,
     {
         let (request, context, mut ticket) = (self.request, self.context, self.ticket);
-        let permit = ticket.permit.clone();
         let work = async move {
             ticket.begin();
             let answer = handler(request).await;
@@ -94,7 +108,7 @@ impl<M: Method> Call<M> {
         };
         let work = context.scope(AssertUnwindSafe(work).catch_unwind());
         let work = Box::pin(async move { work.await.unwrap_or_else(|_| Err(status::panicked())) });
-        Reply { answer: Answer::InTheMaking(work), context, permit }
+        Reply { answer: Answer::InTheMaking(work), context }
     }
 
     /// Answers at once with what `handler` returns. It may borrow the actor, and change it: what it does is done
@@ -111,8 +125,7 @@ impl<M: Method> Call<M> {
                 handler(request)
             }),
         };
-        let permit = ticket.permit.clone();
-        Reply { answer: Answer::Made(answer), context, permit }
+        Reply { answer: Answer::Made(answer), context }
     }
 
     /// Answers with what `handler` comes to. It may wait, as with [`answer`](Self::answer), and it may look at the
@@ -139,7 +152,6 @@ impl<M: Method> fmt::Debug for Call<M> {
 pub struct Reply<M: Method> {
     answer: Answer<M::Response>,
     context: CallContext,
-    permit: Permit,
 }
 
 enum Answer<T> {
@@ -161,8 +173,7 @@ impl<A: actix::Actor, M: Method> MessageResponse<A, Call<M>> for Reply<M> {
             Answer::Made(answer) => return drop(caller.send(answer)),
             Answer::InTheMaking(answer) => answer,
         };
-        let mut work =
-            Work::<M> { answer, caller: Some(caller), context: self.context, _permit: self.permit };
+        let mut work = Work::<M> { answer, caller: Some(caller), context: self.context };
         // Most handlers are done in one go, or wait for another service. Those that are done need no
         // task of their own. A new task is polled at once, so the waker given here is never missed.
         let polled = Pin::new(&mut work).poll(&mut Context::from_waker(noop_waker_ref()));
@@ -177,7 +188,6 @@ struct Work<M: Method> {
     answer: LocalBoxFuture<'static, Result<M::Response>>,
     caller: Option<OneshotSender<Result<M::Response>>>,
     context: CallContext,
-    _permit: Permit,
 }
 
 impl<M: Method> Future for Work<M> {

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
+use crate::gauges::{Gauge, Gauges, Holds, Reading};
+
 /// The signal that serving ends, and the count of connections and background work that have not ended yet. Cheap
 /// to clone.
 ///
@@ -31,6 +33,11 @@ impl Drain {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Lets `gauges` tell what it would wait for.
+    pub fn watch(&self, gauges: &Gauges) {
+        gauges.watch(&self.0);
     }
 
     /// Says that it is about to start: the node is not ready any more, and serves as before.
@@ -82,6 +89,12 @@ impl Drain {
             }
             ended.await;
         }
+    }
+}
+
+impl Holds for Inner {
+    fn tell(&self, reading: &mut Reading) {
+        reading.add(Gauge::DrainWaitsFor, "", "", self.open.load(Ordering::SeqCst));
     }
 }
 

@@ -9,8 +9,8 @@ use actix::{Actor, Handler};
 use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt as _};
 
-use crate::admission::{Admission, Permit};
-use crate::call::{Call, Interceptor, Ticket};
+use crate::admission::{Admission, Counted, Taken};
+use crate::call::{Call, Interceptor, Stay, Ticket};
 use crate::channel::Response;
 use crate::context::CallContext;
 use crate::contract::{Body, Contract, Method};
@@ -101,12 +101,15 @@ impl Endpoint {
             Some(interceptor) => Some(interceptor.admit(context, self.path).await?),
             None => None,
         };
-        let for_stream = self.response_streaming.then(|| permit.clone());
-        let ticket = Ticket::new(context.clone(), held, permit);
+        let stay = Stay::new(held, permit);
+        let open = self
+            .response_streaming
+            .then(|| Open { _stay: stay.clone(), _one: self.admission.one(Taken::Answers) });
+        let ticket = Ticket::new(context.clone(), stay);
         match (self.deliver)(context.clone(), body, ticket).await? {
             Payload::Stream(messages) => {
                 let (context, deadline) = (context.clone(), context.deadline());
-                let answer = AnswerStream { going: Some((messages, for_stream)), context };
+                let answer = AnswerStream { going: Some((messages, open)), context };
                 Ok(bound(deadline, Payload::Stream(answer.boxed())))
             }
             body @ Payload::One(_) => Ok(body),
@@ -134,8 +137,14 @@ where
 /// A streamed answer: runs in the context of its call, and holds the call's permit until it ends.
 struct AnswerStream {
     /// None once it has ended.
-    going: Option<(MessageStream, Option<Permit>)>,
+    going: Option<(MessageStream, Option<Open>)>,
     context: CallContext,
+}
+
+/// What a streamed answer holds until it ends.
+struct Open {
+    _stay: Arc<Stay>,
+    _one: Counted,
 }
 
 impl Stream for AnswerStream {

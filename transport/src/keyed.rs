@@ -16,6 +16,7 @@ use tracing::error;
 
 use crate::context::CallContext;
 use crate::contract::{Contract, Method};
+use crate::gauges::{Gauge, Gauges, Holds, Reading};
 use crate::place::{Locate, tell_of_restart};
 use crate::status::{Result, Status};
 
@@ -88,6 +89,7 @@ impl fmt::Debug for Keys {
 
 /// The actors of one service in one node, by key.
 pub(crate) struct Keyed<A: Actor> {
+    service: &'static str,
     keys: Keys,
     actors: Mutex<Actors<A>>,
 }
@@ -123,15 +125,19 @@ impl<A: Actor<Context = Context<A>>> Start<A> {
 }
 
 impl<A: Actor<Context = Context<A>>> Keyed<A> {
-    pub(crate) fn new(keys: Keys) -> Self {
+    pub(crate) fn new(service: &'static str, keys: Keys) -> Self {
         let actors = Actors { of: HashMap::new(), idle: BTreeSet::new(), workers: Vec::new() };
-        Self { keys, actors: Mutex::new(actors) }
+        Self { service, keys, actors: Mutex::new(actors) }
     }
 
     /// Lets actors live on this thread from now on, made by `make`.
-    pub(crate) fn join(self: Arc<Self>, make: impl Fn(&str) -> A + 'static) {
+    pub(crate) fn join(self: Arc<Self>, gauges: &Gauges, make: impl Fn(&str) -> A + 'static) {
         let (sender, mut starts) = mpsc::unbounded_channel::<Start<A>>();
         self.lock().workers.push(sender);
+        // The first worker speaks for the node.
+        if self.lock().workers.len() == 1 {
+            gauges.watch(&self);
+        }
         let actors = Arc::downgrade(&self);
         let mut sweep = interval((self.idle_after() / 2).max(SWEEP_MIN));
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -159,6 +165,14 @@ impl<A: Actor<Context = Context<A>>> Keyed<A> {
 
     fn lock(&self) -> MutexGuard<'_, Actors<A>> {
         self.actors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> Holds for Keyed<A> {
+    fn tell(&self, reading: &mut Reading) {
+        let actors = self.lock();
+        reading.add(Gauge::KeyedActors, self.service, "", actors.of.len());
+        reading.add(Gauge::KeyedActorsIdle, self.service, "", actors.idle.len());
     }
 }
 

@@ -15,6 +15,7 @@
 //! | [`net`] | the one seam between gRPC and the network: [`Net`] |
 //! | [`status`] | the one error on the wire |
 //! | [`drain`] | how serving ends: [`Drain`] |
+//! | [`gauges`] | what a node holds at the moment: [`Gauges`] |
 //!
 //! A third carrier, gRPC over a simulated network, is nothing but another [`Net`]. This crate knows no service.
 
@@ -30,6 +31,7 @@ pub mod contract;
 mod deadline;
 pub mod drain;
 mod endpoint;
+pub mod gauges;
 pub mod grpc;
 mod keyed;
 mod limits;
@@ -57,6 +59,7 @@ pub use client::{Client, Clients, ServiceClient};
 pub use context::CallContext;
 pub use contract::{Body, Contract, Idempotency, Method};
 pub use drain::Drain;
+pub use gauges::Gauges;
 pub use keyed::Keys;
 pub use limits::Limits;
 pub use net::{Address, CallerAddress, Io, Net};

@@ -81,8 +81,8 @@ impl<A: Actor> Default for NodeWide<A> {
 
 impl<A: Actor<Context = actix::Context<A>>> NodeWide<A> {
     /// The admission that all workers share; the first of them makes it.
-    pub(crate) fn admission(&self, make: impl FnOnce() -> Admission) -> Arc<Admission> {
-        self.admission.get_or_init(|| Arc::new(make())).clone()
+    pub(crate) fn admission(&self, make: impl FnOnce() -> Arc<Admission>) -> Arc<Admission> {
+        self.admission.get_or_init(make).clone()
     }
 
     /// The view that one worker has of the actor, which is started now if it is not there.

@@ -8,6 +8,7 @@ use crate::call::Interceptor;
 use crate::client::Client;
 use crate::drain::Drain;
 use crate::endpoint::Endpoint;
+use crate::gauges::Gauges;
 use crate::limits::Limits;
 use crate::service::{Hosting, Service};
 
@@ -30,7 +31,8 @@ impl Router {
     /// of and which waits for the work that outlives its calls.
     #[must_use]
     pub fn builder(limits: Limits, drain: Drain) -> RouterBuilder {
-        RouterBuilder { limits, drain, interceptor: None, endpoints: HashMap::new(), order: Vec::new() }
+        let (gauges, endpoints, order) = (Gauges::new(), HashMap::new(), Vec::new());
+        RouterBuilder { limits, drain, gauges, interceptor: None, endpoints, order }
     }
 
     pub(crate) fn downgrade(&self) -> WeakRouter {
@@ -41,6 +43,11 @@ impl Router {
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.0.limits
+    }
+
+    /// What its services and its edges hold.
+    pub(crate) fn gauges(&self) -> &Gauges {
+        &self.0.gauges
     }
 
     pub(crate) fn endpoint(&self, path: &str) -> Option<Arc<Endpoint>> {
@@ -63,12 +70,18 @@ impl fmt::Debug for Router {
 pub struct RouterBuilder {
     limits: Limits,
     drain: Drain,
+    gauges: Gauges,
     interceptor: Option<Arc<dyn Interceptor>>,
     endpoints: HashMap<&'static str, Arc<Endpoint>>,
     order: Vec<Arc<Endpoint>>,
 }
 
 impl RouterBuilder {
+    /// Lets `gauges` tell what the services hold that are added from now on, and the edges before the router.
+    pub fn watch(&mut self, gauges: &Gauges) {
+        self.gauges = gauges.clone();
+    }
+
     /// Puts `interceptor` around the handlers of all services that are added from now on.
     pub fn intercept(&mut self, interceptor: Arc<dyn Interceptor>) {
         self.interceptor = Some(interceptor);
@@ -78,7 +91,7 @@ impl RouterBuilder {
     /// worker where the service is to be called.
     pub fn add(&mut self, service: &Service, client: &dyn Fn(&'static str) -> Client) {
         let (limits, interceptor) = (self.limits, self.interceptor.as_ref());
-        let hosting = Hosting { limits, drain: &self.drain, interceptor, client };
+        let hosting = Hosting { limits, drain: &self.drain, gauges: &self.gauges, interceptor, client };
         for endpoint in service.host(&hosting).into_iter().map(Arc::new) {
             self.endpoints.insert(endpoint.path, endpoint.clone());
             self.order.push(endpoint);

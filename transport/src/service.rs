@@ -14,6 +14,7 @@ use crate::client::{Client, Clients};
 use crate::contract::{Contract, Method};
 use crate::drain::Drain;
 use crate::endpoint::Endpoint;
+use crate::gauges::Gauges;
 use crate::keyed::{Keyed, Keys};
 use crate::limits::Limits;
 use crate::payload::MessageType;
@@ -61,14 +62,15 @@ type Host = dyn Fn(&Hosting<'_>) -> Vec<Endpoint> + Send + Sync;
 pub(crate) struct Hosting<'a> {
     pub(crate) limits: Limits,
     pub(crate) drain: &'a Drain,
+    pub(crate) gauges: &'a Gauges,
     pub(crate) interceptor: Option<&'a Arc<dyn Interceptor>>,
     /// The client of a service, by its name.
     pub(crate) client: &'a dyn Fn(&'static str) -> Client,
 }
 
 impl Hosting<'_> {
-    fn admission<A: Serve>(&self) -> Admission {
-        Admission::new(<A::Contract as Contract>::NAME, self.limits, self.drain.clone())
+    fn admission<A: Serve>(&self) -> Arc<Admission> {
+        Admission::new(<A::Contract as Contract>::NAME, self.limits, self.drain.clone(), self.gauges)
     }
 }
 
@@ -117,10 +119,11 @@ impl Service {
         C: Clients,
     {
         keys.check::<A::Contract>();
-        let (make, keyed) = (Arc::new(make), Arc::new(Keyed::<A>::new(keys)));
+        let (make, keyed) =
+            (Arc::new(make), Arc::new(Keyed::<A>::new(<A::Contract as Contract>::NAME, keys)));
         Self::new::<A, C>(Placement::ByKey, move |hosting| {
             let (clients, make) = (C::connect(hosting.client), make.clone());
-            keyed.clone().join(move |key| make(key, clients.clone()));
+            keyed.clone().join(hosting.gauges, move |key| make(key, clients.clone()));
             let admission = hosting.admission::<A>();
             endpoints(hosting, admission, Arc::new(keyed.clone()))
         })
@@ -164,10 +167,10 @@ impl fmt::Debug for Service {
 
 fn endpoints<A: Serve>(
     hosting: &Hosting<'_>,
-    admission: impl Into<Arc<Admission>>,
+    admission: Arc<Admission>,
     actors: Arc<impl Locate<A> + 'static>,
 ) -> Vec<Endpoint> {
-    let (actors, admission) = (actors as Arc<dyn Locate<A>>, admission.into());
+    let actors = actors as Arc<dyn Locate<A>>;
     let (interceptor, limit) = (hosting.interceptor.cloned(), hosting.limits.message_size);
     let mut binding = Binding { actors: &actors, admission, interceptor, limit, endpoints: Vec::new() };
     <A::Contract as Bind<A>>::bind(&mut binding);

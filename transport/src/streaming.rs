@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use tokio::sync::mpsc;
 
+use crate::admission::Taken;
 use crate::context::CallContext;
 use crate::contract::Body;
 use crate::payload::{Message, MessageStream, MessageType, Payload};
@@ -48,7 +49,10 @@ impl<T: MessageType> Streaming<T> {
         let (sender, receiver) = mpsc::channel(1);
         let pump = pump(items, sender);
         match CallContext::current() {
-            Some(context) => actix_rt::spawn(context.scope(pump)),
+            Some(context) => {
+                let source = context.admission().map(|admission| admission.one(Taken::Sources));
+                actix_rt::spawn(context.scope(async move { (pump.await, source).0 }))
+            }
             None => actix_rt::spawn(pump),
         };
         Self::new(stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver))))

@@ -47,7 +47,7 @@ struct Handler {
 }
 
 impl Held for Handler {
-    fn begin(&mut self) {
+    fn begin(&self) {
         if self.panics {
             sim::planned_panic();
         }

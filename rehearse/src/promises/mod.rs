@@ -2,6 +2,7 @@
 //! allow more in. One type for each promise.
 
 mod admission;
+mod at_rest;
 mod attempts;
 mod backoff;
 mod causes;
@@ -34,6 +35,7 @@ use sim::{Family, Scenario};
 use transport::Code;
 
 use self::admission::NoMoreThanAdmitted;
+use self::at_rest::{ComesToRest, WORK_ENDS, soon};
 use self::backoff::BackoffIsKept;
 use self::connecting::{ConnectingEndsByItself, OneConnection};
 use self::deadlines::{CallsEnd, DeadlinesShrink};
@@ -48,8 +50,8 @@ pub use self::names::{
     ACCESS_LINES_ARE_TRUE, BACKOFF_IS_KEPT, CALLS_END, CONNECTING_ENDS_BY_ITSELF, DEADLINES_ARE_MOMENTS,
     DEADLINES_SHRINK, DRAINS_CUT_OFF_NOTHING, DRAINS_END, DRAINS_TAKE_NOTHING_ON, EDGES_END_CALLS,
     EDGES_KEEP_DEADLINES, HANDLED_ONCE, HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS, HEALTH_IS_TOLD,
-    LINES_KNOW_THEIR_CALLERS, NO_MORE_THAN_ADMITTED, ONE_CONNECTION, REPLICAS_SHARE, REPLIES_CARRY_IDS,
-    STATUSES_ARE_EXPLAINED, TRIED_TWICE_AT_MOST,
+    LINES_KNOW_THEIR_CALLERS, NO_MORE_THAN_ADMITTED, NODES_COME_TO_REST, ONE_CONNECTION, REPLICAS_SHARE,
+    REPLIES_CARRY_IDS, STATUSES_ARE_EXPLAINED, TRIED_TWICE_AT_MOST, WORK_COMES_TO_REST,
 };
 use self::statuses::StatusesAreExplained;
 use self::told::AccessLinesAreTrue;
@@ -142,4 +144,11 @@ const ALL: &[(&str, Add)] = &[
     (DRAINS_END, |to, _, setting| to.invariant(move || DrainsEnd::new(&setting))),
     (DRAINS_TAKE_NOTHING_ON, |to, _, setting| to.invariant(move || DrainsTakeNothingOn::new(&setting))),
     (ONE_CONNECTION, |to, _, setting| to.invariant(move || OneConnection::new(&setting))),
+    (NODES_COME_TO_REST, |to, _, setting| {
+        let within = soon(&setting);
+        to.eventually(NODES_COME_TO_REST, move || ComesToRest::soon(&setting), within)
+    }),
+    (WORK_COMES_TO_REST, |to, _, setting| {
+        to.eventually(WORK_COMES_TO_REST, move || ComesToRest::patient(&setting), WORK_ENDS)
+    }),
 ];

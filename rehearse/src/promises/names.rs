@@ -44,3 +44,7 @@ pub const DRAINS_TAKE_NOTHING_ON: &str = "a node that drains takes on no new cal
 pub const ACCESS_LINES_ARE_TRUE: &str = "an access line says what the caller got";
 /// Where nothing goes wrong, all hosts of a service handle calls of each caller.
 pub const REPLICAS_SHARE: &str = "the hosts of a service share its calls";
+/// When every call has ended, a node holds nothing for any, and no connections but those that are used.
+pub const NODES_COME_TO_REST: &str = "when calls have ended, nodes come to rest";
+/// The same, where work that outlives its call is under way.
+pub const WORK_COMES_TO_REST: &str = "when calls and their work have ended, nodes come to rest";

@@ -94,6 +94,12 @@ impl HostContext {
         self.choices.planted.as_deref()
     }
 
+    /// Resolves when all has settled: every fault has healed, every probe works, and every call has its reply. What a
+    /// program holds then for calls it has to let go of.
+    pub async fn settled(&self) {
+        self.shared.settled().await;
+    }
+
     /// Resolves when the host is told to drain. Its future then finishes what was accepted and returns.
     pub async fn drain(&self) {
         self.shared.drain().await;

@@ -19,6 +19,7 @@ pub(crate) struct HostShared {
     has_listened: AtomicBool,
     waker: AtomicWaker,
     drain: Signal,
+    settled: Signal,
     stopped: Notify,
     disks: Disks,
 }
@@ -75,6 +76,15 @@ impl HostShared {
     /// Resolves when the process is told to drain.
     pub(crate) async fn drain(&self) {
         self.drain.wait().await;
+    }
+
+    pub(crate) fn tell_that_all_has_settled(&self) {
+        self.settled.set();
+    }
+
+    /// Resolves when nothing is asked any more.
+    pub(crate) async fn settled(&self) {
+        self.settled.wait().await;
     }
 
     /// The process is gone, and its machine says so to all who are connecting.

@@ -26,6 +26,7 @@ use super::Keepalive;
 use super::codec::{Raw, repair_size};
 use super::subchannel::{Pick, Sender, Subchannel};
 use crate::channel::{Request, Response};
+use crate::gauges::{Count, Gauge, Gauges, Holds, Reading};
 use crate::metadata;
 use crate::net::{Address, Net};
 use crate::payload::{Message, MessageStream, Payload, wrong_count};
@@ -45,6 +46,8 @@ struct Inner {
     subchannels: Vec<Arc<Subchannel>>,
     next: AtomicUsize,
     message_size: usize,
+    calls: Count,
+    waiting: Count,
 }
 
 impl Grpc {
@@ -62,14 +65,21 @@ impl Grpc {
             .iter()
             .map(|address| Subchannel::new(service, address.clone(), net.clone(), keepalive))
             .collect();
-        Self(Arc::new(Inner { service, subchannels, next: AtomicUsize::new(0), message_size }))
+        let (next, calls, waiting) = (AtomicUsize::new(0), Count::default(), Count::default());
+        Self(Arc::new(Inner { service, subchannels, next, message_size, calls, waiting }))
+    }
+
+    /// Lets `gauges` tell of its calls and connections.
+    pub fn watch(&self, gauges: &Gauges) {
+        gauges.watch(&self.0);
     }
 
     /// Carries a call; once more if the callee says that it has not read it, and if there is a request to
     /// send again (gRFC A6 calls this a transparent retry).
     async fn carry(self, mut request: Request) -> Result<Response> {
+        let _one = self.0.calls.one();
         let again = match request.body {
-            Payload::Stream(_) => return self.carry_once(request).await,
+            Payload::Stream(_) => return self.clone().carry_once(request).await,
             Payload::One(message) => message.encoded(),
         };
         request.body = Payload::One(Message::Encoded(again.clone()));
@@ -78,7 +88,7 @@ impl Grpc {
         let again = Request { metadata, request_id, body, ..request };
         match self.clone().carry_once(request).await {
             Err(status) if status::proof_not_sent(&status) == Some(NotSent::Refused) => {
-                self.carry_once(again).await
+                self.clone().carry_once(again).await
             }
             answer => answer,
         }
@@ -150,7 +160,16 @@ impl Inner {
         if waiting.is_empty() {
             return Err(last.expect("a carrier has at least one address"));
         }
+        let _one = self.waiting.one();
         select_ok(waiting).await.map(|(connected, _)| connected)
+    }
+}
+
+impl Holds for Inner {
+    fn tell(&self, reading: &mut Reading) {
+        reading.add(Gauge::CalleeCallsInFlight, self.service, "", self.calls.get());
+        reading.add(Gauge::CalleeCallsWaiting, self.service, "", self.waiting.get());
+        self.subchannels.iter().for_each(|subchannel| subchannel.tell(reading));
     }
 }
 

@@ -28,6 +28,7 @@ use crate::context::CallContext;
 use crate::deadline;
 use crate::drain::OpenWork;
 use crate::endpoint::Endpoint;
+use crate::gauges::{self, EdgeCounts};
 use crate::metadata;
 use crate::net::{CallerAddress, Io};
 use crate::payload::{Message, MessageStream, Payload, wrong_count};
@@ -49,6 +50,7 @@ struct Edge {
     router: Router,
     deadline: Duration,
     keepalive: Keepalive,
+    counts: Arc<EdgeCounts>,
 }
 
 impl Server {
@@ -56,12 +58,14 @@ impl Server {
     /// that brings none has none. A client that is silent for longer than `keepalive` allows is gone.
     #[must_use]
     pub fn new(router: Router, deadline: Duration, keepalive: Keepalive) -> Self {
-        Self(Rc::new(Edge { router, deadline, keepalive }))
+        let counts = EdgeCounts::of(gauges::GRPC, router.gauges());
+        Self(Rc::new(Edge { router, deadline, keepalive, counts }))
     }
 
     /// Serves one accepted connection until its client closes it, or a drain has started and the calls
     /// on it have ended. Must run on the worker of this server.
     pub async fn serve_connection(&self, io: Io, caller: CallerAddress, open: OpenWork) {
+        let silent = self.0.counts.silent.one();
         let prefaced = tokio::select! {
             biased;
             prefaced = preface::read(io, caller) => prefaced,
@@ -73,6 +77,8 @@ impl Server {
             Ok(None) => return debug!(peer = %caller, "not HTTP/2"),
             Err(error) => return debug!(peer = %caller, %error, "no HTTP/2 preface"),
         };
+        drop(silent);
+        let _one = self.0.counts.connections.one();
         let edge = self.0.clone();
         let service = service_fn(move |request| {
             let edge = edge.clone();
@@ -104,7 +110,7 @@ impl Edge {
         let limits = self.router.limits();
         let calls = u32::try_from(limits.calls.saturating_add(limits.streams)).unwrap_or(u32::MAX);
         let streams_max = calls.saturating_mul(2).max(1024);
-        let mut builder = Builder::new(Local);
+        let mut builder = Builder::new(Local(self.counts.clone()));
         builder
             .timer(TokioTimer::new())
             .auto_date_header(false)
@@ -118,13 +124,17 @@ impl Edge {
 }
 
 /// Runs hyper's tasks where the actors are.
-#[derive(Debug, Clone, Copy)]
-struct Local;
+#[derive(Debug, Clone)]
+struct Local(Arc<EdgeCounts>);
 
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
     fn execute(&self, stream: F) {
+        let counts = self.0.clone();
         // In a box of its own: tokio moves a task's future when it begins and ends, and this one is large.
-        tokio::task::spawn_local(Box::pin(answer::run_stream(stream)));
+        tokio::task::spawn_local(Box::pin(async move {
+            let _one = counts.calls.one();
+            answer::run_stream(stream).await;
+        }));
     }
 }
 

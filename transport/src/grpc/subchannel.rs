@@ -21,6 +21,7 @@ use tonic::body::Body;
 use tracing::{debug, warn};
 
 use super::{Keepalive, backoff};
+use crate::gauges::{Count, Gauge, Reading};
 use crate::net::{Address, Io, Net};
 use crate::status::{self, NotSent};
 
@@ -48,7 +49,10 @@ pub(super) struct Subchannel {
     authority: Authority,
     net: Arc<dyn Net>,
     keepalive: Keepalive,
-    /// Held for moments only and never over an await. Contended never: a carrier stays on its worker.
+    /// Connections that are open: this one, and those that were lost and have not ended yet.
+    open: Arc<Count>,
+    /// Held for moments only and never over an await. A carrier stays on its worker, so that it is only contended
+    /// while somebody reads the gauges.
     state: Mutex<State>,
 }
 
@@ -78,11 +82,23 @@ impl Subchannel {
         };
         let authority = authority.expect("an address has a host and a port that fit a URI");
         let state = Mutex::new(State { connection: Connection::Idle, failures: 0 });
-        Arc::new(Self { service, address, authority, net, keepalive, state })
+        Arc::new(Self { service, address, authority, net, keepalive, open: Arc::default(), state })
     }
 
     pub(super) fn authority(&self) -> &Authority {
         &self.authority
+    }
+
+    /// Tells how things stand.
+    pub(super) fn tell(&self, reading: &mut Reading) {
+        let state = match &self.state.lock().unwrap_or_else(PoisonError::into_inner).connection {
+            Connection::Ready(sender) if !sender.is_closed() => "ready",
+            Connection::Connecting(_) => "connecting",
+            Connection::Backoff { until, .. } if *until > Instant::now() => "backoff",
+            Connection::Idle | Connection::Ready(_) | Connection::Backoff { .. } => "idle",
+        };
+        reading.add(Gauge::CalleeAddresses, self.service, state, 1);
+        reading.add(Gauge::CalleeConnectionsOpen, self.service, "", self.open.get());
     }
 
     /// Looks what there is, and starts connecting where that is due.
@@ -133,8 +149,9 @@ impl Subchannel {
             .keep_alive_while_idle(false)
             .handshake(io)
             .await?;
-        let (service, address) = (self.service, self.address.clone());
+        let (service, address, open) = (self.service, self.address.clone(), self.open.clone());
         tokio::task::spawn_local(async move {
+            let _one = open.one();
             if let Err(error) = connection.await {
                 debug!(peer = service, %address, %error, "connection lost");
             }

@@ -15,6 +15,7 @@ use super::request::{access_line, caller, finish, request_id};
 use crate::context::CallContext;
 use crate::deadline;
 use crate::endpoint::Endpoint;
+use crate::gauges::EdgeCounts;
 use crate::metadata;
 use crate::payload::Payload;
 use crate::problem;
@@ -28,6 +29,7 @@ pub(super) struct Edge {
     pub(super) router: Router,
     pub(super) deadline: Duration,
     pub(super) let_through: LetThrough,
+    pub(super) counts: Arc<EdgeCounts>,
 }
 
 /// Where a request goes.
@@ -40,6 +42,7 @@ pub(super) struct Target {
 
 /// Makes a call of a request, and an answer of its outcome.
 pub(super) async fn answer(target: Rc<Target>, request: HttpRequest, body: web::Payload) -> HttpResponse {
+    let _one = target.edge.counts.calls.one();
     let context = call_context(&target, &request);
     let line = access_line(&context, &request);
     let response = match context.scope(call(&target, &context, &request, body)).await {

@@ -1,6 +1,7 @@
 //! What each request over REST has, whatever it leads to: an id, a context, an access line; and the answers to those
 //! that lead to no call.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use actix_web::body::MessageBody as _;
@@ -43,11 +44,16 @@ pub(super) async fn refuse(request: HttpRequest, refusal: Refusal) -> HttpRespon
 }
 
 /// The answer to a probe.
-pub(super) async fn plain(request: HttpRequest, status: u16, text: &'static str) -> HttpResponse {
+pub(super) async fn told(
+    request: HttpRequest,
+    status: u16,
+    content_type: &'static str,
+    text: Cow<'static, str>,
+) -> HttpResponse {
     let context = context(&request);
     let line = access_line(&context, &request);
     let status = StatusCode::from_u16(status).expect("this file names valid statuses only");
-    let response = HttpResponse::build(status).content_type("text/plain").body(text);
+    let response = HttpResponse::build(status).content_type(content_type).body(text);
     finish(response, &context, line)
 }
 

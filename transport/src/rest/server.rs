@@ -1,9 +1,11 @@
 //! Serves one accepted connection with an actix-web app.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::HttpService;
@@ -16,8 +18,9 @@ use tracing::debug;
 use super::call::{Edge, Target, answer};
 use super::headers::LetThrough;
 use super::malformed::Malformed;
-use super::request::{Refusal, plain, refuse};
+use super::request::{Refusal, refuse, told};
 use crate::drain::{Drain, OpenWork};
+use crate::gauges::{self, EdgeCounts, Reading};
 use crate::net::{CallerAddress, Io};
 use crate::router::Router;
 
@@ -40,17 +43,25 @@ pub struct Options {
 
 /// The REST edge of one worker. Cheap to clone.
 #[derive(Clone)]
-pub struct Server(Connections);
+pub struct Server {
+    connections: Connections,
+    counts: Arc<EdgeCounts>,
+}
 
 impl Server {
-    /// Serves the routes of `router`, and `/healthz` and `/readyz`.
+    /// Serves the routes of `router`, and `/healthz`, `/readyz` and `/metrics`.
     pub async fn new(router: Router, options: Options, drain: Drain) -> Self {
         let let_through = LetThrough::new(&options.headers);
-        let edge = Rc::new(Edge { router, deadline: options.deadline, let_through });
+        let (counts, gauges) = (EdgeCounts::of(gauges::REST, router.gauges()), router.gauges().clone());
+        let edge = Edge { router, deadline: options.deadline, let_through, counts: counts.clone() };
+        let (edge, readiness) = (Rc::new(edge), drain.clone());
         let app = App::new()
             .app_data(web::PayloadConfig::new(edge.router.limits().message_size))
-            .service(probe("/healthz", |_| (200, "alive\n"), &drain))
-            .service(probe("/readyz", readiness, &drain))
+            .service(probe("/healthz", || (200, TEXT, "alive\n".into())))
+            .service(probe("/readyz", move || ready(&readiness)))
+            .service(probe("/metrics", move || {
+                (200, Reading::CONTENT_TYPE, gauges.read().to_string().into())
+            }))
             .configure(|config| add_routes(config, &edge))
             .default_service(web::to(|request: HttpRequest| refuse(request, Refusal::NotFound)));
         let service = HttpService::build()
@@ -67,18 +78,19 @@ impl Server {
             .new_service(())
             .await
             .expect("an app without fallible parts can be made");
-        Self(boxed::rc_service(service))
+        Self { connections: boxed::rc_service(service), counts }
     }
 
     /// Serves one accepted connection until its client closes it, or a drain has started and its last
     /// answer is out. Must run on the worker of this server.
     pub async fn serve_connection(&self, io: Io, caller: CallerAddress, open: OpenWork) {
+        let _one = self.counts.connections.one();
         let address = match caller {
             CallerAddress::Tcp(address) => Some(address),
             CallerAddress::Unix | CallerAddress::Memory => None,
         };
         let io: Io = Box::new(Malformed::new(io, caller));
-        if let Err(error) = self.0.call((io, address)).await {
+        if let Err(error) = self.connections.call((io, address)).await {
             debug!(peer = %caller, %error, "connection ended");
         }
         // The drain counts this connection up to here.
@@ -92,22 +104,27 @@ impl fmt::Debug for Server {
     }
 }
 
-/// A resource that is asked by machines whether the node lives, or may be given work.
-fn probe(path: &str, answer: fn(&Drain) -> (u16, &'static str), drain: &Drain) -> actix_web::Resource {
-    let drain = drain.clone();
-    let allowed: Rc<str> = "GET, HEAD".into();
+/// What a probe answers: a status, a content type, a text.
+type Told = (u16, &'static str, Cow<'static, str>);
+
+const TEXT: &str = "text/plain";
+
+/// A resource by which machines ask how the node is.
+fn probe(path: &str, answer: impl Fn() -> Told + 'static) -> actix_web::Resource {
+    let (answer, allowed) = (Rc::new(answer), Rc::<str>::from("GET, HEAD"));
     web::resource(path)
         .route(web::route().guard(verb_guard("GET")).to(move |request: HttpRequest| {
-            let (status, text) = answer(&drain);
-            plain(request, status, text)
+            let (status, content_type, text) = answer();
+            told(request, status, content_type, text)
         }))
         .default_service(web::to(move |request: HttpRequest| {
             refuse(request, Refusal::WrongMethod(allowed.clone()))
         }))
 }
 
-fn readiness(drain: &Drain) -> (u16, &'static str) {
-    if drain.is_announced() { (503, "draining\n") } else { (200, "ready\n") }
+fn ready(drain: &Drain) -> Told {
+    let (status, text) = if drain.is_announced() { (503, "draining\n") } else { (200, "ready\n") };
+    (status, TEXT, text.into())
 }
 
 /// One resource for each path, with all its verbs.

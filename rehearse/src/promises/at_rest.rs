@@ -1,0 +1,224 @@
+//! What must hold in the end: a node holds nothing any more for calls that have ended.
+//!
+//! What it holds are the gauges that operators read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sim::{CallRecord, Event, Eventual};
+use transport::gauges::{Gauge, Reading, Sample};
+
+use crate::facts::{GaugesRead, NodeStarted, NodeStopped};
+use crate::load::Via;
+use crate::setting::Setting;
+
+/// How long a connection lingers that was drained, and how long what is left takes besides: turns, and the way of a
+/// last word.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// How long work that outlives its call may take.
+pub(super) const WORK_ENDS: Duration = Duration::from_secs(60);
+
+/// How long after the last reply nodes without such work may still hold something: until the deadline of a call whose
+/// caller has gone, and until a connection that is half open was found.
+pub(super) fn soon(setting: &Setting) -> Duration {
+    setting.deadline + setting.silence * 3 + LINGER
+}
+
+/// Every node comes to rest.
+#[derive(Debug)]
+pub(super) struct ComesToRest {
+    setting: Arc<Setting>,
+    /// Whether work that outlives its call is waited for. Where it is not, nodes are not judged that have some.
+    is_patient: bool,
+    /// What each node that runs has told, by its host.
+    nodes: BTreeMap<Arc<str>, Option<Reading>>,
+    /// Whether any node had work that outlives its call.
+    has_work: bool,
+    /// When each call over REST began and ended.
+    rest_calls: Vec<(Duration, Duration)>,
+    met: u64,
+}
+
+impl ComesToRest {
+    pub(super) fn soon(setting: &Arc<Setting>) -> Self {
+        Self::new(setting, false)
+    }
+
+    pub(super) fn patient(setting: &Arc<Setting>) -> Self {
+        Self::new(setting, true)
+    }
+
+    fn new(setting: &Arc<Setting>, is_patient: bool) -> Self {
+        let (nodes, rest_calls) = (BTreeMap::new(), Vec::new());
+        Self { setting: Arc::clone(setting), is_patient, nodes, has_work: false, rest_calls, met: 0 }
+    }
+
+    /// What is left on `host`, and what was expected there.
+    fn left(&self, host: &str, reading: &Reading) -> Vec<String> {
+        let judged = reading.samples().filter_map(|(sample, count)| {
+            let most = self.most(host, reading, sample);
+            (count > most).then(|| told(reading, sample, count, most))
+        });
+        judged.collect()
+    }
+
+    /// The most that a node at rest has of a sample.
+    fn most(&self, host: &str, reading: &Reading, sample: Sample) -> usize {
+        match sample.gauge {
+            Gauge::CallsInFlight
+            | Gauge::PermitsTaken
+            | Gauge::HandlersRunning
+            | Gauge::StreamsOpen
+            | Gauge::CalleeCallsInFlight
+            | Gauge::CalleeCallsWaiting => 0,
+            Gauge::ConnectionsOpen if sample.of == "rest" => self.rest_calls_at_once(),
+            Gauge::ConnectionsOpen => self.connections_to(host),
+            Gauge::KeyedActors => reading.count(Gauge::KeyedActorsIdle, sample.of, ""),
+            Gauge::KeyedActorsIdle => reading.count(Gauge::KeyedActors, sample.of, ""),
+            Gauge::CalleeConnectionsOpen => {
+                let addresses = |state| reading.count(Gauge::CalleeAddresses, sample.of, state);
+                addresses("ready") + addresses("connecting")
+            }
+            Gauge::DrainWaitsFor => {
+                reading.sum(Gauge::ConnectionsOpen) + reading.sum(Gauge::ConnectionsSilent)
+            }
+            // Connecting ends by itself, and takes what it takes. So does waiting for the first word of a client,
+            // which may have died since.
+            Gauge::CalleeAddresses | Gauge::ConnectionsSilent => usize::MAX,
+        }
+    }
+
+    /// The gRPC connections that others have to `host`: the client's one, and those of nodes to its services.
+    fn connections_to(&self, host: &str) -> usize {
+        let services = self.setting.graph.services_on(host);
+        let others = self.nodes.iter().filter(|(other, _)| &***other != host);
+        let readings = others.filter_map(|(_, reading)| reading.as_ref());
+        let to_services = |reading: &Reading| -> usize {
+            services.iter().map(|service| reading.count(Gauge::CalleeConnectionsOpen, service, "")).sum()
+        };
+        1 + readings.map(to_services).sum::<usize>()
+    }
+
+    /// The most calls over REST at any one time. Each may have opened a connection, which is kept for the next.
+    fn rest_calls_at_once(&self) -> usize {
+        let at = |moment| move |(began, ended): &&(_, _)| *began <= moment && moment <= *ended;
+        let at_once =
+            self.rest_calls.iter().map(|(began, _)| self.rest_calls.iter().filter(at(*began)).count());
+        at_once.max().unwrap_or_default()
+    }
+}
+
+impl Eventual for ComesToRest {
+    fn event(&mut self, event: &Event) {
+        if event.told::<NodeStarted>().is_some() {
+            self.nodes.insert(Arc::clone(&event.host), None);
+        } else if event.told::<NodeStopped>().is_some() {
+            self.nodes.remove(&event.host);
+        } else if let Some(GaugesRead(reading)) = event.told() {
+            self.met += 1;
+            let of_work = |sample: Sample| sample.gauge == Gauge::PermitsTaken && sample.what == "background";
+            self.has_work |= reading.samples().any(|(sample, count)| of_work(sample) && count > 0);
+            self.nodes.insert(Arc::clone(&event.host), Some(reading.clone()));
+        }
+    }
+
+    fn call_ended(&mut self, call: &CallRecord) {
+        if self.setting.kind(&call.request).is_some_and(|kind| kind.via == Via::Rest) {
+            self.rest_calls.push((call.started, call.ended.unwrap_or(call.started)));
+        }
+    }
+
+    fn holds(&self) -> Result<(), String> {
+        if self.has_work && !self.is_patient {
+            return Ok(());
+        }
+        let mut left = Vec::new();
+        for (host, reading) in &self.nodes {
+            match reading {
+                Some(reading) => {
+                    left.extend(self.left(host, reading).iter().map(|left| format!("{host}: {left}")));
+                }
+                None => left.push(format!("{host}: its gauges were not read")),
+            }
+        }
+        if left.is_empty() { Ok(()) } else { Err(left.join("; ")) }
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
+}
+
+/// What a node has too much of, in words: who has not seen the gauge knows what is meant.
+fn told(reading: &Reading, sample: Sample, count: usize, most: usize) -> String {
+    let Sample { gauge, of, what } = sample;
+    let some = |noun| some(count, noun);
+    let at_most = |which| format!("expected {most} at most, {which}");
+    let none = || "expected none".to_owned();
+    let (seen, expected) = match gauge {
+        Gauge::CallsInFlight => (format!("{} in flight at the {of} edge", some("call")), none()),
+        Gauge::PermitsTaken => {
+            let permits = format!("{} of {of} {what} taken", some("permit"));
+            let running = match reading.count(Gauge::HandlersRunning, of, "") {
+                0 => "no handler runs".to_owned(),
+                running => format!("{} running", self::some(running, "handler")),
+            };
+            (format!("{permits} and {running}"), none())
+        }
+        Gauge::HandlersRunning => (format!("{} of {of} running", some("handler")), none()),
+        Gauge::StreamsOpen => (format!("{} of {of} not ended (the {what})", some("streamed answer")), none()),
+        Gauge::ConnectionsOpen if of == "rest" => {
+            let which = "as many as there were requests at once";
+            (format!("{} open at the {of} edge", some("connection")), at_most(which))
+        }
+        Gauge::ConnectionsOpen => {
+            let which = "the client's own and those that other nodes know of";
+            (format!("{} open at the {of} edge", some("connection")), at_most(which))
+        }
+        Gauge::ConnectionsSilent => {
+            (format!("{} without a word at the {of} edge", some("connection")), at_most("for some seconds"))
+        }
+        Gauge::KeyedActors => {
+            (format!("{} of {of}", some("keyed actor")), at_most("as many as are said to be idle"))
+        }
+        Gauge::KeyedActorsIdle => {
+            (format!("{} of {of} said to be idle", some("keyed actor")), at_most("as many as there are"))
+        }
+        Gauge::CalleeCallsInFlight => (format!("{} to {of} in flight", some("call")), none()),
+        Gauge::CalleeCallsWaiting => (format!("{} to {of} waiting for a connection", some("call")), none()),
+        Gauge::CalleeConnectionsOpen => {
+            (format!("{} to {of} open", some("connection")), at_most("one to each address that is connected"))
+        }
+        Gauge::CalleeAddresses => {
+            (format!("{} of {of} in the state {what}", some("address")), at_most("any"))
+        }
+        Gauge::DrainWaitsFor => {
+            let which = "as many as there are connections";
+            (format!("a drain would wait for {}", some("thing")), at_most(which))
+        }
+    };
+    format!("{seen} when every call has ended, {expected}")
+}
+
+fn some(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_told_with_what_was_expected() {
+        let permit = Sample { gauge: Gauge::PermitsTaken, of: "orders", what: "calls" };
+        let expected =
+            "1 permit of orders calls taken and no handler runs when every call has ended, expected none";
+        assert_eq!(told(&Reading::default(), permit, 1, 0), expected);
+        let connection = Sample { gauge: Gauge::CalleeConnectionsOpen, of: "orders", what: "" };
+        let expected = "2 connections to orders open when every call has ended, expected 1 at most, one to each \
+                        address that is connected";
+        assert_eq!(told(&Reading::default(), connection, 2, 1), expected);
+    }
+}
