@@ -90,7 +90,22 @@ impl StatusesAreExplained {
     fn in_words(&self, leg: Leg<'_>, failure: Failure, made: &str) -> String {
         let (from, to) = (leg.span.0.as_millis(), leg.span.1.as_millis());
         let (request, path, seen) = (leg.request, leg.path, self.causes.in_words(leg, failure));
-        format!("sim-{request:06} {path}: at {from} ms {made}, and at {to} ms the call {failure}; {seen}")
+        let inside = self.hops.of(request).iter().filter(|hop| hop.made.caller == Some(leg.callee));
+        let inside: String = inside.map(|hop| self.inside(request, hop, leg.span.1)).collect();
+        format!(
+            "sim-{request:06} {path}: at {from} ms {made}, and at {to} ms the call {failure}; {seen}{inside}"
+        )
+    }
+
+    /// What a call came to that was made from within another one, in words.
+    fn inside(&self, request: u32, hop: &Hop, now: Duration) -> String {
+        let (leg, at) = (Leg::of(request, hop, now), hop.at.as_millis());
+        let what = match hop.ended {
+            Some((ended, outcome)) => format!("which came to {outcome} at {} ms", ended.as_millis()),
+            None => "which has not ended".to_owned(),
+        };
+        let seen = self.causes.in_words(leg, Failure::Late);
+        format!("; from within it {} called {} at {at} ms, {what}; there, {seen}", leg.caller, leg.callee)
     }
 
     /// Judges a call between services that has ended.
