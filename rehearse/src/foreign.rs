@@ -50,13 +50,29 @@ pub struct Foreign {
     rpcs: Vec<(&'static str, Answer)>,
     streams_max: Option<u32>,
     calls_max: Option<usize>,
+    manner: Manner,
+}
+
+/// What becomes of a connection that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Served,
+    HungUp,
+    /// It is held, and nothing is said on it.
+    Ignored,
 }
 
 impl Foreign {
     /// One that has the service of the contract `C`, and answers nothing yet.
     #[must_use]
     pub fn of<C: Contract>() -> Self {
-        Self { service: C::NAME, rpcs: Vec::new(), streams_max: None, calls_max: None }
+        Self {
+            service: C::NAME,
+            rpcs: Vec::new(),
+            streams_max: None,
+            calls_max: None,
+            manner: Manner::Served,
+        }
     }
 
     /// Answers calls of `M` so.
@@ -92,6 +108,18 @@ impl Foreign {
         Self { calls_max: Some(most), ..self }
     }
 
+    /// Makes it hang up on each connection as soon as it has accepted it.
+    #[must_use]
+    pub fn hangs_up(self) -> Self {
+        Self { manner: Manner::HungUp, ..self }
+    }
+
+    /// Makes it accept connections and say nothing on them, not even its SETTINGS.
+    #[must_use]
+    pub fn says_nothing(self) -> Self {
+        Self { manner: Manner::Ignored, ..self }
+    }
+
     pub(crate) fn service(&self) -> &'static str {
         self.service
     }
@@ -111,7 +139,15 @@ impl Foreign {
         }
     }
 
-    async fn serve(self: Arc<Self>, io: Io) -> Result<(), Trouble> {
+    async fn serve(self: Arc<Self>, mut io: Io) -> Result<(), Trouble> {
+        match self.manner {
+            Manner::Served => {}
+            Manner::HungUp => return Ok(()),
+            Manner::Ignored => {
+                tokio::io::copy(&mut io, &mut tokio::io::sink()).await?;
+                return Ok(());
+            }
+        }
         let mut builder = server::Builder::new();
         if let Some(most) = self.streams_max {
             builder.max_concurrent_streams(most);

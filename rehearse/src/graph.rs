@@ -37,7 +37,13 @@ impl Graph {
     /// The names of the nodes.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &str> {
         let hosts = self.hosts.iter().map(|(host, _)| host.as_str());
-        hosts.filter(|host| !self.foreign.iter().any(|foreign| foreign == host))
+        hosts.filter(|host| !self.is_foreign(host))
+    }
+
+    /// Whether `host` is no node.
+    #[must_use]
+    pub(crate) fn is_foreign(&self, host: &str) -> bool {
+        self.foreign.iter().any(|foreign| foreign == host)
     }
 
     /// The hosts on which `service` runs.

@@ -19,6 +19,7 @@ fn main() -> std::process::ExitCode {
     rehearse::Runner::new(env!("CARGO_MANIFEST_DIR"))
         .scenarios(scenarios::all())
         .scenario(refused::refused())
+        .scenario(refused::rude())
         .scenario(worlds::worlds())
         .main()
 }

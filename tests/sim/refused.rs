@@ -44,6 +44,36 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         .every_call("a node passes on what its callee said", is_passed_on)
 }
 
+/// The scenario of a replica that accepts connections and serves none.
+pub(crate) fn rude() -> sim::Scenario {
+    drawn(
+        "rude",
+        "one of two hosts of service1 accepts connections and serves none: no call is lost",
+        rude_world,
+    )
+}
+
+/// Over seconds, since its callers try again later and later.
+fn rude_world(picks: &mut Picks<'_>) -> Scenario {
+    let rude = Foreign::of::<Service1>();
+    let rude = match picks.pick("it", &["hangs up", "says nothing"]) {
+        "says nothing" => rude.says_nothing(),
+        _ => rude.hangs_up(),
+    };
+    let requests = || matching("[e-z]{4,8}").prop_map(|name| SayHelloRequest { name });
+    let load = Load::new(24, 4000.ms(), 400.ms()..=800.ms())
+        .bursts(picks.pick("bursts", &[1, 4]))
+        .rpc::<SayHello>(Via::Rest, requests(), Expect::ok())
+        .rpc::<SayHello>(Via::Grpc, requests(), Expect::ok());
+    Scenario::new("rude", "", load, Swarm::calm())
+        .nodes(&["service1", "service2"], scenarios::app)
+        .foreign("rude", rude)
+        .workers(1)
+        .promises(promises::of_calls().except(promises::REPLICAS_SHARE))
+        .every_call("every reply belongs to its request", checks::right_value)
+        .every_call("with another host there, no call is lost", checks::works)
+}
+
 fn load() -> Load {
     let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
     let right = || {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use sim::{CallRecord, Event, Eventual};
 use transport::gauges::{Gauge, Reading, Sample};
 
+use crate::clients::HEALTH;
 use crate::facts::{GaugesRead, NodeStarted, NodeStopped};
 use crate::load::Via;
 use crate::setting::Setting;
@@ -125,7 +126,9 @@ impl Eventual for ComesToRest {
     }
 
     fn call_ended(&mut self, call: &CallRecord) {
-        if self.setting.kind(&call.request).is_some_and(|kind| kind.via == Via::Rest) {
+        let is_over_rest = call.request.client == HEALTH
+            || self.setting.kind(&call.request).is_some_and(|kind| kind.via == Via::Rest);
+        if is_over_rest {
             self.rest_calls.push((call.started, call.ended.unwrap_or(call.started)));
         }
     }

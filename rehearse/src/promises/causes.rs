@@ -311,9 +311,12 @@ impl Causes {
         let span = (now, now);
         let leg =
             Leg { request: 0, caller, client: None, is_pooled: false, callee, target: None, path: "", span };
+        let graph = &self.setting.graph;
         let mut on_way = self.on(leg).filter(|(fault, _)| fault.cuts_off());
-        on_way.any(|(fault, _)| {
-            fault.is_felt(span, self.after(fault)) || self.is_heard_late(fault, leg, |_, _| false)
-        })
+        // What is no node may take no connections with nothing wrong.
+        graph.targets(caller, callee).any(|host| graph.is_foreign(host))
+            || on_way.any(|(fault, _)| {
+                fault.is_felt(span, self.after(fault)) || self.is_heard_late(fault, leg, |_, _| false)
+            })
     }
 }
