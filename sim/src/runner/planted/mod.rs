@@ -27,8 +27,8 @@ pub(super) use patch::Patch;
 pub(super) fn find_all(project: &Project, options: &Options) -> Result<bool, String> {
     let patches = patch::chosen(project, options.planted_name(), &options.scenario)?;
     let mut proof = Proof::begin(project, options)?;
-    for patch in &patches {
-        proof.prove(patch);
+    for (index, patch) in patches.iter().enumerate() {
+        proof.prove(patch, &format!("{} of {}", index + 1, patches.len()));
     }
     if options.planted_name().is_none() && options.scenario.is_empty() {
         proof.note_graves_without_patch();

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use serde::de::DeserializeOwned;
 
@@ -57,13 +58,23 @@ impl<'a> Proof<'a> {
         })
     }
 
-    /// Builds the program with `patch`, has it look for the bug, and plays what the graveyard has of it.
-    pub(super) fn prove(&mut self, patch: &Patch) {
-        self.progress.note(&format!("{}: building", patch.name));
+    /// Builds the program with `patch`, has it look for the bug, and plays what the graveyard has of it. `nth` says
+    /// how far all is, such as `3 of 40`.
+    #[expect(clippy::disallowed_methods, reason = "how long it takes is about the real world")]
+    pub(super) fn prove(&mut self, patch: &Patch, nth: &str) {
+        self.progress.note(&format!("{} ({nth}): building", patch.name));
+        let begun = Instant::now();
         match self.workshop.build(patch) {
             Ok(program) => {
+                let built = Instant::now();
                 self.hunt(patch, &program);
                 self.replay(patch, &program);
+                let (building, looking) = (built - begun, built.elapsed());
+                let (building, looking) = (building.as_secs_f64(), looking.as_secs_f64());
+                self.progress.say(&format!(
+                    "{nth}: {}, built in {building:.1} s, played for {looking:.1} s",
+                    patch.name
+                ));
             }
             Err(error) => {
                 let scenarios = patch.scenarios.join(", ");
