@@ -80,9 +80,13 @@ fn a_failing_plan_leaves_no_copy() {
     user.write("mine.toml", &user.text("tests/graveyard/broken-7.toml").replace("seed = 7", "seed = 8"));
     let ran = user.runs("rehearse --plan mine.toml");
     assert_eq!((ran.code, user.files("tests/graveyard")), (1, vec!["broken-7.toml".to_owned()]));
+    // As the program with a patch plays it, for `--planted --plan`.
+    let ran = user.runs("rehearse --as-planted late --for-package . --keep-in kept --plan mine.toml");
+    assert_eq!((ran.code, user.has("kept")), (1, false), "{}{}", ran.out, ran.err);
     let ran = user.runs("");
     assert_eq!(ran.code, 101);
     assert!(ran.out.contains("--plan tests/graveyard/broken-7.toml"), "{}", ran.out);
+    assert_eq!(user.files("tests/graveyard"), ["broken-7.toml"]);
 }
 
 fn a_mistake_in_the_set_up_is_told_once() {

@@ -3,8 +3,10 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -33,6 +35,21 @@ pub(super) struct NotBuilt {
     pub(super) why: String,
 }
 
+/// What came of building a patched program, and how long that took.
+#[derive(Debug)]
+pub(super) struct Built {
+    pub(super) program: Result<PathBuf, NotBuilt>,
+    pub(super) took: Duration,
+}
+
+impl Built {
+    #[expect(clippy::disallowed_methods, reason = "how long it takes is about the real world")]
+    pub(super) fn of(workshop: &Workshop, patch: &Patch) -> Self {
+        let begun = Instant::now();
+        Self { program: workshop.build(patch), took: begun.elapsed() }
+    }
+}
+
 impl Workshop {
     /// Prepares to build the package in `manifest_dir`.
     ///
@@ -56,11 +73,29 @@ impl Workshop {
         [patch, name.into(), for_package, package.into(), keep_in, plans.into()]
     }
 
-    /// Builds the program with `patch`, and nothing else that differs from the workspace; where it is.
+    /// Builds the program with `patch`, and nothing else that differs from the workspace; where it is. It stays there
+    /// when the next one is built.
     pub(super) fn build(&self, patch: &Patch) -> Result<PathBuf, NotBuilt> {
         self.copy.refresh().map_err(|why| NotBuilt { what: "NOT COPIED", why })?;
         self.copy.apply(&patch.file).map_err(|why| NotBuilt { what: "DOES NOT APPLY", why })?;
-        self.compile().map_err(|why| NotBuilt { what: "DOES NOT BUILD", why })
+        let program = self.compile().map_err(|why| NotBuilt { what: "DOES NOT BUILD", why })?;
+        self.keep(&program, &patch.name)
+            .map_err(|error| NotBuilt { what: "NOT KEPT", why: error.to_string() })
+    }
+
+    /// A folder for each patch, so that the program has the name that it tells its users.
+    fn keep(&self, program: &Path, name: &str) -> io::Result<PathBuf> {
+        let folder = self.home.join("programs").join(name);
+        fs::create_dir_all(&folder)?;
+        let kept = folder.join(program.file_name().unwrap_or_default());
+        fs::copy(program, &kept)?;
+        Ok(kept)
+    }
+
+    /// Takes away the program that was built with `patch`.
+    pub(super) fn forget(&self, patch: &Patch) {
+        // What is left is in nobody's way.
+        fs::remove_dir_all(self.home.join("programs").join(&patch.name)).ok();
     }
 
     fn compile(&self) -> Result<PathBuf, String> {
@@ -76,7 +111,7 @@ impl Workshop {
     }
 
     /// Takes the last patch out of the copy.
-    pub(super) fn close(self) -> Result<(), String> {
+    pub(super) fn close(&self) -> Result<(), String> {
         self.copy.refresh()
     }
 }

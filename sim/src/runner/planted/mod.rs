@@ -11,12 +11,13 @@ mod proof;
 mod table;
 
 use std::process::{Command, ExitCode};
+use std::sync::mpsc;
 
 use super::options::Options;
 use super::progress::Progress;
 use super::project::Project;
 use super::{graveyard, user};
-use build::Workshop;
+use build::{Built, Workshop};
 use proof::Proof;
 
 pub(super) use hunt::run as hunt_here;
@@ -26,14 +27,23 @@ pub(super) use patch::Patch;
 /// shrunk as far as the targets have it, and are what fails the plans of the graveyard.
 pub(super) fn find_all(project: &Project, options: &Options) -> Result<bool, String> {
     let patches = patch::chosen(project, options.planted_name(), &options.scenario)?;
-    let mut proof = Proof::begin(project, options)?;
-    for patch in &patches {
-        proof.prove(patch);
-    }
+    let workshop = Workshop::open(&project.manifest_dir, project.tool())?;
+    let mut proof = Proof::begin(project, options, &workshop)?;
+    std::thread::scope(|scope| {
+        // One is built while the last one plays: most of building is the work of one core, and playing is.
+        let (deliver, built) = mpsc::sync_channel(1);
+        let (patches, workshop) = (&patches, &workshop);
+        scope.spawn(move || patches.iter().all(|patch| deliver.send(Built::of(workshop, patch)).is_ok()));
+        for (index, (patch, built)) in patches.iter().zip(built).enumerate() {
+            proof.prove(patch, built, &format!("{} of {}", index + 1, patches.len()));
+            workshop.forget(patch);
+        }
+    });
     if options.planted_name().is_none() && options.scenario.is_empty() {
         proof.note_graves_without_patch();
     }
-    proof.finish()
+    let held = proof.finish();
+    workshop.close().map(|()| held)
 }
 
 /// Plays the seed or the plan that the options name under a planted bug: hands all over to the patched program.
@@ -55,6 +65,7 @@ pub(super) fn play(project: &Project, options: &Options) -> Result<ExitCode, Str
     command.args(std::env::args_os().skip(1));
     let status = command.args(workshop.tells(&name)).status();
     let status = status.map_err(|error| format!("the patched program could not be started: {error}"))?;
+    workshop.forget(&patch);
     workshop.close()?;
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }

@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use serde::de::DeserializeOwned;
 
-use super::build::{Workshop, run};
+use super::build::{Built, Workshop, run};
 use super::hunt::{Cut, Hunt, Replay};
 use super::patch::Patch;
 use super::table;
@@ -26,7 +27,7 @@ pub(super) struct Proof<'a> {
     project: &'a Project,
     options: &'a Options,
     shrinks: bool,
-    workshop: Workshop,
+    workshop: &'a Workshop,
     graves: Vec<(PathBuf, Plan)>,
     progress: Progress,
     /// Every plan that was shrunk.
@@ -38,9 +39,12 @@ pub(super) struct Proof<'a> {
 }
 
 impl<'a> Proof<'a> {
-    /// Opens the workshop, and prints the head of the table.
-    pub(super) fn begin(project: &'a Project, options: &'a Options) -> Result<Self, String> {
-        let workshop = Workshop::open(&project.manifest_dir, project.tool())?;
+    /// Prints the head of the table.
+    pub(super) fn begin(
+        project: &'a Project,
+        options: &'a Options,
+        workshop: &'a Workshop,
+    ) -> Result<Self, String> {
         let graves = graveyard::all(project)?;
         let shrinks = !options.no_shrink;
         println!("{}", table::header(shrinks));
@@ -57,20 +61,24 @@ impl<'a> Proof<'a> {
         })
     }
 
-    /// Builds the program with `patch`, has it look for the bug, and plays what the graveyard has of it.
-    pub(super) fn prove(&mut self, patch: &Patch) {
-        self.progress.note(&format!("{}: building", patch.name));
-        match self.workshop.build(patch) {
+    /// Has the program that was built with `patch` look for its bug, and plays what the graveyard has of it. `nth` says
+    /// how far all is, such as `3 of 40`.
+    #[expect(clippy::disallowed_methods, reason = "how long it takes is about the real world")]
+    pub(super) fn prove(&mut self, patch: &Patch, built: Built, nth: &str) {
+        let (name, begun) = (&patch.name, Instant::now());
+        match built.program {
             Ok(program) => {
                 self.hunt(patch, &program);
                 self.replay(patch, &program);
             }
             Err(error) => {
                 let scenarios = patch.scenarios.join(", ");
-                self.progress.print(&table::row_without(&patch.name, &scenarios, error.what, self.shrinks));
+                self.progress.print(&table::row_without(name, &scenarios, error.what, self.shrinks));
                 self.troubles.push(format!("{} {}:\n{}", user::shown(&patch.file), error.what, error.why));
             }
         }
+        let (building, playing) = (built.took.as_secs_f64(), begun.elapsed().as_secs_f64());
+        self.progress.say(&format!("{nth}: {name}, built in {building:.1} s, played for {playing:.1} s"));
     }
 
     /// Has the patched program look for its bug.
@@ -164,7 +172,7 @@ impl<'a> Proof<'a> {
     }
 
     /// Prints what follows the table; whether all is as it must be.
-    pub(super) fn finish(self) -> Result<bool, String> {
+    pub(super) fn finish(self) -> bool {
         self.progress.finish();
         let mut held = self.troubles.is_empty();
         if !self.cuts.is_empty() {
@@ -177,7 +185,7 @@ impl<'a> Proof<'a> {
         });
         self.replays.iter().for_each(|line| println!("\n{line}"));
         self.troubles.iter().for_each(|trouble| println!("\nFAILED {trouble}"));
-        self.workshop.close().map(|()| held)
+        held
     }
 }
 
