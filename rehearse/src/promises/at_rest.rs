@@ -37,8 +37,9 @@ pub(super) struct ComesToRest {
     nodes: BTreeMap<Arc<str>, Option<Reading>>,
     /// Whether any node had work that outlives its call.
     has_work: bool,
-    /// When each call over REST began and ended.
-    rest_calls: Vec<(Duration, Duration)>,
+    /// When each call over REST began and ended: of clients, and of those who ask for a node's health. Each has
+    /// connections of its own.
+    rest_calls: [Vec<(Duration, Duration)>; 2],
     met: u64,
 }
 
@@ -52,7 +53,7 @@ impl ComesToRest {
     }
 
     fn new(setting: &Arc<Setting>, is_patient: bool) -> Self {
-        let (nodes, rest_calls) = (BTreeMap::new(), Vec::new());
+        let (nodes, rest_calls) = (BTreeMap::new(), [Vec::new(), Vec::new()]);
         Self { setting: Arc::clone(setting), is_patient, nodes, has_work: false, rest_calls, met: 0 }
     }
 
@@ -105,9 +106,11 @@ impl ComesToRest {
     /// The most calls over REST at any one time. Each may have opened a connection, which is kept for the next.
     fn rest_calls_at_once(&self) -> usize {
         let at = |moment| move |(began, ended): &&(_, _)| *began <= moment && moment <= *ended;
-        let at_once =
-            self.rest_calls.iter().map(|(began, _)| self.rest_calls.iter().filter(at(*began)).count());
-        at_once.max().unwrap_or_default()
+        let most = |calls: &Vec<(Duration, Duration)>| {
+            let at_once = calls.iter().map(|(began, _)| calls.iter().filter(at(*began)).count());
+            at_once.max().unwrap_or_default()
+        };
+        self.rest_calls.iter().map(most).sum()
     }
 }
 
@@ -126,11 +129,14 @@ impl Eventual for ComesToRest {
     }
 
     fn call_ended(&mut self, call: &CallRecord) {
-        let is_over_rest = call.request.client == HEALTH
-            || self.setting.kind(&call.request).is_some_and(|kind| kind.via == Via::Rest);
-        if is_over_rest {
-            self.rest_calls.push((call.started, call.ended.unwrap_or(call.started)));
-        }
+        let is_of_load = self.setting.kind(&call.request).is_some_and(|kind| kind.via == Via::Rest);
+        let [of_load, of_health] = &mut self.rest_calls;
+        let calls = match is_of_load {
+            true => of_load,
+            false if call.request.client == HEALTH => of_health,
+            false => return,
+        };
+        calls.push((call.started, call.ended.unwrap_or(call.started)));
     }
 
     fn holds(&self) -> Result<(), String> {
