@@ -31,13 +31,15 @@ pub struct HandlerBegun {
     pub path: &'static str,
     /// The worker that took it on.
     pub worker: u16,
+    /// Whether it was admitted as a stream, by its request or its answer.
+    pub is_streaming: bool,
     /// What is left of the call's deadline; `None` if it has none.
     pub left: Option<Duration>,
     /// Whether it came from a service on the same worker, over no network.
     pub is_local: bool,
 }
 
-/// A handler is done, or was dropped.
+/// A handler is done, or was dropped, and its streamed answer has ended: it has given up its permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HandlerEnded {
     /// The service.
@@ -46,6 +48,8 @@ pub struct HandlerEnded {
     pub path: &'static str,
     /// The worker that took the call on.
     pub worker: u16,
+    /// Whether the call was admitted as a stream.
+    pub is_streaming: bool,
 }
 
 /// A handler meets a fault of the plan.

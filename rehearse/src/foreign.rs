@@ -211,10 +211,11 @@ impl Call {
         let said = match rpc {
             Some((path, answer)) => {
                 let (service, worker, is_local) = (server.service, 0, false);
-                let begun = HandlerBegun { service, path, worker, left: self.left(), is_local };
+                let begun =
+                    HandlerBegun { service, path, worker, is_streaming: false, left: self.left(), is_local };
                 sim::tell(begun, self.id());
                 let said = answer(message.get(PREFIX_BYTES..).unwrap_or_default());
-                sim::tell(HandlerEnded { service, path, worker }, self.id());
+                sim::tell(HandlerEnded { service, path, worker, is_streaming: false }, self.id());
                 said
             }
             None => Err(Failed {

@@ -122,6 +122,14 @@ impl Node {
         }
     }
 
+    /// How many bytes of memory it has (Linux' `proc(5)`: resident pages).
+    pub(crate) fn memory(&self) -> u64 {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.child.0.id()));
+        let statm = statm.expect("the node runs");
+        let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+        pages.expect("the second number of statm") * 4096
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let id = self.child.0.id().to_string();
         let status = Command::new("kill").args(["-s", name, &id]).status().expect("kill is there");

@@ -24,10 +24,12 @@ use crate::witness::{Witness, nothing_is_dying};
 pub trait Interceptor: Send + Sync {
     /// Lets in a call that was admitted, on its way to its actor: it may wait, or refuse the call. What it gives is
     /// held as long as the permit: until the handler is done or dropped, and a streamed answer has ended.
+    /// `is_streaming` says whether the call was admitted as a stream, by its request or its answer.
     fn admit<'a>(
         &'a self,
         context: &'a CallContext,
         path: &'static str,
+        is_streaming: bool,
     ) -> BoxFuture<'a, Result<Box<dyn Held>>>;
 }
 

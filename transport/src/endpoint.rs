@@ -98,7 +98,7 @@ impl Endpoint {
     async fn admitted(&self, context: &CallContext, body: Payload) -> Result<Payload> {
         let permit = self.admission.admit(!self.is_unary())?;
         let held = match &self.interceptor {
-            Some(interceptor) => Some(interceptor.admit(context, self.path).await?),
+            Some(interceptor) => Some(interceptor.admit(context, self.path, !self.is_unary()).await?),
             None => None,
         };
         let stay = Stay::new(held, permit);

@@ -19,8 +19,9 @@ impl Interceptor for Disturbed {
         &'a self,
         context: &'a CallContext,
         path: &'static str,
+        is_streaming: bool,
     ) -> BoxFuture<'a, Result<Box<dyn Held>>> {
-        let running = Running::begin(self.worker, context, path);
+        let running = Running::begin(self.worker, context, path, is_streaming);
         async move {
             sim::turn().await;
             let fault = sim::call_fault();
@@ -54,20 +55,21 @@ impl Held for Handler {
     }
 }
 
-/// A handler at work: dropped when it is done.
+/// A handler at work: dropped when it is done, and its streamed answer has ended.
 struct Running {
     request_id: String,
     ended: HandlerEnded,
 }
 
 impl Running {
-    fn begin(worker: u16, context: &CallContext, path: &'static str) -> Self {
+    fn begin(worker: u16, context: &CallContext, path: &'static str, is_streaming: bool) -> Self {
         let service = context.service().unwrap_or_default();
         let request_id = context.request_id().as_str().to_owned();
         let is_local = matches!(context.caller(), CallerAddress::Memory);
-        let begun = HandlerBegun { service, path, worker, left: context.remaining(), is_local };
+        let left = context.remaining();
+        let begun = HandlerBegun { service, path, worker, is_streaming, left, is_local };
         sim::tell(begun, Some(&request_id));
-        Self { request_id, ended: HandlerEnded { service, path, worker } }
+        Self { request_id, ended: HandlerEnded { service, path, worker, is_streaming } }
     }
 }
 

@@ -49,25 +49,20 @@ impl Rooms {
     }
 
     /// Takes note of `event`; how many run now behind a door and how many may, if a handler begins there.
-    ///
-    /// A stream goes on when its handler has returned, and nobody tells its end: all that began count as going on,
-    /// and how many may is not judged.
     pub(super) fn note(&mut self, event: &Event) -> Option<Crowd> {
-        if let Some(HandlerBegun { service, path, worker, .. }) = event.told() {
-            let room = self.room(event, service, path, *worker);
+        if let Some(HandlerBegun { service, path, worker, is_streaming, .. }) = event.told() {
+            if *is_streaming {
+                self.note_streaming(path);
+            }
+            let room = self.room(event, service, *is_streaming, *worker);
             room.step(event.at, 1);
             let Room { running, most, .. } = *room;
-            return (!room.door.is_streaming).then_some(Crowd { service, running, most });
+            return Some(Crowd { service, running, most });
         }
-        if let Some(HandlerEnded { service, path, worker }) = event.told() {
-            let room = self.room(event, service, path, *worker);
-            if !room.door.is_streaming {
-                room.step(event.at, -1);
-            }
+        if let Some(HandlerEnded { service, worker, is_streaming, .. }) = event.told() {
+            self.room(event, service, *is_streaming, *worker).step(event.at, -1);
         } else if let Some(made) = event.told::<CallMade>().filter(|made| made.is_streaming) {
-            if !self.streams.contains(&made.path) {
-                self.streams.push(made.path);
-            }
+            self.note_streaming(made.path);
         } else if event.told::<NodeStarted>().is_some() {
             let here = self.rooms.iter_mut().filter(|room| room.door.host == event.host);
             here.for_each(|room| room.empty(event.at));
@@ -75,9 +70,14 @@ impl Rooms {
         None
     }
 
-    fn room(&mut self, event: &Event, service: &'static str, path: &str, worker: u16) -> &mut Room {
+    fn note_streaming(&mut self, path: &'static str) {
+        if !self.streams.contains(&path) {
+            self.streams.push(path);
+        }
+    }
+
+    fn room(&mut self, event: &Event, service: &'static str, is_streaming: bool, worker: u16) -> &mut Room {
         let worker = (!self.setting.in_node.contains(&service)).then_some(worker);
-        let is_streaming = self.streams.contains(&path);
         let is_here = |door: &Door| {
             door.service == service
                 && door.worker == worker

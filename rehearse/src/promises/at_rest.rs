@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{CallRecord, Event, Eventual};
+use sim::{CallRecord, Event, Eventual, Request};
 use transport::gauges::{Gauge, Reading, Sample};
 
-use crate::clients::HEALTH;
+use crate::clients;
 use crate::facts::{GaugesRead, NodeStarted, NodeStopped};
 use crate::load::Via;
 use crate::setting::Setting;
@@ -37,9 +37,8 @@ pub(super) struct ComesToRest {
     nodes: BTreeMap<Arc<str>, Option<Reading>>,
     /// Whether any node had work that outlives its call.
     has_work: bool,
-    /// When each call over REST began and ended: of clients, and of those who ask for a node's health. Each has
-    /// connections of its own.
-    rest_calls: [Vec<(Duration, Duration)>; 2],
+    /// When each request over HTTP/1.1 began and ended, by its host and its client.
+    requests: BTreeMap<(String, String), Vec<(Duration, Duration)>>,
     met: u64,
 }
 
@@ -53,8 +52,8 @@ impl ComesToRest {
     }
 
     fn new(setting: &Arc<Setting>, is_patient: bool) -> Self {
-        let (nodes, rest_calls) = (BTreeMap::new(), [Vec::new(), Vec::new()]);
-        Self { setting: Arc::clone(setting), is_patient, nodes, has_work: false, rest_calls, met: 0 }
+        let (nodes, requests) = (BTreeMap::new(), BTreeMap::new());
+        Self { setting: Arc::clone(setting), is_patient, nodes, has_work: false, requests, met: 0 }
     }
 
     /// What is left on `host`, and what was expected there.
@@ -75,7 +74,7 @@ impl ComesToRest {
             | Gauge::StreamsOpen
             | Gauge::CalleeCallsInFlight
             | Gauge::CalleeCallsWaiting => 0,
-            Gauge::ConnectionsOpen if sample.of == "rest" => self.rest_calls_at_once(),
+            Gauge::ConnectionsOpen if sample.of == "rest" => self.requests_at_once(host),
             Gauge::ConnectionsOpen => self.connections_to(host),
             Gauge::KeyedActors => reading.count(Gauge::KeyedActorsIdle, sample.of, ""),
             Gauge::KeyedActorsIdle => reading.count(Gauge::KeyedActors, sample.of, ""),
@@ -103,14 +102,20 @@ impl ComesToRest {
         1 + readings.map(to_services).sum::<usize>()
     }
 
-    /// The most calls over REST at any one time. Each may have opened a connection, which is kept for the next.
-    fn rest_calls_at_once(&self) -> usize {
-        let at = |moment| move |(began, ended): &&(_, _)| *began <= moment && moment <= *ended;
-        let most = |calls: &Vec<(Duration, Duration)>| {
-            let at_once = calls.iter().map(|(began, _)| calls.iter().filter(at(*began)).count());
-            at_once.max().unwrap_or_default()
-        };
-        self.rest_calls.iter().map(most).sum()
+    /// The most requests that each client had to `host` at any one time over HTTP/1.1. Each may have opened a
+    /// connection, which is kept for the next.
+    fn requests_at_once(&self, host: &str) -> usize {
+        let of_clients = self.requests.iter().filter(|((to, _), _)| to == host);
+        of_clients.map(|(_, spans)| at_once(spans)).sum()
+    }
+
+    /// The host that a request over HTTP/1.1 goes to.
+    fn target<'a>(&'a self, request: &'a Request) -> Option<&'a str> {
+        match self.setting.kind(request) {
+            Some(kind) if kind.via == Via::Rest => self.setting.graph.entry(kind.service, request.id),
+            Some(_) => None,
+            None => clients::asked(request).map(|(_, host)| host),
+        }
     }
 }
 
@@ -129,14 +134,9 @@ impl Eventual for ComesToRest {
     }
 
     fn call_ended(&mut self, call: &CallRecord) {
-        let is_of_load = self.setting.kind(&call.request).is_some_and(|kind| kind.via == Via::Rest);
-        let [of_load, of_health] = &mut self.rest_calls;
-        let calls = match is_of_load {
-            true => of_load,
-            false if call.request.client == HEALTH => of_health,
-            false => return,
-        };
-        calls.push((call.started, call.ended.unwrap_or(call.started)));
+        let Some(host) = self.target(&call.request).map(str::to_owned) else { return };
+        let spans = self.requests.entry((host, call.request.client.clone())).or_default();
+        spans.push((call.started, call.ended.unwrap_or(call.started)));
     }
 
     fn holds(&self) -> Result<(), String> {
@@ -158,6 +158,13 @@ impl Eventual for ComesToRest {
     fn met(&self) -> u64 {
         self.met
     }
+}
+
+/// The most of `spans` at any one time.
+fn at_once(spans: &[(Duration, Duration)]) -> usize {
+    let at = |moment| move |(began, ended): &&(_, _)| *began <= moment && moment <= *ended;
+    let begun = spans.iter().map(|(began, _)| spans.iter().filter(at(*began)).count());
+    begun.max().unwrap_or_default()
 }
 
 /// What a node has too much of, in words: who has not seen the gauge knows what is meant.
