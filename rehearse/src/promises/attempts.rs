@@ -77,7 +77,7 @@ impl Attempts {
     }
 
     /// Those from `host` to `callee`.
-    pub(super) fn between(&self, host: &str, callee: &str) -> impl Iterator<Item = &Attempt> {
+    pub(super) fn between(&self, host: &str, callee: &str) -> impl DoubleEndedIterator<Item = &Attempt> {
         self.0.iter().filter(move |attempt| attempt.is_between(host, callee))
     }
 }

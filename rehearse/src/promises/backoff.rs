@@ -20,6 +20,7 @@ pub(super) struct BackoffIsKept {
     setting: Arc<Setting>,
     attempts: Attempts,
     waits: Vec<Waits>,
+    starts: Vec<(Arc<str>, Duration)>,
     /// How much longer, or shorter, than the nominal wait each wait was.
     spreads: Vec<f64>,
     met: u64,
@@ -34,12 +35,14 @@ struct Waits {
     failures: Vec<u32>,
     /// Until when one is left alone.
     until: Vec<Duration>,
+    /// When the host last said that it could not connect.
+    failed: Option<Duration>,
 }
 
 impl BackoffIsKept {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
         let (attempts, waits, spreads) = (Attempts::default(), Vec::new(), Vec::new());
-        Self { setting: Arc::clone(setting), attempts, waits, spreads, met: 0 }
+        Self { setting: Arc::clone(setting), attempts, waits, starts: Vec::new(), spreads, met: 0 }
     }
 
     /// A node could not connect.
@@ -54,6 +57,7 @@ impl BackoffIsKept {
         })?;
         let waits = self.waits(&event.host, &callee);
         waits.until.push(event.at + told.wait);
+        waits.failed = Some(event.at);
         let before = waits.failures.clone();
         let Some(known) = waits.failures.iter_mut().find(|known| number == (**known + 1).min(LAST)) else {
             return Err(format!(
@@ -81,8 +85,14 @@ impl BackoffIsKept {
         }
         let failures = vec![0; self.setting.lines(host, callee).max(1)];
         let (host, callee) = (Arc::clone(host), callee.to_owned());
-        self.waits.push(Waits { host, callee, failures, until: Vec::new() });
+        self.waits.push(Waits { host, callee, failures, until: Vec::new(), failed: None });
         self.waits.last_mut().expect("one was just added")
+    }
+
+    /// When `host` was last started.
+    fn started(&self, host: &str) -> Duration {
+        let starts = self.starts.iter().filter(|(known, _)| **known == *host);
+        starts.map(|(_, at)| *at).max().unwrap_or_default()
     }
 
     /// A node connects: at least one of its connections must neither be there nor be left alone.
@@ -90,7 +100,17 @@ impl BackoffIsKept {
         let now = self.attempts.between(host, callee);
         let making = now.filter(|attempt| attempt.is_in_the_making()).count() - 1;
         let lines = self.setting.lines(host, callee).max(1);
+        let before = self.attempts.between(host, callee).rev().nth(1).filter(|_| lines == 1);
+        let silent = before.filter(|before| before.spoken.is_none() && before.begun >= self.started(host));
+        let silent = silent.map(|before| before.begun);
         let waits = self.waits(host, callee);
+        if let Some(begun) = silent.filter(|begun| waits.failed.is_none_or(|failed| failed < *begun)) {
+            let ago = (at - begun).as_millis();
+            return Err(format!(
+                "{host} connects to {callee} again, which said nothing on the connection that was begun {ago} ms ago; \
+                 expected that such a one counts as failed, and a wait after it"
+            ));
+        }
         waits.until.retain(|until| *until > at + TURN);
         let resting = waits.until.len();
         if resting == 0 || resting + making < lines {
@@ -123,6 +143,7 @@ impl Invariant for BackoffIsKept {
     fn event(&mut self, event: &Event) -> Result<(), String> {
         if event.told::<NodeStarted>().is_some() {
             self.waits.retain(|waits| waits.host != event.host);
+            self.starts.push((Arc::clone(&event.host), event.at));
         }
         if let Some(told) = CannotConnect::read(event)? {
             return self.fail(event, &told);
