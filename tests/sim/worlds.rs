@@ -22,8 +22,11 @@ const ENOUGH: Duration = Duration::from_millis(400);
 /// Time for backoff to end that grew over several outages.
 const RECOVERS_WITHIN: Duration = Duration::from_secs(20);
 
+/// A host and the services on it.
+type Node = (&'static str, &'static [&'static str]);
+
 /// Where services are, from the plainest.
-const LAYOUTS: &[(&str, &[(&str, &[&str])])] = &[
+const LAYOUTS: &[(&str, &[Node])] = &[
     ("two", &[("edge", &["service2", "front", "ledger"]), ("inner", &["service1", "middle", "back"])]),
     ("one", &[("alone", &["service1", "service2", "front", "middle", "back", "ledger"])]),
     (

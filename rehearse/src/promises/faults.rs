@@ -218,11 +218,11 @@ mod tests {
     fn who_waits_in_vain_for_long_enough_has_found_it() {
         let what = FaultKind::Partition { a: "one".to_owned(), b: "two".to_owned() };
         let mut fault = Fault::new(0, &what, 100 * MS);
-        assert!(!fault.was_found((0 * MS, 300 * MS), 300 * MS), "that was 200 ms");
-        assert!(fault.was_found((0 * MS, 401 * MS), 300 * MS));
+        assert!(!fault.was_found((Duration::ZERO, 300 * MS), 300 * MS), "that was 200 ms");
+        assert!(fault.was_found((Duration::ZERO, 401 * MS), 300 * MS));
         assert!(!fault.was_found((150 * MS, 401 * MS), 300 * MS), "they waited since 150 ms only");
         fault.end(390 * MS);
-        assert!(!fault.was_found((0 * MS, 401 * MS), 300 * MS), "it was over just before");
+        assert!(!fault.was_found((Duration::ZERO, 401 * MS), 300 * MS), "it was over just before");
     }
 
     #[test]
@@ -231,7 +231,7 @@ mod tests {
         let mut fault = Fault::new(0, &what, 100 * MS);
         fault.end(200 * MS);
         assert_eq!(fault.overlap((150 * MS, 300 * MS)), 50 * MS);
-        assert_eq!(fault.overlap((210 * MS, 300 * MS)), 0 * MS);
+        assert_eq!(fault.overlap((210 * MS, 300 * MS)), Duration::ZERO);
         assert_eq!(fault.to_string(), "hold of one and two from 100 ms to 200 ms");
     }
 }

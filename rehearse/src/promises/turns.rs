@@ -13,13 +13,16 @@ use crate::setting::Setting;
 /// From so many calls of one host to a service on, each replica must have handled one.
 const ENOUGH_CALLS: u32 = 24;
 
+/// How many calls each host handled.
+type Shares = BTreeMap<Arc<str>, u32>;
+
 /// Where nothing goes wrong, each host of a service handles calls of each of its callers.
 #[derive(Debug)]
 pub(super) struct ReplicasShare {
     setting: Arc<Setting>,
     hops: Hops,
     /// How many calls worked, by the caller's host, the service and the host that handled them.
-    worked: BTreeMap<(Arc<str>, &'static str), BTreeMap<Arc<str>, u32>>,
+    worked: BTreeMap<(Arc<str>, &'static str), Shares>,
     is_disturbed: bool,
     met: u64,
 }
