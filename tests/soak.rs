@@ -5,11 +5,12 @@ mod process;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{HeaderValue, Request};
 use process::http2::{Client, SERVICE_2, TEST, post};
 use process::{Connection, Node, SOON};
+use tokio::time::Instant;
 
 const GREETING: &str = "/api/v1/say-hello?name=test";
 
@@ -157,6 +158,7 @@ fn taken(node: &Node) -> Vec<String> {
 }
 
 #[track_caller]
+#[expect(clippy::disallowed_methods, reason = "this runs outside of any simulation")]
 fn wait_until(mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + SOON;
     while !holds() {
