@@ -39,6 +39,15 @@ pub struct HandlerBegun {
     pub is_local: bool,
 }
 
+/// A handler is at work whose call has passed its deadline already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HandlerBegunLate {
+    /// The service.
+    pub service: &'static str,
+    /// The rpc.
+    pub path: &'static str,
+}
+
 /// A handler is done, or was dropped, and its streamed answer has ended: it has given up its permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HandlerEnded {
@@ -193,6 +202,7 @@ impl Outcome {
 impl Fact for NodeStarted {}
 impl Fact for NodeStopped {}
 impl Fact for HandlerBegun {}
+impl Fact for HandlerBegunLate {}
 impl Fact for HandlerEnded {}
 impl Fact for HandlerDisturbed {}
 impl Fact for CallMade {}
@@ -219,6 +229,12 @@ impl fmt::Display for HandlerBegun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "handler begun {} worker={} left={}", self.path, self.worker, Left(self.left))?;
         f.write_str(if self.is_local { " local" } else { "" })
+    }
+}
+
+impl fmt::Display for HandlerBegunLate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "handler begun after its deadline {}", self.path)
     }
 }
 

@@ -36,6 +36,8 @@ impl Via {
 pub struct Load {
     pub(crate) load: sim::Load,
     pub(crate) kinds: Vec<Kind>,
+    /// Whether gRPC clients say how long they are willing to wait.
+    pub(crate) says_timeouts: bool,
     /// How often, and over which time, hosts are asked for their health.
     pub(crate) health_checks: Option<(usize, Duration)>,
 }
@@ -64,7 +66,8 @@ impl Load {
     /// So many calls, spread evenly over a time, each with a deadline within the range.
     #[must_use]
     pub fn new(calls: usize, over: Duration, deadlines: RangeInclusive<Duration>) -> Self {
-        Self { load: sim::Load::new(calls..=calls, over, deadlines), kinds: Vec::new(), health_checks: None }
+        let load = sim::Load::new(calls..=calls, over, deadlines);
+        Self { load, kinds: Vec::new(), says_timeouts: true, health_checks: None }
     }
 
     /// Gathers the calls in so many bursts, with idle time between them; 1, as at first, spreads them evenly.
@@ -84,6 +87,12 @@ impl Load {
     #[must_use]
     pub fn any_ids(self) -> Self {
         Self { load: self.load.ids(ids::of_every_form()), ..self }
+    }
+
+    /// Lets gRPC clients keep to themselves how long they are willing to wait: the node's own deadline is in force then.
+    #[must_use]
+    pub fn without_timeouts(self) -> Self {
+        Self { says_timeouts: false, ..self }
     }
 
     /// Has nodes asked for their health, as machines do that give them work: so many times, spread over a time. These

@@ -16,6 +16,8 @@ pub(crate) struct Setting {
     /// The hosts that a call may come to, by the service that the client calls.
     pub(crate) ways: BTreeMap<&'static str, BTreeSet<String>>,
     pub(crate) kinds: Vec<Kind>,
+    /// Whether gRPC clients say how long they are willing to wait.
+    pub(crate) says_timeouts: bool,
     /// Whether clients ask for the health of nodes.
     pub(crate) checks_health: bool,
     /// Services of which there is one in a node, for all its workers.
@@ -66,9 +68,11 @@ impl Setting {
 
     /// The deadline that `request` comes with: a REST client says nothing of its own, so the node's is in force.
     pub(crate) fn given(&self, request: &Request) -> Duration {
-        match self.kind(request).map(|kind| kind.via) {
-            Some(Via::Rest) => self.deadline,
-            Some(Via::Grpc) | None => request.deadline,
+        match self.kind(request) {
+            Some(kind) if kind.via == Via::Rest => self.deadline,
+            Some(kind) if !self.says_timeouts && kind.is_streaming => Duration::MAX,
+            Some(_) if !self.says_timeouts => self.deadline,
+            Some(_) | None => request.deadline,
         }
     }
 

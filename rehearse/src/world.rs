@@ -39,6 +39,7 @@ impl From<Scenario> for sim::Scenario {
             latency_max: scenario.latency_max,
             in_node: in_node(&apps),
             kinds: load.kinds,
+            says_timeouts: load.says_timeouts,
             checks_health: load.health_checks.is_some(),
             graph,
         });

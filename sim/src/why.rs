@@ -1,8 +1,6 @@
 //! Why a promise was broken: of all that happened, what led there.
 
-use std::collections::BTreeSet;
-
-use crate::plan::Plan;
+use crate::plan::Request;
 use crate::rehearsal::Rehearsal;
 use crate::trace::event::{CallStep, Event, What};
 use crate::violation::Violation;
@@ -18,7 +16,6 @@ const LINE_MAX: usize = 200;
 pub(crate) struct Why<'a> {
     events: Vec<&'a Event>,
     violation: &'a Violation,
-    plan: &'a Plan,
 }
 
 impl<'a> Why<'a> {
@@ -26,7 +23,7 @@ impl<'a> Why<'a> {
     pub(crate) fn of(rehearsal: &'a Rehearsal) -> Option<Self> {
         let violation = rehearsal.violation.as_ref()?;
         let events = rehearsal.events.iter().take(rehearsal.until_broken).filter(|event| is_telling(event));
-        Some(Self { events: events.collect(), violation, plan: &rehearsal.plan })
+        Some(Self { events: events.collect(), violation })
     }
 
     /// What it is about.
@@ -42,10 +39,17 @@ impl<'a> Why<'a> {
 
     /// All faults, and all that belongs to the calls that the violation names, or to any call if it names none.
     pub(crate) fn way(&self) -> Vec<String> {
-        let named = self.named();
+        let is_named = |id: &str| !id.is_empty() && self.violation.detail.contains(id);
+        // What a request sends as its id may differ from its name in the plan.
+        let belongs_to_named = |event: &Event| {
+            let name = event.request.map(Request::name_of);
+            name.is_some_and(|name| is_named(&name)) || event.request_id.as_deref().is_some_and(is_named)
+        };
+        let is_any_named = self.events.iter().any(|event| belongs_to_named(event));
         let belongs = |event: &&&Event| match &event.what {
             What::FaultBegins { .. } | What::FaultEnds { .. } | What::Phase(_) => true,
-            _ => event.request_id.as_deref().is_some_and(|id| named.is_empty() || named.contains(id)),
+            _ if is_any_named => belongs_to_named(event),
+            _ => event.request_id.is_some(),
         };
         let mut way: Vec<_> = self.events.iter().filter(belongs).map(|event| line(event)).collect();
         let left_out = way.len().saturating_sub(EVENTS_MAX);
@@ -54,13 +58,6 @@ impl<'a> Why<'a> {
             way.insert(0, format!("({left_out} earlier)"));
         }
         way
-    }
-
-    fn named(&self) -> BTreeSet<String> {
-        let planned = self.plan.requests.iter().chain(&self.plan.probes).map(|request| request.request_id());
-        let seen = self.events.iter().filter_map(|event| event.request_id.clone());
-        let is_named = |id: &String| !id.is_empty() && self.violation.detail.contains(id.as_str());
-        planned.chain(seen).filter(is_named).collect()
     }
 }
 
@@ -92,6 +89,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::plan::Plan;
     use crate::trace::event::{Fact, Phase};
     use crate::violation::ViolationKind;
 

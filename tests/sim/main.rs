@@ -5,8 +5,10 @@
 //! how to rehearse many.
 
 mod checks;
+mod ledger;
 mod refused;
 mod scenarios;
+mod state;
 mod trial;
 mod worlds;
 
@@ -20,6 +22,6 @@ fn main() -> std::process::ExitCode {
         .scenarios(scenarios::all())
         .scenario(refused::refused())
         .scenario(refused::rude())
-        .scenario(worlds::worlds())
+        .scenarios(worlds::all())
         .main()
 }

@@ -1,6 +1,5 @@
 //! Services that do as their requests say: ways of calls that the example services do not go.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
@@ -8,23 +7,25 @@ use futures_util::{Stream, StreamExt as _, stream};
 use node::App;
 use probe_contract::back::{self, Back};
 use probe_contract::front::{self, Front};
-use probe_contract::ledger::{Enter, Ledger};
 use probe_contract::middle::{self, Middle};
-use probe_contract::{Balance, Manner, Played, Script};
+use probe_contract::{Manner, Played, Script};
 use tokio::time::sleep;
+use tonic::Request;
+use tonic::metadata::MetadataMap;
 use tracing::info;
-use transport::{Call, CallContext, Code, Keys, Reply, Result, Serve, Status, Streaming};
+use transport::{Call, CallContext, Code, Reply, Result, Serve, Status, Streaming};
+
+use crate::ledger;
 
 /// How long the work may take that a call leaves behind.
 const AFTERWARDS: Duration = Duration::from_secs(2);
 
 /// Adds the services to an app. The ledger's actor of a key goes when nobody has asked it for `ledger_idle`.
 pub(crate) fn add_to(app: App, ledger_idle: Duration) -> App {
-    let keys = Keys::new().of::<Enter>(|entry| entry.key.clone()).idle_after(ledger_idle);
-    app.service(|(middle, back)| FrontActor { middle, back })
+    ledger::add_to(app, ledger_idle)
+        .service(|(middle, back)| FrontActor { middle, back })
         .service(|back| MiddleActor { back })
         .service(|()| BackActor)
-        .service_by_key(keys, |_: &str, ()| LedgerActor::default())
 }
 
 struct FrontActor {
@@ -161,8 +162,15 @@ pub(crate) fn padded(script: &mut Script) {
     script.padding = "x".repeat(script.request_bytes as usize);
 }
 
-/// What was sent is what has come.
+/// What was sent is what has come, and nothing that is the node's own.
 fn arrived(script: &Script) -> Result<()> {
+    let is_sent = |name: &str| name.starts_with("x-trial") || name == "x-other";
+    let has_more = CallContext::with_current(|context| {
+        context.is_some_and(|context| context.metadata().as_ref().keys().any(|name| !is_sent(name.as_str())))
+    });
+    if has_more {
+        return Err(Status::data_loss("metadata have come that nobody sent"));
+    }
     let (came, sent) = (script.padding.len(), script.request_bytes as usize);
     if came == sent {
         return Ok(());
@@ -180,23 +188,56 @@ async fn further(back: back::Client, script: Script) -> Result<Played> {
     if !script.afterwards {
         return ask(back, script).await;
     }
-    info!("goes on afterwards");
     let answer = Played { text: script.text.to_uppercase(), ..Played::default() };
     let context = CallContext::current().ok_or_else(|| Status::internal("a handler has a context"))?;
     context.spawn(AFTERWARDS, async move {
         let done = ask(back, script).await;
         info!(ok = done.is_ok(), "done afterwards");
     })?;
+    info!("goes on afterwards");
     Ok(answer)
 }
 
 async fn ask(back: back::Client, script: Script) -> Result<Played> {
     let copies = |script: &Script| vec![script.clone(); script.scenes.max(1) as usize];
     match script.manner() {
-        Manner::Ask => back.play(script).await,
+        Manner::Ask => ask_with_mark(back, script).await,
         Manner::Gather => back.gather(Streaming::of(copies(&script))).await,
         Manner::Show => last_of(back.show(script).await?).await,
-        Manner::Mirror => last_of(back.mirror(Streaming::of(copies(&script))).await?).await,
+        Manner::Mirror => {
+            let copies = copies(&script);
+            let count = copies.len();
+            let last = last_of(back.mirror(Streaming::of(copies)).await?).await?;
+            if last.scenes as usize == count {
+                Ok(last)
+            } else {
+                Err(Status::data_loss("messages are missing"))
+            }
+        }
+    }
+}
+
+/// Asks with metadata of its own, which must come back.
+async fn ask_with_mark(back: back::Client, script: Script) -> Result<Played> {
+    let (mark, fails_with) = (script.text.clone(), script.message.clone());
+    let mut request = Request::new(script);
+    let value = mark.parse().map_err(|_| Status::internal("a text of a script is ASCII"))?;
+    request.metadata_mut().insert(ECHOED, value);
+    let is_back = |metadata: &MetadataMap| metadata.get(ECHOED).is_some_and(|back| back == mark.as_str());
+    match back.inner().exchange::<back::Play>(request).await {
+        Ok(answer) if is_back(answer.metadata()) => Ok(answer.into_inner()),
+        Ok(_) => Err(Status::data_loss("what was sent along did not come back with the answer")),
+        // What fails on its way brings nothing along.
+        Err(status)
+            if !is_back(status.metadata()) && status.message() == fails_with && fails_with.len() > 9 =>
+        {
+            Err(Status::data_loss("what was sent along did not come back with the failure"))
+        }
+        Err(mut status) => {
+            // It goes no further.
+            status.metadata_mut().clear();
+            Err(status)
+        }
     }
 }
 
@@ -257,32 +298,4 @@ fn scenes(script: Script) -> impl Stream<Item = Result<Played>> {
             Some(Ok(Played { text: script.text.to_uppercase(), padding, scenes: number + 1 }))
         }
     })
-}
-
-/// The total of one key.
-#[derive(Default)]
-struct LedgerActor {
-    totals: BTreeMap<String, i64>,
-}
-
-impl Actor for LedgerActor {
-    type Context = Context<Self>;
-}
-
-impl Serve for LedgerActor {
-    type Contract = Ledger;
-}
-
-impl Handler<Call<Enter>> for LedgerActor {
-    type Result = Reply<Enter>;
-
-    fn handle(&mut self, call: Call<Enter>, _: &mut Context<Self>) -> Self::Result {
-        call.answer_now(|entry| {
-            let total = self.totals.entry(entry.key.clone()).or_default();
-            let before = *total;
-            *total += entry.amount;
-            info!(key = entry.key, before, total = *total, "entered");
-            Ok(Balance { before, total: *total })
-        })
-    }
 }

@@ -4,15 +4,15 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use node::App;
-use probe_contract::{Entry, Manner, Script, back, front, ledger, middle};
+use probe_contract::{Entry, Manner, Script, back, front, ledger, middle, tally};
 use protos::app::grpc::SayHelloRequest;
 use protos::app::grpc::service2::SayHello;
 use rehearse::proptest::prelude::*;
 use rehearse::proptest::strategy::SBoxedStrategy;
 use rehearse::{Expect, Host, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching, promises};
 
-use crate::checks::{Afterwards, Totals};
-use crate::{checks, trial};
+use crate::state::{Afterwards, Totals};
+use crate::{checks, state, trial};
 
 type Scripts = SBoxedStrategy<Script>;
 
@@ -27,22 +27,29 @@ type Node = (&'static str, &'static [&'static str]);
 
 /// Where services are, from the plainest.
 const LAYOUTS: &[(&str, &[Node])] = &[
-    ("two", &[("edge", &["service2", "front", "ledger"]), ("inner", &["service1", "middle", "back"])]),
-    ("one", &[("alone", &["service1", "service2", "front", "middle", "back", "ledger"])]),
+    (
+        "two",
+        &[("edge", &["service2", "front", "ledger", "tally"]), ("inner", &["service1", "middle", "back"])],
+    ),
+    (
+        "pair",
+        &[("edge", &["service1", "service2", "front", "middle"]), ("inner", &["back", "ledger", "tally"])],
+    ),
+    ("one", &[("alone", &["service1", "service2", "front", "middle", "back", "ledger", "tally"])]),
     (
         "three",
         &[
             ("edge", &["service2", "front"]),
             ("inner", &["service1", "middle"]),
-            ("last", &["back", "ledger"]),
+            ("last", &["back", "ledger", "tally"]),
         ],
     ),
     (
         "spare",
         &[
             ("edge", &["service2", "front"]),
-            ("inner", &["service1", "middle", "back", "ledger"]),
-            ("spare", &["service1", "middle", "back", "ledger"]),
+            ("inner", &["service1", "middle", "back", "ledger", "tally"]),
+            ("spare", &["service1", "middle", "back", "ledger", "tally"]),
         ],
     ),
     (
@@ -51,18 +58,30 @@ const LAYOUTS: &[(&str, &[Node])] = &[
             ("edge1", &["service2", "front"]),
             ("edge2", &["service2", "front"]),
             ("inner", &["service1", "middle"]),
-            ("last1", &["back", "ledger"]),
-            ("last2", &["back", "ledger"]),
+            ("last1", &["back", "ledger", "tally"]),
+            ("last2", &["back", "ledger", "tally"]),
         ],
     ),
 ];
 
-/// The scenario of all worlds.
-pub(crate) fn worlds() -> sim::Scenario {
-    drawn("worlds", "nodes, configuration, load and faults are all drawn", world)
+/// What is called, from the plainest.
+const LOADS: &[&str] = &["greetings", "scripts", "streams", "sizes", "failures", "ledger", "all"];
+
+/// The scenario of all worlds, and those of one sort of load each: what is rare among all is often among its own.
+pub(crate) fn all() -> Vec<sim::Scenario> {
+    let of = |name: &'static str, about: &str, loads: &'static [&'static str]| {
+        drawn(name, about, move |picks| world(picks, loads))
+    };
+    vec![
+        of("worlds", "nodes, configuration, load and faults are all drawn", LOADS),
+        of("streams", "worlds of streams of all kinds", &["streams"]),
+        of("sizes", "worlds of large messages", &["sizes"]),
+        of("failures", "worlds of services that fail as they are told", &["failures"]),
+        of("ledger", "worlds of actors that live by key", &["ledger", "tally"]),
+    ]
 }
 
-fn world(picks: &mut Picks<'_>) -> Scenario {
+fn world(picks: &mut Picks<'_>, loads: &[&str]) -> Scenario {
     let layouts: Vec<_> = LAYOUTS.iter().map(|(name, _)| *name).collect();
     let layout = picks.pick("nodes", &layouts);
     let (_, nodes) =
@@ -71,12 +90,14 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
     let swarm = swarm(picks, over);
     let size = picks.pick("--max-message-size", &[4_194_304, 32_768]);
     let idle = Duration::from_millis(picks.pick("ledger idle ms", &[1000, 20]));
-    let scenario = Scenario::new("worlds", "", load(picks, over, size), swarm);
+    let scenario = Scenario::new("", "", load(picks, loads, over, size), swarm);
     let scenario =
         nodes.iter().fold(scenario, |scenario, (host, services)| scenario.node(host, services, app(idle)));
     let drain_ms = picks.pick("--drain-timeout in ms", &[5000, 600, 2000]);
     let drain_timeout = Duration::from_millis(drain_ms);
+    let calls_max = picks.pick("--max-calls", &[1024, 12, 4]);
     let scenario = configured(picks, scenario)
+        .flags(&["--max-calls", &calls_max.to_string()])
         .flags(&["--drain-timeout", &format!("{drain_ms}ms")])
         .flags(&["--max-message-size", &size.to_string()]);
     scenario
@@ -85,12 +106,12 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         .invariant(checks::LinesNameTheirCallers::default)
         .every_call("every reply belongs to its request", move |call| checks::as_the_script_says(call, size))
         .fold("a key's total is in one place", move |totals: &mut Totals, event| {
-            checks::one_total_for_each_key(totals, event, idle)
+            state::one_total_for_each_key(totals, event, idle)
         })
         .fold("what calls leave behind is not cut off", move |work: &mut Afterwards, event| {
-            checks::done_afterwards(work, event, drain_timeout)
+            state::done_afterwards(work, event, drain_timeout, calls_max)
         })
-        .eventually("what calls leave behind is done", checks::nothing_is_left)
+        .eventually("what calls leave behind is done", state::nothing_is_left)
 }
 
 fn app(ledger_idle: Duration) -> impl Fn(&Host) -> App + Send + Sync + 'static {
@@ -102,7 +123,6 @@ fn configured(picks: &mut Picks<'_>, scenario: Scenario) -> Scenario {
     let choices: &[(&str, &[&str])] = &[
         ("--deadline", &["500ms", "3s"]),
         ("--keepalive", &["200ms", "100ms", "1s"]),
-        ("--max-calls", &["1024", "12", "4"]),
         ("--max-streams", &["1024", "4"]),
     ];
     let workers = picks.pick("workers", &[2, 1]);
@@ -115,7 +135,8 @@ fn configured(picks: &mut Picks<'_>, scenario: Scenario) -> Scenario {
 /// Faults over the whole time of the load, short ones or outages of seconds, so that a second one may begin while the
 /// first lasts, or when all works again.
 fn swarm(picks: &mut Picks<'_>, over: Duration) -> Swarm {
-    let lasts: RangeInclusive<Duration> = match picks.pick("faults last", &["short", "long"]) {
+    let lasts: RangeInclusive<Duration> = match picks.pick("faults last", &["short", "long", "ages"]) {
+        "ages" => 21_000.ms()..=24_000.ms(),
         "long" => 300.ms()..=3000.ms(),
         _ => 20.ms()..=400.ms(),
     };
@@ -126,7 +147,7 @@ fn swarm(picks: &mut Picks<'_>, over: Duration) -> Swarm {
     }
 }
 
-fn load(picks: &mut Picks<'_>, over: Duration, size: u32) -> Load {
+fn load(picks: &mut Picks<'_>, loads: &[&str], over: Duration, size: u32) -> Load {
     let calls = picks.pick("calls", &[30, 6, 70]);
     let deadlines = match picks.pick("deadlines", &["long", "any"]) {
         "any" => 30.ms()..=2000.ms(),
@@ -134,13 +155,15 @@ fn load(picks: &mut Picks<'_>, over: Duration, size: u32) -> Load {
     };
     let load = Load::new(calls, over, deadlines).bursts(picks.pick("bursts", &[1, 4]));
     let load = if picks.pick("ids", &["plain", "any"]) == "any" { load.any_ids() } else { load };
+    let load =
+        if picks.pick("timeouts", &["said", "not said"]) == "said" { load } else { load.without_timeouts() };
     let load = if picks.pick("health checks", &[false, true]) { load.health_checks(12, over) } else { load };
     let load = if picks.pick("metadata", &[false, true]) { load.metadata(metadata()) } else { load };
-    match picks.pick("load", &["greetings", "scripts", "streams", "large", "failing", "ledger", "all"]) {
+    match picks.pick("load", loads) {
         "scripts" => plays(load, asks(), size),
         "streams" => streams(load, size),
-        "large" => plays(load, sized(asks()), size),
-        "failing" => plays(load, failing(asks()), size),
+        "sizes" => plays(load, sized(asks()), size),
+        "failures" => plays(load, failing(asks()), size),
         "ledger" => entries(load),
         "all" => entries(plays(streams(greetings(load), size), failing(sized(asks())), size)),
         _ => greetings(load),
@@ -170,13 +193,17 @@ fn streams(load: Load, size: u32) -> Load {
         let hops = script.hops.max(1);
         Script { manner: manner.into(), hops, ..script }
     });
-    plays(load, scripts.sboxed(), size).watch::<front::Show>(asks()).watch::<back::Show>(asks())
+    plays(load, scripts.sboxed(), size).watch::<front::Show>(slow()).watch::<back::Show>(slow())
 }
 
 fn entries(load: Load) -> Load {
     let entries = || (matching("[ab]"), 1..9_i64).prop_map(|(key, amount)| Entry { key, amount });
-    let load = load.rpc::<ledger::Enter>(Via::Rest, entries(), Expect::ok());
-    load.rpc::<ledger::Enter>(Via::Grpc, entries(), Expect::ok())
+    let looks = matching("[ab]").prop_map(|key| Entry { key, amount: 0 });
+    load.rpc::<ledger::Enter>(Via::Rest, entries(), Expect::ok())
+        .rpc::<ledger::Enter>(Via::Grpc, entries(), Expect::ok())
+        .rpc::<ledger::Look>(Via::Grpc, looks, Expect::ok())
+        .rpc::<tally::Enter>(Via::Rest, entries(), Expect::ok())
+        .rpc::<tally::Enter>(Via::Grpc, entries(), Expect::ok())
 }
 
 /// What is right for a script: what it asks for itself, and that what is too large is refused.
@@ -198,6 +225,12 @@ fn asks() -> Scripts {
         ..Script::default()
     });
     script.sboxed()
+}
+
+/// Streams that may last for longer than the deadline of a unary call.
+fn slow() -> Scripts {
+    let slow = (asks(), prop_oneof![2 => 0..=15_u32, 1 => 150..=400_u32]);
+    slow.prop_map(|(script, pause_ms)| Script { pause_ms, ..script }).sboxed()
 }
 
 /// With messages of all sizes, both ways.

@@ -34,9 +34,10 @@ pub fn proof_not_sent(status: &Status) -> Option<NotSent> {
     std::error::Error::source(status)?.downcast_ref().copied()
 }
 
-/// The same status, which proves nothing any more.
+/// The same status as the answer of a handler: it proves nothing any more, and it is not this call's connection that was
+/// lost.
 pub(crate) fn without_proof(mut status: Status) -> Status {
-    if proof_not_sent(&status).is_none() {
+    if proof_not_sent(&status).is_none() && !was_lost(&status) {
         return status;
     }
     let metadata = std::mem::take(status.metadata_mut());

@@ -136,8 +136,11 @@ impl Client {
             .uri(format!("http://{target}{}", kind.path))
             .header("content-type", "application/grpc")
             .header("te", "trailers")
-            .header("grpc-timeout", format!("{}m", request.deadline.as_millis()))
             .body(())?;
+        if self.setting.says_timeouts {
+            let timeout = format!("{}m", request.deadline.as_millis());
+            head.headers_mut().insert("grpc-timeout", timeout.try_into()?);
+        }
         add_to(&mut head, request)?;
         let (response, mut body) = self.connected(target).await?.send_request(head, false)?;
         body.send_data(framed(&message)?, true)?;

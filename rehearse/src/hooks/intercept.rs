@@ -2,11 +2,11 @@
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use sim::CallFault;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use transport::call::{Held, Interceptor};
 use transport::{CallContext, CallerAddress, Result, Status};
 
-use crate::facts::{HandlerBegun, HandlerDisturbed, HandlerEnded};
+use crate::facts::{HandlerBegun, HandlerBegunLate, HandlerDisturbed, HandlerEnded};
 
 /// Runs around the handlers of one worker.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl Interceptor for Disturbed {
                 Some(CallFault::Panic) | None => {}
             }
             let panics = fault == Some(CallFault::Panic);
-            Ok(Box::new(Handler { _running: running, panics }) as Box<dyn Held>)
+            Ok(Box::new(Handler { running, panics, deadline: context.deadline() }) as Box<dyn Held>)
         }
         .boxed()
     }
@@ -43,12 +43,17 @@ impl Interceptor for Disturbed {
 
 /// A handler that was let in.
 struct Handler {
-    _running: Running,
+    running: Running,
     panics: bool,
+    deadline: Option<Instant>,
 }
 
 impl Held for Handler {
     fn begin(&self) {
+        if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            let HandlerEnded { service, path, .. } = self.running.ended;
+            sim::tell(HandlerBegunLate { service, path }, Some(&self.running.request_id));
+        }
         if self.panics {
             sim::planned_panic();
         }

@@ -11,7 +11,7 @@ use super::faults::Faults;
 use super::hops::Lefts;
 use super::ids::access_path;
 use super::names::{EDGES_END_CALLS, EDGES_KEEP_DEADLINES, HANDLERS_END_BY_DEADLINES};
-use crate::facts::{HandlerBegun, HandlerEnded};
+use crate::facts::{HandlerBegun, HandlerBegunLate, HandlerEnded};
 use crate::setting::Setting;
 
 /// What begins with a handler ends by its deadline.
@@ -141,6 +141,9 @@ impl Invariant for EndsInTime {
             self.forget_the_dead(event.at);
         }
         let Some(number) = event.request else { return Ok(()) };
+        if !self.is_of_edges && event.told::<HandlerBegunLate>().is_some() {
+            return Err(format!("expected that a call past its deadline is not handled; seen: {event}"));
+        }
         if let Some(begun) = event.told::<HandlerBegun>() {
             self.begin(event, number, begun);
         } else if self.is_of_edges {

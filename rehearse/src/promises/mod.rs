@@ -5,6 +5,7 @@ mod admission;
 mod at_rest;
 mod attempts;
 mod backoff;
+mod callers;
 mod causes;
 mod connecting;
 mod connections;
@@ -37,6 +38,7 @@ use transport::Code;
 use self::admission::NoMoreThanAdmitted;
 use self::at_rest::{ComesToRest, WORK_ENDS, soon};
 use self::backoff::BackoffIsKept;
+use self::callers::CallersWaitNoLonger;
 use self::connecting::{ConnectingEndsByItself, OneConnection};
 use self::deadlines::{CallsEnd, DeadlinesShrink};
 use self::drains::DrainsCutOffNothing;
@@ -47,11 +49,11 @@ use self::ids::{LinesKnowTheirCallers, RepliesCarryIds};
 use self::leaving::{DrainsEnd, DrainsTakeNothingOn};
 use self::moments::DeadlinesAreMoments;
 pub use self::names::{
-    ACCESS_LINES_ARE_TRUE, BACKOFF_IS_KEPT, CALLS_END, CONNECTING_ENDS_BY_ITSELF, DEADLINES_ARE_MOMENTS,
-    DEADLINES_SHRINK, DRAINS_CUT_OFF_NOTHING, DRAINS_END, DRAINS_TAKE_NOTHING_ON, EDGES_END_CALLS,
-    EDGES_KEEP_DEADLINES, HANDLED_ONCE, HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS, HEALTH_IS_TOLD,
-    LINES_KNOW_THEIR_CALLERS, NO_MORE_THAN_ADMITTED, NODES_COME_TO_REST, ONE_CONNECTION, REPLICAS_SHARE,
-    REPLIES_CARRY_IDS, STATUSES_ARE_EXPLAINED, TRIED_TWICE_AT_MOST, WORK_COMES_TO_REST,
+    ACCESS_LINES_ARE_TRUE, BACKOFF_IS_KEPT, CALLERS_WAIT_NO_LONGER, CALLS_END, CONNECTING_ENDS_BY_ITSELF,
+    DEADLINES_ARE_MOMENTS, DEADLINES_SHRINK, DRAINS_CUT_OFF_NOTHING, DRAINS_END, DRAINS_TAKE_NOTHING_ON,
+    EDGES_END_CALLS, EDGES_KEEP_DEADLINES, HANDLED_ONCE, HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS,
+    HEALTH_IS_TOLD, LINES_KNOW_THEIR_CALLERS, NO_MORE_THAN_ADMITTED, NODES_COME_TO_REST, ONE_CONNECTION,
+    REPLICAS_SHARE, REPLIES_CARRY_IDS, STATUSES_ARE_EXPLAINED, TRIED_TWICE_AT_MOST, WORK_COMES_TO_REST,
 };
 use self::statuses::StatusesAreExplained;
 use self::told::AccessLinesAreTrue;
@@ -128,6 +130,7 @@ const ALL: &[(&str, Add)] = &[
     (NO_MORE_THAN_ADMITTED, |to, _, setting| to.invariant(move || NoMoreThanAdmitted::new(&setting))),
     (HANDLED_ONCE, |to, _, setting| to.invariant(move || HandledOnceOrNotAtAll::new(&setting))),
     (ACCESS_LINES_ARE_TRUE, |to, _, setting| to.invariant(move || AccessLinesAreTrue::new(&setting))),
+    (CALLERS_WAIT_NO_LONGER, |to, _, setting| to.invariant(move || CallersWaitNoLonger::new(&setting))),
     (REPLICAS_SHARE, |to, _, setting| to.invariant(move || ReplicasShare::new(&setting))),
     // Where nobody asks for the health of nodes, there is nothing to promise.
     (HEALTH_IS_TOLD, |to, _, setting| match setting.checks_health {

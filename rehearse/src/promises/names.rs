@@ -48,3 +48,5 @@ pub const REPLICAS_SHARE: &str = "the hosts of a service share its calls";
 pub const NODES_COME_TO_REST: &str = "when calls have ended, nodes come to rest";
 /// The same, where work that outlives its call is under way.
 pub const WORK_COMES_TO_REST: &str = "when calls and their work have ended, nodes come to rest";
+/// A service that calls another has an outcome by the deadline, which is no later than nodes allow.
+pub const CALLERS_WAIT_NO_LONGER: &str = "no caller waits longer than until its deadline";

@@ -97,10 +97,11 @@ impl Grpc {
     async fn carry_once(self, request: Request) -> Result<Response> {
         let path = PathAndQuery::from_static(request.path);
         let (service, limit, streaming) = (self.0.service, self.0.message_size, request.streaming);
+        let is_whole = matches!(request.body, Payload::One(_));
         let (messages, mut failed) = outgoing(request.body);
         let mut outgoing = tonic::Request::from_parts(request.metadata, Default::default(), messages);
         metadata::insert_request_id(outgoing.metadata_mut().as_mut(), &request.request_id);
-        let mut grpc = tonic::client::Grpc::new(Wire { callee: self, deadline: request.deadline })
+        let mut grpc = tonic::client::Grpc::new(Wire { callee: self, deadline: request.deadline, is_whole })
             .max_decoding_message_size(limit);
         let answer = failed.or(grpc.streaming(outgoing, path, Raw)).await;
         let answer = answer.map_err(|status| incoming_status(status, service, limit))?;
@@ -174,9 +175,12 @@ impl Holds for Inner {
 }
 
 /// Sends one HTTP request, over whichever connection takes it.
+#[derive(Clone)]
 struct Wire {
     callee: Grpc,
     deadline: Option<Instant>,
+    /// Whether the request is one message, so that nothing begins before its body is there.
+    is_whole: bool,
 }
 
 type ResponseBody = MapFrame<MapErr<Incoming, fn(hyper::Error) -> Status>, fn(Frame<Bytes>) -> Frame<Bytes>>;
@@ -191,15 +195,12 @@ impl Service<http::Request<Body>> for Wire {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        Box::pin(send(self.callee.clone(), self.deadline, request))
+        Box::pin(send(self.clone(), request))
     }
 }
 
-async fn send(
-    callee: Grpc,
-    deadline: Option<Instant>,
-    mut request: http::Request<Body>,
-) -> Result<http::Response<ResponseBody>> {
+async fn send(wire: Wire, mut request: http::Request<Body>) -> Result<http::Response<ResponseBody>> {
+    let Wire { callee, deadline, is_whole } = wire;
     // Each attempt that fails has used up a connection, so this many have tried every address, and
     // the connection that was lost with GOAWAY in this very moment.
     for _ in 0..=callee.0.subchannels.len() {
@@ -216,7 +217,7 @@ async fn send(
             }
             Err(mut error) => match error.take_message() {
                 Some(unsent) => request = unsent,
-                None => return Err(repair(error.into_error())),
+                None => return Err(unanswered(error.into_error(), is_whole)),
             },
         }
     }
@@ -248,6 +249,15 @@ fn without_broken_details(headers: &mut HeaderMap) {
     if are_broken {
         headers.remove(metadata::GRPC_STATUS_DETAILS);
     }
+}
+
+/// The status of a call that got no answer. One that waited for a stream when its connection ended was dropped with what
+/// hyper had in hand: not a byte of its body has gone out, so that no handler of a whole message can have begun.
+fn unanswered(error: hyper::Error, is_whole: bool) -> Status {
+    if is_whole && error.is_user() {
+        return status::not_sent(NotSent::Refused, "the peer took no more calls on its connection");
+    }
+    repair(error)
 }
 
 /// The status of a broken connection or stream, and the error itself as its source.

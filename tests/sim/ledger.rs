@@ -1,0 +1,84 @@
+//! Services that hold state: a ledger with an actor for each key, and a tally with one for all keys.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use actix::{Actor, Context, Handler};
+use node::App;
+use probe_contract::ledger::{Enter, Ledger, Look};
+use probe_contract::tally::{self, Tally};
+use probe_contract::{Balance, Entry};
+use tracing::info;
+use transport::{Call, Keys, Reply, Serve};
+
+/// Adds the services to an app. The ledger's actor of a key goes when nobody has asked it for `idle`.
+pub(crate) fn add_to(app: App, idle: Duration) -> App {
+    let key = |entry: &Entry| entry.key.clone();
+    let keys = Keys::new().of::<Enter>(key).of::<Look>(key).idle_after(idle);
+    app.service_by_key(keys, |_: &str, ()| LedgerActor::default()).service_in_node(|()| TallyActor::default())
+}
+
+/// The total of one key.
+#[derive(Default)]
+struct LedgerActor {
+    total: i64,
+}
+
+/// The totals of all keys.
+#[derive(Default)]
+struct TallyActor {
+    totals: BTreeMap<String, i64>,
+}
+
+impl Actor for LedgerActor {
+    type Context = Context<Self>;
+}
+
+impl Serve for LedgerActor {
+    type Contract = Ledger;
+}
+
+impl Handler<Call<Enter>> for LedgerActor {
+    type Result = Reply<Enter>;
+
+    fn handle(&mut self, call: Call<Enter>, _: &mut Context<Self>) -> Self::Result {
+        call.answer_now(|entry| Ok(entered(&mut self.total, &entry.key, entry.amount)))
+    }
+}
+
+impl Handler<Call<Look>> for LedgerActor {
+    type Result = Reply<Look>;
+
+    fn handle(&mut self, call: Call<Look>, _: &mut Context<Self>) -> Self::Result {
+        call.answer_now(|entry| Ok(entered(&mut self.total, &entry.key, 0)))
+    }
+}
+
+impl Actor for TallyActor {
+    type Context = Context<Self>;
+}
+
+impl Serve for TallyActor {
+    type Contract = Tally;
+}
+
+impl Handler<Call<tally::Enter>> for TallyActor {
+    type Result = Reply<tally::Enter>;
+
+    fn handle(&mut self, call: Call<tally::Enter>, _: &mut Context<Self>) -> Self::Result {
+        call.answer_now(|entry| {
+            let total = self.totals.entry(entry.key.clone()).or_default();
+            Ok(entered(total, &format!("{TALLY}{}", entry.key), entry.amount))
+        })
+    }
+}
+
+/// What stands before a key of the tally in log lines.
+pub(crate) const TALLY: &str = "tally ";
+
+fn entered(total: &mut i64, key: &str, amount: i64) -> Balance {
+    let before = *total;
+    *total += amount;
+    info!(key, before, total = *total, "entered");
+    Balance { before, total: *total }
+}

@@ -1,0 +1,111 @@
+//! What must hold of the state that services have, and of the work that calls leave behind.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rehearse::facts::{HandlerDisturbed, NodeStarted, NodeStopped};
+use rehearse::{CallFault, Event, FaultKind, What};
+
+use crate::ledger;
+
+/// What is known of the ledgers: for each host and key, the total and since when.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    totals: BTreeMap<(Arc<str>, String), (i64, Duration)>,
+    /// Where handlers of a ledger were made to panic.
+    panics: Vec<Arc<str>>,
+}
+
+/// Each key has one actor on a host: an entry finds the total that the last one left, or none where the actor was
+/// started anew: with its node, after a panic, or when it had been idle for so long.
+pub(crate) fn one_total_for_each_key(
+    totals: &mut Totals,
+    event: &Event,
+    idle: Duration,
+) -> Result<(), String> {
+    if event.told::<NodeStarted>().is_some() {
+        totals.totals.retain(|(host, _), _| *host != event.host);
+    }
+    if event
+        .told::<HandlerDisturbed>()
+        .is_some_and(|met| matches!(met.service, "ledger" | "tally") && met.by == CallFault::Panic)
+    {
+        totals.panics.push(Arc::clone(&event.host));
+    }
+    let number = |name| event.field(name).and_then(rehearse::Value::as_i64);
+    let (Some(key), Some(before), Some(total)) = (event.field("key"), number("before"), number("total"))
+    else {
+        return Ok(());
+    };
+    let place = (Arc::clone(&event.host), key.to_string());
+    let (last, at) = totals.totals.insert(place, (total, event.at)).unwrap_or_default();
+    let is_by_key = !key.to_string().starts_with(ledger::TALLY);
+    let may_be_new = is_by_key && event.at >= at + idle || totals.panics.contains(&event.host);
+    let is_new = before == 0 && may_be_new;
+    // Long after it was idle for long enough, it is not there any more.
+    let is_kept = is_by_key && before != 0 && event.at > at + idle * 2 + Duration::from_millis(200);
+    if is_new || before == last && !is_kept {
+        return Ok(());
+    }
+    Err(format!("{event}: {last} was the total of this key, {} ms before", (event.at - at).as_millis()))
+}
+
+/// The work that calls have left behind, and that is not done yet.
+#[derive(Debug, Default)]
+pub(crate) struct Afterwards {
+    open: BTreeSet<(Arc<str>, u32)>,
+    /// When each host was told to drain.
+    drains: BTreeMap<Arc<str>, Duration>,
+}
+
+/// Work that outlives its call is done, unless its host dies: a drain waits for it as long as it may.
+pub(crate) fn done_afterwards(
+    work: &mut Afterwards,
+    event: &Event,
+    drain_timeout: Duration,
+    calls_max: usize,
+) -> Result<(), String> {
+    let host = || Arc::clone(&event.host);
+    match &event.what {
+        What::FaultBegins { fault, .. } => match &fault.what {
+            FaultKind::Drain { host } => drop(work.drains.insert(host.as_str().into(), event.at)),
+            FaultKind::Kill { host } | FaultKind::PowerLoss { host } => {
+                work.open.retain(|(open, _)| **open != **host);
+            }
+            _ => {}
+        },
+        What::Log(line) if line.message == "goes on afterwards" => {
+            work.open.extend(event.request.map(|request| (host(), request)));
+            // Of two services, on each of two workers.
+            let here = work.open.iter().filter(|(host, _)| *host == event.host).count();
+            if here > calls_max * 4 {
+                return Err(format!("{here} calls have left work behind at once on {}", event.host));
+            }
+        }
+        What::Log(line) if line.message == "done afterwards" => {
+            work.open.retain(|(host, request)| *host != event.host || Some(*request) != event.request);
+        }
+        What::Told(_) if event.told::<NodeStopped>().is_some() => {
+            let told = work.drains.get(&event.host).copied().unwrap_or_default();
+            let cut_off = work.open.iter().find(|(host, _)| *host == event.host).cloned();
+            work.open.retain(|(host, _)| *host != event.host);
+            if let Some((host, request)) = cut_off.filter(|_| event.at < told + drain_timeout) {
+                return Err(format!(
+                    "{host} has drained, and what sim-{request:06} left behind was not done"
+                ));
+            }
+        }
+        // A host that was killed at the end of its drain.
+        What::Told(_) if event.told::<NodeStarted>().is_some() => {
+            work.open.retain(|(host, _)| *host != event.host);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Whether nothing is left to be done.
+pub(crate) fn nothing_is_left(work: &Afterwards) -> bool {
+    work.open.is_empty()
+}
