@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rehearse::facts::{HandlerDisturbed, NodeStarted, NodeStopped};
+use rehearse::facts::{HandlerBegun, HandlerDisturbed, HandlerEnded, NodeStarted, NodeStopped};
 use rehearse::{CallFault, Event, FaultKind, What};
 
 use crate::ledger;
@@ -109,3 +109,49 @@ pub(crate) fn done_afterwards(
 pub(crate) fn nothing_is_left(work: &Afterwards) -> bool {
     work.open.is_empty()
 }
+
+/// The streams that the back shows, and since when each host drains.
+#[derive(Debug, Default)]
+pub(crate) struct Shows {
+    open: BTreeMap<(Arc<str>, u32), Duration>,
+    drains: BTreeMap<Arc<str>, Duration>,
+}
+
+/// How soon a stream ends that was told of a drain: what was accepted in the last moment is begun first.
+const ENDS_WITHIN: Duration = Duration::from_millis(700);
+
+/// A stream that its actor ends with a drain does not wait for the drain's end.
+pub(crate) fn shows_end_with_drains(shows: &mut Shows, event: &Event) -> Result<(), String> {
+    let place = || Some((Arc::clone(&event.host), event.request?));
+    match &event.what {
+        What::FaultBegins { fault, .. } => match &fault.what {
+            FaultKind::Drain { host } => drop(shows.drains.entry(host.as_str().into()).or_insert(event.at)),
+            // What else there is on the host has times of its own.
+            other => shows
+                .open
+                .retain(|(host, _), _| other.hosts().0 != &**host && other.hosts().1 != Some(&**host)),
+        },
+        What::Told(_) if event.told::<NodeStarted>().is_some() => {
+            shows.drains.remove(&event.host);
+            shows.open.retain(|(host, _), _| *host != event.host);
+        }
+        What::Told(_) => {
+            let begun = event.told::<HandlerBegun>().filter(|begun| begun.path == SHOW);
+            let ended = event.told::<HandlerEnded>().filter(|ended| ended.path == SHOW);
+            if let Some(place) = place().filter(|_| begun.is_some() && !event.host.is_empty()) {
+                shows.open.insert(place, event.at);
+            } else if let Some(place) = place().filter(|_| ended.is_some()) {
+                let Some(begun) = shows.open.remove(&place) else { return Ok(()) };
+                let drained = shows.drains.get(&event.host).map(|told| begun.max(*told) + ENDS_WITHIN);
+                if drained.is_some_and(|until| event.at > until) {
+                    return Err(format!("it went on although its host drains: {event}"));
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The rpc whose streams end with a drain.
+const SHOW: &str = "/rehearsal.Back/Show";

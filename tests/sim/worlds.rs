@@ -111,6 +111,7 @@ fn world(picks: &mut Picks<'_>, loads: &[&str]) -> Scenario {
         .fold("what calls leave behind is not cut off", move |work: &mut Afterwards, event| {
             state::done_afterwards(work, event, drain_timeout, calls_max)
         })
+        .fold("what is shown ends when its host drains", state::shows_end_with_drains)
         .eventually("what calls leave behind is done", state::nothing_is_left)
 }
 
@@ -219,7 +220,8 @@ fn asks() -> Scripts {
         text,
         hops,
         afterwards,
-        wait_ms,
+        // What comes afterwards has time enough to meet a drain.
+        wait_ms: if afterwards && hops > 0 { wait_ms + 250 } else { wait_ms },
         scenes,
         pause_ms,
         ..Script::default()

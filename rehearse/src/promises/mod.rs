@@ -10,6 +10,7 @@ mod causes;
 mod connecting;
 mod connections;
 mod deadlines;
+mod deaf;
 mod drains;
 mod edges;
 mod failure;
@@ -41,6 +42,7 @@ use self::backoff::BackoffIsKept;
 use self::callers::CallersWaitNoLonger;
 use self::connecting::{ConnectingEndsByItself, OneConnection};
 use self::deadlines::{CallsEnd, DeadlinesShrink};
+use self::deaf::DrainsCloseListeners;
 use self::drains::DrainsCutOffNothing;
 use self::edges::{EdgesKeepDeadlines, EndsInTime};
 use self::handlers::{HandledOnceOrNotAtAll, HandlersEndWithTheirCalls};
@@ -50,15 +52,16 @@ use self::leaving::{DrainsEnd, DrainsTakeNothingOn};
 use self::moments::DeadlinesAreMoments;
 pub use self::names::{
     ACCESS_LINES_ARE_TRUE, BACKOFF_IS_KEPT, CALLERS_WAIT_NO_LONGER, CALLS_END, CONNECTING_ENDS_BY_ITSELF,
-    DEADLINES_ARE_MOMENTS, DEADLINES_SHRINK, DRAINS_CUT_OFF_NOTHING, DRAINS_END, DRAINS_TAKE_NOTHING_ON,
-    EDGES_END_CALLS, EDGES_KEEP_DEADLINES, HANDLED_ONCE, HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS,
-    HEALTH_IS_TOLD, LINES_KNOW_THEIR_CALLERS, NO_MORE_THAN_ADMITTED, NODES_COME_TO_REST, ONE_CONNECTION,
-    REPLICAS_SHARE, REPLIES_CARRY_IDS, STATUSES_ARE_EXPLAINED, TRIED_TWICE_AT_MOST, WORK_COMES_TO_REST,
+    DEADLINES_ARE_MOMENTS, DEADLINES_SHRINK, DRAINS_CLOSE_LISTENERS, DRAINS_CUT_OFF_NOTHING, DRAINS_END,
+    DRAINS_TAKE_NOTHING_ON, EDGES_END_CALLS, EDGES_KEEP_DEADLINES, HANDLED_ONCE, HANDLERS_END_BY_DEADLINES,
+    HANDLERS_END_WITH_CALLS, HEALTH_IS_TOLD, LINES_KNOW_THEIR_CALLERS, NO_MORE_THAN_ADMITTED,
+    NODES_COME_TO_REST, ONE_CONNECTION, REPLICAS_SHARE, REPLIES_CARRY_IDS, STATUSES_ARE_EXPLAINED,
+    TRIED_TWICE_AT_MOST, WORK_COMES_TO_REST, WORKERS_SHARE,
 };
 use self::statuses::StatusesAreExplained;
 use self::told::AccessLinesAreTrue;
 use self::tries::TriedTwiceAtMost;
-use self::turns::ReplicasShare;
+use self::turns::{ReplicasShare, WorkersShare};
 use crate::setting::Setting;
 
 /// What a call over one or two hops of a healthy network may take at most, unless a scenario says otherwise.
@@ -131,6 +134,8 @@ const ALL: &[(&str, Add)] = &[
     (HANDLED_ONCE, |to, _, setting| to.invariant(move || HandledOnceOrNotAtAll::new(&setting))),
     (ACCESS_LINES_ARE_TRUE, |to, _, setting| to.invariant(move || AccessLinesAreTrue::new(&setting))),
     (CALLERS_WAIT_NO_LONGER, |to, _, setting| to.invariant(move || CallersWaitNoLonger::new(&setting))),
+    (WORKERS_SHARE, |to, _, setting| to.invariant(move || WorkersShare::new(&setting))),
+    (DRAINS_CLOSE_LISTENERS, |to, _, setting| to.invariant(move || DrainsCloseListeners::new(&setting))),
     (REPLICAS_SHARE, |to, _, setting| to.invariant(move || ReplicasShare::new(&setting))),
     // Where nobody asks for the health of nodes, there is nothing to promise.
     (HEALTH_IS_TOLD, |to, _, setting| match setting.checks_health {

@@ -50,3 +50,7 @@ pub const NODES_COME_TO_REST: &str = "when calls have ended, nodes come to rest"
 pub const WORK_COMES_TO_REST: &str = "when calls and their work have ended, nodes come to rest";
 /// A service that calls another has an outcome by the deadline, which is no later than nodes allow.
 pub const CALLERS_WAIT_NO_LONGER: &str = "no caller waits longer than until its deadline";
+/// Where nothing goes wrong, all workers of a host handle calls.
+pub const WORKERS_SHARE: &str = "the workers of a host share its connections";
+/// A node that drains is deaf: nobody connects to it any more.
+pub const DRAINS_CLOSE_LISTENERS: &str = "nobody connects to a node that drains";

@@ -1,13 +1,14 @@
-//! Hosts of a service share its calls.
+//! Hosts of a service share its calls, and so do the workers of a host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sim::{Event, Invariant, Phase, What};
 
 use super::hops::Hops;
-use super::names::REPLICAS_SHARE;
-use crate::facts::{CallOutcome, Outcome};
+use super::ids::access_path;
+use super::names::{REPLICAS_SHARE, WORKERS_SHARE};
+use crate::facts::{CallOutcome, HandlerBegun, Outcome};
 use crate::setting::Setting;
 
 /// From so many calls of one host to a service on, each replica must have handled one.
@@ -73,6 +74,74 @@ impl Invariant for ReplicasShare {
             What::FaultBegins { .. } => self.is_disturbed = true,
             What::Phase(Phase::Healed) if !self.is_disturbed => return self.judge(),
             _ if !self.is_disturbed => self.count(event),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
+}
+
+/// From so many connections with calls on, each worker of a host must have handled some: they are handed out in turn.
+const ENOUGH_CONNECTIONS: usize = 16;
+
+/// Where nothing goes wrong, all workers of a host handle calls.
+#[derive(Debug)]
+pub(super) struct WorkersShare {
+    setting: Arc<Setting>,
+    /// By host: who called, and the workers that handled calls.
+    hosts: BTreeMap<Arc<str>, (BTreeSet<String>, BTreeSet<u16>)>,
+    is_disturbed: bool,
+    met: u64,
+}
+
+impl WorkersShare {
+    pub(super) fn new(setting: &Arc<Setting>) -> Self {
+        Self { setting: Arc::clone(setting), hosts: BTreeMap::new(), is_disturbed: false, met: 0 }
+    }
+
+    fn count(&mut self, event: &Event) -> Result<(), String> {
+        if let Some(begun) = event.told::<HandlerBegun>() {
+            if begun.worker >= self.setting.workers && !self.setting.graph.is_foreign(&event.host) {
+                let workers = self.setting.workers;
+                return Err(format!("expected {workers} workers, counted from 0; seen: {event}"));
+            }
+            self.hosts.entry(Arc::clone(&event.host)).or_default().1.insert(begun.worker);
+        } else if event.request.is_some() && access_path(event).is_some() {
+            let caller = event.text("peer").map(str::to_owned);
+            self.hosts.entry(Arc::clone(&event.host)).or_default().0.extend(caller);
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self) -> Result<(), String> {
+        let busy = self.hosts.iter().filter(|(_, (callers, _))| callers.len() >= ENOUGH_CONNECTIONS);
+        for (host, (callers, workers)) in busy.filter(|(host, _)| !self.setting.graph.is_foreign(host)) {
+            self.met += 1;
+            if workers.len() < usize::from(self.setting.workers) {
+                let (connections, workers) = (callers.len(), workers.len());
+                return Err(format!(
+                    "calls came to {host} over {connections} connections, and {workers} of its {} workers handled all",
+                    self.setting.workers
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Invariant for WorkersShare {
+    fn name(&self) -> &str {
+        WORKERS_SHARE
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        match &event.what {
+            What::FaultBegins { .. } => self.is_disturbed = true,
+            What::Phase(Phase::Healed) if !self.is_disturbed => return self.judge(),
+            _ if !self.is_disturbed => return self.count(event),
             _ => {}
         }
         Ok(())
