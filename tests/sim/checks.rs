@@ -2,13 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use probe_contract::{Manner, Played, Script, back, front, middle};
 use protos::app::grpc::service1::ProcessName;
 use protos::app::grpc::service2::SayHello;
-use rehearse::{CallRecord, Code, Event, Invariant, Reply, answer, request};
-use transport::status::{code_name, http_status};
-
-use crate::trial;
+use rehearse::{CallRecord, Event, Invariant, answer, request};
 
 /// The right value for the right caller.
 pub(crate) fn right_value(call: &CallRecord) -> Result<(), String> {
@@ -66,112 +62,4 @@ impl Invariant for LinesNameTheirCallers {
     fn met(&self) -> u64 {
         self.met
     }
-}
-
-/// The code that a script asks for: its own, or that one of its messages is too large. A node limits what it reads: a
-/// request, or the answer of another one.
-pub(crate) fn asked(script: &Script, is_at_back: bool, size_max: u32) -> Option<Code> {
-    let reads_answer = script.hops > 0 && !is_at_back && script.code == 0;
-    if script.request_bytes > size_max || reads_answer && script.answer_bytes > size_max {
-        return Some(Code::ResourceExhausted);
-    }
-    (script.code != 0).then(|| Code::from_i32(i32::try_from(script.code).unwrap_or_default()))
-}
-
-/// What a script says is what its caller gets.
-pub(crate) fn as_the_script_says(call: &CallRecord, size_max: u32) -> Result<(), String> {
-    let Some(script) = script(call) else { return right_greeting(call) };
-    let Some(reply) = &call.reply else { return Ok(()) };
-    let is_at_back = request::<back::Play>(call).is_some();
-    let judged = match asked(&script, is_at_back, size_max).filter(|_| !script.afterwards) {
-        Some(code) if reply.is_ok() => Err(format!("it worked, and had to fail with {code:?}")),
-        Some(code) => as_failed(call, &script, reply, code),
-        None if reply.is_ok() => as_answered(call, &script, is_at_back),
-        None => Ok(()),
-    };
-    let judged = judged.and_then(|()| as_echoed(call, &script, reply, is_at_back));
-    judged.map_err(|wrong| {
-        let beginning: String = reply.value.chars().take(60).collect();
-        format!("{}: {wrong}; it got {} {beginning:?}", call.request_id, reply.status)
-    })
-}
-
-/// A failure comes with the message and the details of who failed. A REST edge keeps to itself what is the fault of a
-/// service alone.
-fn as_failed(call: &CallRecord, script: &Script, reply: &Reply, code: Code) -> Result<(), String> {
-    // Whether another status is right is judged with the statuses.
-    if script.code == 0 || Code::from_i32(i32::try_from(script.code).unwrap_or_default()) != code {
-        return Ok(());
-    }
-    let is_hidden = call.request.client == "rest" && http_status(code).as_u16() == 500;
-    let message = if is_hidden { "an internal error; see the log" } else { script.message.as_str() };
-    let is_further =
-        script.hops > 0 && call.request.client == "rest" && request::<back::Play>(call).is_none();
-    if code == Code::Unavailable && is_further && reply.message() == Some(message) && !message.is_empty() {
-        return Err("the words of a service further on reach a REST client".to_owned());
-    }
-    if reply.status != code_name(code) || reply.message() == Some(message) {
-        let has_details = reply.status == code_name(code) && call.request.client == "grpc";
-        return match reply.details.as_str() {
-            trial::DETAILS_ON_THE_WIRE => Ok(()),
-            "" if !has_details => Ok(()),
-            other => Err(format!("its details are {other:?}")),
-        };
-    }
-    // The same code may come from elsewhere.
-    if may_be_of_the_way(code) { Ok(()) } else { Err(format!("it was to fail with {message:.60?}")) }
-}
-
-/// Codes that are said not only by handlers.
-fn may_be_of_the_way(code: Code) -> bool {
-    use Code::{Cancelled, DeadlineExceeded, Internal, ResourceExhausted, Unavailable, Unknown};
-    matches!(code, Cancelled | DeadlineExceeded | Internal | ResourceExhausted | Unavailable | Unknown)
-}
-
-fn as_answered(call: &CallRecord, script: &Script, is_at_back: bool) -> Result<(), String> {
-    let Some(played) = played(call) else { return Err("it has no answer".to_owned()) };
-    let asks_further = script.hops > 0 && !is_at_back;
-    // What is shown ends early where a node drains, before the first message at the earliest.
-    let may_be_nothing = asks_further && !script.afterwards && script.manner() == Manner::Show;
-    let bytes = if asks_further && script.afterwards { 0 } else { script.answer_bytes as usize };
-    let is_whole = played.text == script.text.to_uppercase() && played.padding.len() == bytes;
-    let is_nothing = may_be_nothing && played == Played::default();
-    if is_whole || is_nothing {
-        return Ok(());
-    }
-    Err(format!("it asked for {:?} and {bytes} bytes", script.text))
-}
-
-/// Metadata comes back from the service that a client calls, if that one answers itself, and from no other.
-fn as_echoed(call: &CallRecord, script: &Script, reply: &Reply, is_at_back: bool) -> Result<(), String> {
-    let is_over_grpc = call.request.client == "grpc";
-    let is_echoed = |name: &str| name == "x-trial" || name == "x-trial-bin" && is_over_grpc;
-    let answers_itself = script.hops == 0 || is_at_back;
-    let back: Vec<_> = reply.metadata.iter().filter(|(name, _)| name.starts_with("x-trial")).collect();
-    let mut sent: Vec<_> = call.request.metadata.iter().filter(|(name, _)| is_echoed(name)).collect();
-    sent.sort();
-    let has_handled = reply.is_ok() || script.code != 0 && reply.message() == Some(script.message.as_str());
-    let is_other = reply.metadata.iter().any(|(name, _)| name == "x-other");
-    match (answers_itself, has_handled) {
-        _ if is_other => Err("metadata came back that nobody sends back".to_owned()),
-        (true, true) if back != sent => Err(format!("it sent {sent:?}, and got {back:?} back")),
-        (false, _) if !back.is_empty() => Err(format!("{back:?} came back from a service further on")),
-        _ => Ok(()),
-    }
-}
-
-fn script(call: &CallRecord) -> Option<Script> {
-    request::<front::Play>(call)
-        .or_else(|| request::<middle::Play>(call))
-        .or_else(|| request::<back::Play>(call))
-}
-
-fn played(call: &CallRecord) -> Option<Played> {
-    answer::<front::Play>(call)
-        .or_else(|| answer::<middle::Play>(call))
-        .or_else(|| answer::<back::Play>(call))
-}
-
-fn right_greeting(call: &CallRecord) -> Result<(), String> {
-    if request::<SayHello>(call).is_none() { Ok(()) } else { right_value(call) }
 }

@@ -8,6 +8,7 @@ mod checks;
 mod ledger;
 mod refused;
 mod scenarios;
+mod scripts;
 mod state;
 mod trial;
 mod worlds;

@@ -114,6 +114,13 @@ fn outages_of_one() -> Swarm {
 
 /// All scenarios.
 pub(crate) fn all() -> Vec<Scenario> {
+    let mut all = short();
+    all.extend(long());
+    all
+}
+
+/// Those that are over in a second or two.
+fn short() -> Vec<Scenario> {
     let between = || Swarm::new(1..=2, 250.ms(), 100.ms()..=700.ms()).link("service2", "service1");
     let drains = || Swarm::new(1..=2, 250.ms(), 400.ms()..=800.ms()).host("service1").only(&[Family::Drain]);
     let at_service1 = || Swarm::new(1..=2, 250.ms(), 50.ms()..=700.ms()).host("service1");
@@ -170,6 +177,12 @@ pub(crate) fn all() -> Vec<Scenario> {
         )
         .workers(2),
         nodes("storm", "everything at once", any_faults()),
+    ]
+}
+
+/// Those that last for seconds.
+fn long() -> Vec<Scenario> {
+    vec![
         two_nodes(
             "outages",
             "hosts are out of reach for seconds, again and again",

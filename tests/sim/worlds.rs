@@ -12,7 +12,7 @@ use rehearse::proptest::strategy::SBoxedStrategy;
 use rehearse::{Expect, Host, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching, promises};
 
 use crate::state::{Afterwards, Totals};
-use crate::{checks, state, trial};
+use crate::{checks, scripts, state, trial};
 
 type Scripts = SBoxedStrategy<Script>;
 
@@ -104,7 +104,7 @@ fn world(picks: &mut Picks<'_>, loads: &[&str]) -> Scenario {
         .recovers_within(RECOVERS_WITHIN)
         .promises(promises::of_calls().enough(ENOUGH))
         .invariant(checks::LinesNameTheirCallers::default)
-        .every_call("every reply belongs to its request", move |call| checks::as_the_script_says(call, size))
+        .every_call("every reply belongs to its request", move |call| scripts::as_the_script_says(call, size))
         .fold("a key's total is in one place", move |totals: &mut Totals, event| {
             state::one_total_for_each_key(totals, event, idle)
         })
@@ -209,7 +209,7 @@ fn entries(load: Load) -> Load {
 
 /// What is right for a script: what it asks for itself, and that what is too large is refused.
 fn expect(size: u32, is_at_back: bool) -> Expect {
-    Expect::ok().or_as_asked::<Script>(move |script| checks::asked(script, is_at_back, size))
+    Expect::ok().or_as_asked::<Script>(move |script| scripts::asked(script, is_at_back, size))
 }
 
 fn asks() -> Scripts {
