@@ -83,7 +83,7 @@ fn a_failing_plan_leaves_no_copy() {
     // As the program with a patch plays it, for `--planted --plan`.
     let ran = user.runs("rehearse --as-planted late --for-package . --keep-in kept --plan mine.toml");
     assert_eq!((ran.code, user.has("kept")), (1, false), "{}{}", ran.out, ran.err);
-    let ran = user.runs("");
+    let ran = user.runs("graveyard");
     assert_eq!(ran.code, 101);
     assert!(ran.out.contains("--plan tests/graveyard/broken-7.toml"), "{}", ran.out);
     assert_eq!(user.files("tests/graveyard"), ["broken-7.toml"]);
