@@ -41,19 +41,19 @@ impl ReplicasShare {
             return;
         }
         if let Some(host) = self.hops.handled_on(number, path) {
+            self.met += u64::from(self.setting.graph.targets(&event.host, callee).count() > 1);
             let worked = self.worked.entry((Arc::clone(&event.host), callee)).or_default();
             *worked.entry(Arc::clone(host)).or_default() += 1;
         }
     }
 
-    fn judge(&mut self) -> Result<(), String> {
+    fn judge(&self) -> Result<(), String> {
         for ((caller, service), worked) in &self.worked {
             let calls: u32 = worked.values().sum();
             let targets: Vec<_> = self.setting.graph.targets(caller, service).collect();
             if calls < ENOUGH_CALLS || targets.len() < 2 {
                 continue;
             }
-            self.met += 1;
             if let Some(idle) = targets.iter().find(|host| !worked.contains_key(**host)) {
                 return Err(format!(
                     "{caller} made {calls} calls to {service}, and {idle}, which has it, got none of them"
@@ -109,6 +109,7 @@ impl WorkersShare {
                 return Err(format!("expected {workers} workers, counted from 0; seen: {event}"));
             }
             self.hosts.entry(Arc::clone(&event.host)).or_default().1.insert(begun.worker);
+            self.met += 1;
         } else if event.request.is_some() && access_path(event).is_some() {
             let caller = event.text("peer").map(str::to_owned);
             self.hosts.entry(Arc::clone(&event.host)).or_default().0.extend(caller);
@@ -116,10 +117,9 @@ impl WorkersShare {
         Ok(())
     }
 
-    fn judge(&mut self) -> Result<(), String> {
+    fn judge(&self) -> Result<(), String> {
         let busy = self.hosts.iter().filter(|(_, (callers, _))| callers.len() >= ENOUGH_CONNECTIONS);
         for (host, (callers, workers)) in busy.filter(|(host, _)| !self.setting.graph.is_foreign(host)) {
-            self.met += 1;
             if workers.len() < usize::from(self.setting.workers) {
                 let (connections, workers) = (callers.len(), workers.len());
                 return Err(format!(
