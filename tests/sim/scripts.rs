@@ -44,11 +44,6 @@ fn as_failed(call: &CallRecord, script: &Script, reply: &Reply, code: Code) -> R
     }
     let is_hidden = call.request.client == "rest" && http_status(code).as_u16() == 500;
     let message = if is_hidden { "an internal error; see the log" } else { script.message.as_str() };
-    let is_further =
-        script.hops > 0 && call.request.client == "rest" && request::<back::Play>(call).is_none();
-    if code == Code::Unavailable && is_further && reply.message() == Some(message) && !message.is_empty() {
-        return Err("the words of a service further on reach a REST client".to_owned());
-    }
     if reply.status != code_name(code) || reply.message() == Some(message) {
         let has_details = reply.status == code_name(code) && call.request.client == "grpc";
         return match reply.details.as_str() {

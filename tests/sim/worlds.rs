@@ -136,8 +136,7 @@ fn configured(picks: &mut Picks<'_>, scenario: Scenario) -> Scenario {
 /// Faults over the whole time of the load, short ones or outages of seconds, so that a second one may begin while the
 /// first lasts, or when all works again.
 fn swarm(picks: &mut Picks<'_>, over: Duration) -> Swarm {
-    let lasts: RangeInclusive<Duration> = match picks.pick("faults last", &["short", "long", "ages"]) {
-        "ages" => 21_000.ms()..=24_000.ms(),
+    let lasts: RangeInclusive<Duration> = match picks.pick("faults last", &["short", "long"]) {
         "long" => 300.ms()..=3000.ms(),
         _ => 20.ms()..=400.ms(),
     };

@@ -221,8 +221,8 @@ impl Invariant for LinesKnowTheirCallers {
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
-        // Clients speak of their calls by name.
-        if *event.host == *CLIENTS {
+        // Clients speak of their calls by name. What did not become a request has an id that means nothing.
+        if *event.host == *CLIENTS || access_path(event) == Some(NO_REQUEST) {
             return Ok(());
         }
         let Some(id) = event.request_id.as_deref() else {
@@ -258,6 +258,9 @@ impl Invariant for LinesKnowTheirCallers {
         self.met
     }
 }
+
+/// The path in the access line of what a client sent and what did not become a request, as half of one.
+const NO_REQUEST: &str = "-";
 
 /// The target of the line that an edge logs of every call.
 const ACCESS: &str = "access";

@@ -19,17 +19,20 @@ pub(super) enum Place {
 /// One family of faults: what it can do at the entry, at the callee, and at the caller.
 struct Row(Family, &'static [Failure], &'static [Failure], &'static [Failure]);
 
+/// Who hears nothing closes the connection, and says which calls it has not read: where word of that passes, they were not
+/// sent.
+///
 /// Clock faults are not in it: they explain nothing. Nor are those that handlers meet, since each tells which call
 /// it met.
 const TABLE: &[Row] = &[
-    Row(Family::Partition, &[Late, Broken, NotSent], &[Late, Lost], &[]),
-    Row(Family::PartitionOneWay, &[Late, Broken, NotSent], &[Late, Lost], &[]),
-    Row(Family::Hold, &[Late, Broken, NotSent], &[Late, Lost], &[]),
-    Row(Family::SlowLink, &[Late, Broken, NotSent], &[Late, Lost], &[]),
+    Row(Family::Partition, &[Late, Broken, NotSent], &[Late, Lost, NotSent], &[]),
+    Row(Family::PartitionOneWay, &[Late, Broken, NotSent], &[Late, Lost, NotSent], &[]),
+    Row(Family::Hold, &[Late, Broken, NotSent], &[Late, Lost, NotSent], &[]),
+    Row(Family::SlowLink, &[Late, Broken, NotSent], &[Late, Lost, NotSent], &[]),
     Row(Family::Reset, &[Broken, HungUp, NotSent], &[Lost], &[]),
     Row(Family::PowerLoss, &[Late, Broken, NotSent], &[Late, Lost], &[]),
     Row(Family::Kill, &[Broken, HungUp, NotSent], &[Lost], &[]),
-    Row(Family::Pause, &[Late, Broken, NotSent], &[Late, Lost], &[Late, Lost, NotSent]),
+    Row(Family::Pause, &[Late, Broken, NotSent], &[Late, Lost, NotSent], &[Late, Lost, NotSent]),
     Row(Family::RefusedStreams, &[NotSent], &[NotSent], &[]),
     Row(Family::Drain, &[HungUp, NotSent], &[NotSent], &[]),
 ];
