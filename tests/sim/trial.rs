@@ -164,7 +164,8 @@ pub(crate) fn padded(script: &mut Script) {
 
 /// What was sent is what has come, and nothing that is the node's own.
 fn arrived(script: &Script) -> Result<()> {
-    let is_sent = |name: &str| name.starts_with("x-trial") || name == "x-other";
+    // What a client sends along is for the service that it calls.
+    let is_sent = |name: &str| name.starts_with("x-trial") || name == "x-other" && !script.further;
     let has_more = CallContext::with_current(|context| {
         context.is_some_and(|context| context.metadata().as_ref().keys().any(|name| !is_sent(name.as_str())))
     });
@@ -179,7 +180,7 @@ fn arrived(script: &Script) -> Result<()> {
 }
 
 fn one_hop_on(script: Script) -> Script {
-    Script { hops: script.hops.saturating_sub(1), ..script }
+    Script { hops: script.hops.saturating_sub(1), further: true, ..script }
 }
 
 /// Asks the back in the manner of the script: now, or when the call has ended.
