@@ -111,6 +111,11 @@ impl Load {
         self
     }
 
+    /// Whether `request` is one of these sorts of call.
+    pub(crate) fn has(&self, request: &Request) -> bool {
+        self.kinds.iter().any(|kind| kind.client == request.client && kind.kind == request.kind)
+    }
+
     pub(crate) fn requests(&self, runner: &mut TestRunner) -> Vec<Request> {
         if self.kinds.is_empty() {
             return Vec::new();

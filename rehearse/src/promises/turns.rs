@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sim::{Event, Invariant, Phase, What};
 
@@ -11,8 +12,11 @@ use super::names::{REPLICAS_SHARE, WORKERS_SHARE};
 use crate::facts::{CallOutcome, HandlerBegun, Outcome};
 use crate::setting::Setting;
 
-/// From so many calls of one host to a service on, each replica must have handled one.
-const ENOUGH_CALLS: u32 = 24;
+/// From so many calls of one client to a service on, each replica must have handled one.
+const ENOUGH_CALLS: u32 = 12;
+
+/// In so many segments' time a client is connected to all replicas. The calls before take what there is.
+const CONNECTED_AFTER: u32 = 10;
 
 /// How many calls each host handled.
 type Shares = BTreeMap<Arc<str>, u32>;
@@ -22,34 +26,39 @@ type Shares = BTreeMap<Arc<str>, u32>;
 pub(super) struct ReplicasShare {
     setting: Arc<Setting>,
     hops: Hops,
-    /// How many calls worked, by the caller's host, the service and the host that handled them.
-    worked: BTreeMap<(Arc<str>, &'static str), Shares>,
+    /// When each client made its first call, and where.
+    clients: BTreeMap<u32, (Duration, Arc<str>)>,
+    /// How many later calls worked, by the client, the service and the host that handled them.
+    worked: BTreeMap<(u32, &'static str), Shares>,
     is_disturbed: bool,
     met: u64,
 }
 
 impl ReplicasShare {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        let (hops, worked) = (Hops::default(), BTreeMap::new());
-        Self { setting: Arc::clone(setting), hops, worked, is_disturbed: false, met: 0 }
+        let (hops, clients, worked) = (Hops::default(), BTreeMap::new(), BTreeMap::new());
+        Self { setting: Arc::clone(setting), hops, clients, worked, is_disturbed: false, met: 0 }
     }
 
     fn count(&mut self, event: &Event) {
         let Some((number, hop)) = self.hops.note(event) else { return };
-        let (callee, path) = (hop.made.callee, hop.made.path);
-        if event.told::<CallOutcome>().is_none_or(|ended| ended.outcome != Outcome::Ok) {
+        let (client, callee, path, at) = (hop.made.client, hop.made.callee, hop.made.path, hop.at);
+        let (first, _) = self.clients.entry(client).or_insert_with(|| (at, Arc::clone(&hop.host)));
+        let is_early = at < *first + self.setting.hop() * CONNECTED_AFTER;
+        if is_early || event.told::<CallOutcome>().is_none_or(|ended| ended.outcome != Outcome::Ok) {
             return;
         }
         if let Some(host) = self.hops.handled_on(number, path) {
             self.met += u64::from(self.setting.graph.targets(&event.host, callee).count() > 1);
-            let worked = self.worked.entry((Arc::clone(&event.host), callee)).or_default();
+            let worked = self.worked.entry((client, callee)).or_default();
             *worked.entry(Arc::clone(host)).or_default() += 1;
         }
     }
 
     fn judge(&self) -> Result<(), String> {
-        for ((caller, service), worked) in &self.worked {
+        for ((client, service), worked) in &self.worked {
             let calls: u32 = worked.values().sum();
+            let Some((_, caller)) = self.clients.get(client) else { continue };
             let targets: Vec<_> = self.setting.graph.targets(caller, service).collect();
             if calls < ENOUGH_CALLS || targets.len() < 2 {
                 continue;
