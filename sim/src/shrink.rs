@@ -141,7 +141,10 @@ impl<'a> Search<'a> {
             let mut plain = self.best.plan.options.clone();
             plain.remove(&name);
             let Ok(world) = self.scenario.world_of(&plain) else { continue };
-            if world.options.iter().any(|(option, _)| *option == name) {
+            let plan = &self.best.plan;
+            let (now, mut calls) = (self.world(), plan.requests.iter().chain(&plan.probes));
+            let has_gone = |request: &Request| now.load.has(request) && !world.load.has(request);
+            if world.options.iter().any(|(option, _)| *option == name) || calls.any(has_gone) {
                 continue;
             }
             self.try_with(|plan| {
