@@ -136,7 +136,11 @@ const ALL: &[(&str, Add)] = &[
     (CALLERS_WAIT_NO_LONGER, |to, _, setting| to.invariant(move || CallersWaitNoLonger::new(&setting))),
     (WORKERS_SHARE, |to, _, setting| to.invariant(move || WorkersShare::new(&setting))),
     (DRAINS_CLOSE_LISTENERS, |to, _, setting| to.invariant(move || DrainsCloseListeners::new(&setting))),
-    (REPLICAS_SHARE, |to, _, setting| to.invariant(move || ReplicasShare::new(&setting))),
+    // Where every service has one host, there is nothing to share.
+    (REPLICAS_SHARE, |to, _, setting| {
+        let has_replicas = setting.graph.replicated().count() > 0;
+        if has_replicas { to.invariant(move || ReplicasShare::new(&setting)) } else { to }
+    }),
     // Where nobody asks for the health of nodes, there is nothing to promise.
     (HEALTH_IS_TOLD, |to, _, setting| match setting.checks_health {
         true => to.invariant(move || HealthIsTold::new(&setting)),
