@@ -9,7 +9,7 @@ use protos::app::grpc::SayHelloRequest;
 use protos::app::grpc::service2::SayHello;
 use rehearse::proptest::prelude::*;
 use rehearse::proptest::strategy::SBoxedStrategy;
-use rehearse::{Expect, Host, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching, promises};
+use rehearse::{Code, Expect, Host, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching, promises};
 
 use crate::state::{Afterwards, Totals};
 use crate::{checks, scripts, state, trial};
@@ -208,7 +208,11 @@ fn entries(load: Load) -> Load {
 
 /// What is right for a script: what it asks for itself, and that what is too large is refused.
 fn expect(size: u32, is_at_back: bool) -> Expect {
-    Expect::ok().or_as_asked::<Script>(move |script| scripts::asked(script, is_at_back, size))
+    Expect::ok().or_as_asked::<Script>(move |script| {
+        // There may be as much work afterwards as there may be.
+        let leaves_work = script.afterwards && script.hops > 0 && !is_at_back;
+        if leaves_work { Some(Code::ResourceExhausted) } else { scripts::asked(script, is_at_back, size) }
+    })
 }
 
 fn asks() -> Scripts {
