@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use h2::server::{self, SendResponse};
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, HeaderValue};
@@ -23,10 +23,8 @@ use transport::{Code, Contract, Io, Method};
 
 use crate::clients::GRPC_PORT;
 use crate::facts::{HandlerBegun, HandlerEnded, StreamSeen};
+use crate::framing::{PREFIX_BYTES, framed};
 use crate::rpc::{JsonMessage, Trouble};
-
-/// What stands before a message: whether it is compressed, and its length.
-const PREFIX_BYTES: usize = 5;
 
 /// What is percent-encoded in a `grpc-message`, besides all that is not ASCII.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
@@ -273,14 +271,6 @@ impl Call {
         let timeout = self.head.headers.get("grpc-timeout")?.to_str().ok()?;
         Some(duration_of(timeout)?.saturating_sub(self.began.elapsed()))
     }
-}
-
-fn framed(message: &[u8]) -> Result<Bytes, Trouble> {
-    let mut bytes = BytesMut::with_capacity(PREFIX_BYTES + message.len());
-    bytes.put_u8(0);
-    bytes.put_u32(u32::try_from(message.len())?);
-    bytes.put_slice(message);
-    Ok(bytes.freeze())
 }
 
 /// Reads a `grpc-timeout`: a number, and the letter of its unit.

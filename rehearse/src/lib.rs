@@ -85,6 +85,7 @@ mod expect;
 pub mod facts;
 mod fold;
 mod foreign;
+mod framing;
 mod graph;
 mod hooks;
 mod host;

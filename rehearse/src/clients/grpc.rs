@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::future::{FutureExt as _, LocalBoxFuture};
 use h2::RecvStream;
 use h2::client::SendRequest;
@@ -22,12 +22,10 @@ use super::codes::name_of;
 use super::headers::{add_to, metadata_of};
 use super::words::{GAVE_UP, Unexpected, failed, judged, within};
 use crate::facts::StreamMessage;
+use crate::framing::{PREFIX_BYTES, framed};
 use crate::load::Kind;
 use crate::rpc::Trouble;
 use crate::setting::Setting;
-
-/// What stands before each message: whether it is compressed, and its length.
-const PREFIX_BYTES: usize = 5;
 
 /// The connection to a host, while there is one.
 type Connection = Rc<Mutex<Option<SendRequest<Bytes>>>>;
@@ -162,14 +160,6 @@ impl Client {
         tokio::task::spawn_local(async move { driver.await.is_ok() });
         Ok(connection.insert(made).clone())
     }
-}
-
-fn framed(message: &[u8]) -> Result<Bytes, Trouble> {
-    let mut bytes = BytesMut::with_capacity(PREFIX_BYTES + message.len());
-    bytes.put_u8(0);
-    bytes.put_u32(u32::try_from(message.len())?);
-    bytes.put_slice(message);
-    Ok(bytes.freeze())
 }
 
 /// What a watcher has of a stream so far.

@@ -7,13 +7,11 @@ use std::rc::Rc;
 use bytes::Bytes;
 use futures_util::future::{FutureExt as _, LocalBoxFuture};
 use http_body_util::{BodyExt as _, Empty};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::http1::SendRequest;
 use sim::{HostContext, Reply, Request};
-use transport::Address;
 
-use super::HTTP_PORT;
 use super::headers::{add_to, id_of};
+use super::http1::connected;
 use super::words::{Unexpected, within};
 use crate::rpc::Trouble;
 
@@ -73,7 +71,8 @@ struct Client {
 impl Client {
     async fn ask(&self, request: &Request) -> Result<Reply, Trouble> {
         let (asked, target) = asked(request).ok_or_else(|| Unexpected(request.kind.clone()))?;
-        let mut connection = self.connected(target).await?;
+        let kept = self.idle.borrow_mut().remove(target);
+        let mut connection = connected(&self.host, target, kept).await?;
         let head = http::Request::builder().uri(format!("/{}", asked.name())).header("host", target);
         let mut head = head.body(Empty::new())?;
         add_to(&mut head, request)?;
@@ -88,17 +87,5 @@ impl Client {
             Reply::failed(head.status.as_u16().to_string(), body)
         };
         Ok(reply.with_request_id(id_of(&head.headers)))
-    }
-
-    async fn connected(&self, target: &str) -> Result<SendRequest<Empty<Bytes>>, Trouble> {
-        let kept = self.idle.borrow_mut().remove(target);
-        if let Some(connection) = kept.filter(|connection| !connection.is_closed()) {
-            return Ok(connection);
-        }
-        let address = Address::Tcp { host: target.to_owned(), port: HTTP_PORT };
-        let io = TokioIo::new(self.host.net().connect(&address).await?);
-        let (connection, driver) = http1::handshake(io).await?;
-        tokio::task::spawn_local(driver);
-        Ok(connection)
     }
 }

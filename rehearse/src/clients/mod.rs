@@ -4,6 +4,7 @@ mod codes;
 mod grpc;
 mod headers;
 mod health;
+mod http1;
 mod rest;
 mod words;
 

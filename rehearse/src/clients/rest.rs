@@ -8,17 +8,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::{FutureExt as _, LocalBoxFuture};
 use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::http1::SendRequest;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use sim::{HostContext, Reply, Request};
+use transport::Code;
 use transport::route::Route;
-use transport::{Address, Code};
 
-use super::HTTP_PORT;
 use super::codes::{code_named, http_status_of};
 use super::headers::{add_to, id_of, metadata_of};
+use super::http1::connected;
 use super::words::{Unexpected, judged, within};
 use crate::load::Kind;
 use crate::rpc::Trouble;
@@ -55,7 +54,8 @@ impl Client {
         let kind =
             self.setting.kind(request).ok_or_else(|| Unexpected(format!("no call {}", request.kind)))?;
         let target = self.setting.graph.entry(kind.service, request.id).ok_or("nobody hosts it")?;
-        let mut connection = self.connected(target).await?;
+        let kept = self.idle.borrow_mut().get_mut(target).and_then(Vec::pop);
+        let mut connection = connected(&self.host, target, kept).await?;
         let answer = connection.send_request(asked(kind, request, target)?).await?;
         let (head, body) = answer.into_parts();
         let body = body.collect().await?.to_bytes();
@@ -68,18 +68,6 @@ impl Client {
             problem(head.status, id_of(&head.headers).as_deref(), &body)?
         };
         Ok(reply.with_request_id(id_of(&head.headers)).with_metadata(metadata_of(&head.headers)))
-    }
-
-    async fn connected(&self, target: &str) -> Result<SendRequest<Full<Bytes>>, Trouble> {
-        let kept = self.idle.borrow_mut().get_mut(target).and_then(Vec::pop);
-        if let Some(connection) = kept.filter(|connection| !connection.is_closed()) {
-            return Ok(connection);
-        }
-        let address = Address::Tcp { host: target.to_owned(), port: HTTP_PORT };
-        let io = TokioIo::new(self.host.net().connect(&address).await?);
-        let (connection, driver) = http1::handshake(io).await?;
-        tokio::task::spawn_local(driver);
-        Ok(connection)
     }
 }
 

@@ -11,18 +11,13 @@ use transport::channel::{Channel, Request, Response};
 use transport::payload::{MessageStream, Payload};
 use transport::{CallContext, Result, Status};
 
+use super::next;
 use crate::facts::{CallMade, CallOutcome, Outcome};
 
 thread_local! {
     /// How many clients and calls of nodes there were: a rehearsal has its thread for itself.
     static CLIENTS: Cell<u32> = const { Cell::new(0) };
     static HOPS: Cell<u32> = const { Cell::new(0) };
-}
-
-fn next(counter: &'static std::thread::LocalKey<Cell<u32>>) -> u32 {
-    let number = counter.get();
-    counter.set(number + 1);
-    number
 }
 
 /// The same carrier to `callee`, each of whose calls is told.

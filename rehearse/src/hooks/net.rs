@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use transport::{Address, Io, Net};
 
+use super::next;
 use crate::facts::{Connection, ConnectionStep};
 
 thread_local! {
@@ -46,9 +47,7 @@ struct Attempt {
 
 impl Attempt {
     fn begin(address: &Address) -> Self {
-        let number = ATTEMPTS.get();
-        ATTEMPTS.set(number + 1);
-        let mut attempt = Self { number, address: address.clone(), last: None };
+        let mut attempt = Self { number: next(&ATTEMPTS), address: address.clone(), last: None };
         attempt.step(ConnectionStep::Begun, Some(ConnectionStep::GivenUp));
         attempt
     }

@@ -63,12 +63,19 @@ impl Attempts {
         Some(Told { attempt, step: *step })
     }
 
-    /// A node says that it could not connect: the first attempt that was still silent is at its end.
-    pub(super) fn failed(&mut self, host: &str, callee: &str, at: Duration) {
-        let mut silent = self.0.iter_mut().filter(|attempt| attempt.is_between(host, callee));
+    /// Takes note of `event`, if it is the line of a node that could not connect: the first attempt that was still silent is
+    /// at its end.
+    ///
+    /// # Errors
+    /// When the line does not say what it must.
+    pub(super) fn note_failure<'a>(&mut self, event: &'a Event) -> Result<Option<CannotConnect<'a>>, String> {
+        let Some(told) = CannotConnect::read(event)? else { return Ok(None) };
+        let callee = told.host().unwrap_or_default();
+        let mut silent = self.0.iter_mut().filter(|attempt| attempt.is_between(&event.host, &callee));
         if let Some(attempt) = silent.find(|attempt| attempt.is_in_the_making()) {
-            attempt.ended = Some(at);
+            attempt.ended = Some(event.at);
         }
+        Ok(Some(told))
     }
 
     /// All of them.

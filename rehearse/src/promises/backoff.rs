@@ -48,7 +48,6 @@ impl BackoffIsKept {
     /// A node could not connect.
     fn fail(&mut self, event: &Event, told: &CannotConnect<'_>) -> Result<(), String> {
         let Some(callee) = told.host() else { return Ok(()) };
-        self.attempts.failed(&event.host, &callee, event.at);
         self.met += 1;
         let wait = millis(told.wait);
         let way = format!("{} could not connect to {callee} and waits {wait:.0} ms", event.host);
@@ -145,7 +144,7 @@ impl Invariant for BackoffIsKept {
             self.waits.retain(|waits| waits.host != event.host);
             self.starts.push((Arc::clone(&event.host), event.at));
         }
-        if let Some(told) = CannotConnect::read(event)? {
+        if let Some(told) = self.attempts.note_failure(event)? {
             return self.fail(event, &told);
         }
         let Some(Told { attempt, step }) = self.attempts.note(event) else { return Ok(()) };

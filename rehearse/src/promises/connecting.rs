@@ -7,7 +7,6 @@ use std::time::Duration;
 use sim::{Event, Family, Invariant};
 
 use super::attempts::{Attempt, Attempts, Told};
-use super::connections::CannotConnect;
 use super::deadlines::TURN;
 use super::faults::{Fault, Faults};
 use super::names::{CONNECTING_ENDS_BY_ITSELF, ONE_CONNECTION};
@@ -85,10 +84,7 @@ impl Invariant for ConnectingEndsByItself {
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
         self.faults.note(event);
-        if let Some(told) = CannotConnect::read(event)? {
-            if let Some(callee) = told.host() {
-                self.attempts.failed(&event.host, &callee, event.at);
-            }
+        if self.attempts.note_failure(event)?.is_some() {
             return Ok(());
         }
         if let Some(Told { attempt, step }) = self.attempts.note(event) {
@@ -151,10 +147,7 @@ impl Invariant for OneConnection {
         if event.told::<NodeStarted>().is_some() {
             self.nodes.insert(Arc::clone(&event.host));
         }
-        if let Some(told) = CannotConnect::read(event)? {
-            if let Some(callee) = told.host() {
-                self.attempts.failed(&event.host, &callee, event.at);
-            }
+        if self.attempts.note_failure(event)?.is_some() {
             return Ok(());
         }
         let Some(Told { attempt, step: ConnectionStep::Begun }) = self.attempts.note(event) else {

@@ -1,34 +1,37 @@
 //! A node that drains takes no connections any more.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{Event, FaultKind, Invariant, What};
+use sim::{Event, Family, Invariant};
 use transport::Address;
 
 use super::faults::Faults;
 use super::names::DRAINS_CLOSE_LISTENERS;
-use crate::facts::{Connection, ConnectionStep, NodeStarted};
+use crate::facts::{Connection, ConnectionStep};
 use crate::setting::Setting;
 
 /// From a moment after it was told to drain, nobody connects to a node.
 #[derive(Debug)]
 pub(super) struct DrainsCloseListeners {
     setting: Arc<Setting>,
-    /// When each node was told to drain that has not been started anew since.
-    drains: BTreeMap<String, Duration>,
     faults: Faults,
     met: u64,
 }
 
 impl DrainsCloseListeners {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        Self { setting: Arc::clone(setting), drains: BTreeMap::new(), faults: Faults::default(), met: 0 }
+        Self { setting: Arc::clone(setting), faults: Faults::default(), met: 0 }
+    }
+
+    /// When `host` was told to drain, if it has not been started anew since.
+    fn drains(&self, host: &str) -> Option<Duration> {
+        let drains = self.faults.on_host(host).filter(|fault| fault.family == Family::Drain);
+        drains.filter(|drain| drain.until.is_none()).map(|drain| drain.from).min()
     }
 
     fn connected(&mut self, event: &Event, host: &str) -> Result<(), String> {
-        let Some(told) = self.drains.get(host).copied() else { return Ok(()) };
+        let Some(told) = self.drains(host) else { return Ok(()) };
         self.met += 1;
         // What connected before may learn of it late.
         let is_on_way = self.faults.iter().any(|fault| {
@@ -51,20 +54,13 @@ impl Invariant for DrainsCloseListeners {
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
         self.faults.note(event);
-        if let What::FaultBegins { fault, .. } = &event.what
-            && let FaultKind::Drain { host } = &fault.what
-        {
-            self.drains.entry(host.clone()).or_insert(event.at);
-        } else if event.told::<NodeStarted>().is_some() {
-            self.drains.remove(&*event.host);
-        } else if let Some(Connection { address, step, .. }) = event.told() {
-            match (step, address) {
-                (ConnectionStep::Failed(_), Address::Tcp { host, .. }) => {
-                    self.met += u64::from(self.drains.contains_key(host));
-                }
-                (ConnectionStep::Connected, Address::Tcp { host, .. }) => return self.connected(event, host),
-                _ => {}
-            }
+        let Some(Connection { address: Address::Tcp { host, .. }, step, .. }) = event.told() else {
+            return Ok(());
+        };
+        match step {
+            ConnectionStep::Failed(_) => self.met += u64::from(self.drains(host).is_some()),
+            ConnectionStep::Connected => return self.connected(event, host),
+            _ => {}
         }
         Ok(())
     }

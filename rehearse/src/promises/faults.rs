@@ -73,7 +73,7 @@ impl Fault {
         let (host, other) = what.hosts();
         let latency = if let FaultKind::SlowLink { latency, .. } = what { *latency } else { Duration::ZERO };
         let (host, other) = (host.into(), other.map(Arc::from));
-        Self { family: family(what), from, until: None, has_left: false, host, other, latency, number }
+        Self { family: what.family(), from, until: None, has_left: false, host, other, latency, number }
     }
 
     /// A host whose power is back, but not its process, still says nothing on the connections that it had: it
@@ -183,28 +183,6 @@ impl fmt::Display for Fault {
             Some(until) => write!(f, " to {} ms", until.as_millis()),
             None => f.write_str(" on"),
         }
-    }
-}
-
-/// The family of a fault.
-fn family(what: &FaultKind) -> Family {
-    match what {
-        FaultKind::Partition { .. } => Family::Partition,
-        FaultKind::PartitionOneWay { .. } => Family::PartitionOneWay,
-        FaultKind::Hold { .. } => Family::Hold,
-        FaultKind::SlowLink { .. } => Family::SlowLink,
-        FaultKind::Reset { .. } => Family::Reset,
-        FaultKind::PowerLoss { .. } => Family::PowerLoss,
-        FaultKind::Kill { .. } => Family::Kill,
-        FaultKind::Pause { .. } => Family::Pause,
-        FaultKind::ClockSkew { .. } => Family::ClockSkew,
-        FaultKind::ClockDrift { .. } => Family::ClockDrift,
-        FaultKind::ClockJump { .. } => Family::ClockJump,
-        FaultKind::SlowHandler { .. } => Family::SlowHandler,
-        FaultKind::PanickingHandler { .. } => Family::PanickingHandler,
-        FaultKind::FullService { .. } => Family::FullService,
-        FaultKind::RefusedStreams { .. } => Family::RefusedStreams,
-        FaultKind::Drain { .. } => Family::Drain,
     }
 }
 

@@ -110,6 +110,12 @@ fn on_way<'a>(faults: &'a Faults, host: &'a str) -> impl Iterator<Item = &'a Fau
     faults.iter().filter(move |fault| fault.is_at(host) || fault.is_of_host()).filter(|fault| fault.delays())
 }
 
+/// How long a segment takes over the slowest of these links that are slow.
+fn slowest(faults: &[&Fault]) -> Duration {
+    let slow = faults.iter().filter(|fault| fault.family == Family::SlowLink);
+    slow.map(|fault| fault.backlog()).max().unwrap_or_default()
+}
+
 /// A node that was told to drain leaves: when its last call has ended and its clients have had the time to close
 /// their connections, and in any case when the time for the drain is over.
 #[derive(Debug)]
@@ -159,10 +165,8 @@ impl DrainsEnd {
             fault.is_felt((from, now), fault.backlog().saturating_add(self.setting.found_dead()))
         };
         let here: Vec<_> = on_way(&self.faults, &node.host).filter(felt).collect();
-        let slow = here.iter().filter(|fault| fault.family == Family::SlowLink).map(|fault| fault.backlog());
-        let slow = slow.max().unwrap_or_default();
         let dead = if here.is_empty() { Duration::ZERO } else { self.setting.found_dead() };
-        (self.setting.hop() + slow) * 4 + dead * 2
+        (self.setting.hop() + slowest(&here)) * 4 + dead * 2
     }
 }
 
@@ -206,9 +210,7 @@ impl DrainsTakeNothingOn {
         self.met += 1;
         let felt = |fault: &&Fault| fault.is_felt((from, event.at), fault.backlog());
         let here: Vec<_> = on_way(&self.faults, &event.host).filter(felt).collect();
-        let slow = here.iter().filter(|fault| fault.family == Family::SlowLink).map(|fault| fault.backlog());
-        let slow = slow.max().unwrap_or_default();
-        let most = LAST_MOMENT + (self.setting.hop() + slow) * 4;
+        let most = LAST_MOMENT + (self.setting.hop() + slowest(&here)) * 4;
         let is_held = here.iter().any(|fault| fault.blocks());
         if is_held || event.at <= from + most {
             return Ok(());
