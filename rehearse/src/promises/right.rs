@@ -15,8 +15,11 @@ pub(super) struct Right(BTreeMap<u32, Vec<Code>>);
 impl Right {
     /// A client makes a call.
     pub(super) fn note(&mut self, setting: &Setting, call: &CallRecord) {
-        let right = setting.kind(&call.request).map(|kind| kind.expect.of(&call.request.argument));
-        self.0.extend(right.map(|right| (call.request.id, right)));
+        let Some(kind) = setting.kind(&call.request) else { return };
+        // Who watches says until when: that moment may end the stream on any hop of its way.
+        let until = (kind.is_streaming && setting.says_timeouts).then_some(Code::DeadlineExceeded);
+        let right = kind.expect.of(&call.request.argument).into_iter().chain(until);
+        self.0.insert(call.request.id, right.collect());
     }
 
     /// Whether a call for `request` may fail like this.
