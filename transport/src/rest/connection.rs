@@ -1,7 +1,7 @@
 //! One accepted connection, from its first byte to its end.
 
-use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use hyper::server::conn::http1::Builder;
@@ -34,7 +34,7 @@ pub(super) async fn serve(bridge: Bridge, caller: CallerAddress, open: &OpenWork
     let refusal = wire.take_refusal().or(is_refused.then_some(400));
     let closed = match (refusal, &ended) {
         (Some(status), _) => refuse(&mut wire, status, caller).await,
-        (None, Ok(())) if wire.has_whole_request() => wire.shutdown().await,
+        (None, Ok(())) if wire.has_whole_request() => wire.finish().await,
         (None, Ok(())) => linger(&mut wire).await,
         (None, Err(_)) => Ok(()),
     };
@@ -50,13 +50,13 @@ async fn speak(bridge: Bridge, open: &OpenWork) -> hyper::Result<()> {
     let mut http1 = Builder::new();
     // Whom to wait for and how long is the wire's business, and so is to see who hangs up.
     http1.header_read_timeout(None).half_close(true).max_buf_size(HEAD_MAX).max_headers(HEADERS_MAX);
-    let mut connection = http1.serve_connection(TokioIo::new(bridge.wire.clone()), bridge);
+    let mut connection = pin!(http1.serve_connection(TokioIo::new(bridge.wire.clone()), bridge));
     tokio::select! {
         biased;
-        ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => ended,
+        ended = connection.as_mut() => ended,
         () = open.drain_started() => {
-            std::pin::Pin::new(&mut connection).graceful_shutdown();
-            poll_fn(|cx| connection.poll_without_shutdown(cx)).await
+            connection.as_mut().graceful_shutdown();
+            connection.await
         }
     }
 }
@@ -76,7 +76,7 @@ async fn refuse(wire: &mut Wire, status: u16, caller: CallerAddress) -> io::Resu
 /// Says that there is nothing more to say, and reads on until the client has said all, too, or for a while: closing
 /// with unread bytes would reset the connection, and the client might never read the last answer.
 async fn linger(wire: &mut Wire) -> io::Result<()> {
-    wire.shutdown().await?;
+    wire.finish().await?;
     let rest = &mut wire.take(LINGER_BYTES);
     // Whatever comes, and however it ends, the connection is over.
     timeout(LINGER, tokio::io::copy(rest, &mut tokio::io::sink())).await.ok();
