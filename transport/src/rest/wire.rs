@@ -235,10 +235,7 @@ impl Inner {
     /// Gives a client up that reads nothing for [`UNREAD_MAX`]: its answer would wait for ever.
     fn patiently<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            if self.unread.take().is_some() {
-                // hyper was told to read nothing meanwhile, and asks again only when it is woken.
-                cx.waker().wake_by_ref();
-            }
+            self.unread = None;
             return written;
         }
         let unread = self.unread.get_or_insert_with(|| Box::pin(sleep(UNREAD_MAX)));
@@ -254,10 +251,6 @@ fn status_in(head: &[u8]) -> Option<u16> {
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let inner = &mut *self.0.borrow_mut();
-        // Whoever does not read its answers is not asked for more requests.
-        if inner.unread.is_some() {
-            return Poll::Pending;
-        }
         let Poll::Ready(read) = inner.poll_read_next(cx, buf) else {
             return inner.poll_tardy(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
         };
