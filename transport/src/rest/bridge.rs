@@ -146,11 +146,12 @@ impl Stream for RequestBody {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => return Poll::Ready(Some(Ok(data))),
+                Some(Ok(frame)) => {
                     // Nobody asks for trailers.
-                    Err(_) => {}
-                },
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(data)));
+                    }
+                }
                 Some(Err(_)) => return Poll::Ready(Some(Err(PayloadError::Incomplete(None)))),
                 None => {
                     self.has_ended = true;
@@ -300,3 +301,22 @@ impl fmt::Display for NoAnswer {
 }
 
 impl Error for NoAnswer {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_come_in_the_order_of_their_names_and_framing_is_left_to_hyper() {
+        let mut from = actix::header::HeaderMap::new();
+        for (name, value) in
+            [("x-b", "2"), ("content-length", "7"), ("x-a", "1"), ("connection", "close"), ("x-b", "1")]
+        {
+            from.append(name.parse().unwrap(), value.parse().unwrap());
+        }
+        let mut to = HeaderMap::new();
+        write_headers(&from, &mut to);
+        let lines: Vec<_> = to.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        assert_eq!(lines, [("x-a", &b"1"[..]), ("x-b", b"2"), ("x-b", b"1")]);
+    }
+}
