@@ -42,6 +42,10 @@ impl Head {
 
     fn take(&mut self, piece: &str) {
         let room = if self.left_out == 0 { TOLD_MAX - self.kept.len() } else { 0 };
+        if piece.len() <= room {
+            self.kept.push_str(piece);
+            return;
+        }
         let (kept, left_out) = piece.split_at(piece.floor_char_boundary(room));
         self.kept.push_str(kept);
         self.left_out += left_out.len();

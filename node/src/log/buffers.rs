@@ -222,3 +222,61 @@ impl Chunk {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "this is about threads")]
+    fn the_buffers_of_all_threads_have_one_bound_and_what_does_not_fit_is_counted() {
+        const LINES: usize = 4000;
+        let buffers = Buffers::with_limit(5 * CHUNK);
+        let line = [b"x".repeat(99), b"\n".to_vec()].concat();
+        let threads = [(); 4].map(|()| {
+            let (own, line) = (buffers.join(), line.clone());
+            std::thread::spawn(move || (0..LINES).for_each(|_| own.add(&line)))
+        });
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        let chunks = buffers.collect();
+        assert_eq!((chunks.len(), buffers.held.load(Ordering::Relaxed)), (5, 5 * CHUNK));
+        let kept: usize = chunks.iter().map(|chunk| chunk.lines.len() / 100).sum();
+        assert_eq!(kept as u64 + buffers.dropped(), 4 * LINES as u64);
+        assert!(chunks.iter().all(|chunk| chunk.lines.len() <= CHUNK && chunk.lines.ends_with(b"x\n")));
+        chunks.into_iter().for_each(|chunk| buffers.give_back(chunk));
+        buffers.join().add(&line);
+        assert_eq!(buffers.collect().len(), 1, "there is room again");
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "this is about threads")]
+    fn what_a_thread_logged_is_there_when_it_has_ended_and_nothing_else_of_it() {
+        let buffers = Buffers::new(1);
+        let own = buffers.join();
+        std::thread::spawn(move || own.add(b"last words\n")).join().expect("no panic");
+        assert_eq!(buffers.collect()[0].lines, b"last words\n");
+        assert_eq!(lock(&buffers.threads).len(), 0);
+        assert!(buffers.are_empty());
+    }
+
+    #[test]
+    fn chunks_come_in_the_order_of_their_first_lines() {
+        let buffers = Buffers::new(1);
+        let (one, other) = (buffers.join(), buffers.join());
+        let long = [b"y".repeat(CHUNK), b"\n".to_vec()].concat();
+        other.add(b"first\n");
+        one.add(b"second\n");
+        other.add(&long);
+        one.add(b"second, too\n");
+        let chunks: Vec<_> = buffers.collect().into_iter().map(|chunk| chunk.lines).collect();
+        assert_eq!(chunks, [b"first\n".to_vec(), b"second\nsecond, too\n".to_vec(), long]);
+    }
+
+    #[test]
+    fn a_node_with_many_workers_has_room_for_a_line_of_each() {
+        let buffers = Buffers::new(512);
+        let workers: Vec<_> = (0..512).map(|_| buffers.join()).collect();
+        workers.iter().for_each(|own| own.add(b"a line\n"));
+        assert_eq!((buffers.collect().len(), buffers.dropped()), (512, 0));
+    }
+}

@@ -1,13 +1,15 @@
 //! The time of a line.
 
-use std::io::Write as _;
+use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Where the microseconds are in the text of a time.
+const MICROS: Range<usize> = 20..26;
 
 /// Writes the time in UTC as in RFC 3339, with microseconds. Keeps the part that changes once a second.
 #[derive(Debug)]
 pub(super) struct Clock {
     second: u64,
-    /// Up to the point after the seconds.
     text: String,
 }
 
@@ -27,13 +29,15 @@ impl Clock {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         if since.as_secs() != self.second {
             self.second = since.as_secs();
-            self.text = humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string();
-            // In place of the Z.
-            self.text.pop();
-            self.text.push('.');
+            self.text = humantime::format_rfc3339_micros(UNIX_EPOCH + since).to_string();
         }
+        let start = to.len();
         to.extend_from_slice(self.text.as_bytes());
-        write!(to, "{:06}Z", since.subsec_micros()).expect("a vector takes all");
+        let mut micros = since.subsec_micros();
+        for digit in to[start..][MICROS].iter_mut().rev() {
+            *digit = b'0' + (micros % 10) as u8;
+            micros /= 10;
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod fields;
 mod json;
 mod lines;
 mod page;
+mod sink;
 mod text;
 mod writer;
 

@@ -3,7 +3,7 @@
 //! Nothing waits for it but the end of the process, and that only so long as it says.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Write as _};
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{JoinHandle, park, park_timeout};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use tracing::{Level, enabled, warn};
 
 use super::buffers::Buffers;
 use super::lines::collect_here;
+use super::sink::Sink;
 
 /// A line is written so long after it was logged, when nobody logs more.
 const DELAY: Duration = Duration::from_millis(5);
@@ -34,7 +35,7 @@ impl Writer {
         let writing = Writing {
             buffers: buffers.clone(),
             flushes: flushes.clone(),
-            sink: Sink { file: sink, is_line_broken: false },
+            sink: Sink::to(sink),
             failure: None,
             reported: 0,
             reported_at: None,
@@ -86,7 +87,7 @@ impl Flushes {
 struct Writing {
     buffers: Arc<Buffers>,
     flushes: Arc<Flushes>,
-    sink: Sink,
+    sink: Sink<File>,
     /// Why lines could not be written, when they could not.
     failure: Option<io::Error>,
     /// How many of the dropped lines were reported, and when.
@@ -181,37 +182,67 @@ impl Writing {
     }
 }
 
-/// Where lines go.
-struct Sink {
-    file: File,
-    /// The last line was written in part.
-    is_line_broken: bool,
-}
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::io::Read as _;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
 
-impl Sink {
-    /// Writes `lines`, with one call to the system where it takes them all. Otherwise the rest that it did not take.
-    fn write<'a>(&mut self, lines: &'a [u8]) -> Result<(), (io::Error, &'a [u8])> {
-        if self.is_line_broken {
-            self.write_bytes(b"\n").map_err(|(error, _)| (error, lines))?;
-            self.is_line_broken = false;
-        }
-        self.write_bytes(lines).inspect_err(|(_, left)| {
-            let written = &lines[..lines.len() - left.len()];
-            self.is_line_broken = written.last().is_some_and(|last| *last != b'\n');
-        })
+    use super::super::buffers::CHUNK;
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    fn socket() -> (UnixStream, File) {
+        let (ours, its) = UnixStream::pair().expect("a pair of sockets can be made");
+        ours.set_read_timeout(Some(SOON)).expect("a timeout can be set");
+        (ours, File::from(OwnedFd::from(its)))
     }
 
-    fn write_bytes<'a>(&mut self, mut bytes: &'a [u8]) -> Result<(), (io::Error, &'a [u8])> {
-        while !bytes.is_empty() {
-            match self.file.write(bytes) {
-                Ok(0) => return Err((ErrorKind::WriteZero.into(), bytes)),
-                Ok(count) => bytes = &bytes[count..],
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Somebody else has made it so. It is full.
-                Err(error) if error.kind() == ErrorKind::WouldBlock => park_timeout(DELAY),
-                Err(error) => return Err((error, bytes)),
-            }
+    #[test]
+    fn a_line_is_written_by_itself_and_nobody_flushes() {
+        let (mut reader, sink) = socket();
+        let buffers = Buffers::new(1);
+        let _writer = Writer::start(buffers.clone(), sink).expect("a thread starts");
+        let own = buffers.join();
+        for line in [b"one\n", b"two\n"] {
+            own.add(line);
+            let mut read = [0; 4];
+            reader.read_exact(&mut read).expect("it is written soon");
+            assert_eq!(&read, line);
         }
-        Ok(())
+    }
+
+    #[test]
+    fn a_flush_ends_when_all_is_written_or_when_its_time_is_over() {
+        let (mut reader, sink) = socket();
+        let buffers = Buffers::new(1);
+        let writer = Writer::start(buffers.clone(), sink).expect("a thread starts");
+        let own = buffers.join();
+        own.add(b"one\n");
+        writer.flush(SOON);
+        assert!(buffers.are_empty());
+        reader.read_exact(&mut [0; 4]).expect("it was written");
+        let line = [b"x".repeat(CHUNK - 1), b"\n".to_vec()].concat();
+        (0..64).for_each(|_| own.add(&line));
+        let begun = Instant::now();
+        writer.flush(Duration::from_millis(50));
+        assert!((Duration::from_millis(50)..SOON).contains(&begun.elapsed()));
+        own.add(b"last\n");
+        (0..64).for_each(|_| reader.read_exact(&mut vec![0; CHUNK]).expect("it waited to be read"));
+        writer.flush(SOON);
+        reader.read_exact(&mut [0; 5]).expect("it was written");
+    }
+
+    #[test]
+    fn lines_are_counted_that_a_full_disk_does_not_take() {
+        let sink = OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+        let buffers = Buffers::new(1);
+        let writer = Writer::start(buffers.clone(), sink).expect("a thread starts");
+        let own = buffers.join();
+        (0..1000).for_each(|_| own.add(b"a line\n"));
+        writer.flush(SOON);
+        assert_eq!(buffers.dropped(), 1000);
     }
 }
