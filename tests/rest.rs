@@ -130,6 +130,23 @@ fn what_is_no_request_is_answered_with_a_problem_and_harms_nothing_else() {
 }
 
 #[test]
+fn what_is_no_request_has_one_access_line_and_nothing_else_is_logged() {
+    let node = Node::start(&[]);
+    let mut http = node.http();
+    let peer = http.0.local_addr().expect("a connected socket has an address").to_string();
+    http.send("GET /healthz HTTP/1.1\r\nhost: node\r\n\r\nhello\r\n\r\n");
+    assert_eq!(http.answer(true).body, "alive\n");
+    let answer = http.answer(true);
+    assert_problem(&answer, 400, "INVALID_ARGUMENT");
+    let lines: Vec<_> = node.stop().lines.into_iter().filter(|line| line["target"] != "node").collect();
+    let statuses: Vec<_> = lines.iter().map(|line| line["status"].as_u64()).collect();
+    assert_eq!(statuses, [Some(200), Some(400)], "{lines:?}");
+    process::assert_access_keys(&lines[1]);
+    assert_eq!(lines[1]["request_id"].as_str(), answer.header("x-request-id"));
+    assert_eq!((&lines[1]["method"], &lines[1]["peer"]), (&"-".into(), &Value::from(peer)));
+}
+
+#[test]
 fn head_is_get_without_the_body() {
     let node = Node::start(&[]);
     let mut http = node.http();

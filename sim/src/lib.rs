@@ -21,8 +21,8 @@
 //! * Use `tokio::spawn` for what must end in order: the runtime keeps such tasks in lists by their ids, which count for the
 //!   whole process, and a host that dies drops them in that order. `spawn_local` is in order.
 //! * Keep state in a `static`, or iterate over a map whose hasher is neither fixed nor the standard library's
-//!   (`foldhash` takes its keys from addresses). The headers of actix-http are such a map; the order in which it
-//!   writes those of a response is mended here, the order in which it hands out those of a request is not.
+//!   (`foldhash` takes its keys from addresses). The headers of actix-http are such a map, and it writes those of a
+//!   response in the order of the map.
 //!
 //! # Example
 //!

@@ -13,7 +13,12 @@ use super::names::{HANDLED_ONCE, HANDLERS_END_WITH_CALLS};
 use crate::clients::NOT_SENT;
 use crate::facts::{CallMade, CallOutcome, HandlerBegun, HandlerEnded, Outcome};
 use crate::ids::is_made_by_node;
+use crate::load::Via;
 use crate::setting::Setting;
+
+/// How long a REST edge goes on with a request whose client has closed the connection: it may have closed its own side
+/// only, and wait for the answer.
+const HALF_CLOSED_MAX: Duration = Duration::from_secs(1);
 
 /// No handler runs on when the call that it handles has ended, but for the time that word of it takes.
 #[derive(Debug)]
@@ -25,11 +30,12 @@ pub(super) struct HandlersEndWithTheirCalls {
     met: u64,
 }
 
-/// A client's call: the rpc, and when it ended.
+/// A client's call: the rpc, when it ended, and how long word of that may be held back.
 #[derive(Debug)]
 struct Entry {
     path: &'static str,
     ended: Option<Duration>,
+    held_back: Duration,
 }
 
 impl HandlersEndWithTheirCalls {
@@ -62,18 +68,25 @@ impl HandlersEndWithTheirCalls {
 
     fn judge(&self, number: u32, path: &str, event: &Event) -> Result<(), String> {
         let Some((ended, caller)) = self.ended(number, path) else { return Ok(()) };
+        let most = self.setting.hop() + self.held_back(number, path, caller);
         // A line without a host is the last word of one that is being taken down.
-        let is_late = event.at > ended + self.setting.hop() && !event.host.is_empty();
+        let is_late = event.at > ended + most && !event.host.is_empty();
         if !is_late || self.is_delayed((caller, &event.host), (ended, event.at)) {
             return Ok(());
         }
-        let (late, most) = ((event.at - ended).as_millis(), self.setting.hop().as_millis());
+        let (late, most) = ((event.at - ended).as_millis(), most.as_millis());
         let what = if event.line().is_some() { "its access line was written" } else { "its handler ended" };
         Err(format!(
             "sim-{number:06} {path}: {what} on {} {late} ms after its call had ended on {caller}; expected {most} ms at \
              most, the time of word from one to the other",
             event.host
         ))
+    }
+
+    /// How long word of the end of a call that `caller` made may be held back where it arrives.
+    fn held_back(&self, number: u32, path: &str, caller: &str) -> Duration {
+        let entry = self.entries.get(&number).filter(|entry| caller == CLIENTS && entry.path == path);
+        entry.map_or(Duration::ZERO, |entry| entry.held_back)
     }
 
     /// Whether word of the end was held up on its way from one host to the other.
@@ -106,7 +119,8 @@ impl Invariant for HandlersEndWithTheirCalls {
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
         if let Some(kind) = self.setting.kind(&call.request) {
-            self.entries.insert(call.request.id, Entry { path: kind.path, ended: None });
+            let held_back = if kind.via == Via::Rest { HALF_CLOSED_MAX } else { Duration::ZERO };
+            self.entries.insert(call.request.id, Entry { path: kind.path, ended: None, held_back });
         }
         Ok(())
     }

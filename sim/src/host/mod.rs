@@ -1,7 +1,6 @@
 //! What a host of the simulation is given: its name, its network, its disks, and the faults that it is to act out.
 
 pub(crate) mod disk;
-mod http1;
 pub(crate) mod net;
 pub(crate) mod process;
 mod storage;

@@ -15,7 +15,6 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use transport::{Address, Io, Net};
 
-use crate::host::http1;
 use crate::host::process::HostShared;
 use crate::host::turn::poll_turn;
 use crate::host::wire::Wire;
@@ -166,8 +165,7 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         self.wire.check()?;
         std::task::ready!(poll_turn(context));
-        let bytes = http1::in_order(bytes);
-        let result = Pin::new(&mut self.stream).poll_write(context, &bytes);
+        let result = Pin::new(&mut self.stream).poll_write(context, bytes);
         match &result {
             Poll::Pending => self.wire.register_writer(context),
             Poll::Ready(Ok(written)) => self.passed("wrote", &bytes[..*written]),

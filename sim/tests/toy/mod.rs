@@ -1,4 +1,4 @@
-//! A toy of two services on the real stack: REST client -> actix-web -> HTTP/2 -> actix actor.
+//! A toy of two services on the real stack: REST client -> HTTP/1.1 -> HTTP/2 -> actix actor.
 #![allow(
     dead_code,
     clippy::unwrap_used,
@@ -15,17 +15,12 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler, Message};
-use actix_http::{HttpService, Protocol};
-use actix_service::{Service, ServiceFactory, map_config};
-use actix_web::dev::AppConfig;
-use actix_web::{App, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use sim::{CallFault, HostContext, HostResult, Reply, Request};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use transport::{Address, Io};
+use transport::Address;
 
 const PORT: u16 = 80;
 const KEEP_ALIVE: Duration = Duration::from_millis(300);
@@ -177,41 +172,47 @@ impl Upstream {
     }
 }
 
-async fn shout(request: HttpRequest, upstream: web::Data<Upstream>, body: Bytes) -> HttpResponse {
+async fn shout(
+    request: http::Request<hyper::body::Incoming>,
+    upstream: Upstream,
+) -> hyper::Result<http::Response<Full<Bytes>>> {
     let header =
         |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let id = header("x-request-id").to_owned();
     let deadline = Duration::from_millis(header("x-deadline-ms").parse().unwrap_or(1000));
     tracing::info!(request_id = %id, "asked to shout");
+    let body = request.into_body().collect().await?.to_bytes();
     let answer = tokio::time::timeout(deadline, upstream.call(id.clone(), body)).await;
-    let mut response = match &answer {
-        Ok(Ok((200, _))) => HttpResponse::Ok(),
-        Ok(Ok(_) | Err(_)) => HttpResponse::ServiceUnavailable(),
-        Err(_) => HttpResponse::GatewayTimeout(),
-    };
-    let body = answer.ok().and_then(Result::ok).map(|(_, body)| body).unwrap_or_default();
-    response.insert_header(("x-request-id", id)).insert_header(("date", "today")).body(body)
+    let mut response = status(match &answer {
+        Ok(Ok((200, _))) => 200,
+        Ok(Ok(_) | Err(_)) => 503,
+        Err(_) => 504,
+    });
+    *response.body_mut() =
+        Full::new(answer.ok().and_then(Result::ok).map(|(_, body)| body).unwrap_or_default());
+    response.headers_mut().insert("x-request-id", id.parse().unwrap());
+    response.headers_mut().insert("date", http::HeaderValue::from_static("today"));
+    Ok(response)
 }
 
-/// The front end: actix-web over a simulated socket.
+/// The front end: HTTP/1.1 over a simulated socket.
 pub(crate) async fn service2(host: HostContext) -> HostResult {
     let listener = host.listen(PORT).await?;
     if host.planted() == Some("starts-a-thread") {
         let _ = tokio::task::spawn_blocking(|| ()).await;
     }
     let upstream = Upstream { host: host.clone(), connection: Rc::default() };
-    let app = App::new().app_data(web::Data::new(upstream)).route("/shout", web::post().to(shout));
-    let factory = HttpService::build().finish(map_config(app, |()| AppConfig::default()));
-    let service = Rc::new(factory.new_service(()).await.map_err(|()| "no service")?);
     loop {
-        let (io, caller) = tokio::select! {
+        let (io, _) = tokio::select! {
             biased;
             accepted = listener.accept() => accepted?,
             () = host.drain() => break,
         };
-        let service = Rc::clone(&service);
+        let upstream = upstream.clone();
+        let service = hyper::service::service_fn(move |request| shout(request, upstream.clone()));
+        let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(io), service);
         tokio::task::spawn_local(async move {
-            let _ = service.call((ActixIo(io), Protocol::Http1, Some(caller))).await;
+            let _ = served.await;
         });
     }
     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -269,41 +270,4 @@ async fn one_call(
     let body = String::from_utf8_lossy(&body).into_owned();
     let reply = if status.is_success() { Reply::ok(body) } else { Reply::failed(status.as_str(), body) };
     Ok(reply.with_request_id(id))
-}
-
-struct ActixIo(Io);
-
-impl AsyncRead for ActixIo {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for ActixIo {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-        buf: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-}
-
-impl actix_rt::net::ActixStream for ActixIo {
-    fn poll_read_ready(&self, _: &mut TaskContext<'_>) -> Poll<std::io::Result<actix_rt::net::Ready>> {
-        Poll::Ready(Ok(actix_rt::net::Ready::READABLE))
-    }
-    fn poll_write_ready(&self, _: &mut TaskContext<'_>) -> Poll<std::io::Result<actix_rt::net::Ready>> {
-        Poll::Ready(Ok(actix_rt::net::Ready::WRITABLE))
-    }
 }

@@ -4,10 +4,12 @@
 //! protobuf's JSON mapping; fields of a request without a body come from path and query. Errors are
 //! `application/problem+json` (RFC 9457).
 
+mod bridge;
 mod call;
+mod connection;
 mod headers;
-mod malformed;
 mod request;
 mod server;
+mod wire;
 
 pub use server::{Options, Server};

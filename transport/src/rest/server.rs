@@ -1,36 +1,27 @@
-//! Serves one accepted connection with an actix-web app.
+//! The actix-web application of a REST edge, and the connections that lead to it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_http::HttpService;
-use actix_service::{Service as _, ServiceFactory as _, boxed, map_config};
+use actix_service::{ServiceFactory as _, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::guard::{self, Guard};
 use actix_web::{App, HttpRequest, web};
-use tracing::debug;
 
+use super::bridge::{self, Bridge, Known};
 use super::call::{Edge, Target, answer};
+use super::connection;
 use super::headers::LetThrough;
-use super::malformed::Malformed;
 use super::request::{Refusal, refuse, told};
+use super::wire::Wire;
 use crate::drain::{Drain, OpenWork};
 use crate::gauges::{self, EdgeCounts, Reading};
 use crate::net::{CallerAddress, Io};
 use crate::router::Router;
-
-/// How long a client may take to send the head of a request, and to close after the last answer.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long a connection may stay idle between requests.
-const IDLE_MAX: Duration = Duration::from_secs(75);
-
-type Connections = boxed::RcService<(Io, Option<SocketAddr>), (), actix_http::error::DispatchError>;
 
 /// What a REST edge is to do.
 #[derive(Debug, Clone)]
@@ -44,7 +35,8 @@ pub struct Options {
 /// The REST edge of one worker. Cheap to clone.
 #[derive(Clone)]
 pub struct Server {
-    connections: Connections,
+    app: bridge::App,
+    known: Rc<Known>,
     counts: Arc<EdgeCounts>,
 }
 
@@ -64,21 +56,9 @@ impl Server {
             }))
             .configure(|config| add_routes(config, &edge))
             .default_service(web::to(|request: HttpRequest| refuse(request, Refusal::NotFound)));
-        let service = HttpService::build()
-            .keep_alive(IDLE_MAX)
-            .client_request_timeout(PATIENCE)
-            .client_disconnect_timeout(PATIENCE)
-            // A client that hangs up does not want its answer any more.
-            .h1_allow_half_closed(false)
-            .graceful_shutdown_signal(move || {
-                let drain = drain.clone();
-                async move { drain.started().await }
-            })
-            .h1(map_config(app, |()| AppConfig::default()))
-            .new_service(())
-            .await
-            .expect("an app without fallible parts can be made");
-        Self { connections: boxed::rc_service(service), counts }
+        let app = map_config(app, |()| AppConfig::default()).new_service(()).await;
+        let app = Rc::new(app.expect("an app without fallible parts can be made"));
+        Self { app, known: Rc::new(Known::new(&options.headers)), counts }
     }
 
     /// Serves one accepted connection until its client closes it, or a drain has started and its last
@@ -89,10 +69,8 @@ impl Server {
             CallerAddress::Tcp(address) => Some(address),
             CallerAddress::Unix | CallerAddress::Memory => None,
         };
-        let io: Io = Box::new(Malformed::new(io, caller));
-        if let Err(error) = self.connections.call((io, address)).await {
-            debug!(peer = %caller, %error, "connection ended");
-        }
+        let (app, known, wire) = (self.app.clone(), self.known.clone(), Wire::new(io));
+        connection::serve(Bridge { app, known, caller: address, wire }, caller, &open).await;
         // The drain counts this connection up to here.
         drop(open);
     }

@@ -1,0 +1,388 @@
+//! HTTP/1.1 at the REST edge, byte by byte: whose answer is whose, what is no request, and how connections end.
+//!
+//! The wire is a pipe in memory, and time passes at once when nothing else happens.
+
+mod common;
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use common::{Event, LIMITS, SOON, host, run_in_no_time};
+use probe_contract::probe;
+use tokio::io::{
+    AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex,
+};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+use transport::memory::Memory;
+use transport::{CallerAddress, Client, Drain, Io, ServiceClient as _, rest};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How long a client may take to send a head, and may be idle between requests.
+const PATIENCE: Duration = Duration::from_secs(10);
+const IDLE_MAX: Duration = Duration::from_secs(75);
+
+/// How long a client may leave an answer unread.
+const UNREAD_MAX: Duration = Duration::from_secs(30);
+
+/// How long a request is handled on whose client has closed the connection, or its own side of it.
+const HALF_CLOSED_MAX: Duration = SECOND;
+
+const GET: &str = "GET /probe/hello HTTP/1.1\r\nhost: probe\r\n\r\n";
+const HEAD: &str = "HEAD /probe/hello HTTP/1.1\r\nhost: probe\r\n\r\n";
+const LAST: &str = "GET /probe/hello HTTP/1.1\r\nhost: probe\r\nconnection: close\r\n\r\n";
+const HANG: &str = "GET /probe/hello?deed=HANG HTTP/1.1\r\nhost: probe\r\n\r\n";
+
+/// An edge in front of a probe.
+struct Edge {
+    server: rest::Server,
+    drain: Drain,
+    events: mpsc::UnboundedReceiver<Event>,
+    free: Arc<Notify>,
+}
+
+impl Edge {
+    async fn new() -> Self {
+        let memory = Memory::new();
+        let (router, events, free) = host(&probe::Client::new(Client::new(memory.clone(), SOON, LIMITS)));
+        memory.lead_to(&router);
+        let drain = Drain::new();
+        let options = rest::Options { deadline: HOUR, headers: Vec::new() };
+        let server = rest::Server::new(router, options, drain.clone()).await;
+        Self { server, drain, events, free }
+    }
+
+    /// A connection with room for `room` bytes on the way to its client and back.
+    fn open(&self, room: usize) -> Connection {
+        let (near, far) = duplex(room);
+        Connection { near, serving: self.serve(Box::new(far)) }
+    }
+
+    fn serve(&self, io: Io) -> JoinHandle<()> {
+        let (server, open) = (self.server.clone(), self.drain.work());
+        tokio::task::spawn_local(async move { server.serve_connection(io, CallerAddress::Unix, open).await })
+    }
+
+    /// A connection over which `bytes` were sent.
+    async fn told(&self, bytes: &str) -> Connection {
+        let mut connection = self.open(1024 * 1024);
+        connection.near.write_all(bytes.as_bytes()).await.expect("the edge reads");
+        connection
+    }
+
+    /// Keeps the probe busy, so that the calls to it wait.
+    async fn occupy(&mut self) {
+        let occupy = "GET /probe/hello?deed=OCCUPY HTTP/1.1\r\nhost: probe\r\nconnection: close\r\n\r\n";
+        self.told(occupy).await.rest().await;
+        assert_eq!(self.events.recv().await, Some(Event::Started));
+    }
+}
+
+struct Connection {
+    near: DuplexStream,
+    serving: JoinHandle<()>,
+}
+
+impl Connection {
+    /// All that comes until the edge closes the connection.
+    async fn rest(&mut self) -> String {
+        let mut said = String::new();
+        let read = timeout(HOUR, self.near.read_to_string(&mut said)).await;
+        read.expect("the edge closes").expect("the edge says text");
+        said
+    }
+
+    /// The head of an answer, and its body, which is as long as the head says if it is to have one.
+    async fn answer(&mut self, has_body: bool) -> (String, String) {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(self.near.read_u8().await.expect("an answer"));
+        }
+        let head = String::from_utf8(head).expect("ASCII");
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+        let mut body = vec![0; if has_body { length.parse().expect("a number") } else { 0 }];
+        self.near.read_exact(&mut body).await.expect("a body");
+        (head, String::from_utf8(body).expect("JSON"))
+    }
+
+    /// How long it takes until the edge is done with it.
+    async fn served(&mut self) -> Duration {
+        let started = Instant::now();
+        timeout(HOUR, &mut self.serving).await.expect("it ends").expect("no panic");
+        started.elapsed()
+    }
+}
+
+fn is_about(took: Duration, expected: Duration) -> bool {
+    took >= expected && took < expected + Duration::from_millis(100)
+}
+
+#[test]
+fn each_answer_has_the_form_that_its_own_request_asks_for_even_if_both_came_at_once() {
+    for (first, second) in [(HEAD, GET), (GET, HEAD), (GET, LAST), (HEAD, LAST)] {
+        for waits in [false, true] {
+            run_in_no_time(async {
+                let mut edge = Edge::new().await;
+                if waits {
+                    edge.occupy().await;
+                }
+                let mut connection = edge.told(&format!("{first}{second}")).await;
+                edge.free.notify_one();
+                for request in [first, second] {
+                    let (head, body) = connection.answer(request != HEAD).await;
+                    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+                    assert_eq!(head.contains("connection: close"), request == LAST, "{head}");
+                    assert_eq!(body.is_empty(), request == HEAD, "{body}");
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn a_client_that_pipelines_and_does_not_read_costs_little_and_is_given_up() {
+    for request in [GET, HEAD] {
+        run_in_no_time(async {
+            let edge = Edge::new().await;
+            let mut connection = edge.open(4096);
+            let requests = request.repeat(1000);
+            let mut sent = 0;
+            // Time stands still while anything is done, so that this ends only if nothing is.
+            let send = async {
+                while connection.near.write_all(requests.as_bytes()).await.is_ok() {
+                    sent += requests.len();
+                }
+            };
+            let started = Instant::now();
+            timeout(HOUR, send).await.expect("it is given up");
+            assert!(is_about(started.elapsed(), UNREAD_MAX), "{:?}", started.elapsed());
+            assert!(sent < 256 * 1024, "{sent} bytes were read");
+        });
+    }
+}
+
+#[test]
+fn an_answered_request_whose_body_never_ends_does_not_keep_its_connection() {
+    run_in_no_time(async {
+        let edge = Edge::new().await;
+        let endless =
+            "POST /nowhere HTTP/1.1\r\nhost: probe\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
+        let mut connection = edge.told(endless).await;
+        let (head, _) = connection.answer(true).await;
+        assert!(head.starts_with("HTTP/1.1 404 ") && head.contains("connection: close"), "{head}");
+        assert_eq!(connection.rest().await, "");
+        assert!(connection.served().await < 2 * SECOND);
+    });
+}
+
+#[test]
+fn what_is_no_request_is_answered_after_the_requests_before_it() {
+    for (no_request, status) in [
+        ("hello\r\n\r\n", "400 Bad Request"),
+        ("GET / HTTP/1.1\r\n\r\n", "400 Bad Request"),
+        ("GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", "400 Bad Request"),
+        ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length: x\r\n\r\n", "400 Bad Request"),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "400 Bad Request"),
+        (&format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "x".repeat(70_000)), "414 URI Too Long"),
+        (
+            &format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "x: 1\r\n".repeat(200)),
+            "431 Request Header Fields Too Large",
+        ),
+    ] {
+        for good in [0, 1, 2] {
+            run_in_no_time(async {
+                let mut edge = Edge::new().await;
+                edge.occupy().await;
+                let mut connection = edge.told(&(GET.repeat(good) + no_request)).await;
+                edge.free.notify_one();
+                for _ in 0..good {
+                    let (head, _) = connection.answer(true).await;
+                    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+                }
+                let (head, body) = connection.answer(true).await;
+                assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{head}");
+                assert!(head.contains("connection: close") && head.contains("x-request-id: "), "{head}");
+                assert!(head.contains("content-type: application/problem+json"), "{head}");
+                assert!(body.contains("\"request_id\""), "{body}");
+                assert_eq!(connection.rest().await, "");
+            });
+        }
+    }
+}
+
+#[test]
+fn a_head_that_does_not_come_in_time_is_answered_and_a_client_that_says_nothing_is_not() {
+    for (said, limit, status) in [
+        ("GET / HTTP/1.1\r\n", PATIENCE, "408 Request Timeout"),
+        ("", PATIENCE, ""),
+        (&format!("{GET}GET /"), PATIENCE, "408 Request Timeout"),
+        (GET, IDLE_MAX, ""),
+    ] {
+        run_in_no_time(async {
+            let edge = Edge::new().await;
+            let (good, rest) = said.strip_prefix(GET).map_or(("", said), |rest| (GET, rest));
+            let mut connection = edge.told(good).await;
+            if !good.is_empty() {
+                connection.answer(true).await;
+            }
+            let started = Instant::now();
+            connection.near.write_all(rest.as_bytes()).await.expect("the edge reads");
+            let said = connection.rest().await;
+            assert!(is_about(started.elapsed(), limit), "{:?}", started.elapsed());
+            assert!(said.is_empty() == status.is_empty() && said.contains(status), "{said}");
+        });
+    }
+}
+
+#[test]
+fn a_head_that_comes_in_pieces_has_its_time_from_its_first_byte() {
+    run_in_no_time(async {
+        let edge = Edge::new().await;
+        let mut connection = edge.told(GET).await;
+        connection.answer(true).await;
+        tokio::time::sleep(IDLE_MAX - SECOND).await;
+        connection.near.write_all(&GET.as_bytes()[..10]).await.expect("the edge reads");
+        tokio::time::sleep(PATIENCE - SECOND).await;
+        connection.near.write_all(&GET.as_bytes()[10..]).await.expect("the edge reads");
+        let (head, _) = connection.answer(true).await;
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    });
+}
+
+#[test]
+fn a_client_that_half_closes_is_answered() {
+    for requests in [1, 3] {
+        run_in_no_time(async {
+            let mut edge = Edge::new().await;
+            edge.occupy().await;
+            let mut connection = edge.told(&GET.repeat(requests)).await;
+            connection.near.shutdown().await.expect("a pipe can be closed");
+            tokio::time::sleep(HALF_CLOSED_MAX * 9 / 10).await;
+            edge.free.notify_one();
+            assert_eq!(connection.rest().await.matches("HTTP/1.1 200 OK").count(), requests);
+        });
+    }
+}
+
+#[test]
+fn a_client_that_hangs_up_is_taken_for_one_that_half_closes_for_a_second_and_then_cancelled() {
+    for behind in ["", GET] {
+        run_in_no_time(async {
+            let mut edge = Edge::new().await;
+            let mut connection = edge.told(&format!("{HANG}{behind}")).await;
+            assert_eq!(edge.events.recv().await, Some(Event::Started));
+            let started = Instant::now();
+            drop(std::mem::replace(&mut connection.near, duplex(1).0));
+            assert_eq!(edge.events.recv().await, Some(Event::Dropped));
+            assert!(is_about(started.elapsed(), HALF_CLOSED_MAX), "{:?}", started.elapsed());
+            connection.served().await;
+        });
+    }
+}
+
+/// A stream that its client resets when it is told to.
+struct Resettable(DuplexStream, Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl AsyncRead for Resettable {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.1.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Resettable {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[test]
+fn a_client_that_resets_its_connection_is_cancelled_at_once() {
+    run_in_no_time(async {
+        let mut edge = Edge::new().await;
+        let (mut near, far) = duplex(1024);
+        let reset = Arc::new(Notify::new());
+        let is_reset = reset.clone();
+        let io = Resettable(far, Box::pin(async move { is_reset.notified().await }));
+        let serving = edge.serve(Box::new(io));
+        near.write_all(HANG.as_bytes()).await.expect("the edge reads");
+        assert_eq!(edge.events.recv().await, Some(Event::Started));
+        let started = Instant::now();
+        reset.notify_one();
+        assert_eq!(edge.events.recv().await, Some(Event::Dropped));
+        serving.await.expect("no panic");
+        assert!(started.elapsed() < SECOND / 10, "{:?}", started.elapsed());
+    });
+}
+
+#[test]
+fn a_drain_ends_idle_connections_at_once_and_others_with_the_answer() {
+    run_in_no_time(async {
+        let mut edge = Edge::new().await;
+        let (mut silent, mut idle) = (edge.open(1024), edge.told(GET).await);
+        idle.answer(true).await;
+        edge.occupy().await;
+        let mut busy = edge.told(GET).await;
+        tokio::time::sleep(SECOND).await;
+        edge.drain.start();
+        for connection in [&mut silent, &mut idle] {
+            assert!(connection.served().await < SECOND / 10);
+            assert_eq!(connection.rest().await, "");
+        }
+        edge.free.notify_one();
+        assert!(busy.served().await < SECOND / 10);
+        let said = busy.rest().await;
+        assert!(said.starts_with("HTTP/1.1 200 OK\r\n") && said.contains("connection: close"), "{said}");
+    });
+}
+
+#[test]
+fn a_body_is_asked_for_if_its_client_waits_for_that() {
+    run_in_no_time(async {
+        let edge = Edge::new().await;
+        let head = "PUT /probe HTTP/1.1\r\nhost: probe\r\ncontent-type: application/json\r\n\
+            content-length: 12\r\nexpect: 100-continue\r\n\r\n";
+        let mut connection = edge.told(head).await;
+        let mut go_on = [0; 25];
+        connection.near.read_exact(&mut go_on).await.expect("an answer");
+        assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+        connection.near.write_all(b"{\"text\":\"a\"}").await.expect("the edge reads");
+        assert_eq!(connection.answer(true).await.1, "\"a\"");
+    });
+}
+
+#[test]
+fn http_1_0_is_answered_once_unless_its_client_asks_for_more() {
+    for (headers, is_kept) in [("", false), ("connection: keep-alive\r\n", true)] {
+        run_in_no_time(async {
+            let edge = Edge::new().await;
+            let mut connection = edge.told(&format!("GET /probe/a HTTP/1.0\r\n{headers}\r\n")).await;
+            let (head, _) = connection.answer(true).await;
+            assert!(head.starts_with("HTTP/1.0 200 OK\r\n"), "{head}");
+            assert_eq!(head.contains("connection: keep-alive"), is_kept, "{head}");
+            let started = Instant::now();
+            connection.rest().await;
+            assert_eq!(started.elapsed() > SECOND, is_kept, "{:?}", started.elapsed());
+        });
+    }
+}

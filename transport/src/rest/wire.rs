@@ -1,0 +1,290 @@
+//! What stands below hyper on a connection: it gives up clients that send or read nothing, notices those that hang up,
+//! and keeps back what hyper would say by itself.
+//!
+//! A client that hangs up does not want its answer any more; one that half-closes has only said all, and does. Over
+//! TCP both look the same, so whoever closes while a request is in flight is given [`HALF_CLOSED_MAX`].
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf as _, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+
+use crate::deadline::UNREAD_MAX;
+use crate::net::Io;
+
+/// How long a client may take to send the head of a request.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a connection may stay idle between requests.
+const IDLE_MAX: Duration = Duration::from_secs(75);
+
+/// How long a request is still handled whose client has closed the connection: time enough for most answers, should it
+/// have closed its own side only, and little work for nobody, should it have gone.
+const HALF_CLOSED_MAX: Duration = Duration::from_secs(1);
+
+/// How many bytes of later requests are read while one is in flight. Whoever sends more is seen to hang up when the
+/// answer is out.
+const AHEAD_MAX: usize = 16 * 1024;
+
+/// The stream of one connection. Clones are the same.
+#[derive(Clone)]
+pub(super) struct Wire(Rc<RefCell<Inner>>);
+
+struct Inner {
+    io: Io,
+    stage: Stage,
+    body: RequestBody,
+    /// Whether there was a request.
+    was_used: bool,
+    /// Read while a request was in flight, to see whether its client is still there; hyper's next.
+    ahead: BytesMut,
+    end: Option<End>,
+    /// Since when the client is waited for; unknown until it is.
+    since: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Runs while the client does not read.
+    unread: Option<Pin<Box<Sleep>>>,
+    refusal: Option<u16>,
+}
+
+/// What is on its way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nothing.
+    Quiet,
+    /// The head of a request.
+    Head,
+    /// A request is in flight; from its head to when hyper has its whole answer, and until that is out.
+    Request { is_answered: bool },
+}
+
+/// How the body of the request in flight stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RequestBody {
+    /// Somebody reads it: hyper sees the end of the stream, too.
+    Read,
+    /// Nobody will read the rest of it.
+    Left,
+    Ended,
+}
+
+/// How what the client sends has ended.
+enum End {
+    Closed(Pin<Box<Sleep>>),
+    Broken(io::ErrorKind),
+}
+
+/// A request that is in flight until this is dropped: then hyper has its whole answer.
+pub(super) struct InFlight(Wire);
+
+impl Wire {
+    pub(super) fn new(io: Io) -> Self {
+        Self(Rc::new(RefCell::new(Inner {
+            io,
+            stage: Stage::Quiet,
+            body: RequestBody::Ended,
+            was_used: false,
+            ahead: BytesMut::new(),
+            end: None,
+            since: None,
+            timer: None,
+            unread: None,
+            refusal: None,
+        })))
+    }
+
+    /// A request has come.
+    pub(super) fn begin(&self, has_body: bool) -> InFlight {
+        let mut inner = self.0.borrow_mut();
+        inner.stage = Stage::Request { is_answered: false };
+        inner.body = if has_body { RequestBody::Read } else { RequestBody::Ended };
+        inner.was_used = true;
+        InFlight(self.clone())
+    }
+
+    /// The body of the request in flight has come to its end.
+    pub(super) fn end_body(&self) {
+        self.0.borrow_mut().body = RequestBody::Ended;
+    }
+
+    /// Nobody reads the body of the request in flight any more.
+    pub(super) fn leave_body(&self) {
+        self.0.borrow_mut().body = RequestBody::Left;
+    }
+
+    /// Whether all of the last request was read.
+    pub(super) fn has_whole_request(&self) -> bool {
+        self.0.borrow().body == RequestBody::Ended
+    }
+
+    /// Resolves when the client of the request in flight does not want its answer any more.
+    pub(super) fn poll_hung_up(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.borrow_mut().poll_hung_up(cx)
+    }
+
+    /// What came is no request, and is to be answered with this status.
+    pub(super) fn refuse(&self, status: u16) {
+        self.0.borrow_mut().refusal = Some(status);
+    }
+
+    /// The status to be answered to what was no request, if anything is. hyper has ended, and whoever asks writes.
+    pub(super) fn take_refusal(&self) -> Option<u16> {
+        let mut inner = self.0.borrow_mut();
+        inner.stage = Stage::Request { is_answered: false };
+        inner.refusal.take()
+    }
+
+    /// Says that nothing more will be said.
+    pub(super) async fn finish(&self) -> io::Result<()> {
+        poll_fn(|cx| Pin::new(&mut self.0.borrow_mut().io).poll_shutdown(cx)).await
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.0.borrow_mut().stage = Stage::Request { is_answered: true };
+    }
+}
+
+impl Inner {
+    fn poll_hung_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.body == RequestBody::Read {
+            return Poll::Pending;
+        }
+        while self.end.is_none() {
+            if self.ahead.len() >= AHEAD_MAX {
+                return Poll::Pending;
+            }
+            let mut piece = [const { MaybeUninit::uninit() }; 1024];
+            let mut piece = ReadBuf::uninit(&mut piece);
+            let read = ready!(self.poll_read_io(cx, &mut piece));
+            if read.is_ok() {
+                self.ahead.extend_from_slice(piece.filled());
+            }
+        }
+        match &mut self.end {
+            Some(End::Closed(timer)) => timer.as_mut().poll(cx),
+            Some(End::Broken(_)) | None => Poll::Ready(()),
+        }
+    }
+
+    /// Reads, and notes how that ends.
+    fn poll_read_io(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = ready!(Pin::new(&mut self.io).poll_read(cx, buf));
+        match &read {
+            Ok(()) if buf.filled().len() == before => {
+                self.end = Some(End::Closed(Box::pin(sleep(HALF_CLOSED_MAX))));
+            }
+            Ok(()) => {}
+            Err(error) => self.end = Some(End::Broken(error.kind())),
+        }
+        Poll::Ready(read)
+    }
+
+    /// Reads for hyper.
+    fn poll_read_next(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let count = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead[..count]);
+            self.ahead.advance(count);
+            return Poll::Ready(Ok(()));
+        }
+        match &self.end {
+            Some(End::Closed(_)) => Poll::Ready(Ok(())),
+            Some(End::Broken(kind)) => Poll::Ready(Err((*kind).into())),
+            None => self.poll_read_io(cx, buf),
+        }
+    }
+
+    /// Resolves when the client has not sent in time what it is to send next. The answer to a head that was begun is
+    /// noted; a client that has sent nothing is told nothing.
+    fn poll_tardy(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = match self.stage {
+            Stage::Request { .. } => return Poll::Pending,
+            Stage::Quiet if self.was_used => IDLE_MAX,
+            Stage::Quiet | Stage::Head => PATIENCE,
+        };
+        let due = *self.since.get_or_insert_with(Instant::now) + limit;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        // One that ends too early is set anew when it does, and not for each request.
+        if timer.deadline() > due {
+            timer.as_mut().reset(due);
+        }
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if timer.deadline() >= due {
+                break;
+            }
+            timer.as_mut().reset(due);
+        }
+        if self.stage == Stage::Head {
+            self.refusal = Some(408);
+        }
+        Poll::Ready(())
+    }
+
+    /// Gives a client up that reads nothing for [`UNREAD_MAX`]: its answer would wait for ever.
+    fn patiently<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.unread = None;
+            return written;
+        }
+        let unread = self.unread.get_or_insert_with(|| Box::pin(sleep(UNREAD_MAX)));
+        unread.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+/// The status in what hyper says by itself.
+fn status_in(head: &[u8]) -> Option<u16> {
+    std::str::from_utf8(head.get(9..12)?).ok()?.parse().ok()
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let inner = &mut *self.0.borrow_mut();
+        let Poll::Ready(read) = inner.poll_read_next(cx, buf) else {
+            return inner.poll_tardy(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
+        };
+        if inner.stage == Stage::Quiet {
+            (inner.stage, inner.since) = (Stage::Head, None);
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let inner = &mut *self.0.borrow_mut();
+        if !matches!(inner.stage, Stage::Request { .. }) {
+            // Nothing was asked: this is what hyper has to say to a head that it does not understand.
+            inner.refusal = status_in(buf);
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let written = Pin::new(&mut inner.io).poll_write(cx, buf);
+        inner.patiently(written, cx)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let inner = &mut *self.0.borrow_mut();
+        let flushed = ready!(Pin::new(&mut inner.io).poll_flush(cx));
+        // hyper flushes when it has written all that it had.
+        if inner.stage == (Stage::Request { is_answered: true }) {
+            (inner.stage, inner.since) = (Stage::Quiet, None);
+        }
+        Poll::Ready(flushed)
+    }
+
+    /// Not yet: hyper has said all, which may not be all that there is to say. See [`Wire::finish`].
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
