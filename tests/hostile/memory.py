@@ -31,18 +31,22 @@ def half_messages(stage, streams, seconds):
     head, begun = wire.block(wire.call_headers()), wire.message(b"", length=2 * HALF)
     http2.read(lambda: http2.first_credit != 65_535, 2.0)
     for number in numbers:
+        http2.may_send(number, len(begun))
         http2.send(wire.frame(wire.HEADERS, wire.END_HEADERS, number, head) + wire.frame(wire.DATA, 0, number, begun))
     end, left = time.monotonic() + seconds, dict.fromkeys(numbers, HALF)
     while left and time.monotonic() < end and not http2.closed:
+        number = next(iter(left))
         sent = b""
-        for number in list(left):
-            while left[number] > 0 and http2.may_send(number, len(PIECE)) and len(sent) < 1 << 20:
-                sent += wire.frame(wire.DATA, 0, number, PIECE)
-                left[number] -= len(PIECE)
-            if left[number] <= 0 or http2.stream(number).is_over:
-                del left[number]
+        while left[number] > 0 and http2.may_send(number, len(PIECE)):
+            sent += wire.frame(wire.DATA, 0, number, PIECE)
+            left[number] -= len(PIECE)
+        if left[number] <= 0 or http2.stream(number).is_over:
+            del left[number]
+        elif not sent:
+            # Another one, meanwhile: this one may have to wait for its window.
+            left[number] = left.pop(number)
         http2.send(sent)
-        http2.read(lambda: False, 0.002 if sent else 0.05)
+        http2.read(lambda: http2.credit >= len(PIECE), 0.02)
     return http2
 
 

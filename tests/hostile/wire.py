@@ -69,13 +69,13 @@ class Answer:
 
 
 def answers(sock, count, seconds, heads=()):
-    """The answers that come within `seconds`, `count` at most, and whether the peer closed; those whose numbers are
-    in `heads` are to HEAD and have no body. With them the bytes that are no answer."""
+    """The final answers that come within `seconds`, `count` at most, and whether the peer closed; those whose numbers
+    are in `heads` are to HEAD and have no body. With them the bytes that are no answer."""
     end, seen, found, closed = time.monotonic() + seconds, b"", [], False
     while len(found) < count:
         answer, seen = one_answer(seen, len(found) in heads)
         if answer:
-            found.append(answer)
+            found += [answer] if answer.status >= 200 else []
             continue
         data = receive(sock, end)
         if not data:
