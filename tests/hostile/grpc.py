@@ -15,10 +15,18 @@ def metadata_limits(stage):
         more = [("x-request-id", f"id-{size}")] + [(f"x-{part}", "x" * 500) for part in range(size // 500)]
         head = wire.block(wire.call_headers(more=more))
         pieces = [head[start : start + 16_000] for start in range(0, len(head), 16_000)]
-        http2.send(b"".join(
-            wire.frame(wire.CONTINUATION if at else wire.HEADERS, wire.END_HEADERS if at + 1 == len(pieces) else 0, number, piece)
-            for at, piece in enumerate(pieces)
-        ) + wire.frame(wire.DATA, wire.END_STREAM, number, wire.message(wire.name_message("hostile"))))
+        http2.send(
+            b"".join(
+                wire.frame(
+                    wire.CONTINUATION if at else wire.HEADERS,
+                    wire.END_HEADERS if at + 1 == len(pieces) else 0,
+                    number,
+                    piece,
+                )
+                for at, piece in enumerate(pieces)
+            )
+            + wire.frame(wire.DATA, wire.END_STREAM, number, wire.message(wire.name_message("hostile")))
+        )
         stream = http2.read_stream(number)
         said = f"{size} bytes: status {stream.status}, code {stream.code}, reset {stream.reset}, GOAWAY {http2.goaway}"
         if size in (100, 7_000):

@@ -9,6 +9,7 @@ from stage import case, within
 PATH = "/api/v1/say-hello?name=hostile"
 GET = f"GET {PATH} HTTP/1.1\r\nhost: hostile\r\n\r\n".encode()
 HEAD = GET.replace(b"GET", b"HEAD")
+LARGE = GET.replace(b"hostile ", b"h" * 6000 + b" ")  # with an answer of this size
 CLOSE = GET.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
 HELLO = b'"Hello, HOSTILE!"'
 
@@ -28,8 +29,12 @@ def told(answers):
 def pipelining(stage):
     """Each answer belongs to its own request: that to HEAD has no body, whatever follows it, the one to GET has; and
     `connection: close` of the last request closes after the last answer (RFC 9112, sections 9.3.2 and 9.6)."""
-    for words, sent, heads in (("HEAD, GET", HEAD + GET, {0}), ("GET, HEAD", GET + HEAD, {1}),
-                               ("HEAD, HEAD, GET", HEAD + HEAD + GET, {0, 1}), ("GET, GET", GET + GET, set())):
+    for words, sent, heads in (
+        ("HEAD, GET", HEAD + GET, {0}),
+        ("GET, HEAD", GET + HEAD, {1}),
+        ("HEAD, HEAD, GET", HEAD + HEAD + GET, {0, 1}),
+        ("GET, GET", GET + GET, set()),
+    ):
         count = sent.count(b"HTTP/1.1")
         found, closed, rest = exchange(stage, sent, count, 5.0, heads)
         right = [(200, b"" if number in heads else HELLO) for number in range(count)]
@@ -37,7 +42,9 @@ def pipelining(stage):
         stage.expect(not closed, f"{words}: closed")
     found, closed, _ = exchange(stage, GET + CLOSE, 3, 5.0)
     stage.expect(told(found) == [(200, HELLO)] * 2 and closed, f"GET, close: {told(found)}, closed: {closed}")
-    stage.expect("close" not in found[0].headers.get("connection", "") if found else False, "the first answer says close")
+    stage.expect(
+        "close" not in found[0].headers.get("connection", "") if found else False, "the first answer says close"
+    )
     found, closed, _ = exchange(stage, CLOSE + GET, 3, 5.0)
     stage.expect(told(found) == [(200, HELLO)] and closed, f"close, GET: {told(found)}, closed: {closed}")
 
@@ -53,7 +60,7 @@ def unread(stage):
     while time.monotonic() < end:
         for sock in socks:
             try:
-                sock.send(GET * 200)
+                sock.send(LARGE * 10)
             except OSError:
                 continue
         time.sleep(0.1)
@@ -63,12 +70,12 @@ def unread(stage):
     stage.expect(share < 0.5, f"the node used {share:.2f} of a core while they hung")
 
 
-@case("a reader of nothing is given up", quiet=True, given_up_s=40)
+@case("a reader of nothing is given up", quiet=True, given_up_s=36)
 def unread_is_given_up(stage):
     """A client that reads nothing of its answers is given up after 30 s (and the time to notice)."""
     sock = stage.rest(rcvbuf=4096)
     sock.settimeout(1.0)
-    while wire.send_what_fits(sock, GET * 1000):
+    while wire.send_what_fits(sock, LARGE * 10):
         pass
 
 
@@ -76,7 +83,12 @@ def unread_is_given_up(stage):
 def endless_bodies(stage):
     """A request that was answered before its body has ended does not hold its connection: it is closed after 15 s, body
     or none, and after `connection: close` too. That it drips on does not matter."""
-    ways = {"silent": b"", "silent after close": b"connection: close\r\n", "dripping": b"", "dripping after close": b"connection: close\r\n"}
+    ways = {
+        "silent": b"",
+        "silent after close": b"connection: close\r\n",
+        "dripping": b"",
+        "dripping after close": b"connection: close\r\n",
+    }
     socks = {}
     for way, header in ways.items():
         for length in (b"transfer-encoding: chunked\r\n", b"content-length: 1000000\r\n"):
@@ -108,7 +120,9 @@ def malformed_behind_good(stage):
         stage.expect(closed, f"behind {good}: not closed")
     refused = lambda: [line["request_id"] for line in stage.edge.access_lines() if line.get("status") == 400]
     within(2.0, lambda: len(refused()) >= 3)
-    stage.expect(len(refused()) == len(set(refused())) == 3, f"{len(refused())} access lines for three malformed requests")
+    stage.expect(
+        len(refused()) == len(set(refused())) == 3, f"{len(refused())} access lines for three malformed requests"
+    )
 
 
 @case("heads over the limits", quiet=True)
@@ -149,7 +163,9 @@ def slow_heads(stage):
     socks = [stage.rest() for _ in range(400)]
     drip(socks, GET[:-2] + b"x: " + b"x" * 200, 11.0)
     found, closed, rest = wire.answers(socks[-1], 2, 2.0)
-    stage.expect([a.status for a in found] == [408] and found[0].is_problem() and closed, f"{told(found)} {rest[:80]!r}")
+    stage.expect(
+        [a.status for a in found] == [408] and found[0].is_problem() and closed, f"{told(found)} {rest[:80]!r}"
+    )
 
 
 @case("slow bodies on 200 connections", quiet=True, given_up_s=16, peak_mib=160)

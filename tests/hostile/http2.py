@@ -121,7 +121,9 @@ def hpack_bomb(stage):
     bomb = wire.block(wire.call_headers()) + planted + b"\xbe" * 16_000
     for number in range(1, 400, 2):
         head = wire.frame(wire.HEADERS, 0, number, bomb[:16_000])
-        if not http2.send(head + wire.frame(wire.CONTINUATION, wire.END_HEADERS | wire.END_STREAM, number, bomb[16_000:])):
+        if not http2.send(
+            head + wire.frame(wire.CONTINUATION, wire.END_HEADERS | wire.END_STREAM, number, bomb[16_000:])
+        ):
             break
     is_well(stage, http2)
     answered = [stream for stream in http2.streams.values() if stream.code == 0]

@@ -9,7 +9,9 @@ from stage import case, within
 DRAIN_S = 3
 
 
-@case("a log that nobody reads", flags=("--drain-timeout", f"{DRAIN_S}s"), peak_mib=200, unread_log=True, ends_nodes=True)
+@case(
+    "a log that nobody reads", flags=("--drain-timeout", f"{DRAIN_S}s"), peak_mib=200, unread_log=True, ends_nodes=True
+)
 def unread_log(stage):
     """With a standard output that nobody reads the node goes on serving, keeps a bounded part of the log, and ends in
     time when it is told to: with the drain's timeout and 5 s."""

@@ -20,7 +20,7 @@ def with_budget(binary):
 
 
 def bound(stage):
-    """Memory may be what the node was told to keep for clients and a little; where it cannot be told, the stated bound."""
+    """Memory may be what the node was told to keep for clients, and a little; where it cannot be told, a fixed bound."""
     is_told = has_flag(stage.binary, "--max-buffered")
     stage.case.peak_mib = BUDGET / 2**20 + SLACK_MIB if is_told else WITHOUT_BUDGET_MIB
 
@@ -106,7 +106,9 @@ def large_names(stage):
 
 
 def call_with(stage, name, number):
-    http2 = wire.Http2(stage.edge.grpc, hello=wire.PREFACE + wire.settings(s4=2_000_000) + wire.frame(wire.WINDOW, 0, 0, b"\0\x20\0\0"))
+    http2 = wire.Http2(
+        stage.edge.grpc, hello=wire.PREFACE + wire.settings(s4=2_000_000) + wire.frame(wire.WINDOW, 0, 0, b"\0\x20\0\0")
+    )
     data = wire.message(wire.name_message(name))
     http2.read(lambda: http2.first_credit != 65_535, 2.0)
     http2.send(wire.frame(wire.HEADERS, wire.END_HEADERS, 1, wire.block(wire.call_headers())))

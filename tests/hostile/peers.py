@@ -35,7 +35,7 @@ class Stranger:
         with sock:
             wire.send_what_fits(sock, self.banner)
             end = time.monotonic() + 20.0
-            while (came := wire.receive(sock, end)) and not self.hangs_up:
+            while wire.receive(sock, end) and not self.hangs_up:
                 wire.send_what_fits(sock, self.reply)
 
 
@@ -62,13 +62,26 @@ def meet(stage, title, banner, reply, hangs_up):
     stranger = Stranger(banner, reply, hangs_up)
     peer = "service1=http://127.0.0.1:%d" % stranger.listener.getsockname()[1]
     log = stage.edge.log_path.with_name(f"stranger-{''.join(filter(str.isalnum, title))}.log")
-    flags = ("--services", "service2", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--deadline", "1s", "--peer", peer)
+    flags = (
+        "--services",
+        "service2",
+        "--http",
+        "127.0.0.1:0",
+        "--grpc",
+        "127.0.0.1:0",
+        "--deadline",
+        "1s",
+        "--peer",
+        peer,
+    )
     node = Node(stage.binary, log, *flags)
     try:
         wrong, slowest = load(node)
         attempts = len(stranger.attempts)
         stage.expect(not wrong, f"{title}: answers {wrong}")
-        stage.expect(0 < attempts <= ATTEMPTS_MAX, f"{title}: {attempts} attempts in {LOAD_S:.0f} s, {ATTEMPTS_MAX} at most")
+        stage.expect(
+            0 < attempts <= ATTEMPTS_MAX, f"{title}: {attempts} attempts in {LOAD_S:.0f} s, {ATTEMPTS_MAX} at most"
+        )
         stage.expect(slowest < 1.5, f"{title}: an answer took {slowest:.2f} s")
         stage.expect(not node.errors(), f"{title}: errors in the log")
     finally:

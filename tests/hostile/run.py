@@ -26,7 +26,7 @@ def main():
     folder.mkdir(parents=True)
     cases = [c for c in stage.CASES if not wanted or any(name in c.name for name in wanted)]
     if not cases:
-        sys.exit(f"run: no such case; there are:\n  " + "\n  ".join(c.name for c in stage.CASES))
+        sys.exit("run: no such case; there are:\n  " + "\n  ".join(c.name for c in stage.CASES))
     started, results = time.monotonic(), []
     print(HEAD)
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
@@ -50,7 +50,8 @@ def shown(result):
     before, after = result.descriptors
     print(
         f"{result.case.name:<62} {'FAILED' if result.wrong else 'ok':<7} {result.peak_mib:>4.0f} MiB "
-        f"{seconds(result.latency_s):>8} {seconds(result.release_s):>8} {f'{before} -> {after}':>12} {result.took_s:>4.0f} s",
+        f"{seconds(result.latency_s):>8} {seconds(result.release_s):>8} "
+        f"{f'{before} -> {after}':>12} {result.took_s:>4.0f} s",
         flush=True,
     )
     return result

@@ -17,7 +17,9 @@ WAIT_S = 12.0
 ECHO = b"GET /healthz HTTP/1.1\r\nhost: honest\r\n\r\n"
 INTERNAL_ERROR = 2
 # What differs from what an RFC demands and is not ours to mend; whatever stands here must still differ.
-KNOWN = {"a pseudo-header in trailers": "h2 0.4 leaves it out and goes on (RFC 9113, section 8.1); nothing reads trailers of requests"}
+KNOWN = {
+    "a pseudo-header in trailers": "h2 0.4 leaves it out and goes on (RFC 9113, section 8.1); nothing reads trailers"
+}
 
 
 def play(stage, shots, judge):
@@ -54,7 +56,11 @@ def http1_shot(stage, name, sent, allowed):
     found, closed, rest = wire.answers(sock, 1, WAIT_S)
     later, ended, _ = wire.answers(sock, 9, 0.5) if found and not closed else ([], closed, b"")
     sock.close()
-    said = [a.status for a in found + later] + ([f"then {rest[:40]!r}"] if rest else []) + (["close"] if closed or ended else [])
+    said = (
+        [a.status for a in found + later]
+        + ([f"then {rest[:40]!r}"] if rest else [])
+        + (["close"] if closed or ended else [])
+    )
     outcome = found[0].status if found else "close" if closed else None
     stage.expect(outcome in allowed, f"{name}: {said}, expected one of {list(allowed)}")
     stage.expect(not (rest and not found and not is_http2(rest)), f"{name}: no HTTP: {rest[:60]!r}")
@@ -85,7 +91,9 @@ def http2_shot(stage, name, sent, allowed, hello=wire.PREFACE + wire.settings())
     internal = http2.goaway == INTERNAL_ERROR or any(s.reset == INTERNAL_ERROR for s in http2.streams.values())
     stage.expect(not internal, f"{name}: INTERNAL_ERROR")
     is_right = (outcome in allowed) != (name in KNOWN)
-    stage.expect(is_right, f"{name}: {outcome}, expected one of {list(allowed)}; {KNOWN.get(name, 'no known deviation')}")
+    stage.expect(
+        is_right, f"{name}: {outcome}, expected one of {list(allowed)}; {KNOWN.get(name, 'no known deviation')}"
+    )
 
 
 def outcome_of(http2):

@@ -32,8 +32,15 @@ HEADS = [
     ("gRPC-Web", call(content_type="application/grpc-web"), NOT_GRPC),
     ("content-type with a tail", call(content_type="application/grpcx"), NOT_GRPC),
     ("content-type in capitals", call(content_type="APPLICATION/GRPC"), (OK, *NOT_GRPC)),
-    ("a format that nobody knows", call(content_type="application/grpc+hostile"), (OK, INVALID_ARGUMENT, UNIMPLEMENTED, *NOT_GRPC)),
-    *((method, call(pseudo_method=method), WRONG_METHOD) for method in ("GET", "PUT", "HEAD", "OPTIONS", "DELETE", "BREW")),
+    (
+        "a format that nobody knows",
+        call(content_type="application/grpc+hostile"),
+        (OK, INVALID_ARGUMENT, UNIMPLEMENTED, *NOT_GRPC),
+    ),
+    *(
+        (method, call(pseudo_method=method), WRONG_METHOD)
+        for method in ("GET", "PUT", "HEAD", "OPTIONS", "DELETE", "BREW")
+    ),
     # PROTOCOL-HTTP2.md: te must be there, to find proxies that do not pass it on.
     ("no te", call(te=None), (OK, INVALID_ARGUMENT, "http 400")),
     ("no :authority", call(pseudo_authority=None), (OK, INVALID_ARGUMENT, "reset")),
@@ -49,8 +56,24 @@ HEADS = [
     ("an escaped path", call(path="/app.grpc.Service2/Say%48ello"), UNKNOWN),
     ("a path with a query", call(path=wire.HELLO + "?name=x"), (OK, *UNKNOWN)),
     ("a path with dots", call(path="/../../etc/passwd"), UNKNOWN),
-    *((f"grpc-timeout {value!r}", with_field("grpc-timeout", value), BAD)
-      for value in ("", "S", "1", "123456789S", "-1S", "+1S", "1s", "1 S", "1.5S", "0x1S", "1SS", "S1", "9" * 1000 + "S")),
+    *(
+        (f"grpc-timeout {value!r}", with_field("grpc-timeout", value), BAD)
+        for value in (
+            "",
+            "S",
+            "1",
+            "123456789S",
+            "-1S",
+            "+1S",
+            "1s",
+            "1 S",
+            "1.5S",
+            "0x1S",
+            "1SS",
+            "S1",
+            "9" * 1000 + "S",
+        )
+    ),
     ("grpc-timeout 0n", with_field("grpc-timeout", "0n"), (DEADLINE_EXCEEDED,)),
     ("grpc-timeout 1n", with_field("grpc-timeout", "1n"), (DEADLINE_EXCEEDED,)),
     ("grpc-timeout 99999999H", with_field("grpc-timeout", "99999999H"), (OK,)),
@@ -72,23 +95,43 @@ HEADS = [
 MESSAGES = [
     # statuscodes.md: a number of messages that the method does not take is UNIMPLEMENTED.
     ("no message", call(b""), (INVALID_ARGUMENT, UNIMPLEMENTED)),
-    ("no DATA at all", frame(HEADERS, END_HEADERS | END_STREAM, 1, wire.block(call_headers())), (INVALID_ARGUMENT, UNIMPLEMENTED)),
+    (
+        "no DATA at all",
+        frame(HEADERS, END_HEADERS | END_STREAM, 1, wire.block(call_headers())),
+        (INVALID_ARGUMENT, UNIMPLEMENTED),
+    ),
     ("two messages", call(message(name_message("x")) * 2), (INVALID_ARGUMENT, UNIMPLEMENTED)),
     ("1,000 empty messages", call(message(b"") * 1000), (INVALID_ARGUMENT, UNIMPLEMENTED)),
     # compression.md: the flag without an encoding must be INTERNAL.
     ("compressed without an encoding", call(message(name_message("x"), flag=1)), (INTERNAL,)),
-    ("compressed in identity", call(message(name_message("x"), flag=1), more=[("grpc-encoding", "identity")]), (INTERNAL,)),
+    (
+        "compressed in identity",
+        call(message(name_message("x"), flag=1), more=[("grpc-encoding", "identity")]),
+        (INTERNAL,),
+    ),
     ("compressed as nobody knows", call(message(b"x", flag=1), more=[("grpc-encoding", "hostile")]), UNKNOWN),
-    ("compressed as is not taken", call(message(gzip.compress(b"x"), flag=1), more=[("grpc-encoding", "gzip")]), (OK, UNIMPLEMENTED)),
+    (
+        "compressed as is not taken",
+        call(message(gzip.compress(b"x"), flag=1), more=[("grpc-encoding", "gzip")]),
+        (OK, UNIMPLEMENTED),
+    ),
     ("a flag of 2", call(message(name_message("x"), flag=2)), (INVALID_ARGUMENT, INTERNAL, UNIMPLEMENTED)),
     ("a flag of 255", call(message(name_message("x"), flag=255)), (INVALID_ARGUMENT, INTERNAL, UNIMPLEMENTED)),
     ("a length above the limit", call(message(b"x", length=4 * MIB + 1), end=0), (RESOURCE_EXHAUSTED,)),
     ("the largest length", call(message(b"x", length=(1 << 32) - 1), end=0), (RESOURCE_EXHAUSTED,)),
     ("a length beyond the data", call(message(b"x", length=100)), (INVALID_ARGUMENT, UNIMPLEMENTED, "reset")),
-    ("a length beyond the data, later", call(message(name_message("x")) + message(b"x", length=100)), (INVALID_ARGUMENT, UNIMPLEMENTED, "reset")),
+    (
+        "a length beyond the data, later",
+        call(message(name_message("x")) + message(b"x", length=100)),
+        (INVALID_ARGUMENT, UNIMPLEMENTED, "reset"),
+    ),
     ("half a header", call(b"\0\0\0"), (INVALID_ARGUMENT, UNIMPLEMENTED, "reset")),
     ("a header and nothing", call(message(b"", length=100)), (INVALID_ARGUMENT, UNIMPLEMENTED, "reset")),
-    ("a message that never comes", call(message(b"x", length=100), end=0, more=[("grpc-timeout", "1S")]), (DEADLINE_EXCEEDED,)),
+    (
+        "a message that never comes",
+        call(message(b"x", length=100), end=0, more=[("grpc-timeout", "1S")]),
+        (DEADLINE_EXCEEDED,),
+    ),
     ("no protobuf", call(message(b"\xff" * 20)), BAD),
     ("a field that is cut off", call(message(b"\x0a\x7fx")), BAD),
     ("a number that is cut off", call(message(b"\x10\xff")), BAD),
@@ -101,7 +144,11 @@ MESSAGES = [
     ("an end without a group", call(message(b"\x14")), BAD),
     ("groups in groups, 1,000 deep", call(message(b"\x13" * 1000 + b"\x14" * 1000)), BAD),
     ("fields that nobody knows", call(message(name_message("x") + b"\x9a\x06\x01x")), (OK,)),
-    ("trailers of a client", call(end=0) + frame(HEADERS, END_HEADERS | END_STREAM, 1, wire.block([("x", "y")])), (OK, INVALID_ARGUMENT)),
+    (
+        "trailers of a client",
+        call(end=0) + frame(HEADERS, END_HEADERS | END_STREAM, 1, wire.block([("x", "y")])),
+        (OK, INVALID_ARGUMENT),
+    ),
 ]
 
 SHOTS = HEADS + MESSAGES

@@ -48,7 +48,11 @@ LINES = [
     ("an empty method", line(b" " + PATH + b" HTTP/1.1"), BAD),
     ("a method in small letters", line(b"get " + PATH + b" HTTP/1.1"), (400, 405, 501, "close")),
     ("a method that nobody knows", line(b"BREW " + PATH + b" HTTP/1.1"), (405, 501)),
-    ("a method of 10,000 letters", line(b"A" * 10_000 + b" " + PATH + b" HTTP/1.1"), (400, 405, 414, 431, 501, "close")),
+    (
+        "a method of 10,000 letters",
+        line(b"A" * 10_000 + b" " + PATH + b" HTTP/1.1"),
+        (400, 405, 414, 431, 501, "close"),
+    ),
     ("a method that is no token", line(b"G(T " + PATH + b" HTTP/1.1"), BAD),
     ("a method with a zero", line(b"GE\0T " + PATH + b" HTTP/1.1"), BAD),
     ("no version", line(b"GET " + PATH), OTHER_VERSION),
@@ -136,15 +140,35 @@ FIELDS = [
     ("Connection that names Host", head(b"connection: host"), LENIENT),
     # RFC 9110, section 7.8: an upgrade that is not known is ignored.
     ("an upgrade to a WebSocket", head(b"connection: upgrade\r\nupgrade: websocket"), (200, 400, 426)),
-    ("an upgrade to h2c", head(b"connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk"), (200, 400)),
+    (
+        "an upgrade to h2c",
+        head(b"connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk"),
+        (200, 400),
+    ),
     # RFC 9110, section 10.1.1: an expectation that is none may be refused with 417.
     ("an expectation that nobody knows", head(b"expect: the-unexpected"), (200, 400, 417)),
     ("100-continue and no body", head(b"expect: 100-continue\r\ncontent-length: 5", b"POST"), NO_BODY + (408, 417)),
 ]
 
-LENGTHS = [(f"content-length: {value.decode()}", body(b"content-length: " + value, b"hello"), NO_BODY)
-           for value in (b"-1", b"+5", b"5x", b"0x5", b"5 5", b"1e3", b"5.0", b"", b"5,6", b"99999999999999999999999",
-                         b"18446744073709551615", b"9223372036854775808", b"\x0b5")]
+# What is too large for a number may be called so in any way.
+LENGTHS = [
+    (f"content-length: {value.decode()}", body(b"content-length: " + value, b"hello"), NO_BODY + (431,))
+    for value in (
+        b"-1",
+        b"+5",
+        b"5x",
+        b"0x5",
+        b"5 5",
+        b"1e3",
+        b"5.0",
+        b"",
+        b"5,6",
+        b"99999999999999999999999",
+        b"18446744073709551615",
+        b"9223372036854775808",
+        b"\x0b5",
+    )
+]
 
 BODIES = [
     # Section 6.3: several lengths that differ must be refused, equal ones may be taken for one.
@@ -155,7 +179,11 @@ BODIES = [
     ("gzip that is not chunked", body(b"transfer-encoding: gzip", b"hello"), NO_BODY + (501,)),
     ("chunked before gzip", body(b"transfer-encoding: chunked, gzip", b"0\r\n\r\n"), NO_BODY + (501,)),
     ("chunked twice", body(b"transfer-encoding: chunked, chunked", b"0\r\n\r\n"), NO_BODY + (501,)),
-    ("chunked in two fields", body(b"transfer-encoding: chunked\r\ntransfer-encoding: chunked", b"0\r\n\r\n"), NO_BODY + (501,)),
+    (
+        "chunked in two fields",
+        body(b"transfer-encoding: chunked\r\ntransfer-encoding: chunked", b"0\r\n\r\n"),
+        NO_BODY + (501,),
+    ),
     ("an encoding that nobody knows", body(b"transfer-encoding: xchunked", b"0\r\n\r\n"), NO_BODY + (501,)),
     ("identity", body(b"transfer-encoding: identity", b"hello"), NO_BODY + (501,)),
     ("chunked with a parameter", body(b"transfer-encoding: chunked;q=1", b"0\r\n\r\n"), NO_BODY + (501,)),

@@ -5,7 +5,23 @@
 """
 
 import wire
-from wire import CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PADDED, PING, PRIORITIZED, PRIORITY, PUSH, RST, SETTINGS, WINDOW, frame
+from wire import (
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    PADDED,
+    PING,
+    PRIORITIZED,
+    PRIORITY,
+    PUSH,
+    RST,
+    SETTINGS,
+    WINDOW,
+    frame,
+)
 
 CONN = ("conn",)
 STREAM = ("stream", "conn")
@@ -85,7 +101,11 @@ FRAMES = [
     ("PING that nobody sent, acknowledged", frame(PING, 1, 0, bytes(8)), SERVED),
     # Section 5.3: what is left of priorities is ignored.
     ("PRIORITY of a stream on itself", frame(PRIORITY, 0, 1, b"\0\0\0\1\0"), ANY),
-    ("HEADERS that depend on themselves", frame(HEADERS, END_HEADERS | PRIORITIZED, 1, b"\0\0\0\1\0" + wire.block(CALL)), ANY),
+    (
+        "HEADERS that depend on themselves",
+        frame(HEADERS, END_HEADERS | PRIORITIZED, 1, b"\0\0\0\1\0" + wire.block(CALL)),
+        ANY,
+    ),
     # Section 5.5: unknown types and flags are ignored.
     ("a frame of an unknown type", frame(99, 255, 0, b"hello") + frame(99, 255, 7, b"hello"), SERVED),
     ("flags that nobody knows", frame(PING, 0xFE, 0, bytes(8)), SERVED),
@@ -140,8 +160,16 @@ MALFORMED = [  # section 8.1.1: a stream error
     ("a user in :authority", changed(":authority", "user@host"), ANY),
     ("a :scheme that is none", changed(":scheme", "h t"), STREAM),
     ("CONNECT with :path", changed(":method", "CONNECT"), STREAM),
-    ("CONNECT with :protocol", call([(":protocol", "websocket")] + [(n, "CONNECT" if n == ":method" else v) for n, v in CALL]), STREAM),
-    ("a pseudo-header in trailers", head() + frame(DATA, 0, 1, MESSAGE) + head([(":path", "/")], flags=END_HEADERS | END_STREAM), STREAM),
+    (
+        "CONNECT with :protocol",
+        call([(":protocol", "websocket")] + [(n, "CONNECT" if n == ":method" else v) for n, v in CALL]),
+        STREAM,
+    ),
+    (
+        "a pseudo-header in trailers",
+        head() + frame(DATA, 0, 1, MESSAGE) + head([(":path", "/")], flags=END_HEADERS | END_STREAM),
+        STREAM,
+    ),
     ("a length that is too large", added(("content-length", "9999")), STREAM),
     ("a length that is too small", added(("content-length", "1")), STREAM),
     ("a length that is none", added(("content-length", "x")), STREAM),

@@ -173,12 +173,12 @@ def attack(stage):
     before, began = stage.edge.descriptors(), time.monotonic()
     case.attack(stage)
     result = Result(case, stage.wrong)
-    if stage.honest and not case.ends_nodes:
-        still_served(stage)
     is_alive = all(node.is_alive for node in stage.nodes)
     stage.expect(is_alive or case.ends_nodes, "a node ended")
     if is_alive:
         released(stage, before, result)
+        if stage.honest:
+            served_again(stage)
         result.peak_mib = max(node.peak_mib() for node in stage.nodes)
         stage.expect(result.peak_mib <= case.peak_mib, f"memory {result.peak_mib:.0f} of {case.peak_mib:.0f} MiB")
     result.peak_mib = max(stage.peak_mib, result.peak_mib)
@@ -200,11 +200,16 @@ def released(stage, before, result):
     if within(limit, lambda: not held_by(stage.edge, ports)):
         result.release_s = time.monotonic() - began
     else:
-        stage.expect(False, f"{len(held_by(stage.edge, ports))} of {len(ports)} connections are held after {limit:.0f} s")
+        stage.expect(
+            False, f"{len(held_by(stage.edge, ports))} of {len(ports)} connections are held after {limit:.0f} s"
+        )
     stage.let_go()
     within(RELEASE_MAX_S, lambda: stage.edge.descriptors() <= before + SPARE_DESCRIPTORS)
     result.descriptors = (before, stage.edge.descriptors())
-    stage.expect(result.descriptors[1] <= before + SPARE_DESCRIPTORS, f"{result.descriptors[1]} descriptors after, {before} before")
+    stage.expect(
+        result.descriptors[1] <= before + SPARE_DESCRIPTORS,
+        f"{result.descriptors[1]} descriptors after, {before} before",
+    )
 
 
 def within(seconds, is_true):
@@ -217,7 +222,7 @@ def within(seconds, is_true):
 
 
 def held_by(node, ports):
-    """Those of a client's ports to which the node still has a socket (proc(5): one that no process holds has no inode)."""
+    """Those of a client's ports to which the node has a socket (proc(5): one that no process holds has no inode)."""
     own, wanted, held = {address[1] for address in (node.http, node.grpc) if address}, set(ports), []
     with open("/proc/net/tcp") as table:
         for line in list(table)[1:]:
@@ -228,19 +233,24 @@ def held_by(node, ports):
     return held
 
 
-def still_served(stage):
-    """Waits until honest clients of both sorts have asked after the attack; what they were told is judged later."""
+def served_again(stage):
+    """When the attacker is gone, honest clients of both sorts are answered as before."""
     over = time.monotonic()
-    asked = lambda: {kind for began, kind, _, _ in list(stage.honest.calls) if began >= over}
-    stage.expect(within(6.0, lambda: len(asked()) == 2), f"after the attack only {asked()} were heard of")
+    answered = lambda: {kind for began, kind, _, wrong in list(stage.honest.calls) if began >= over and wrong == "-"}
+    stage.expect(within(6.0, lambda: len(answered()) == 2), f"after the attack only {answered()} are answered")
 
 
 def judge_honest(stage, calls, result):
     refused = ("429 ", "grpc-status b'8'")
-    failed = [f"{kind}: {wrong}" for _, kind, _, wrong in calls
-              if wrong != "-" and not (stage.case.may_refuse and wrong.startswith(refused))]
+    failed = [
+        f"{kind}: {wrong}"
+        for _, kind, _, wrong in calls
+        if wrong != "-" and not (stage.case.may_refuse and wrong.startswith(refused))
+    ]
     result.latency_s = max((took for _, _, took, _ in calls), default=None)
     stage.expect(calls, "no honest call was answered")
     stage.expect(not failed, f"{len(failed)} of {len(calls)} honest calls failed, as {str(failed[:1])[:200]}")
     latency = result.latency_s or 0.0
-    stage.expect(latency <= stage.case.latency_s, f"an honest call took {latency:.2f} s of {stage.case.latency_s:.2f} s")
+    stage.expect(
+        latency <= stage.case.latency_s, f"an honest call took {latency:.2f} s of {stage.case.latency_s:.2f} s"
+    )
