@@ -7,20 +7,23 @@ import wire
 from node import has_flag
 from stage import case
 
-# What a node may keep for its clients, where it has a flag for it, in bytes.
+# What a node may keep for its clients, where it has a flag for it, in bytes; the flag is for each worker.
+WORKERS = 2
 BUDGET = 64 * 1024 * 1024
 SLACK_MIB = 64
 WITHOUT_BUDGET_MIB = 512
 HALF = 1_900_000  # of a message that fits: the limit is 4 MiB
+CALL_MAX_S = 15.0
 PIECE = b"x" * 16_384
 
 
 def with_budget(binary):
-    return ("--max-buffered", str(BUDGET)) if has_flag(binary, "--max-buffered") else ()
+    budget = ("--workers", str(WORKERS), "--max-buffered", str(BUDGET // WORKERS))
+    return budget if has_flag(binary, "--max-buffered") else ()
 
 
 def bound(stage):
-    """Memory may be what the node was told to keep for clients, and a little; where it cannot be told, a fixed bound."""
+    """Memory may be what the node was told to keep, and a little; where it cannot be told, a fixed bound."""
     is_told = has_flag(stage.binary, "--max-buffered")
     stage.case.peak_mib = BUDGET / 2**20 + SLACK_MIB if is_told else WITHOUT_BUDGET_MIB
 
@@ -46,7 +49,8 @@ def half_messages(stage, streams, seconds):
             # Another one, meanwhile: this one may have to wait for its window.
             left[number] = left.pop(number)
         http2.send(sent)
-        http2.read(lambda: http2.credit >= len(PIECE), 0.02)
+        # Room is made for a stream and for the connection, and either may be short.
+        http2.read(lambda: False, 0.002)
     return http2
 
 
@@ -112,13 +116,14 @@ def call_with(stage, name, number):
     data = wire.message(wire.name_message(name))
     http2.read(lambda: http2.first_credit != 65_535, 2.0)
     http2.send(wire.frame(wire.HEADERS, wire.END_HEADERS, 1, wire.block(wire.call_headers())))
-    while data and not http2.closed and not http2.stream(1).is_over:
+    end = time.monotonic() + CALL_MAX_S
+    while data and time.monotonic() < end and not http2.closed and not http2.stream(1).is_over:
         piece = data[: len(PIECE)]
         if http2.may_send(1, len(piece)):
             data = data[len(piece) :]
             http2.send(wire.frame(wire.DATA, 0 if data else wire.END_STREAM, 1, piece))
         else:
-            http2.read(lambda: http2.credit > len(PIECE), 0.05)
+            http2.read(lambda: False, 0.005)
     stream = http2.read_stream(1)
     http2.close()
     return stream.code if stream.reset is None else f"reset {stream.reset}"
