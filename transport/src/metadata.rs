@@ -154,6 +154,20 @@ mod tests {
         }
 
         #[test]
+        fn whatever_a_caller_sends_as_its_id_the_id_is_safe(values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..140), 0..3)) {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [REQUEST_ID, REQUEST_ID_PLAIN, REQUEST_ID].into_iter().zip(values) {
+                // What is no header's value never comes so far.
+                if let Ok(value) = HeaderValue::from_bytes(&value) {
+                    headers.append(name, value);
+                }
+            }
+            let id = request_id(&headers);
+            prop_assert!((1..=128).contains(&id.as_str().len()) && id.as_str().bytes().all(|byte| byte.is_ascii_graphic()));
+            prop_assert!(of_user(headers).is_empty());
+        }
+
+        #[test]
         fn a_request_id_that_is_written_is_read_again(
             mut headers in headers(), id in "[!-~]{1,128}"
         ) {
