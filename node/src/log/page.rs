@@ -1,5 +1,8 @@
 //! What a line is put together on. Each thread has its own, and keeps it from line to line.
 
+use std::collections::HashMap;
+
+use tracing::callsite::Identifier;
 use transport::cut::Head;
 
 use super::clock::Clock;
@@ -15,6 +18,17 @@ pub(super) struct Page {
     /// What only knows how to display itself.
     pub(super) head: Head,
     pub(super) clock: Clock,
+    /// As many as there are places in the code that log.
+    pub(super) sites: HashMap<Identifier, Site>,
+}
+
+/// What all lines of one place in the code have in common.
+#[derive(Debug)]
+pub(super) struct Site {
+    /// What stands between time and message.
+    pub(super) head: Vec<u8>,
+    /// What stands before the value of each field, in the order of the fields.
+    pub(super) keys: Vec<Vec<u8>>,
 }
 
 impl Page {
