@@ -11,7 +11,7 @@ use super::page::{Page, Site};
 pub(super) fn write(event: &Event<'_>, page: &mut Page) {
     let Page { line, message, fields, head, clock, sites } = page;
     let metadata = event.metadata();
-    let site = sites.entry(metadata.callsite()).or_insert_with(|| site(metadata));
+    let site = site(sites, metadata);
     event.record(&mut Fields { form: Json { site, message, fields }, head });
     line.extend_from_slice(b"{\"timestamp\":\"");
     clock.write_now(line);
@@ -34,13 +34,19 @@ pub(super) fn write(event: &Event<'_>, page: &mut Page) {
 }
 
 /// What all lines of one place in the code have in common.
-fn site(metadata: &Metadata<'_>) -> Site {
-    let mut head = Vec::new();
-    head.extend_from_slice(b"\",\"level\":");
-    text(&mut head, metadata.level().as_str());
-    head.extend_from_slice(b",\"target\":");
-    text(&mut head, metadata.target());
-    Site { head, keys: metadata.fields().iter().map(|field| key(field.name())).collect() }
+fn site<'a>(sites: &'a mut Vec<Site>, metadata: &Metadata<'_>) -> &'a Site {
+    let place = metadata.callsite();
+    let index = sites.iter().position(|site| site.place == place).unwrap_or_else(|| {
+        let mut head = Vec::new();
+        head.extend_from_slice(b"\",\"level\":");
+        text(&mut head, metadata.level().as_str());
+        head.extend_from_slice(b",\"target\":");
+        text(&mut head, metadata.target());
+        let keys = metadata.fields().iter().map(|field| key(field.name())).collect();
+        sites.push(Site { place, head, keys });
+        sites.len() - 1
+    });
+    &sites[index]
 }
 
 /// `,"name":`

@@ -1,7 +1,5 @@
 //! What a line is put together on. Each thread has its own, and keeps it from line to line.
 
-use std::collections::HashMap;
-
 use tracing::callsite::Identifier;
 use transport::cut::Head;
 
@@ -18,13 +16,14 @@ pub(super) struct Page {
     /// What only knows how to display itself.
     pub(super) head: Head,
     pub(super) clock: Clock,
-    /// As many as there are places in the code that log.
-    pub(super) sites: HashMap<Identifier, Site>,
+    /// As many as there are places in the code that log here. They are few, and found sooner than by a hash.
+    pub(super) sites: Vec<Site>,
 }
 
 /// What all lines of one place in the code have in common.
 #[derive(Debug)]
 pub(super) struct Site {
+    pub(super) place: Identifier,
     /// What stands between time and message.
     pub(super) head: Vec<u8>,
     /// What stands before the value of each field, in the order of the fields.
