@@ -167,6 +167,16 @@ fn what_is_no_method_is_unimplemented() {
 }
 
 #[test]
+fn a_path_that_is_no_method_is_repeated_no_further_than_it_is_told() {
+    let node = Node::start(&[]);
+    let reply = grpc(&node).call(post(&format!("/{}", "x".repeat(4096))), TEST);
+    assert_error(&reply, UNIMPLEMENTED);
+    let message = reply.header("grpc-message").expect("a message").to_owned();
+    let expected = format!("unknown%20method%20/{}%E2%80%A6(+3073%20bytes)", "x".repeat(1023));
+    assert_eq!(message, expected);
+}
+
+#[test]
 fn what_is_http2_but_not_grpc_is_refused_in_terms_of_http() {
     let node = Node::start(&[]);
     let mut client = grpc(&node);

@@ -147,6 +147,6 @@ const ABOUT: &str = "Runs services: REST in front, gRPC between.";
 const AFTER: &str = "Every flag is also a key of the file and a variable of the environment: \
     --drain-timeout is drain-timeout = \"30s\" and NODE_DRAIN_TIMEOUT=30s. \
     Flags override the environment, which overrides the file. An empty variable is none.\n\n\
-    SIGTERM and SIGINT drain: calls in flight finish. A second signal exits at once.\n\
+    SIGTERM, SIGINT and SIGHUP drain: calls in flight finish. Another SIGTERM or SIGINT exits at once.\n\
     Exit codes: 0 after a drain, 64 for a wrong configuration, 69 for an address that \
     cannot be bound, 70 for a failure of the system below.";

@@ -7,8 +7,9 @@ use transport::cut::{Head, told};
 
 /// How a line has its fields.
 pub(super) trait Form {
-    /// Takes a field, be it the message, in the order of the code. No text is longer than what is told.
-    fn put(&mut self, name: &'static str, value: Value<'_>);
+    /// Takes a field, be it the message, in the order of the code, with its index among those of its place in the code.
+    /// No text is longer than what is told.
+    fn put(&mut self, index: usize, name: &'static str, value: Value<'_>);
 }
 
 /// The value of a field.
@@ -31,29 +32,29 @@ pub(super) struct Fields<'a, F> {
 
 impl<F: Form> Visit for Fields<'_, F> {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.form.put(field.name(), Value::Text(&told(value)));
+        self.form.put(field.index(), field.name(), Value::Text(&told(value)));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.form.put(field.name(), Value::Unsigned(value));
+        self.form.put(field.index(), field.name(), Value::Unsigned(value));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.form.put(field.name(), Value::Signed(value));
+        self.form.put(field.index(), field.name(), Value::Signed(value));
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.form.put(field.name(), Value::Float(value));
+        self.form.put(field.index(), field.name(), Value::Float(value));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.form.put(field.name(), Value::Bool(value));
+        self.form.put(field.index(), field.name(), Value::Bool(value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.head.clear();
         // A value that cannot be displayed is cut short; the line is written all the same.
         write!(self.head, "{value:?}").ok();
-        self.form.put(field.name(), Value::Displayed(self.head.told()));
+        self.form.put(field.index(), field.name(), Value::Displayed(self.head.told()));
     }
 }

@@ -1,38 +1,69 @@
 //! A line as one JSON object, written by hand: it is on the way of every call.
 
 use serde::Serialize;
-use tracing::Event;
+use tracing::{Event, Metadata};
 use transport::CallContext;
 
 use super::fields::{Fields, Form, Value};
-use super::page::Page;
+use super::page::{Page, Site};
 
 /// Writes the line of `event` to the page: time, level, target, message, request id and service, and its own fields.
 pub(super) fn write(event: &Event<'_>, page: &mut Page) {
-    let Page { line, message, fields, head, clock } = page;
-    event.record(&mut Fields { form: Json { message, fields }, head });
+    let Page { line, message, fields, head, clock, sites } = page;
+    let metadata = event.metadata();
+    let site = site(sites, metadata);
+    event.record(&mut Fields { form: Json { site, message, fields }, head });
     line.extend_from_slice(b"{\"timestamp\":\"");
     clock.write_now(line);
-    line.extend_from_slice(b"\",\"level\":\"");
-    line.extend_from_slice(event.metadata().level().as_str().as_bytes());
-    line.push(b'"');
-    text_pair(line, "target", event.metadata().target());
+    line.extend_from_slice(&site.head);
     if !message.is_empty() {
         line.extend_from_slice(b",\"message\":");
         line.extend_from_slice(message);
     }
     CallContext::with_current(|context| {
         let Some(context) = context else { return };
-        text_pair(line, "request_id", context.request_id().as_str());
+        line.extend_from_slice(b",\"request_id\":");
+        text(line, context.request_id().as_str());
         if let Some(service) = context.service() {
-            text_pair(line, "service", service);
+            line.extend_from_slice(b",\"service\":");
+            text(line, service);
         }
     });
     line.extend_from_slice(fields);
     line.extend_from_slice(b"}\n");
 }
 
+/// What all lines of one place in the code have in common.
+fn site<'a>(sites: &'a mut Vec<Site>, metadata: &Metadata<'_>) -> &'a Site {
+    let place = metadata.callsite();
+    let index = sites.iter().position(|site| site.place == place).unwrap_or_else(|| {
+        let mut head = Vec::new();
+        head.extend_from_slice(b"\",\"level\":");
+        text(&mut head, metadata.level().as_str());
+        head.extend_from_slice(b",\"target\":");
+        text(&mut head, metadata.target());
+        let keys = metadata.fields().iter().map(|field| key(field.name())).collect();
+        sites.push(Site { place, head, keys });
+        sites.len() - 1
+    });
+    &sites[index]
+}
+
+/// `,"name":`
+fn key(name: &str) -> Vec<u8> {
+    let name = match name {
+        // An event's own field must not pass for one of the line's.
+        "timestamp" | "level" | "target" | "request_id" | "service" => format!("event.{name}"),
+        name => name.to_owned(),
+    };
+    let mut key = vec![b','];
+    text(&mut key, &name);
+    key.push(b':');
+    key
+}
+
 struct Json<'a> {
+    site: &'a Site,
     /// The message, as JSON.
     message: &'a mut Vec<u8>,
     /// The event's own fields, which come last but are met in the order of the code.
@@ -40,30 +71,14 @@ struct Json<'a> {
 }
 
 impl Form for Json<'_> {
-    fn put(&mut self, name: &'static str, of: Value<'_>) {
-        let Self { message, fields } = self;
-        match name {
-            "message" => return value(message, of),
-            // An event's own field must not pass for one of the line's.
-            "timestamp" | "level" | "target" | "request_id" | "service" => {
-                key(fields, &format!("event.{name}"))
-            }
-            name => key(fields, name),
+    fn put(&mut self, index: usize, name: &'static str, of: Value<'_>) {
+        let Self { site, message, fields } = self;
+        if name == "message" {
+            return value(message, of);
         }
+        fields.extend_from_slice(&site.keys[index]);
         value(fields, of);
     }
-}
-
-/// Writes `,"name":"value"`.
-fn text_pair(to: &mut Vec<u8>, name: &str, value: &str) {
-    key(to, name);
-    text(to, value);
-}
-
-fn key(to: &mut Vec<u8>, name: &str) {
-    to.push(b',');
-    text(to, name);
-    to.push(b':');
 }
 
 fn value(to: &mut Vec<u8>, value: Value<'_>) {
@@ -79,7 +94,6 @@ fn value(to: &mut Vec<u8>, value: Value<'_>) {
 fn text(to: &mut Vec<u8>, text: &str) {
     // Nearly all texts are as they are; looking for the others costs less than going letter by letter.
     if is_plain(text.as_bytes()) {
-        to.reserve(text.len() + 2);
         to.push(b'"');
         to.extend_from_slice(text.as_bytes());
         to.push(b'"');
@@ -94,16 +108,21 @@ fn is_plain(text: &[u8]) -> bool {
     const fn bytes(byte: u8) -> u64 {
         u64::from_ne_bytes([byte; 8])
     }
-    let (words, rest) = text.as_chunks();
-    let special = words.iter().fold(0, |special, word| {
-        let word = u64::from_ne_bytes(*word);
+    let special = |word: [u8; 8]| {
+        let word = u64::from_ne_bytes(word);
         let (quote, backslash) = (word ^ bytes(b'"'), word ^ bytes(b'\\'));
         let control = word.wrapping_sub(bytes(b' ')) & !word;
         let quote = quote.wrapping_sub(bytes(1)) & !quote;
         let backslash = backslash.wrapping_sub(bytes(1)) & !backslash;
-        special | (control | quote | backslash)
-    });
-    special & bytes(0x80) == 0 && rest.iter().all(|byte| *byte >= b' ' && !matches!(byte, b'"' | b'\\'))
+        (control | quote | backslash) & bytes(0x80)
+    };
+    match text.last_chunk() {
+        // The last eight bytes overlap with those before where these are no multiple of eight.
+        Some(last) => {
+            text.as_chunks().0.iter().fold(special(*last), |found, word| found | special(*word)) == 0
+        }
+        None => text.iter().all(|byte| *byte >= b' ' && !matches!(byte, b'"' | b'\\')),
+    }
 }
 
 fn json(to: &mut Vec<u8>, value: &impl Serialize) {

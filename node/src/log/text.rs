@@ -14,7 +14,7 @@ use super::page::Page;
 
 /// Writes the line of `event` to the page.
 pub(super) fn write(event: &Event<'_>, page: &mut Page) {
-    let Page { line, message, fields, head, clock } = page;
+    let Page { line, message, fields, head, clock, .. } = page;
     event.record(&mut Fields { form: Text { message, fields }, head });
     clock.write_now(line);
     append(line, format_args!(" {:5} ", event.metadata().level()));
@@ -37,7 +37,7 @@ struct Text<'a> {
 }
 
 impl Form for Text<'_> {
-    fn put(&mut self, name: &'static str, value: Value<'_>) {
+    fn put(&mut self, _: usize, name: &'static str, value: Value<'_>) {
         let Self { message, fields } = self;
         match (name, value) {
             ("message", Value::Text(text) | Value::Displayed(text)) => {
@@ -88,7 +88,7 @@ mod tests {
 
     fn field(value: Value<'_>) -> String {
         let (mut message, mut fields) = (Vec::new(), Vec::new());
-        Text { message: &mut message, fields: &mut fields }.put("a", value);
+        Text { message: &mut message, fields: &mut fields }.put(0, "a", value);
         String::from_utf8(fields).expect("UTF-8")
     }
 
