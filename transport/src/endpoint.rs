@@ -9,7 +9,7 @@ use actix::{Actor, Handler};
 use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt as _};
 
-use crate::admission::{Admission, Counted, Taken};
+use crate::admission::{Admission, Counted, Permit, Taken};
 use crate::call::{Call, Interceptor, Stay, Ticket};
 use crate::channel::Response;
 use crate::context::CallContext;
@@ -76,9 +76,19 @@ impl Endpoint {
         !self.request_streaming && !self.response_streaming
     }
 
+    /// Takes on a call, or refuses it: before anything of its request is read that its head does not have.
+    pub(crate) fn admit(&self) -> Result<Permit> {
+        self.admission.admit(!self.is_unary())
+    }
+
     /// Calls the actor. What the handler adds to the metadata comes with the answer, good or bad.
-    pub(crate) async fn call(&self, context: &CallContext, body: Payload) -> Result<Response> {
-        let answer = self.admitted(context, body).await;
+    pub(crate) async fn call(
+        &self,
+        permit: Permit,
+        context: &CallContext,
+        body: Payload,
+    ) -> Result<Response> {
+        let answer = self.admitted(permit, context, body).await;
         let added = context.take_answer_metadata();
         match answer {
             Ok(body) => {
@@ -95,8 +105,7 @@ impl Endpoint {
         }
     }
 
-    async fn admitted(&self, context: &CallContext, body: Payload) -> Result<Payload> {
-        let permit = self.admission.admit(!self.is_unary())?;
+    async fn admitted(&self, permit: Permit, context: &CallContext, body: Payload) -> Result<Payload> {
         let held = match &self.interceptor {
             Some(interceptor) => Some(interceptor.admit(context, self.path, !self.is_unary()).await?),
             None => None,

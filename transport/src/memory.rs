@@ -69,12 +69,13 @@ impl Memory {
             CallerAddress::Memory,
             request.metadata,
         );
+        let permit = endpoint.admit()?;
         // Counted per call, not per message: nothing that a stream does may change what the next one sees.
         let prove = cfg!(debug_assertions) && self.carried.fetch_add(1, Ordering::Relaxed).is_multiple_of(8);
         if !prove {
-            return endpoint.call(&context, request.body).await;
+            return endpoint.call(permit, &context, request.body).await;
         }
-        let mut response = endpoint.call(&context, round_trip(request.body)).await?;
+        let mut response = endpoint.call(permit, &context, round_trip(request.body)).await?;
         response.body = round_trip(response.body);
         Ok(response)
     }
