@@ -114,7 +114,7 @@ impl Endpoint {
         let open = self
             .response_streaming
             .then(|| Open { _stay: stay.clone(), _one: self.admission.one(Taken::Answers) });
-        let ticket = Ticket::new(context.clone(), stay);
+        let ticket = Ticket::new(stay);
         match (self.deliver)(context.clone(), body, ticket).await? {
             Payload::Stream(messages) => {
                 let (context, deadline) = (context.clone(), context.deadline());
