@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::server::StreamingService;
@@ -174,14 +175,7 @@ async fn serve_call(
     let refused = refusal(&parts, &headers);
     let timeout = headers.get(metadata::GRPC_TIMEOUT).map(timeout::parse);
     let unary = endpoint.as_ref().is_some_and(|endpoint| endpoint.is_unary());
-    let deadline = match timeout {
-        Some(timeout) => timeout.and_then(deadline::after),
-        None if unary => deadline::after(edge.deadline),
-        None => None,
-    };
-    // A caller may give its call an hour, and not so long to say what it wants.
-    let is_soon = timeout.map_or(unary, |timeout| timeout.is_some_and(|timeout| timeout <= edge.deadline));
-    let read_within = (!is_soon).then_some(edge.deadline);
+    let (deadline, read_within) = bounds(timeout, unary, edge.deadline);
     let context = CallContext::new(
         request_id,
         deadline,
@@ -209,6 +203,22 @@ async fn serve_call(
         }
     };
     finish(response, &context, line)
+}
+
+/// When a call ends at the latest, and how long its one message may take to come where that is longer: a caller may
+/// give its call an hour, and not so long to say what it wants.
+fn bounds(
+    timeout: Option<Option<Duration>>,
+    unary: bool,
+    most: Duration,
+) -> (Option<Instant>, Option<Duration>) {
+    let deadline = match timeout {
+        Some(timeout) => timeout.and_then(deadline::after),
+        None if unary => deadline::after(most),
+        None => None,
+    };
+    let is_soon = timeout.map_or(unary, |timeout| timeout.is_some_and(|timeout| timeout <= most));
+    (deadline, (!is_soon).then_some(most))
 }
 
 /// Takes the headers away, all but the one that tonic's framing needs.
