@@ -31,6 +31,17 @@ pub trait Interceptor: Send + Sync {
         path: &'static str,
         is_streaming: bool,
     ) -> BoxFuture<'a, Result<Box<dyn Held>>>;
+
+    /// Is told of a call that has its permit while its request has not come as a whole. What this gives is held until
+    /// it has, or the call has ended.
+    fn awaits_request(
+        &self,
+        _context: &CallContext,
+        _path: &'static str,
+        _is_streaming: bool,
+    ) -> Option<Box<dyn Held>> {
+        None
+    }
 }
 
 /// What an [`Interceptor`] holds while a call has its permit.

@@ -1,5 +1,6 @@
 //! One rpc of one service here: from admission to its actor, and back.
 
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -79,6 +80,24 @@ impl Endpoint {
     /// Takes on a call, or refuses it: before anything of its request is read that its head does not have.
     pub(crate) fn admit(&self) -> Result<Permit> {
         self.admission.admit(!self.is_unary())
+    }
+
+    /// Waits for the request of a call that was admitted.
+    pub(crate) async fn read<T>(
+        &self,
+        context: &CallContext,
+        mut request: Pin<&mut impl Future<Output = T>>,
+    ) -> T {
+        let Some(interceptor) = &self.interceptor else { return request.await };
+        let mut awaited = None;
+        poll_fn(|cx| {
+            let polled = request.as_mut().poll(cx);
+            if polled.is_pending() && awaited.is_none() {
+                awaited = Some(interceptor.awaits_request(context, self.path, !self.is_unary()));
+            }
+            polled
+        })
+        .await
     }
 
     /// Calls the actor. What the handler adds to the metadata comes with the answer, good or bad.

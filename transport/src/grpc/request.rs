@@ -69,15 +69,18 @@ pub(super) fn stream(messages: tonic::Streaming<Bytes>, limit: usize, context: &
 
 /// The one message that was sent, which must have come `within` so long.
 pub(super) async fn message(
-    messages: tonic::Streaming<Bytes>,
+    messages: &mut tonic::Streaming<Bytes>,
     limit: usize,
     within: Option<Duration>,
 ) -> Result<Bytes> {
-    let message = async { single(messages).await.map_err(|status| repair_size(status, limit)) };
-    deadline::within(within.and_then(deadline::after), message).await
+    let message = match within {
+        None => single(messages).await,
+        Some(most) => deadline::within(deadline::after(most), single(messages)).await,
+    };
+    message.map_err(|status| repair_size(status, limit))
 }
 
-async fn single(mut messages: tonic::Streaming<Bytes>) -> Result<Bytes, Status> {
+async fn single(messages: &mut tonic::Streaming<Bytes>) -> Result<Bytes, Status> {
     let message = messages.message().await?.ok_or_else(wrong_count)?;
     if messages.message().await?.is_some() {
         return Err(wrong_count());

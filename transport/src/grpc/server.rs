@@ -98,10 +98,7 @@ impl Server {
         let (edge, share) = (self.0.clone(), Share::of(self.0.router.budget()));
         let service = service_fn(move |request| {
             let (edge, buffered) = (edge.clone(), Buffered::of(&share));
-            async move {
-                answer::not_reset().await;
-                Ok::<_, std::convert::Infallible>(serve_call(&edge, caller, buffered, request).await)
-            }
+            async move { Ok::<_, std::convert::Infallible>(serve_call(&edge, caller, buffered, request).await) }
         });
         let mut connection = pin!(self.0.http2().serve_connection(TokioIo::new(io.clone()), service));
         let ended = tokio::select! {
@@ -167,6 +164,7 @@ async fn serve_call(
     buffered: Buffered,
     request: http::Request<Incoming>,
 ) -> http::Response<Answer> {
+    answer::not_reset().await;
     let (mut parts, body) = request.into_parts();
     let head = buffered.take(metadata::size(&parts.headers));
     let endpoint = edge.router.endpoint(parts.uri.path());
@@ -291,11 +289,15 @@ impl StreamingService<Bytes> for Dispatch {
             let call = async {
                 head?;
                 metadata::check_size(context.metadata())?;
-                let (permit, messages) = (endpoint.admit()?, request.into_inner());
+                let (permit, mut messages) = (endpoint.admit()?, request.into_inner());
                 if endpoint.request_streaming {
                     return endpoint.call(permit, &context, request::stream(messages, limit, &context)).await;
                 }
-                let message = request::message(messages, limit, read_within).await?;
+                let message = {
+                    let message = pin!(request::message(&mut messages, limit, read_within));
+                    endpoint.read(&context, message).await?
+                };
+                drop(messages);
                 let size = message.len();
                 let answer = endpoint.call(permit, &context, Payload::One(Message::Encoded(message))).await;
                 request::give_back(&context, size);

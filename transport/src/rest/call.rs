@@ -1,5 +1,6 @@
 //! A request over REST that leads to a call: the call is made of it, and the answer of its outcome.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +74,8 @@ async fn call(
         let permit = target.endpoint.admit()?;
         let body = if route.body {
             let limit = target.edge.router.limits().message_size;
-            Some(read_json(request, body, buffered, limit).await?)
+            let body = pin!(read_json(request, body, buffered, limit));
+            Some(target.endpoint.read(context, body).await?)
         } else {
             no_body(request)?;
             None
