@@ -66,23 +66,39 @@ impl Share {
 /// What is held for one call, or for a part of it. It is given back when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Buffered {
-    share: Arc<Share>,
+    client: Client,
     bytes: AtomicUsize,
 }
 
+/// Whose bytes they are.
+#[derive(Debug, Clone)]
+enum Client {
+    /// A connection, with all of its calls.
+    Connection(Arc<Share>),
+    /// A connection with one call at a time.
+    Call(Arc<Budget>),
+}
+
 impl Buffered {
-    /// Nothing yet.
+    /// Nothing yet, for a call of a connection that has several at once.
     pub(crate) fn of(share: &Arc<Share>) -> Self {
-        Self { share: Arc::clone(share), bytes: AtomicUsize::new(0) }
+        Self { client: Client::Connection(Arc::clone(share)), bytes: AtomicUsize::new(0) }
+    }
+
+    /// Nothing yet, for a call that is the only one of its connection.
+    pub(crate) fn alone(budget: &Arc<Budget>) -> Self {
+        Self { client: Client::Call(Arc::clone(budget)), bytes: AtomicUsize::new(0) }
     }
 
     /// Takes so many bytes more, or refuses them.
     pub(crate) fn take(&self, bytes: usize) -> Result<()> {
-        let Share { budget, taken } = &*self.share;
-        let own = taken.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-        let all = budget.taken.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if !budget.allows(own, all) {
+        let add = |count: &AtomicUsize| count.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        let own = add(&self.bytes);
+        let (budget, own) = match &self.client {
+            Client::Connection(share) => (&share.budget, add(&share.taken)),
+            Client::Call(budget) => (budget, own),
+        };
+        if !budget.allows(own, add(&budget.taken)) {
             self.give_back(bytes);
             return Err(Status::resource_exhausted("the worker holds as many bytes for clients as it may"));
         }
@@ -92,8 +108,14 @@ impl Buffered {
     /// Gives back so many of the bytes that were taken.
     pub(crate) fn give_back(&self, bytes: usize) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.share.taken.fetch_sub(bytes, Ordering::Relaxed);
-        self.share.budget.taken.fetch_sub(bytes, Ordering::Relaxed);
+        let budget = match &self.client {
+            Client::Connection(share) => {
+                share.taken.fetch_sub(bytes, Ordering::Relaxed);
+                &share.budget
+            }
+            Client::Call(budget) => budget,
+        };
+        budget.taken.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// The same bytes as they go out, for which as many were taken: given back when HTTP has written the last piece of
@@ -104,7 +126,7 @@ impl Buffered {
             return bytes;
         }
         self.bytes.fetch_sub(count, Ordering::Relaxed);
-        let part = Self { share: Arc::clone(&self.share), bytes: AtomicUsize::new(count) };
+        let part = Self { client: self.client.clone(), bytes: AtomicUsize::new(count) };
         Bytes::from_owner(Outgoing { bytes, _part: part })
     }
 
@@ -146,7 +168,7 @@ mod tests {
     }
 
     fn call(budget: &Arc<Budget>) -> Buffered {
-        Buffered::of(&Share::of(budget))
+        Buffered::alone(budget)
     }
 
     /// So much that three quarters of it are 48 MiB.

@@ -42,7 +42,7 @@ struct Inner {
     panicked: AtomicBool,
     lease: OnceLock<Lease>,
     /// What an edge holds for the call; nothing where it came over memory.
-    buffered: OnceLock<Buffered>,
+    buffered: Option<Buffered>,
 }
 
 impl CallContext {
@@ -62,7 +62,7 @@ impl CallContext {
             answer: Mutex::default(),
             panicked: AtomicBool::new(false),
             lease: OnceLock::new(),
-            buffered: OnceLock::new(),
+            buffered: None,
         }))
     }
 
@@ -151,13 +151,16 @@ impl CallContext {
         self.0.lease.get()
     }
 
-    /// Counts what an edge holds for the call, for as long as there is this context.
-    pub(crate) fn buffer(&self, buffered: Buffered) -> &Buffered {
-        self.0.buffered.get_or_init(|| buffered)
+    /// Counts what an edge holds for the call, for as long as there is this context, which is a new one.
+    #[must_use]
+    pub(crate) fn counting(mut self, buffered: Buffered) -> Self {
+        Arc::get_mut(&mut self.0).expect("nobody else has seen it yet").buffered = Some(buffered);
+        self
     }
 
+    /// What an edge holds for the call; nothing where it came over memory.
     pub(crate) fn buffered(&self) -> Option<&Buffered> {
-        self.0.buffered.get()
+        self.0.buffered.as_ref()
     }
 
     pub(crate) fn admission(&self) -> Option<&Arc<Admission>> {

@@ -60,7 +60,7 @@ pub(super) async fn not_reset() {
 /// Runs one HTTP/2 stream. While hyper waits for the client to read, it does not ask for more of the answer,
 /// so no timer in there would ever run: the one here ends the stream, and with it what the answer holds. An
 /// answer that has nothing to say for the moment may take its time.
-pub(super) async fn run_stream(stream: impl Future<Output = ()>) {
+pub(super) async fn run_stream(stream: Pin<Box<impl Future<Output = ()>>>) {
     let progress = Rc::new(Progress::default());
     let mut stream = pin!(PROGRESS.scope(progress.clone(), stream));
     let mut timer: Option<Pin<Box<Sleep>>> = None;

@@ -150,11 +150,12 @@ struct Local(Arc<EdgeCounts>);
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
     fn execute(&self, stream: F) {
         let counts = self.0.clone();
-        // In a box of its own: tokio moves a task's future when it begins and ends, and this one is large.
-        tokio::task::spawn_local(Box::pin(async move {
+        // In a box of its own: it is large, and would be moved several times.
+        let stream = Box::pin(stream);
+        tokio::task::spawn_local(async move {
             let _one = counts.calls.one();
             answer::run_stream(stream).await;
-        }));
+        });
     }
 }
 
@@ -180,8 +181,8 @@ async fn serve_call(
         endpoint.as_ref().map(|endpoint| endpoint.admission.clone()),
         caller,
         metadata::of_user(headers),
-    );
-    context.buffer(buffered);
+    )
+    .counting(buffered);
     let path = match &endpoint {
         Some(endpoint) => Cow::Borrowed(endpoint.path),
         None => Cow::Owned(parts.uri.path().to_owned()),

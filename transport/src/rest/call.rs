@@ -15,7 +15,7 @@ use tracing::warn;
 
 use super::headers::{LetThrough, add_metadata};
 use super::request::{access_line, caller, finish, request_id};
-use crate::budget::{Buffered, Share};
+use crate::budget::Buffered;
 use crate::context::CallContext;
 use crate::deadline;
 use crate::endpoint::Endpoint;
@@ -68,7 +68,7 @@ async fn call(
 ) -> Result<(MetadataMap, web::Bytes), Failure> {
     let route = &target.route;
     let answer = async {
-        let buffered = context.buffer(Buffered::of(&Share::of(target.edge.router.budget())));
+        let buffered = context.buffered().expect("the call came over this edge");
         buffered.take(size(request))?;
         metadata::check_size(context.metadata())?;
         let permit = target.endpoint.admit()?;
@@ -187,5 +187,7 @@ fn call_context(target: &Target, request: &HttpRequest) -> CallContext {
     let edge = &target.edge;
     let (id, deadline) = (request_id(request.headers()), deadline::after(edge.deadline));
     let metadata = edge.let_through.metadata_of(request.headers());
-    CallContext::new(id, deadline, Some(target.endpoint.admission.clone()), caller(request), metadata)
+    let admission = Some(target.endpoint.admission.clone());
+    let context = CallContext::new(id, deadline, admission, caller(request), metadata);
+    context.counting(Buffered::alone(edge.router.budget()))
 }
