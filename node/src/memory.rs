@@ -1,9 +1,9 @@
 //! How much memory this process may have, and how much of it each worker may hold for clients.
 
 /// A worker holds so much for clients if nobody says, in bytes: no less, for that is little on any machine, and no more,
-/// for nobody needs it.
+/// for that is sixty-four messages of the largest size at once.
 const LEAST: u64 = 64 * 1024 * 1024;
-const MOST: u64 = 1024 * 1024 * 1024;
+const MOST: u64 = 256 * 1024 * 1024;
 
 /// What each of `workers` may hold for clients, in bytes: together an eighth of `memory`, since what is held takes
 /// memory besides, and handlers need theirs.
@@ -71,7 +71,7 @@ mod tests {
     fn workers_share_an_eighth_within_bounds() {
         assert_eq!(for_clients(None, 4), 64 * 1024 * 1024);
         assert_eq!(for_clients(Some(1 << 30), 4), 64 * 1024 * 1024);
-        assert_eq!(for_clients(Some(16 << 30), 4), 512 * 1024 * 1024);
-        assert_eq!(for_clients(Some(1 << 40), 4), 1024 * 1024 * 1024);
+        assert_eq!(for_clients(Some(4 << 30), 4), 128 * 1024 * 1024);
+        assert_eq!(for_clients(Some(1 << 40), 4), 256 * 1024 * 1024);
     }
 }
