@@ -77,7 +77,8 @@ fn config() -> impl Strategy<Value = Config> {
     let services = subsequence(names(), 1..=services().len()).prop_shuffle();
     let places = (services, http(), grpc(), peers());
     let times = (duration(), duration(), duration());
-    let numbers = (1..=512_u16, 1..=1_000_000_u32, 1..=1_000_000_u32, 1..=u32::MAX);
+    let sizes = (1..=u32::MAX).prop_flat_map(|size| (Just(size), u64::from(size) * 4..=1 << 40));
+    let numbers = (1..=512_u16, 1..=1_000_000_u32, 1..=1_000_000_u32, sizes);
     let log_format = select(&[LogFormat::Auto, LogFormat::Json, LogFormat::Text][..]);
     (places, times, numbers, rest_headers(), log_format, log())
         .prop_map(|((services, http, grpc, peers), times, numbers, rest_headers, log_format, log)| Config {
@@ -91,7 +92,8 @@ fn config() -> impl Strategy<Value = Config> {
             keepalive: times.2,
             max_calls: numbers.1,
             max_streams: numbers.2,
-            max_message_size: numbers.3,
+            max_message_size: numbers.3.0,
+            max_buffered: numbers.3.1,
             rest_headers,
             log_format,
             log,

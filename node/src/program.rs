@@ -12,9 +12,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 
 use crate::app::App;
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, Config, ConfigError, Defaults};
 use crate::hooks::Hooks;
 use crate::log::{self, Log};
+use crate::memory;
 use crate::run::run;
 use crate::start_error::StartError;
 use crate::this_machine::ThisMachine;
@@ -51,7 +52,7 @@ pub fn main<Own: clap::Args>(name: &'static str, app: impl FnOnce(Own) -> App) -
         name,
         arguments: std::env::args_os().collect(),
         variable: &variable,
-        workers: Some(cores()),
+        defaults: Some(defaults()),
     };
     match given.read(app) {
         Ok(read) if read.is_check => say(&read.printed),
@@ -155,6 +156,11 @@ fn is_hangup_ignored() -> bool {
 #[allow(clippy::disallowed_methods, reason = "this is where the environment enters")]
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
+}
+
+fn defaults() -> Defaults {
+    let workers = cores();
+    Defaults { workers, max_buffered: memory::for_clients(memory::of_this_machine(), workers) }
 }
 
 #[allow(clippy::disallowed_methods, reason = "this is where the machine is asked what it has")]

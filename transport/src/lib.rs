@@ -23,6 +23,7 @@
 mod access;
 mod admission;
 mod background;
+mod budget;
 pub mod call;
 pub mod channel;
 pub mod client;

@@ -1,4 +1,4 @@
-//! How many calls each service is at, by its handlers' own word.
+//! How many calls each service is at, by its handlers' own word, and by that of calls which are still being read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use sim::{Event, Invariant};
 
 use super::names::NO_MORE_THAN_ADMITTED;
-use crate::facts::{CallMade, HandlerBegun, HandlerEnded, NodeStarted};
+use crate::facts::{CallMade, HandlerBegun, HandlerEnded, NodeStarted, RequestAwaited, RequestCame};
 use crate::setting::Setting;
 
-/// The handlers that run in each place that has a limit.
+/// The calls that have a permit in each place that has a limit: they are being read, or handled.
 #[derive(Debug)]
 pub(super) struct Rooms {
     setting: Arc<Setting>,
@@ -60,6 +60,13 @@ impl Rooms {
             return Some(Crowd { service, running, most });
         }
         if let Some(HandlerEnded { service, worker, is_streaming, .. }) = event.told() {
+            self.room(event, service, *is_streaming, *worker).step(event.at, -1);
+        } else if let Some(RequestAwaited { service, path, worker, is_streaming }) = event.told() {
+            if *is_streaming {
+                self.note_streaming(path);
+            }
+            self.room(event, service, *is_streaming, *worker).step(event.at, 1);
+        } else if let Some(RequestCame { service, worker, is_streaming, .. }) = event.told() {
             self.room(event, service, *is_streaming, *worker).step(event.at, -1);
         } else if let Some(made) = event.told::<CallMade>().filter(|made| made.is_streaming) {
             self.note_streaming(made.path);

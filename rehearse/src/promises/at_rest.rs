@@ -72,6 +72,7 @@ impl ComesToRest {
             | Gauge::PermitsTaken
             | Gauge::HandlersRunning
             | Gauge::StreamsOpen
+            | Gauge::BufferedBytes
             | Gauge::CalleeCallsInFlight
             | Gauge::CalleeCallsWaiting => 0,
             Gauge::ConnectionsOpen if sample.of == "rest" => self.requests_at_once(host),
@@ -185,6 +186,7 @@ fn told(reading: &Reading, sample: Sample, count: usize, most: usize) -> String 
         }
         Gauge::HandlersRunning => (format!("{} of {of} running", some("handler")), none()),
         Gauge::StreamsOpen => (format!("{} of {of} not ended (the {what})", some("streamed answer")), none()),
+        Gauge::BufferedBytes => (format!("{} held for clients", some("byte")), none()),
         Gauge::ConnectionsOpen if of == "rest" => {
             let which = "as many as there were requests at once";
             (format!("{} open at the {of} edge", some("connection")), at_most(which))

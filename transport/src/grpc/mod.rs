@@ -8,6 +8,7 @@ mod backoff;
 mod carrier;
 mod codec;
 mod preface;
+mod request;
 mod server;
 mod subchannel;
 
