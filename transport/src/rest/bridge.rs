@@ -192,8 +192,7 @@ impl Future for Answering {
         let answer = answer.map_or_else(|error| error.error_response(), |answer| answer.into_parts().1);
         let (headers, in_flight) = (std::mem::take(&mut self.headers), self.in_flight.take());
         let mut response = response(answer, headers, in_flight);
-        if !self.wire.has_whole_request() {
-            // Where the next request begins will never be known.
+        if self.wire.is_last() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Poll::Ready(Ok(response))

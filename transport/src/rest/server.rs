@@ -37,6 +37,7 @@ pub struct Options {
 pub struct Server {
     app: bridge::App,
     known: Rc<Known>,
+    drain: Drain,
     counts: Arc<EdgeCounts>,
 }
 
@@ -58,7 +59,7 @@ impl Server {
             .default_service(web::to(|request: HttpRequest| refuse(request, Refusal::NotFound)));
         let app = map_config(app, |()| AppConfig::default()).new_service(()).await;
         let app = Rc::new(app.expect("an app without fallible parts can be made"));
-        Self { app, known: Rc::new(Known::new(&options.headers)), counts }
+        Self { app, known: Rc::new(Known::new(&options.headers)), drain, counts }
     }
 
     /// Serves one accepted connection until its client closes it, or a drain has started and its last
@@ -69,7 +70,7 @@ impl Server {
             CallerAddress::Tcp(address) => Some(address),
             CallerAddress::Unix | CallerAddress::Memory => None,
         };
-        let (app, known, wire) = (self.app.clone(), self.known.clone(), Wire::new(io));
+        let (app, known, wire) = (self.app.clone(), self.known.clone(), Wire::new(io, self.drain.clone()));
         connection::serve(Bridge { app, known, caller: address, wire }, caller, &open).await;
         // The drain counts this connection up to here.
         drop(open);

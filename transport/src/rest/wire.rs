@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::deadline::UNREAD_MAX;
+use crate::drain::Drain;
 use crate::net::Io;
 
 /// How long a client may take to send the head of a request.
@@ -40,6 +41,7 @@ pub(super) struct Wire(Rc<RefCell<Inner>>);
 
 struct Inner {
     io: Io,
+    drain: Drain,
     stage: Stage,
     body: RequestBody,
     /// Whether there was a request.
@@ -86,9 +88,10 @@ enum End {
 pub(super) struct InFlight(Wire);
 
 impl Wire {
-    pub(super) fn new(io: Io) -> Self {
+    pub(super) fn new(io: Io, drain: Drain) -> Self {
         Self(Rc::new(RefCell::new(Inner {
             io,
+            drain,
             stage: Stage::Quiet,
             body: RequestBody::Ended,
             was_used: false,
@@ -123,6 +126,13 @@ impl Wire {
     /// Whether all of the last request was read.
     pub(super) fn has_whole_request(&self) -> bool {
         self.0.borrow().body == RequestBody::Ended
+    }
+
+    /// Whether no other request is to be read once the one in flight is answered: the drain has started, or where the
+    /// next request begins will never be known.
+    pub(super) fn is_last(&self) -> bool {
+        let inner = self.0.borrow();
+        inner.body != RequestBody::Ended || inner.drain.has_started()
     }
 
     /// Resolves when the client of the request in flight does not want its answer any more.
