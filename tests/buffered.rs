@@ -195,13 +195,3 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("it is short").to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
-
-#[test]
-fn a_rest_request_takes_its_permit_before_its_body_has_come() {
-    let node = Node::start(&["--workers", "1", "--max-calls", "1"]);
-    let mut client = grpc(&node);
-    let _call = begun(&mut client, 1, &LARGE[..1]);
-    let mut rest: Connection = node.http();
-    let refused = rest.get("/api/v1/name?name=test", "");
-    assert_eq!(refused.status, 429, "{refused:?}");
-}
