@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::Event;
+use sim::{Event, Wants};
 use transport::Address;
 
 use super::connections::CannotConnect;
@@ -38,8 +38,16 @@ pub(super) struct Told<'a> {
 }
 
 impl Attempts {
+    /// What it must be told of, besides the others.
+    pub(super) fn wants(others: Wants) -> Wants {
+        others.lines().fact::<NodeStarted>().fact::<Connection>()
+    }
+
     /// Takes note of `event`; the attempt that it is about, if it is about one.
     pub(super) fn note(&mut self, event: &Event) -> Option<Told<'_>> {
+        if event.request_id.is_some() {
+            return None;
+        }
         if event.host.is_empty() {
             // The last word of a host that is taken down.
             let Connection { attempt, step, .. } = event.told()?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{Event, Family, Invariant};
+use sim::{Event, Family, Invariant, Wants};
 
 use super::attempts::{Attempt, Attempts, Told};
 use super::deadlines::TURN;
@@ -82,6 +82,10 @@ impl Invariant for ConnectingEndsByItself {
         CONNECTING_ENDS_BY_ITSELF
     }
 
+    fn wants(&self) -> Wants {
+        Wants::events()
+    }
+
     fn event(&mut self, event: &Event) -> Result<(), String> {
         self.faults.note(event);
         if self.attempts.note_failure(event)?.is_some() {
@@ -140,6 +144,10 @@ impl OneConnection {
 impl Invariant for OneConnection {
     fn name(&self) -> &str {
         ONE_CONNECTION
+    }
+
+    fn wants(&self) -> Wants {
+        Attempts::wants(Faults::wants())
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {

@@ -1,15 +1,15 @@
 //! What must hold of handlers: once for each call, for as long as it lasts, and never for one that was not sent.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{CLIENTS, CallRecord, Event, Family, Invariant};
+use sim::{CLIENTS, CallRecord, Event, Family, Invariant, Wants};
 
 use super::faults::{Fault, Faults};
 use super::hops::Hops;
 use super::ids::access_path;
 use super::names::{HANDLED_ONCE, HANDLERS_END_WITH_CALLS};
+use super::requests::ByRequest;
 use crate::clients::NOT_SENT;
 use crate::facts::{CallMade, CallOutcome, HandlerBegun, HandlerEnded, Outcome};
 use crate::ids::is_made_by_node;
@@ -19,7 +19,7 @@ use crate::setting::Setting;
 #[derive(Debug)]
 pub(super) struct HandlersEndWithTheirCalls {
     setting: Arc<Setting>,
-    entries: BTreeMap<u32, Entry>,
+    entries: ByRequest<Entry>,
     hops: Hops,
     faults: Faults,
     met: u64,
@@ -34,7 +34,7 @@ struct Entry {
 
 impl HandlersEndWithTheirCalls {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        let (entries, hops, faults) = (BTreeMap::new(), Hops::default(), Faults::default());
+        let (entries, hops, faults) = (ByRequest::default(), Hops::default(), Faults::default());
         Self { setting: Arc::clone(setting), entries, hops, faults, met: 0 }
     }
 
@@ -46,7 +46,7 @@ impl HandlersEndWithTheirCalls {
         }
         let path = access_path(event)?;
         let is_called = self.hops.of(number).iter().any(|hop| hop.made.path == path);
-        if is_called { Some(path) } else { self.entries.get(&number).map(|entry| entry.path) }
+        if is_called { Some(path) } else { self.entries.get(number).map(|entry| entry.path) }
     }
 
     /// When the last of the calls ended that a handler of `path` may handle, and on which host it was made; `None`
@@ -54,7 +54,7 @@ impl HandlersEndWithTheirCalls {
     fn ended(&self, number: u32, path: &str) -> Option<(Duration, &str)> {
         let hops = self.hops.of(number).iter().filter(|hop| hop.made.path == path);
         let hops = hops.map(|hop| (hop.ended.map(|(at, _)| at), &*hop.host));
-        let entry = self.entries.get(&number).filter(|entry| entry.path == path);
+        let entry = self.entries.get(number).filter(|entry| entry.path == path);
         let entry = entry.map(|entry| (entry.ended, CLIENTS));
         let (last, host) = hops.chain(entry).max_by_key(|(ended, _)| ended.unwrap_or(Duration::MAX))?;
         Some((last?, host))
@@ -104,6 +104,10 @@ impl Invariant for HandlersEndWithTheirCalls {
         HANDLERS_END_WITH_CALLS
     }
 
+    fn wants(&self) -> Wants {
+        Hops::wants(Faults::wants()).lines().fact::<HandlerEnded>()
+    }
+
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
         if let Some(kind) = self.setting.kind(&call.request) {
             self.entries.insert(call.request.id, Entry { path: kind.path, ended: None });
@@ -112,7 +116,7 @@ impl Invariant for HandlersEndWithTheirCalls {
     }
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
-        if let Some(entry) = self.entries.get_mut(&call.request.id) {
+        if let Some(entry) = self.entries.get_mut(call.request.id) {
             entry.ended = call.ended;
         }
         Ok(())
@@ -139,7 +143,7 @@ impl Invariant for HandlersEndWithTheirCalls {
 pub(super) struct HandledOnceOrNotAtAll {
     setting: Arc<Setting>,
     /// By request, for each rpc that was called for it.
-    counts: BTreeMap<u32, Vec<(&'static str, Counts)>>,
+    counts: ByRequest<Vec<(&'static str, Counts)>>,
     met: u64,
 }
 
@@ -174,7 +178,7 @@ impl Counts {
 
 impl HandledOnceOrNotAtAll {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        Self { setting: Arc::clone(setting), counts: BTreeMap::new(), met: 0 }
+        Self { setting: Arc::clone(setting), counts: ByRequest::default(), met: 0 }
     }
 
     /// The rpc that a client called, unless its handlers go under an id that a node made.
@@ -190,7 +194,7 @@ impl HandledOnceOrNotAtAll {
         host: &str,
         change: impl FnOnce(&mut Counts),
     ) -> Result<(), String> {
-        let rpcs = self.counts.entry(number).or_default();
+        let rpcs = self.counts.get_or_default(number);
         let known = rpcs.iter().position(|(known, _)| *known == path);
         let at = known.unwrap_or(rpcs.len());
         if known.is_none() {
@@ -205,6 +209,10 @@ impl HandledOnceOrNotAtAll {
 impl Invariant for HandledOnceOrNotAtAll {
     fn name(&self) -> &str {
         HANDLED_ONCE
+    }
+
+    fn wants(&self) -> Wants {
+        Hops::wants(Wants::nothing())
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
