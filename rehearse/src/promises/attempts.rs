@@ -24,7 +24,7 @@ pub(super) struct Attempt {
     pub(super) begun: Duration,
     /// When the callee accepted.
     pub(super) connected: Option<Duration>,
-    /// When its first bytes were read.
+    /// When the first bytes of its HTTP/2 were read.
     pub(super) spoken: Option<Duration>,
     /// When there was nothing left of it, or its node said that it could not connect.
     pub(super) ended: Option<Duration>,

@@ -304,10 +304,10 @@ impl Causes {
     }
 
     /// How long calls feel a fault that has ended: until what it held up has arrived, and the word of it has gone one
-    /// hop there and back. A connection that was in the making at a power loss is given up as late as a PING is.
+    /// hop there and back. A connection that was in the making at a power loss is given up when it was not greeted in time.
     fn after(&self, fault: &Fault) -> Duration {
         let is_dark = fault.family == Family::PowerLoss;
-        let silence = if is_dark { self.setting.silence } else { Duration::ZERO };
+        let silence = if is_dark { self.setting.greeting } else { Duration::ZERO };
         fault.backlog().saturating_add(silence + self.setting.hop() * 2)
     }
 
