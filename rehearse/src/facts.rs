@@ -172,11 +172,11 @@ pub enum ConnectionStep {
     GivenUp,
     /// The other side has accepted.
     Connected,
-    /// The other side has said its first bytes.
+    /// The other side has begun to speak HTTP/2, by its SETTINGS.
     Spoken,
     /// The node has let go of a connection.
     Closed {
-        /// Whether the other side, or the network, had ended it before.
+        /// Whether the other side, or the network, had ended it before, or it spoke something else than HTTP/2.
         by_other: bool,
     },
 }

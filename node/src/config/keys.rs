@@ -141,7 +141,10 @@ impl Config {
     /// When a connection counts as dead.
     #[must_use]
     pub fn keepalive(&self) -> Keepalive {
-        Keepalive { interval: self.keepalive, timeout: self.keepalive / 2 }
+        let timeout = self.keepalive / 2;
+        // A callee that lost its power between accepting and greeting is as silent as one that lost it later. gRPC's 20 s
+        // for all of connecting would let calls wait so much longer for it, so it is found as soon as that one.
+        Keepalive { interval: self.keepalive, timeout, greeting: timeout }
     }
 
     /// Checks what concerns several keys, and the services that the app has.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{Event, Invariant};
+use sim::{Event, Invariant, Wants};
 
 use super::names::NO_MORE_THAN_ADMITTED;
 use crate::facts::{CallMade, HandlerBegun, HandlerEnded, NodeStarted, RequestAwaited, RequestCame};
@@ -42,6 +42,11 @@ struct Room {
 }
 
 impl Rooms {
+    /// What it must be told of, besides the others.
+    pub(super) fn wants(others: Wants) -> Wants {
+        others.fact::<HandlerBegun>().fact::<HandlerEnded>().fact::<CallMade>().fact::<NodeStarted>()
+    }
+
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
         let kinds = setting.kinds.iter().filter(|kind| kind.is_streaming);
         let streams = kinds.map(|kind| kind.path).collect();
@@ -196,6 +201,10 @@ impl NoMoreThanAdmitted {
 impl Invariant for NoMoreThanAdmitted {
     fn name(&self) -> &str {
         NO_MORE_THAN_ADMITTED
+    }
+
+    fn wants(&self) -> Wants {
+        Rooms::wants(Wants::nothing())
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{CallRecord, Event, Eventual, Request};
+use sim::{CallRecord, Event, Eventual, Request, Wants};
 use transport::gauges::{Gauge, Reading, Sample};
 
 use crate::clients;
@@ -121,6 +121,10 @@ impl ComesToRest {
 }
 
 impl Eventual for ComesToRest {
+    fn wants(&self) -> Wants {
+        Wants::nothing().fact::<NodeStarted>().fact::<NodeStopped>().fact::<GaugesRead>()
+    }
+
     fn event(&mut self, event: &Event) {
         if event.told::<NodeStarted>().is_some() {
             self.nodes.insert(Arc::clone(&event.host), None);
