@@ -44,7 +44,8 @@ struct Room {
 impl Rooms {
     /// What it must be told of, besides the others.
     pub(super) fn wants(others: Wants) -> Wants {
-        others.fact::<HandlerBegun>().fact::<HandlerEnded>().fact::<CallMade>().fact::<NodeStarted>()
+        let handled = others.fact::<HandlerBegun>().fact::<HandlerEnded>();
+        handled.fact::<RequestAwaited>().fact::<RequestCame>().fact::<CallMade>().fact::<NodeStarted>()
     }
 
     pub(super) fn new(setting: &Arc<Setting>) -> Self {

@@ -85,7 +85,7 @@ impl HandlersEndWithTheirCalls {
 
     /// How long word of the end of a call that `caller` made may be held back where it arrives.
     fn held_back(&self, number: u32, path: &str, caller: &str) -> Duration {
-        let entry = self.entries.get(&number).filter(|entry| caller == CLIENTS && entry.path == path);
+        let entry = self.entries.get(number).filter(|entry| caller == CLIENTS && entry.path == path);
         entry.map_or(Duration::ZERO, |entry| entry.held_back)
     }
 
