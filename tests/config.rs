@@ -8,7 +8,7 @@ use process::{Said, command, output};
 use tempfile::NamedTempFile;
 
 /// Every key, as `--check` prints it.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "services",
     "http",
     "grpc",
@@ -20,6 +20,7 @@ const KEYS: [&str; 14] = [
     "max-calls",
     "max-streams",
     "max-message-size",
+    "max-buffered",
     "rest-headers",
     "log-format",
     "log",
@@ -107,6 +108,8 @@ fn what_check_prints_reads_as_it_was_written() {
         "7",
         "--max-message-size",
         "4294967295",
+        "--max-buffered",
+        "1099511627776",
         "--rest-headers",
         "X-Tenant,cookie",
         "--log-format",
@@ -252,6 +255,8 @@ fn a_wrong_value_is_told_its_key_and_what_was_expected_wherever_it_stands() {
         ("max-calls", "-1", NUMBER),
         ("max-streams", "0", NUMBER),
         ("max-message-size", "4MiB", NUMBER),
+        ("max-buffered", "0", NUMBER),
+        ("max-buffered", "1099511627777", NUMBER),
         ("rest-headers", "x tenant", "expected names of headers, or none"),
         ("log-format", "xml", "possible values: auto, json, text"),
         ("log", "a=b=c", "expected a filter like"),

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{Event, SOON, TestServer, client_of, grpc_client, run};
+use futures_util::FutureExt as _;
 use probe_contract::probe::Act;
 use probe_contract::{ActRequest, Deed};
 use socket2::{Domain, Socket, Type};
@@ -75,26 +76,56 @@ fn the_deadline_covers_a_peer_that_accepts_and_says_nothing() {
     });
 }
 
+/// A port that says this to each connection, and what it says it to; then it reads until the caller hangs up, or hangs up
+/// itself if it has nothing to say. And how many connections there were.
+async fn port_that_says(greeting: &'static [u8]) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let address = listener.local_addr().expect("a listener has an address");
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let counter = accepted.clone();
+    tokio::task::spawn_local(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            counter.fetch_add(1, Ordering::Relaxed);
+            if !greeting.is_empty() {
+                tokio::task::spawn_local(async move {
+                    connection.write_all(greeting).await.ok();
+                    tokio::io::copy(&mut connection, &mut tokio::io::sink()).await.ok();
+                });
+            }
+        }
+    });
+    (address, accepted)
+}
+
+/// Makes many calls to a port that says this, none of which comes through, and how many connections that took.
+async fn connections_to_port_that_says(greeting: &'static [u8]) -> usize {
+    let (address, accepted) = port_that_says(greeting).await;
+    let client = grpc_client(&format!("http://{address}"));
+    for _ in 0..1000 {
+        let error = act(&client).await.expect_err("nobody");
+        assert_eq!(error.code(), Code::Unavailable);
+        assert_eq!(status::proof_not_sent(&error), Some(NotSent::Unreachable));
+    }
+    accepted.load(Ordering::Relaxed)
+}
+
 #[test]
 fn a_peer_that_is_down_is_not_connected_to_for_every_call() {
     run(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-        let address = listener.local_addr().expect("a listener has an address");
-        let accepted = Arc::new(AtomicUsize::new(0));
-        let counter = accepted.clone();
-        tokio::task::spawn_local(async move {
-            // Accepts and hangs up, which is no connection: nobody spoke HTTP/2.
-            while listener.accept().await.is_ok() {
-                counter.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        let client = grpc_client(&format!("http://{address}"));
-        for _ in 0..1000 {
-            let error = act(&client).await.expect_err("nobody");
-            assert_eq!(error.code(), Code::Unavailable);
-            assert_eq!(status::proof_not_sent(&error), Some(NotSent::Unreachable));
-        }
-        assert_eq!(accepted.load(Ordering::Relaxed), 1, "the backoff is 0.8 s at least");
+        // Accepts and hangs up, which is no connection: nobody spoke HTTP/2.
+        assert_eq!(connections_to_port_that_says(b"").await, 1, "the backoff is 0.8 s at least");
+    });
+}
+
+#[test]
+fn a_port_that_speaks_something_else_is_not_connected_to_for_every_call() {
+    run(async {
+        let http1 = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(connections_to_port_that_says(http1).await, 1, "the backoff is 0.8 s at least");
+        assert_eq!(connections_to_port_that_says(b"SSH-2.0-OpenSSH_9.6\r\n").await, 1);
+        // A GOAWAY is a frame of HTTP/2, and no greeting.
+        let goaway = b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0";
+        assert_eq!(connections_to_port_that_says(goaway).await, 1);
     });
 }
 
@@ -119,6 +150,49 @@ fn a_peer_that_was_down_is_found_again() {
         tokio::time::advance(Duration::from_millis(1200)).await;
         tokio::time::resume();
         act(&client).await.expect("the backoff is over");
+    });
+}
+
+#[test]
+fn a_connection_that_is_lost_is_made_anew_without_a_wait() {
+    run(async {
+        let peer = TestServer::start("127.0.0.1:0").await;
+        let (address, client) = (peer.address, grpc_client(&peer.uri()));
+        act(&client).await.expect("an answer");
+        drop(peer);
+        while TcpListener::bind(address).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        let _peer = TestServer::start(&address.to_string()).await;
+        // The first may still be sent over the connection that was lost.
+        act(&client).await.ok();
+        act(&client).await.expect("a new connection, and no backoff");
+    });
+}
+
+#[test]
+fn after_a_lost_connection_one_attempt_is_made_and_then_the_backoff_begins_anew() {
+    run(async {
+        let peer = TestServer::start("127.0.0.1:0").await;
+        let (address, client) = (peer.address, grpc_client(&peer.uri()));
+        act(&client).await.expect("an answer");
+        drop(peer);
+        while act(&client).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        // That attempt, or the next, was refused. From now on the port counts those who come.
+        let error = act(&client).await.expect_err("nobody is there");
+        assert_eq!(status::proof_not_sent(&error), Some(NotSent::Unreachable));
+        let listener = TcpListener::bind(address).await.expect("the port is free again");
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_millis(400)).await;
+        act(&client).await.expect_err("the first wait is 0.8 s at least");
+        assert!(listener.accept().now_or_never().is_none(), "nobody came before its wait was over");
+        tokio::time::advance(Duration::from_millis(800)).await;
+        tokio::time::resume();
+        let call = tokio::task::spawn_local(async move { act(&client).await });
+        timeout(SOON, listener.accept()).await.expect("it is 1.2 s at most").expect("a connection");
+        call.abort();
     });
 }
 
@@ -191,8 +265,8 @@ fn a_half_open_connection_is_found_and_replaced() {
     run(async {
         let peer = TestServer::start("127.0.0.1:0").await;
         let (address, swallow) = proxy(peer.address).await;
-        let keepalive =
-            Keepalive { interval: Duration::from_millis(100), timeout: Duration::from_millis(100) };
+        let soon = Duration::from_millis(100);
+        let keepalive = Keepalive { interval: soon, timeout: soon, greeting: soon };
         let client = client_of(&[format!("http://{address}")], keepalive);
         act(&client).await.expect("an answer");
         swallow.send_replace(1);

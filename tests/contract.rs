@@ -90,10 +90,24 @@ fn metadata_go_both_ways_and_nothing_comes_along() {
 #[test]
 fn metadata_over_the_limit_are_refused() {
     on_every_carrier(async |world| {
+        // A name of five bytes, and what HTTP/2 adds for each field.
+        let largest = 8192 - 5 - 32;
+        for (size, fits) in [(largest, true), (largest + 1, false), (9000, false), (40_000, false)] {
+            let mut request = tonic::Request::new(told(Deed::Answer));
+            request.metadata_mut().insert("x-big", "x".repeat(size).parse().expect("a value"));
+            let answer = world.client().exchange::<Act>(request).await;
+            assert_eq!(answer.is_ok(), fits, "{size}");
+            let told = format!("the metadata have {} bytes, the limit is 8192", size + 37);
+            answer.err().inspect(|error| assert_status(error, Code::ResourceExhausted, &told));
+        }
+        // Many small fields are more than their letters.
         let mut request = tonic::Request::new(told(Deed::Answer));
-        request.metadata_mut().insert("x-big", "x".repeat(9000).parse().expect("a value"));
-        let error = world.client().exchange::<Act>(request).await.expect_err("too much");
-        assert_status(&error, Code::ResourceExhausted, "the metadata have 9005 bytes, the limit is 8192");
+        for number in 0..210 {
+            let name = format!("x-{number}").parse::<tonic::metadata::AsciiMetadataKey>().expect("a name");
+            request.metadata_mut().insert(name, "value".parse().expect("a value"));
+        }
+        let error = world.client().exchange::<Act>(request).await.expect_err("too many");
+        assert_eq!(error.code(), Code::ResourceExhausted);
     });
 }
 

@@ -167,6 +167,16 @@ fn what_is_no_method_is_unimplemented() {
 }
 
 #[test]
+fn a_path_that_is_no_method_is_repeated_no_further_than_it_is_told() {
+    let node = Node::start(&[]);
+    let reply = grpc(&node).call(post(&format!("/{}", "x".repeat(4096))), TEST);
+    assert_error(&reply, UNIMPLEMENTED);
+    let message = reply.header("grpc-message").expect("a message").to_owned();
+    let expected = format!("unknown%20method%20/{}%E2%80%A6(+3073%20bytes)", "x".repeat(1023));
+    assert_eq!(message, expected);
+}
+
+#[test]
 fn what_is_http2_but_not_grpc_is_refused_in_terms_of_http() {
     let node = Node::start(&[]);
     let mut client = grpc(&node);
@@ -186,9 +196,23 @@ fn what_is_http2_but_not_grpc_is_refused_in_terms_of_http() {
     let reply = client.call(Request::get(format!("http://node{SERVICE_1}")).body(()).expect("valid"), b"");
     assert_eq!((reply.status, reply.header("allow")), (405, Some("POST")));
     id_of(&reply);
-    let reply = client.call(post_with(SERVICE_1, &[("x-large", &"x".repeat(20_000))]), TEST);
-    assert_eq!(reply.status, 431);
+    let reply = client.call(post_with(SERVICE_1, &[("x-large", &"x".repeat(40_000))]), TEST);
+    assert_eq!(reply.status, 431, "HTTP/2 itself has a limit, too");
     assert_unharmed(&mut client);
+}
+
+#[test]
+fn metadata_over_the_limit_are_refused_with_a_request_id() {
+    let node = Node::start(&[]);
+    let mut client = grpc(&node);
+    // A name of seven bytes, and what HTTP/2 adds for each field.
+    let largest = 8192 - 7 - 32;
+    assert_answer(&client.call(post_with(SERVICE_1, &[("x-large", &"x".repeat(largest))]), TEST), ANSWER_1);
+    for size in [largest + 1, 15_000, 30_000] {
+        let reply = client.call(post_with(SERVICE_1, &[("x-large", &"x".repeat(size))]), TEST);
+        assert_error(&reply, RESOURCE_EXHAUSTED);
+        assert_unharmed(&mut client);
+    }
 }
 
 #[test]

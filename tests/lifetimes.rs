@@ -130,6 +130,22 @@ fn a_stream_that_has_ended_is_not_counted_though_its_caller_keeps_it() {
 }
 
 #[test]
+fn a_stream_of_which_every_message_was_read_is_not_counted_though_nobody_asks_for_its_end() {
+    on_every_carrier(async |world| {
+        let mut kept = Vec::new();
+        for _ in 0..LIMITS.streams + 1 {
+            let count = CountRequest { messages: 2, then: 0 };
+            let mut answer = world.probe.count(count).await.expect("there is room");
+            for number in [1, 2] {
+                assert_eq!(answer.next().await.expect("an item").expect("a number").number, number);
+            }
+            kept.push(answer);
+        }
+        assert!(kept.iter_mut().all(|answer| matches!(answer.next().now_or_never(), Some(None))));
+    });
+}
+
+#[test]
 fn a_stream_that_does_not_begin_costs_the_deadline_and_no_more() {
     run_in_no_time(async {
         let memory = Memory::new();

@@ -10,6 +10,7 @@ use node::config::{Listen, LogFormat, PeerConfig};
 use node::{Config, ConfigError};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
+use proptest::string::string_regex;
 use tempfile::NamedTempFile;
 
 const YEAR_SECONDS: u64 = 365 * 24 * 3600;
@@ -76,7 +77,8 @@ fn config() -> impl Strategy<Value = Config> {
     let services = subsequence(names(), 1..=services().len()).prop_shuffle();
     let places = (services, http(), grpc(), peers());
     let times = (duration(), duration(), duration());
-    let numbers = (1..=512_u16, 1..=1_000_000_u32, 1..=1_000_000_u32, 1..=u32::MAX);
+    let sizes = (1..=u32::MAX).prop_flat_map(|size| (Just(size), u64::from(size) * 4..=1 << 40));
+    let numbers = (1..=512_u16, 1..=1_000_000_u32, 1..=1_000_000_u32, sizes);
     let log_format = select(&[LogFormat::Auto, LogFormat::Json, LogFormat::Text][..]);
     (places, times, numbers, rest_headers(), log_format, log())
         .prop_map(|((services, http, grpc, peers), times, numbers, rest_headers, log_format, log)| Config {
@@ -90,7 +92,8 @@ fn config() -> impl Strategy<Value = Config> {
             keepalive: times.2,
             max_calls: numbers.1,
             max_streams: numbers.2,
-            max_message_size: numbers.3,
+            max_message_size: numbers.3.0,
+            max_buffered: numbers.3.1,
             rest_headers,
             log_format,
             log,
@@ -103,6 +106,20 @@ fn is_complete(config: &Config) -> bool {
     let mut peers = hosted.flat_map(|service| service.callees());
     (&config.http, &config.grpc) != (&Listen::None, &Listen::None)
         && peers.all(|peer| config.hosts(peer) || !config.addresses(peer).is_empty())
+}
+
+const KEYS: &str = "(services|http|grpc|peer|workers|deadline|drain-timeout|max-calls|rest-headers|log)";
+
+/// Lines of a file, of which some are right.
+fn close_to_a_file() -> impl Strategy<Value = String> {
+    let value = r#"("[0-9a-z.:=,-]{0,20}"|[0-9.e+-]{1,20}|\["?\PC{0,8}"?\]?|\{|\PC{0,9})"#;
+    string_regex(&format!("({KEYS} ?= ?{value}\\n?){{0,4}}")).expect("a regular expression")
+}
+
+/// A word of a command line: one of our flags, mostly with a value that may be right.
+fn word() -> impl Strategy<Value = String> {
+    let flag = string_regex(&format!("--{KEYS}=([0-9a-z.:=,/-]{{0,20}}|\\PC{{0,20}})"));
+    prop_oneof![4 => flag.expect("a regular expression"), 1 => any::<String>()]
 }
 
 fn read(file: &NamedTempFile) -> Result<Config, ConfigError> {
@@ -120,6 +137,21 @@ proptest! {
     #[test]
     fn a_configuration_that_is_printed_reads_back_as_itself(config in config()) {
         prop_assert_eq!(read_back(&config.to_string()), config);
+    }
+
+    #[test]
+    fn a_file_whatever_is_in_it_is_read_or_refused_in_one_line(text in prop_oneof![any::<String>(), close_to_a_file()]) {
+        let mut file = NamedTempFile::new().expect("a file can be made");
+        file.write_all(text.as_bytes()).expect("a file can be written");
+        if let Err(error) = read(&file) {
+            prop_assert_eq!(error.to_string().lines().count(), 1, "{}", error);
+        }
+    }
+
+    #[test]
+    fn flags_whatever_they_say_are_read_or_refused(words in prop::collection::vec(word(), 0..4)) {
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        Config::from_flags(&services().into_iter().collect(), &words).ok();
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Calls that fail leave nothing behind in a node: neither what a gauge counts, nor memory.
+//! Calls leave nothing behind in a node: neither what a gauge counts, nor memory.
 
 mod process;
 
@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use http::{HeaderValue, Request};
-use process::http2::{Client, SERVICE_2, TEST, post};
+use process::http2::{Client, SERVICE_1, SERVICE_2, TEST, post};
 use process::{Connection, Node, SOON};
 use tokio::time::Instant;
 
@@ -47,6 +47,28 @@ fn ten_thousand_calls_that_fail_leave_memory_flat_and_gauges_at_rest() {
         assert!(growth <= GROWTH_MAX, "{which}: {growth} bytes more, from {before:?} to {after:?}");
     }
     world.assert_at_rest();
+}
+
+/// So many requests without an end, of so many bytes each, are held by a node until their clients leave.
+const HELD: usize = 20;
+const HELD_SIZE: usize = 3_000_000;
+
+#[test]
+fn memory_that_calls_took_is_given_back_when_nobody_calls() {
+    let node = Node::start(&QUIET[2..]);
+    let mut client = Client::open(&node.address("grpc"));
+    let before = node.memory();
+    let mut calls: Vec<_> = (0..HELD).map(|_| client.begin(post(SERVICE_1))).collect();
+    let mut message = vec![0; HELD_SIZE];
+    message[1..5].copy_from_slice(&u32::try_from(HELD_SIZE).expect("it fits").to_be_bytes());
+    calls.iter_mut().for_each(|call| call.send(&message, false));
+    wait_until(|| {
+        // It goes out while the node says how much it takes.
+        client.flush();
+        node.memory() > before + (HELD * HELD_SIZE / 2) as u64
+    });
+    drop((calls, client));
+    wait_until(|| node.memory() < before + (HELD * HELD_SIZE / 4) as u64);
 }
 
 /// Two nodes whose calls fail, and clients of both.

@@ -5,7 +5,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::counter::{CounterActor, worker};
+use common::counter::{CounterActor, DIES_ANSWERED, DIES_BY_ITSELF, worker};
 use common::{LIMITS, run, run_in_no_time};
 use probe_contract::AddRequest;
 use probe_contract::counter::{self, Add, AddAfterwards, AddLater, Watch};
@@ -157,6 +157,43 @@ fn a_panic_with_the_state_in_hand_kills_the_actor_and_fails_its_own_call_alone()
             assert_eq!(proof_not_sent(&waiting), Some(NotSent::Unreachable), "{waiting:?}");
         }
         assert_eq!(client.add(of("a", 1)).await.expect("an answer").total, 1, "a new actor knows nothing");
+    });
+}
+
+#[test]
+fn calls_that_wait_while_an_actor_dies_over_its_own_work_were_not_handled() {
+    run(async {
+        let go_on = Arc::new(Notify::new());
+        let (_router, client) = worker(&one_in_the_node(&go_on), LIMITS, &Drain::new());
+        client.add(of("a", DIES_BY_ITSELF)).await.expect("an answer");
+        let waiting = [1, 2].map(|amount| {
+            let client = client.clone();
+            spawn_local(async move { client.add(of("a", amount)).await })
+        });
+        yield_now().await;
+        go_on.notify_one();
+        for waiting in waiting {
+            let waiting = waiting.await.expect("no panic here").expect_err("its actor died");
+            assert_eq!(proof_not_sent(&waiting), Some(NotSent::Unreachable), "{waiting:?}");
+        }
+    });
+}
+
+#[test]
+fn a_call_whose_actor_dies_when_it_was_handled_is_told_so_and_those_that_wait_are_not() {
+    run(async {
+        let (_router, client) = worker(&one_in_the_node(&Arc::default()), LIMITS, &Drain::new());
+        let calls = [DIES_ANSWERED, 1, 1].map(|amount| {
+            let client = client.clone();
+            spawn_local(async move { client.add(of("a", amount)).await })
+        });
+        let [guilty, waiting, other] = calls;
+        let guilty = guilty.await.expect("no panic here").expect_err("it panicked");
+        assert_eq!((guilty.code(), guilty.message()), (Code::Internal, "the handler panicked"));
+        for waiting in [waiting, other] {
+            let waiting = waiting.await.expect("no panic here").expect_err("its actor died");
+            assert_eq!(proof_not_sent(&waiting), Some(NotSent::Unreachable), "{waiting:?}");
+        }
     });
 }
 

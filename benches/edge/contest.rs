@@ -7,6 +7,7 @@ use crate::options::Options;
 use crate::program::Program;
 use crate::progress::Progress;
 use crate::samples::{median, sorted};
+use crate::steady::{self, Latency};
 
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -17,6 +18,9 @@ pub(crate) struct Outcome {
     pub(crate) ratios: Vec<f64>,
     /// KiB of the node's first process, right after the last round.
     pub(crate) resident_kib: u64,
+    /// What each side takes for a request at a fixed rate.
+    pub(crate) node_steady: Latency,
+    pub(crate) peer_steady: Latency,
 }
 
 /// What one side did over all rounds.
@@ -47,6 +51,8 @@ pub(crate) fn compete(field: Field, options: &Options, progress: &mut Progress) 
             }
         }
     }
+    progress.say(&format!("{title}: at a fixed rate"));
+    let (node_steady, peer_steady) = (node.steady(options)?, peer.steady(options)?);
     let ratio = |(node, peer): (&Sample, &Sample)| node.requests_per_s / peer.requests_per_s;
     let resident_kib = node.side.programs[0].resident_kib()?;
     Ok(Outcome {
@@ -55,6 +61,8 @@ pub(crate) fn compete(field: Field, options: &Options, progress: &mut Progress) 
         node: node.score(),
         peer: peer.score(),
         resident_kib,
+        node_steady,
+        peer_steady,
     })
 }
 
@@ -72,15 +80,20 @@ impl Contestant {
 
     /// A second that does not count: connections, caches and allocators find their places.
     fn warm_up(&mut self) -> Result<(), Error> {
-        load::drive(&self.side.url, std::time::Duration::from_secs(1))?;
+        load::drive(&self.side.url(), std::time::Duration::from_secs(1))?;
         self.take_log_lines().map(drop)
     }
 
     fn play(&mut self, options: &Options) -> Result<(), Error> {
-        self.samples.push(load::drive(&self.side.url, options.duration())?);
+        self.samples.push(load::drive(&self.side.url(), options.duration())?);
         let lines = self.take_log_lines()?;
         self.log_lines.iter_mut().zip(lines).for_each(|(sum, lines)| *sum += lines);
         Ok(())
+    }
+
+    fn steady(&self, options: &Options) -> Result<Latency, Error> {
+        let latency = steady::drive(self.side.address, self.side.path, options.duration())?;
+        self.take_log_lines().map(|_| latency)
     }
 
     /// Also waits until the side has written its log out, so that it does not do so in the other's time.

@@ -4,7 +4,8 @@
 //! machine's speed drifts more between minutes than the two sides differ. `cargo bench --bench edge -- --short` only
 //! shows that everything runs. Linux only: memory is read from /proc.
 //!
-//! The hand-written peers live in this program, too: it starts itself again with the subcommand `peer`.
+//! The hand-written peers live in this program, too, with the node's allocator, profile and number of workers: it
+//! starts itself again with the subcommand `peer`.
 
 use std::process::ExitCode;
 
@@ -19,6 +20,7 @@ mod contest;
 mod error;
 mod field;
 mod load;
+mod memory;
 mod options;
 mod peers;
 mod program;
@@ -26,7 +28,12 @@ mod progress;
 mod report;
 mod samples;
 mod start;
+mod steady;
 mod table;
+
+/// That of the node, so that a peer loses nothing to its allocator.
+#[global_allocator]
+static ALLOCATOR: node::MiMalloc = node::MiMalloc;
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -46,8 +53,10 @@ fn measure(options: &Options) -> Result<ExitCode, Error> {
     let mut report = Report::new(options);
 
     report.start(&start::measure(options, &mut progress)?);
-    report.contest(1.25, &contest::compete(field::two_processes(options)?, options, &mut progress)?);
-    report.contest(0.8, &contest::compete(field::one_process(options)?, options, &mut progress)?);
+    report.memory(&memory::measure(options, &mut progress));
+    for contest in field::contests() {
+        report.contest(&contest, &contest::compete(contest.field(options)?, options, &mut progress)?);
+    }
 
     progress.clear();
     println!("{report}");

@@ -73,12 +73,7 @@ pub(crate) enum Role {
     /// service1 over gRPC
     TonicService1(#[command(flatten)] Listener),
     /// service1's work inside a REST handler
-    ActixWeb {
-        #[command(flatten)]
-        listener: Listener,
-        #[arg(long)]
-        log: PathBuf,
-    },
+    ActixWeb(#[command(flatten)] Listener),
 }
 
 #[derive(Debug, Args)]
@@ -87,4 +82,7 @@ pub(crate) struct Listener {
     pub(crate) listen: SocketAddr,
     #[arg(long)]
     pub(crate) workers: usize,
+    /// Where it writes a line for each request; it writes none if this is not given
+    #[arg(long)]
+    pub(crate) log: Option<PathBuf>,
 }

@@ -3,9 +3,12 @@
 use std::fmt;
 
 use crate::contest::{Outcome, Score};
+use crate::field::Contest;
+use crate::memory::Memories;
 use crate::options::Options;
 use crate::samples::{median, spread};
 use crate::start::Start;
+use crate::steady::{Latency, RATE};
 use crate::table::{Row, Table};
 
 const START_MAX_MS: f64 = 100.0;
@@ -43,14 +46,38 @@ impl Report {
         });
     }
 
-    pub(crate) fn contest(&mut self, ratio_min: f64, outcome: &Outcome) {
+    /// What a call in memory takes beside actix's message. Less is better here: the target is the most.
+    pub(crate) fn memory(&mut self, memories: &Memories) {
+        let (call, message) = (median(&memories.call_ns), median(&memories.message_ns));
+        let spread_of = |of: &[f64]| format!("{:.0} to {:.0}", of[0], of[of.len() - 1]);
+        self.0.row(Row {
+            title: "a call in memory, actix's send".into(),
+            ours: format!("{call:.0} ns"),
+            theirs: format!("{message:.0} ns"),
+            ratio: format!("{:.2}", call / message),
+            ..Row::default()
+        });
+        self.0.note(format!(
+            "A call in memory: {} ns, a message by actix's send: {} ns.",
+            spread_of(&memories.call_ns),
+            spread_of(&memories.message_ns)
+        ));
+    }
+
+    pub(crate) fn contest(&mut self, contest: &Contest, outcome: &Outcome) {
         self.0.row(Row {
             title: outcome.title.into(),
             ours: format!("{:.0}/s", outcome.node.requests_per_s),
             theirs: format!("{:.0}/s", outcome.peer.requests_per_s),
             ratio: spread(&outcome.ratios),
-            target: format!(">= {ratio_min:.2}"),
-            passed: Some(median(&outcome.ratios) >= ratio_min),
+            target: format!(">= {:.2}", contest.ratio_min),
+            passed: Some(median(&outcome.ratios) >= contest.ratio_min),
+        });
+        self.0.row(Row {
+            title: format!("  ms at {RATE}/s: p50, p99, p99.9"),
+            ours: in_ms(outcome.node_steady),
+            theirs: in_ms(outcome.peer_steady),
+            ..Row::default()
         });
         self.0.note(format!(
             "{}: log lines a request: {}; {}. The node held {:.1} MiB afterwards.",
@@ -76,4 +103,9 @@ impl fmt::Display for Report {
 fn log_lines(score: &Score) -> String {
     let counts: Vec<_> = score.log_lines_per_request.iter().map(|count| format!("{count:.2}")).collect();
     format!("{} {}", score.title, counts.join(" + "))
+}
+
+fn in_ms(latency: Latency) -> String {
+    let [p50, p99, p999] = [latency.p50, latency.p99, latency.p999].map(|taken| taken.as_secs_f64() * 1e3);
+    format!("{p50:.2} {p99:.2} {p999:.2}")
 }

@@ -47,7 +47,7 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line = |f: &mut fmt::Formatter<'_>, cells: [&str; 6]| {
             let [title, ours, theirs, ratio, target, verdict] = cells;
-            writeln!(f, "{title:<37} {ours:>10} {theirs:>12}   {ratio:<20} {target:<11} {verdict}")
+            writeln!(f, "{title:<36} {ours:>17} {theirs:>17}   {ratio:<20} {target:<11} {verdict}")
         };
         let [ours, theirs, ratio] = self.columns;
         line(f, ["", ours, theirs, ratio, "target", ""])?;

@@ -22,6 +22,7 @@ pub mod hooks;
 mod listen;
 pub mod log;
 pub mod machine;
+mod memory;
 pub mod program;
 pub mod run;
 mod start_error;

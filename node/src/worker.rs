@@ -73,6 +73,7 @@ impl Worker {
         let client = |service: &'static str| client(plan, service, &memory);
         let mut router = Router::builder(config.limits(), drain.clone());
         router.watch(&hooks.gauges);
+        router.max_buffered(config.buffered());
         if let Some(interceptor) = &hooks.interceptor {
             router.intercept(interceptor(index));
         }

@@ -39,6 +39,32 @@ pub struct HandlerBegun {
     pub is_local: bool,
 }
 
+/// A call was taken on by a service, and its request has not come as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestAwaited {
+    /// The service.
+    pub service: &'static str,
+    /// The rpc.
+    pub path: &'static str,
+    /// The worker that took the call on.
+    pub worker: u16,
+    /// Whether the call was admitted as a stream.
+    pub is_streaming: bool,
+}
+
+/// The request has come for which a service waited with [`RequestAwaited`], or its call has ended before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestCame {
+    /// The service.
+    pub service: &'static str,
+    /// The rpc.
+    pub path: &'static str,
+    /// The worker that took the call on.
+    pub worker: u16,
+    /// Whether the call was admitted as a stream.
+    pub is_streaming: bool,
+}
+
 /// A handler is at work whose call has passed its deadline already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HandlerBegunLate {
@@ -146,11 +172,11 @@ pub enum ConnectionStep {
     GivenUp,
     /// The other side has accepted.
     Connected,
-    /// The other side has said its first bytes.
+    /// The other side has begun to speak HTTP/2, by its SETTINGS.
     Spoken,
     /// The node has let go of a connection.
     Closed {
-        /// Whether the other side, or the network, had ended it before.
+        /// Whether the other side, or the network, had ended it before, or it spoke something else than HTTP/2.
         by_other: bool,
     },
 }
@@ -202,6 +228,8 @@ impl Outcome {
 impl Fact for NodeStarted {}
 impl Fact for NodeStopped {}
 impl Fact for HandlerBegun {}
+impl Fact for RequestAwaited {}
+impl Fact for RequestCame {}
 impl Fact for HandlerBegunLate {}
 impl Fact for HandlerEnded {}
 impl Fact for HandlerDisturbed {}
@@ -229,6 +257,18 @@ impl fmt::Display for HandlerBegun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "handler begun {} worker={} left={}", self.path, self.worker, Left(self.left))?;
         f.write_str(if self.is_local { " local" } else { "" })
+    }
+}
+
+impl fmt::Display for RequestAwaited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "request awaited {} worker={}", self.path, self.worker)
+    }
+}
+
+impl fmt::Display for RequestCame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "request came {} worker={}", self.path, self.worker)
     }
 }
 

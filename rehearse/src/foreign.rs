@@ -18,6 +18,7 @@ use node::tracing::info;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use prost::Message as _;
 use sim::{HostContext, HostResult};
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 use transport::{Code, Contract, Io, Method};
 
@@ -28,6 +29,9 @@ use crate::rpc::{JsonMessage, Trouble};
 
 /// What is percent-encoded in a `grpc-message`, besides all that is not ASCII.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
+
+/// What a server of HTTP/1.1 says to the beginning of HTTP/2.
+const NOT_HTTP2: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\r\n";
 
 /// What a foreign server says in place of an answer: trailers and no message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +62,8 @@ enum Manner {
     HungUp,
     /// It is held, and nothing is said on it.
     Ignored,
+    /// It is held, and what is said on it is not HTTP/2.
+    Misunderstood,
 }
 
 impl Foreign {
@@ -118,6 +124,12 @@ impl Foreign {
         Self { manner: Manner::Ignored, ..self }
     }
 
+    /// Makes it answer each connection as a server of HTTP/1.1 does that is called over HTTP/2.
+    #[must_use]
+    pub fn speaks_http1(self) -> Self {
+        Self { manner: Manner::Misunderstood, ..self }
+    }
+
     pub(crate) fn service(&self) -> &'static str {
         self.service
     }
@@ -141,9 +153,10 @@ impl Foreign {
         match self.manner {
             Manner::Served => {}
             Manner::HungUp => return Ok(()),
-            Manner::Ignored => {
-                tokio::io::copy(&mut io, &mut tokio::io::sink()).await?;
-                return Ok(());
+            Manner::Ignored => return ignore(io).await,
+            Manner::Misunderstood => {
+                io.write_all(NOT_HTTP2).await?;
+                return ignore(io).await;
             }
         }
         let mut builder = server::Builder::new();
@@ -182,6 +195,12 @@ impl fmt::Debug for Foreign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Foreign").field("service", &self.service).finish_non_exhaustive()
     }
+}
+
+/// Reads what comes until the other side hangs up.
+async fn ignore(mut io: Io) -> Result<(), Trouble> {
+    tokio::io::copy(&mut io, &mut tokio::io::sink()).await?;
+    Ok(())
 }
 
 /// A call that has come in.

@@ -208,7 +208,8 @@ pub(crate) fn name_of(service: &str, path: &str) -> String {
 
 /// Whether a call of this kind is one of the rpc: its name may be followed by a number.
 pub(crate) fn is_named(kind: &str, service: &str, path: &str) -> bool {
-    let name = kind.split(' ').next().unwrap_or(kind);
-    let of_path = path.rsplit('/').next().unwrap_or(path);
-    name.split_once('/').is_some_and(|(its_service, method)| its_service == service && method == of_path)
+    let method = kind.strip_prefix(service).and_then(|rest| rest.strip_prefix('/'));
+    let method = method.map(|rest| rest.split_once(' ').map_or(rest, |(method, _)| method));
+    let of_path = method.and_then(|method| path.strip_suffix(method));
+    of_path.is_some_and(|before| before.is_empty() || before.ends_with('/'))
 }

@@ -25,8 +25,10 @@ pub(crate) struct Setting {
     pub(crate) limits: Limits,
     /// What a call has that comes without a deadline.
     pub(crate) deadline: Duration,
-    /// How long a node waits for an answer to a PING, or for a first word on a new connection.
+    /// How long a node waits for an answer to a PING.
     pub(crate) silence: Duration,
+    /// How long a node waits for the SETTINGS of who has accepted its connection.
+    pub(crate) greeting: Duration,
     /// How long a connection of a node is silent, while calls wait on it, before it is pinged.
     pub(crate) ping_after: Duration,
     /// The longest that a node may take to drain.

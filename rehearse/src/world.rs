@@ -32,6 +32,7 @@ impl From<Scenario> for sim::Scenario {
             limits: config.limits(),
             deadline: config.deadline,
             silence: config.keepalive().timeout,
+            greeting: config.keepalive().greeting,
             ping_after: config.keepalive().interval,
             drain_timeout: config.drain_timeout,
             workers: config.workers,

@@ -1,10 +1,11 @@
 //! What must hold in every rehearsal, and what must hold in the end: the two sorts of promises.
 
+use std::any::TypeId;
 use std::fmt;
 use std::time::Duration;
 
 use crate::call::CallRecord;
-use crate::trace::event::Event;
+use crate::trace::event::{Event, Fact};
 
 /// A promise that is checked while the rehearsal runs.
 ///
@@ -14,6 +15,12 @@ use crate::trace::event::Event;
 pub trait Invariant: fmt::Debug {
     /// The promise in a few words, as it is printed when broken.
     fn name(&self) -> &str;
+
+    /// What it is told of; asked once, before anything happens. Most events concern few checks, so that one which
+    /// says what it wants makes a rehearsal faster.
+    fn wants(&self) -> Wants {
+        Wants::everything()
+    }
 
     /// Something happened: a log line, a fact, a fault, a phase. Calls are told on their own, packets, bytes and
     /// disks not at all.
@@ -58,6 +65,11 @@ pub trait Invariant: fmt::Debug {
 ///
 /// As with an [`Invariant`], what it says follows from what it was told, and from nothing else.
 pub trait Eventual: fmt::Debug {
+    /// What it is told of; asked once, before anything happens.
+    fn wants(&self) -> Wants {
+        Wants::everything()
+    }
+
     /// Something happened: a log line, a fact, a fault, a phase.
     fn event(&mut self, _event: &Event) {}
 
@@ -72,6 +84,57 @@ pub trait Eventual: fmt::Debug {
 
     /// How many things it was told of that had to come true in the end.
     fn met(&self) -> u64;
+}
+
+/// What a check is told of. Faults, phases and the beginnings and ends of calls are told to all.
+#[derive(Debug, Clone)]
+pub struct Wants {
+    pub(crate) lines: bool,
+    /// The types of facts; `None` for all.
+    pub(crate) facts: Option<Vec<TypeId>>,
+    pub(crate) waiting: bool,
+}
+
+impl Wants {
+    /// All that there is.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self { lines: true, facts: None, waiting: true }
+    }
+
+    /// No log line, no fact, and not which calls wait.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self { lines: false, facts: Some(Vec::new()), waiting: false }
+    }
+
+    /// Log lines, too.
+    #[must_use]
+    pub fn lines(self) -> Self {
+        Self { lines: true, ..self }
+    }
+
+    /// Facts of this type, too.
+    #[must_use]
+    pub fn fact<T: Fact>(self) -> Self {
+        let facts = self.facts.map(|mut facts| {
+            facts.push(TypeId::of::<T>());
+            facts
+        });
+        Self { facts, ..self }
+    }
+
+    /// All log lines and all facts, but not which calls wait.
+    #[must_use]
+    pub fn events() -> Self {
+        Self { waiting: false, ..Self::everything() }
+    }
+
+    /// Which calls wait, at the end of each tick, too.
+    #[must_use]
+    pub fn waiting(self) -> Self {
+        Self { waiting: true, ..self }
+    }
 }
 
 /// An eventual promise, its name and its time.

@@ -103,7 +103,7 @@ pub use host::disk::Disk;
 pub use host::net::{Listener, SimNet};
 pub use host::turn::{poll_turn, turn};
 pub use host::{CallFault, HostContext, call_fault, refuses_streams};
-pub use invariant::{Eventual, Invariant};
+pub use invariant::{Eventual, Invariant, Wants};
 pub use load::{Load, matching};
 pub use panics::planned_panic;
 pub use picks::Picks;

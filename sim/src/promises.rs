@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::CallRecord;
-use crate::invariant::Invariant;
+use crate::invariant::{Invariant, Wants};
 use crate::trace::event::Event;
 
 /// Every call ends by its deadline and `grace`, whatever happens.
@@ -19,6 +19,10 @@ pub struct EndsByDeadline {
 impl Invariant for EndsByDeadline {
     fn name(&self) -> &str {
         "every call ends by its deadline"
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::nothing().waiting()
     }
 
     fn call_waiting(&mut self, call: &CallRecord, now: Duration) -> Result<(), String> {
@@ -62,6 +66,10 @@ impl Invariant for ReplyCarriesId {
         "every reply carries its caller's request id"
     }
 
+    fn wants(&self) -> Wants {
+        Wants::nothing()
+    }
+
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
         let Some(reply) = &call.reply else { return Ok(()) };
         match reply.request_id.as_deref() {
@@ -92,6 +100,10 @@ pub struct LogsKnowTheirCaller {
 impl Invariant for LogsKnowTheirCaller {
     fn name(&self) -> &str {
         "every log line carries its caller's request id"
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::nothing().lines()
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
@@ -145,6 +157,10 @@ impl fmt::Debug for CallCheck {
 impl Invariant for CallCheck {
     fn name(&self) -> &str {
         &self.promise
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::nothing()
     }
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {

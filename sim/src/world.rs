@@ -37,6 +37,8 @@ struct World<'a> {
     scenario: &'a Scenario,
     now: Duration,
     signals: Signals,
+    /// When the last fault ends and the last request is made.
+    horizon: Duration,
     healed_at: Option<Duration>,
     /// When all probes worked and nothing was in flight.
     recovered_at: Option<Duration>,
@@ -89,8 +91,9 @@ impl<'a> World<'a> {
             recorder.in_force.set(faults);
         });
         let timeline = Timeline::new(plan, scenario.recovers_within / 2);
+        let (now, horizon) = (Duration::ZERO, plan.horizon());
         let (healed_at, recovered_at) = (None, None);
-        Self { sim, timeline, plan, scenario, now: Duration::ZERO, signals, healed_at, recovered_at }
+        Self { sim, timeline, plan, scenario, now, signals, horizon, healed_at, recovered_at }
     }
 
     /// Lets the hosts start before the clock does: who calls a service that does not listen yet learns nothing.
@@ -128,7 +131,7 @@ impl<'a> World<'a> {
     }
 
     fn note_healing(&mut self) {
-        if self.healed_at.is_none() && self.now >= self.plan.horizon() && self.is_quiet() {
+        if self.healed_at.is_none() && self.now >= self.horizon && self.is_quiet() {
             self.healed_at = Some(self.now);
             announce(Phase::Healed);
             self.signals.has_healed.set();
@@ -142,7 +145,7 @@ impl<'a> World<'a> {
 
     fn end_what_never_ends(&self) {
         let last_call = recorder::with(|recorder| recorder.calls.last_start());
-        if self.now > self.plan.horizon().max(last_call) + LAST_CALL && !self.is_quiet() {
+        if self.now > self.horizon.max(last_call) + LAST_CALL && !self.is_quiet() {
             let detail = "one was still in flight when the rehearsal had to end";
             recorder::with(|recorder| recorder.violate("every call ends", detail));
         }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Context, Handler};
+use actix::fut::wrap_future;
+use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler};
 use futures_util::{StreamExt as _, stream};
 use probe_contract::Total;
 use probe_contract::counter::{self, Add, AddAfterwards, AddLater, Counter, Watch};
@@ -18,6 +19,12 @@ use super::SOON;
 
 /// How long work may outlive its call here.
 pub(crate) const AFTERWARDS: Duration = Duration::from_secs(2);
+
+/// This amount makes the counter die when its answer is made already.
+pub(crate) const DIES_ANSWERED: i64 = i64::MIN;
+
+/// This one makes it die over work of its own, when it is told to go on; until then no call is handled.
+pub(crate) const DIES_BY_ITSELF: i64 = i64::MIN + 1;
 
 /// Adds up; a negative amount makes it panic when it is half done.
 pub(crate) struct CounterActor {
@@ -51,8 +58,21 @@ impl Serve for CounterActor {
 impl Handler<Call<Add>> for CounterActor {
     type Result = Reply<Add>;
 
-    fn handle(&mut self, call: Call<Add>, _: &mut Context<Self>) -> Self::Result {
-        call.answer_now(|request| Ok(self.add(request.amount)))
+    fn handle(&mut self, call: Call<Add>, actor: &mut Context<Self>) -> Self::Result {
+        let amount = call.request.amount;
+        if amount == DIES_BY_ITSELF {
+            let go_on = self.go_on.clone();
+            let own = wrap_future::<_, Self>(async move { go_on.notified().await });
+            actor.wait(own.map(|(), _, _| sim::planned_panic()));
+        }
+        if amount > DIES_BY_ITSELF {
+            return call.answer_now(|request| Ok(self.add(request.amount)));
+        }
+        let reply = call.answer_now(|_| Ok(Total { total: self.total, before: self.total }));
+        if amount == DIES_ANSWERED {
+            sim::planned_panic();
+        }
+        reply
     }
 }
 

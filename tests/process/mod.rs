@@ -71,7 +71,7 @@ fn spawn(command: &mut Command) -> (Child, UnixStream) {
     ours.set_read_timeout(Some(SOON)).expect("a timeout can be set");
     let child = command.stdout(OwnedFd::from(its)).spawn().expect("the binary was built");
     // The command holds the other end, too, and would keep it open.
-    command.stdout(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::inherit());
     (child, ours)
 }
 
@@ -155,6 +155,12 @@ impl Node {
                 return line;
             }
         }
+    }
+
+    /// Closes this end of the log.
+    pub(crate) fn close_log(&mut self) {
+        let (closed, _) = UnixStream::pair().expect("a pair of sockets can be made");
+        self.stdout = BufReader::new(closed);
     }
 
     /// Waits until the node ends.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use protos::app::grpc::service1::ProcessName;
 use protos::app::grpc::service2::SayHello;
-use rehearse::{CallRecord, Event, Invariant, answer, request};
+use rehearse::{CallRecord, Event, Invariant, Wants, answer, request};
 
 /// The right value for the right caller.
 pub(crate) fn right_value(call: &CallRecord) -> Result<(), String> {
@@ -41,6 +41,10 @@ pub(crate) struct LinesNameTheirCallers {
 impl Invariant for LinesNameTheirCallers {
     fn name(&self) -> &str {
         "every log line is about the call whose id it carries"
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::nothing().lines()
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {

@@ -59,8 +59,9 @@ pub(crate) fn rude() -> sim::Scenario {
 /// Over seconds, since its callers try again later and later.
 fn rude_world(picks: &mut Picks<'_>) -> Scenario {
     let rude = Foreign::of::<Service1>();
-    let rude = match picks.pick("it", &["hangs up", "says nothing"]) {
+    let rude = match picks.pick("it", &["hangs up", "says nothing", "speaks HTTP/1.1"]) {
         "says nothing" => rude.says_nothing(),
+        "speaks HTTP/1.1" => rude.speaks_http1(),
         _ => rude.hangs_up(),
     };
     let requests = || matching("[e-z]{4,8}").prop_map(|name| SayHelloRequest { name });

@@ -18,7 +18,7 @@ use crate::contract::Method;
 use crate::deadline;
 use crate::state::State;
 use crate::status::{self, Result};
-use crate::witness::{Witness, nothing_is_dying};
+use crate::witness::Witness;
 
 /// Stands around every handler. Rehearsals make handlers slow or broken with it; production has none.
 pub trait Interceptor: Send + Sync {
@@ -31,6 +31,17 @@ pub trait Interceptor: Send + Sync {
         path: &'static str,
         is_streaming: bool,
     ) -> BoxFuture<'a, Result<Box<dyn Held>>>;
+
+    /// Is told of a call that has its permit while its request has not come as a whole. What this gives is held until
+    /// it has, or the call has ended.
+    fn awaits_request(
+        &self,
+        _context: &CallContext,
+        _path: &'static str,
+        _is_streaming: bool,
+    ) -> Option<Box<dyn Held>> {
+        None
+    }
 }
 
 /// What an [`Interceptor`] holds while a call has its permit.
@@ -46,11 +57,11 @@ pub struct Call<M: Method> {
     /// What travels with it.
     pub context: CallContext,
     ticket: Ticket,
+    witness: Witness,
 }
 
 /// What a call holds until its handler is done or dropped.
 pub(crate) struct Ticket {
-    _witness: Witness,
     running: Option<Counted>,
     stay: Arc<Stay>,
 }
@@ -69,12 +80,11 @@ impl Stay {
 }
 
 impl Ticket {
-    pub(crate) fn new(context: CallContext, stay: Arc<Stay>) -> Self {
-        Self { _witness: Witness::of(context), running: None, stay }
+    pub(crate) fn new(stay: Arc<Stay>) -> Self {
+        Self { running: None, stay }
     }
 
     fn begin(&mut self) {
-        nothing_is_dying();
         self.running = Some(self.stay.permit.admission().one(Taken::Handlers));
         if let Some(held) = &self.stay.held {
             held.begin();
@@ -88,7 +98,8 @@ impl<M: Method> actix::Message for Call<M> {
 
 impl<M: Method> Call<M> {
     pub(crate) fn new(request: M::Request, context: CallContext, ticket: Ticket) -> Self {
-        Self { request, context, ticket }
+        let witness = Witness::of(context.clone());
+        Self { request, context, ticket, witness }
     }
 
     /// Answers with what `handler` comes to, in the context of this call. The handler may wait, other calls are
@@ -110,7 +121,7 @@ impl<M: Method> Call<M> {
         };
         let work = context.scope(AssertUnwindSafe(work).catch_unwind());
         let work = Box::pin(async move { work.await.unwrap_or_else(|_| Err(status::panicked())) });
-        Reply { answer: Answer::InTheMaking(work), context }
+        Reply { answer: Answer::InTheMaking(work), context, _witness: self.witness }
     }
 
     /// Answers at once with what `handler` returns. It may borrow the actor, and change it: what it does is done
@@ -127,7 +138,7 @@ impl<M: Method> Call<M> {
                 handler(request)
             }),
         };
-        Reply { answer: Answer::Made(answer), context }
+        Reply { answer: Answer::Made(answer), context, _witness: self.witness }
     }
 
     /// Answers with what `handler` comes to. It may wait, as with [`answer`](Self::answer), and it may look at the
@@ -154,6 +165,8 @@ impl<M: Method> fmt::Debug for Call<M> {
 pub struct Reply<M: Method> {
     answer: Answer<M::Response>,
     context: CallContext,
+    /// The actor may die between making this and returning it.
+    _witness: Witness,
 }
 
 enum Answer<T> {

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 
 use crate::admission::Admission;
+use crate::budget::Buffered;
 use crate::net::CallerAddress;
 use crate::request_id::RequestId;
 
@@ -40,6 +41,8 @@ struct Inner {
     answer: Mutex<MetadataMap>,
     panicked: AtomicBool,
     lease: OnceLock<Lease>,
+    /// What an edge holds for the call; nothing where it came over memory.
+    buffered: Option<Buffered>,
 }
 
 impl CallContext {
@@ -59,6 +62,7 @@ impl CallContext {
             answer: Mutex::default(),
             panicked: AtomicBool::new(false),
             lease: OnceLock::new(),
+            buffered: None,
         }))
     }
 
@@ -145,6 +149,18 @@ impl CallContext {
 
     pub(crate) fn lease(&self) -> Option<&Lease> {
         self.0.lease.get()
+    }
+
+    /// Counts what an edge holds for the call, for as long as there is this context, which is a new one.
+    #[must_use]
+    pub(crate) fn counting(mut self, buffered: Buffered) -> Self {
+        Arc::get_mut(&mut self.0).expect("nobody else has seen it yet").buffered = Some(buffered);
+        self
+    }
+
+    /// What an edge holds for the call; nothing where it came over memory.
+    pub(crate) fn buffered(&self) -> Option<&Buffered> {
+        self.0.buffered.as_ref()
     }
 
     pub(crate) fn admission(&self) -> Option<&Arc<Admission>> {

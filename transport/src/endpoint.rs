@@ -1,5 +1,6 @@
 //! One rpc of one service here: from admission to its actor, and back.
 
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use actix::{Actor, Handler};
 use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt as _};
 
-use crate::admission::{Admission, Counted, Taken};
+use crate::admission::{Admission, Counted, Permit, Taken};
 use crate::call::{Call, Interceptor, Stay, Ticket};
 use crate::channel::Response;
 use crate::context::CallContext;
@@ -76,9 +77,37 @@ impl Endpoint {
         !self.request_streaming && !self.response_streaming
     }
 
+    /// Takes on a call, or refuses it: before anything of its request is read that its head does not have.
+    pub(crate) fn admit(&self) -> Result<Permit> {
+        self.admission.admit(!self.is_unary())
+    }
+
+    /// Waits for the request of a call that was admitted.
+    pub(crate) async fn read<T>(
+        &self,
+        context: &CallContext,
+        mut request: Pin<&mut impl Future<Output = T>>,
+    ) -> T {
+        let Some(interceptor) = &self.interceptor else { return request.await };
+        let mut awaited = None;
+        poll_fn(|cx| {
+            let polled = request.as_mut().poll(cx);
+            if polled.is_pending() && awaited.is_none() {
+                awaited = Some(interceptor.awaits_request(context, self.path, !self.is_unary()));
+            }
+            polled
+        })
+        .await
+    }
+
     /// Calls the actor. What the handler adds to the metadata comes with the answer, good or bad.
-    pub(crate) async fn call(&self, context: &CallContext, body: Payload) -> Result<Response> {
-        let answer = self.admitted(context, body).await;
+    pub(crate) async fn call(
+        &self,
+        permit: Permit,
+        context: &CallContext,
+        body: Payload,
+    ) -> Result<Response> {
+        let answer = self.admitted(permit, context, body).await;
         let added = context.take_answer_metadata();
         match answer {
             Ok(body) => {
@@ -95,8 +124,7 @@ impl Endpoint {
         }
     }
 
-    async fn admitted(&self, context: &CallContext, body: Payload) -> Result<Payload> {
-        let permit = self.admission.admit(!self.is_unary())?;
+    async fn admitted(&self, permit: Permit, context: &CallContext, body: Payload) -> Result<Payload> {
         let held = match &self.interceptor {
             Some(interceptor) => Some(interceptor.admit(context, self.path, !self.is_unary()).await?),
             None => None,
@@ -105,7 +133,7 @@ impl Endpoint {
         let open = self
             .response_streaming
             .then(|| Open { _stay: stay.clone(), _one: self.admission.one(Taken::Answers) });
-        let ticket = Ticket::new(context.clone(), stay);
+        let ticket = Ticket::new(stay);
         match (self.deliver)(context.clone(), body, ticket).await? {
             Payload::Stream(messages) => {
                 let (context, deadline) = (context.clone(), context.deadline());

@@ -35,6 +35,8 @@ pub enum Gauge {
     CalleeConnectionsOpen,
     /// Addresses of another service, by callee and by how things stand: idle, connecting, ready, backoff.
     CalleeAddresses,
+    /// Bytes that workers hold for clients: heads of calls, bodies of requests, answers that are not read yet.
+    BufferedBytes,
     /// Connections and background work that a drain would wait for.
     DrainWaitsFor,
 }
@@ -56,6 +58,7 @@ impl Gauge {
             Self::CalleeCallsWaiting => "rehearsal_callee_calls_waiting",
             Self::CalleeConnectionsOpen => "rehearsal_callee_connections_open",
             Self::CalleeAddresses => "rehearsal_callee_addresses",
+            Self::BufferedBytes => "rehearsal_buffered_bytes",
             Self::DrainWaitsFor => "rehearsal_drain_waits_for",
         }
     }
@@ -76,6 +79,9 @@ impl Gauge {
             Self::CalleeCallsWaiting => "Calls to another service that wait until it is connected.",
             Self::CalleeConnectionsOpen => "Connections to another service that are open.",
             Self::CalleeAddresses => "Addresses of another service, by the state of the connection to each.",
+            Self::BufferedBytes => {
+                "Bytes that are held for clients; --max-buffered are the most on each worker."
+            }
             Self::DrainWaitsFor => "Connections and background work that a drain would wait for.",
         }
     }
@@ -89,7 +95,7 @@ impl Gauge {
             Self::HandlersRunning | Self::KeyedActors | Self::KeyedActorsIdle => &["service"],
             Self::CalleeCallsInFlight | Self::CalleeCallsWaiting | Self::CalleeConnectionsOpen => &["callee"],
             Self::CalleeAddresses => &["callee", "state"],
-            Self::DrainWaitsFor => &[],
+            Self::BufferedBytes | Self::DrainWaitsFor => &[],
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::contract::{Contract, Method};
 use crate::gauges::{Gauge, Gauges, Holds, Reading};
 use crate::place::{Locate, tell_of_restart};
 use crate::status::{Result, Status};
+use crate::witness;
 
 /// How the calls of a service are keyed, and how many actors there may be.
 #[derive(Default)]
@@ -118,7 +119,7 @@ impl<A: Actor<Context = Context<A>>> Start<A> {
     /// An actor that cannot be made has died: its calls are told so, and the next one tries again.
     fn run(self, make: &impl Fn(&str) -> A) {
         match catch_unwind(AssertUnwindSafe(|| make(&self.key))) {
-            Ok(actor) => drop(Context::with_receiver(self.mailbox).run(actor)),
+            Ok(actor) => drop(witness::run(actor, Context::with_receiver(self.mailbox))),
             Err(_) => error!(key = &*self.key, "the actor could not be made"),
         }
     }

@@ -14,6 +14,7 @@
 //! | [`context`] | what travels with a call, and the work that outlives it: [`CallContext`] |
 //! | [`net`] | the one seam between gRPC and the network: [`Net`] |
 //! | [`status`] | the one error on the wire |
+//! | [`cut`] | how much is told of a text that somebody sent |
 //! | [`drain`] | how serving ends: [`Drain`] |
 //! | [`gauges`] | what a node holds at the moment: [`Gauges`] |
 //!
@@ -22,12 +23,14 @@
 mod access;
 mod admission;
 mod background;
+mod budget;
 pub mod call;
 pub mod channel;
 pub mod client;
 pub mod codegen;
 pub mod context;
 pub mod contract;
+pub mod cut;
 mod deadline;
 pub mod drain;
 mod endpoint;

@@ -4,18 +4,19 @@
 //! builds the messages of every eighth call take a trip through their encoding, to prove that the wire would not
 //! have changed them.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
+use futures_util::{Stream, StreamExt as _};
 use tower::Service;
 
 use crate::channel::{Request, Response};
 use crate::context::CallContext;
 use crate::net::CallerAddress;
-use crate::payload::{Message, Payload};
+use crate::payload::{Message, MessageStream, Payload};
 use crate::router::{Router, WeakRouter};
 use crate::status::{self, NotSent, Result, Status};
 
@@ -69,14 +70,59 @@ impl Memory {
             CallerAddress::Memory,
             request.metadata,
         );
+        let permit = endpoint.admit()?;
         // Counted per call, not per message: nothing that a stream does may change what the next one sees.
         let prove = cfg!(debug_assertions) && self.carried.fetch_add(1, Ordering::Relaxed).is_multiple_of(8);
-        if !prove {
-            return endpoint.call(&context, request.body).await;
+        let body = if prove { round_trip(request.body) } else { request.body };
+        let mut response = endpoint.call(permit, &context, body).await?;
+        if prove {
+            response.body = round_trip(response.body);
         }
-        let mut response = endpoint.call(&context, round_trip(request.body)).await?;
-        response.body = round_trip(response.body);
+        response.body = looking_ahead(response.body);
         Ok(response)
+    }
+}
+
+/// Looks for the end of a streamed answer when a message of it is read: a caller who knows that it was the last does not
+/// ask for more, and over a wire the end comes along.
+fn looking_ahead(body: Payload) -> Payload {
+    match body {
+        Payload::One(_) => body,
+        Payload::Stream(messages) => {
+            Payload::Stream(LookingAhead { messages: Some(messages), next: None }.boxed())
+        }
+    }
+}
+
+struct LookingAhead {
+    /// None once the stream has ended.
+    messages: Option<MessageStream>,
+    next: Option<Result<Message>>,
+}
+
+impl LookingAhead {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message>>> {
+        let Some(messages) = &mut self.messages else { return Poll::Ready(None) };
+        let item = ready!(messages.poll_next_unpin(cx));
+        if !matches!(item, Some(Ok(_))) {
+            self.messages = None;
+        }
+        Poll::Ready(item)
+    }
+}
+
+impl Stream for LookingAhead {
+    type Item = Result<Message>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let item = match self.next.take() {
+            None => ready!(self.poll(cx)),
+            next => next,
+        };
+        if let Poll::Ready(next) = self.poll(cx) {
+            self.next = next;
+        }
+        Poll::Ready(item)
     }
 }
 

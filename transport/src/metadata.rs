@@ -6,6 +6,9 @@ use tonic::metadata::MetadataMap;
 use crate::request_id::RequestId;
 use crate::status::{Result, Status};
 
+/// What a field takes besides its name and its value (RFC 9113, section 6.5.2).
+const FIELD: usize = 32;
+
 /// The request id, as most systems write it.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The request id, as the Python services of the first hour write it.
@@ -15,7 +18,8 @@ pub(crate) const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeou
 /// The details of a status, in base64.
 pub(crate) const GRPC_STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
-/// The most metadata that one call may carry, in bytes, names and values together: gRPC's usual limit.
+/// The most metadata of the user's that one call may carry, in bytes, as HTTP/2 counts them ([`size`]): gRPC's usual
+/// limit.
 pub(crate) const METADATA_MAX: usize = 8 * 1024;
 
 /// Reads the request id from `headers`, or makes one.
@@ -54,9 +58,19 @@ pub(crate) fn join(first: MetadataMap, second: MetadataMap) -> HeaderMap {
     joined
 }
 
+/// The size of a head, as HTTP/2 counts it: names, values, and something for each field.
+pub(crate) fn size(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| field(name.as_str(), value.as_bytes())).sum()
+}
+
+/// The size of one field of a head.
+pub(crate) fn field(name: &str, value: &[u8]) -> usize {
+    name.len() + value.len() + FIELD
+}
+
 /// Refuses metadata that would not fit on the wire, so that no carrier has its own opinion.
 pub(crate) fn check_size(metadata: &MetadataMap) -> Result<()> {
-    let size: usize = metadata.as_ref().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let size = size(metadata.as_ref());
     if size > METADATA_MAX {
         return Err(Status::resource_exhausted(format!(
             "the metadata have {size} bytes, the limit is {METADATA_MAX}"
@@ -144,13 +158,27 @@ mod tests {
             let mut headers = HeaderMap::new();
             let mut left = size;
             for name in &names {
-                let length = (size / names.len()).min(left) - name.len();
+                let length = (size / names.len()).min(left) - name.len() - FIELD;
                 headers.insert(name.parse::<HeaderName>()?, "x".repeat(length).parse::<HeaderValue>()?);
-                left -= name.len() + length;
+                left -= name.len() + length + FIELD;
             }
             let checked = check_size(&MetadataMap::from_headers(headers)).map_err(|status| status.code());
             let expected = if size - left > METADATA_MAX { Err(Code::ResourceExhausted) } else { Ok(()) };
             prop_assert_eq!(checked, expected);
+        }
+
+        #[test]
+        fn whatever_a_caller_sends_as_its_id_the_id_is_safe(values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..140), 0..3)) {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [REQUEST_ID, REQUEST_ID_PLAIN, REQUEST_ID].into_iter().zip(values) {
+                // What is no header's value never comes so far.
+                if let Ok(value) = HeaderValue::from_bytes(&value) {
+                    headers.append(name, value);
+                }
+            }
+            let id = request_id(&headers);
+            prop_assert!((1..=128).contains(&id.as_str().len()) && id.as_str().bytes().all(|byte| byte.is_ascii_graphic()));
+            prop_assert!(of_user(headers).is_empty());
         }
 
         #[test]

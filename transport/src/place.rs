@@ -10,6 +10,7 @@ use tracing::error;
 use crate::admission::Admission;
 use crate::context::CallContext;
 use crate::status::{Result, Status};
+use crate::witness;
 
 /// Makes an actor, on the worker whose clients it is given.
 pub(crate) type Make<A> = Arc<dyn Fn() -> A + Send + Sync>;
@@ -24,10 +25,9 @@ pub(crate) trait Locate<A: Actor>: Send + Sync {
 const UNBOUNDED: usize = 0;
 
 fn start<A: Actor<Context = actix::Context<A>>>(actor: A) -> Addr<A> {
-    A::create(|context| {
-        context.set_mailbox_capacity(UNBOUNDED);
-        actor
-    })
+    let mut context = actix::Context::new();
+    context.set_mailbox_capacity(UNBOUNDED);
+    witness::run(actor, context)
 }
 
 /// Starts an actor that was there before: whoever calls it is told if it cannot be made.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
+use crate::budget::{self, Budget};
 use crate::call::Interceptor;
 use crate::client::Client;
 use crate::drain::Drain;
@@ -31,8 +32,10 @@ impl Router {
     /// of and which waits for the work that outlives its calls.
     #[must_use]
     pub fn builder(limits: Limits, drain: Drain) -> RouterBuilder {
-        let (gauges, endpoints, order) = (Gauges::new(), HashMap::new(), Vec::new());
-        RouterBuilder { limits, drain, gauges, interceptor: None, endpoints, order }
+        let gauges = Gauges::new();
+        let budget = Budget::new(budget::DEFAULT_MOST, &gauges);
+        let (endpoints, order) = (HashMap::new(), Vec::new());
+        RouterBuilder { limits, drain, gauges, budget, interceptor: None, endpoints, order }
     }
 
     pub(crate) fn downgrade(&self) -> WeakRouter {
@@ -48,6 +51,11 @@ impl Router {
     /// What its services and its edges hold.
     pub(crate) fn gauges(&self) -> &Gauges {
         &self.0.gauges
+    }
+
+    /// What its edges hold for clients.
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
+        &self.0.budget
     }
 
     pub(crate) fn endpoint(&self, path: &str) -> Option<Arc<Endpoint>> {
@@ -71,6 +79,7 @@ pub struct RouterBuilder {
     limits: Limits,
     drain: Drain,
     gauges: Gauges,
+    budget: Arc<Budget>,
     interceptor: Option<Arc<dyn Interceptor>>,
     endpoints: HashMap<&'static str, Arc<Endpoint>>,
     order: Vec<Arc<Endpoint>>,
@@ -80,6 +89,12 @@ impl RouterBuilder {
     /// Lets `gauges` tell what the services hold that are added from now on, and the edges before the router.
     pub fn watch(&mut self, gauges: &Gauges) {
         self.gauges = gauges.clone();
+        self.max_buffered(budget::DEFAULT_MOST);
+    }
+
+    /// Bounds what the edges before the router hold for clients, in bytes.
+    pub fn max_buffered(&mut self, most: usize) {
+        self.budget = Budget::new(most, &self.gauges);
     }
 
     /// Puts `interceptor` around the handlers of all services that are added from now on.

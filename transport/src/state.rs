@@ -13,7 +13,6 @@ use tokio::sync::{mpsc, oneshot};
 use crate::context::CallContext;
 use crate::deadline;
 use crate::status::{self, Result, Status};
-use crate::witness::blame_no_waiting_call;
 
 /// The way to the state of an actor from work that waits in between: a handler, or work that outlives its call.
 /// Cheap to clone.
@@ -53,7 +52,6 @@ impl<A: Actor<Context = actix::Context<A>>> State<A> {
                 return;
             }
             begins.store(true, Ordering::Relaxed);
-            let _blame = Blame;
             let result = match &context {
                 Some(context) if context.is_late() => Err(deadline::exceeded()),
                 Some(context) => Ok(context.sync_scope(|| act(actor))),
@@ -67,17 +65,6 @@ impl<A: Actor<Context = actix::Context<A>>> State<A> {
         told.await.unwrap_or_else(|_| {
             Err(if has_begun.load(Ordering::Relaxed) { status::panicked() } else { has_died() })
         })
-    }
-}
-
-/// Sees whether the actor dies over an act: no call is to blame then.
-struct Blame;
-
-impl Drop for Blame {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            blame_no_waiting_call();
-        }
     }
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use http::StatusCode;
 pub use tonic::{Code, Status};
 
+use crate::cut::told;
+
 /// What a call ends with: there is one error on the wire, and it is gRPC's.
 pub type Result<T, E = Status> = std::result::Result<T, E>;
 
@@ -105,7 +107,7 @@ pub(crate) fn message_too_large(limit: usize) -> Status {
 }
 
 pub(crate) fn unknown_method(path: &str) -> Status {
-    Status::unimplemented(format!("unknown method {path}"))
+    Status::unimplemented(format!("unknown method {}", told(path)))
 }
 
 /// The name of a code, as `google.rpc.Code` spells it.

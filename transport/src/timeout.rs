@@ -51,6 +51,16 @@ mod tests {
 
     proptest! {
         #[test]
+        fn whatever_a_caller_sends_is_a_timeout_of_eight_digits_or_none(
+            bytes in prop_oneof![prop::collection::vec(any::<u8>(), 0..20), "[0-9]{0,9}[HMSmunx]?".prop_map(String::into_bytes)]
+        ) {
+            // What is no header's value never comes so far.
+            let Ok(value) = HeaderValue::from_bytes(&bytes) else { return Ok(()) };
+            let longest = Duration::from_secs(99_999_999 * 3600);
+            prop_assert!(parse(&value).is_none_or(|timeout| timeout <= longest));
+        }
+
+        #[test]
         fn a_timeout_survives_the_wire_and_never_grows(secs in 0..u64::MAX / 4, nanos in 0..1_000_000_000u32) {
             let timeout = Duration::new(secs, nanos);
             let header = encode(timeout);

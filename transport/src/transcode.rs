@@ -125,9 +125,23 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
+    use tonic::Code;
 
     use super::*;
+
+    /// What a client may send as a part of its target: anything, and what comes close to being right.
+    fn part() -> impl Strategy<Value = String> {
+        prop_oneof![any::<String>(), "([a-c=&+%\\[\\]]|%[0-9a-f]{2}|\\PC){0,30}"]
+    }
+
+    fn json() -> impl Strategy<Value = Vec<u8>> {
+        let close =
+            "\\{?(\"[a-c]{1,4}\":([0-9.e-]{1,25}|\"\\PC{0,5}\"|\\[\\{?|null|\\\\u[0-9a-f]{0,4}),?){0,4}\\}?";
+        prop_oneof![prop::collection::vec(any::<u8>(), 0..60), close.prop_map(String::into_bytes)]
+    }
 
     #[test]
     fn a_broken_escape_is_refused() {
@@ -140,6 +154,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_query_whatever_is_in_it_is_read_or_refused(query in part(), path in part()) {
+            let incoming = Incoming { query: &query, path: vec![("name", &path)], body: None };
+            match from_query::<BTreeMap<String, String>>(&incoming) {
+                Ok(fields) => prop_assert!(fields.contains_key("name")),
+                Err(error) => prop_assert_eq!(error.code(), Code::InvalidArgument),
+            }
+        }
+
+        #[test]
+        fn a_body_whatever_is_in_it_is_read_or_refused(body in json(), path in part()) {
+            match from_json::<BTreeMap<String, Value>>(&body, &[("name", &path)]) {
+                Ok(fields) => prop_assert!(fields.contains_key("name")),
+                Err(error) => prop_assert_eq!(error.code(), Code::InvalidArgument),
+            }
+        }
+
         #[test]
         fn what_a_client_encodes_is_accepted(text in any::<String>()) {
             let query = format!("name={}", utf8_percent_encode(&text, NON_ALPHANUMERIC));

@@ -1,43 +1,61 @@
 //! Over which call an actor has died: that one failed, those that were waiting in its mailbox were not handled.
+//!
+//! What unwinds with a panic is what the actor was at: its handler, and the call that this had in hand. The actor and its
+//! mailbox are dropped when that is over, so that calls that were only waiting are dropped in peace, whatever the actor
+//! has died over.
 
-use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use actix::dev::ContextFut;
+use actix::{Actor, Addr};
 
 use crate::context::CallContext;
 
-thread_local! {
-    /// Whether an actor of this thread is dying, and it is known over what.
-    static IS_DYING: Cell<bool> = const { Cell::new(false) };
+/// Runs `actor` on this thread, so that those who were waiting learn when it has died.
+pub(crate) fn run<A>(actor: A, context: actix::Context<A>) -> Addr<A>
+where
+    A: Actor<Context = actix::Context<A>>,
+{
+    let actor = context.into_future(actor);
+    let address = actor.address();
+    actix_rt::spawn(Mortal(Some(actor)));
+    address
 }
 
-/// A handler begins, so no stack unwinds on this thread: what was known of the last one is over.
-pub(crate) fn nothing_is_dying() {
-    IS_DYING.set(false);
+/// An actor that may die; none when it has.
+struct Mortal<A: Actor<Context = actix::Context<A>>>(Option<ContextFut<A, actix::Context<A>>>);
+
+impl<A: Actor<Context = actix::Context<A>>> Future for Mortal<A> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(actor) = &mut self.0 else { return Poll::Ready(()) };
+        match catch_unwind(AssertUnwindSafe(|| Pin::new(actor).poll(cx))) {
+            Ok(polled) => polled,
+            Err(panic) => {
+                self.0 = None;
+                resume_unwind(panic)
+            }
+        }
+    }
 }
 
-/// An actor dies over what it does now: calls that wait in its mailbox are not to blame, though they are dropped
-/// while the stack unwinds, too.
-pub(crate) fn blame_no_waiting_call() {
-    IS_DYING.set(true);
-}
-
-/// Sees whether the actor dies over this call. The stack unwinds from the handler outwards, so of all calls that
-/// are dropped meanwhile the first is the one that was handled; the others were waiting in the mailbox.
+/// Sees whether the actor dies over this call, which is in a handler's hands or has been there until now.
 #[derive(Debug)]
 pub(crate) struct Witness(CallContext);
 
 impl Witness {
     pub(crate) fn of(call: CallContext) -> Self {
-        nothing_is_dying();
         Self(call)
     }
 }
 
 impl Drop for Witness {
     fn drop(&mut self) {
-        let is_dying = std::thread::panicking();
-        if is_dying && !IS_DYING.get() {
+        if std::thread::panicking() {
             self.0.set_panicked();
         }
-        IS_DYING.set(is_dying);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::body::HttpBody as _;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -16,16 +17,19 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
 
+use super::access::{self, Answered};
 use super::contract::{PROCESS_NAME, ProcessNameRequest, ProcessNameResponse};
 use super::{Outcome, block_on, request_id};
 use crate::options::Listener;
+use crate::program::now;
 
+const SAY_HELLO: &str = "/api/v1/say-hello";
 const DEADLINE: Duration = Duration::from_secs(10);
 
 pub(super) fn run(listener: &Listener, service1: &str) -> Outcome {
     block_on(listener.workers, async {
         let service1 = Grpc::new(Endpoint::from_shared(service1.to_owned())?.connect_lazy());
-        let app = Router::new().route("/api/v1/say-hello", get(say_hello)).with_state(service1);
+        let app = Router::new().route(SAY_HELLO, get(say_hello)).with_state(service1);
         let listener = TcpListener::bind(listener.listen).await?.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {
                 eprintln!("setting TCP_NODELAY: {error}");
@@ -46,12 +50,16 @@ async fn say_hello(
     Query(SayHello { name }): Query<SayHello>,
     headers: HeaderMap,
 ) -> Response {
+    let start = now();
     let request_id =
         request_id::or_fresh(headers.get(request_id::HEADER).and_then(|value| value.to_str().ok()));
     let answer = match process_name(service1, name, &request_id).await {
         Ok(name) => Json(format!("Hello, {name}!")).into_response(),
         Err(status) => (http_status(status.code()), status.message().to_owned()).into_response(),
     };
+    let bytes = answer.body().size_hint().exact().unwrap_or_default();
+    let answered = Answered { status: answer.status().as_u16(), bytes, start };
+    access::line("GET", SAY_HELLO, &answered, &request_id);
     ([(request_id::HEADER, request_id)], answer).into_response()
 }
 

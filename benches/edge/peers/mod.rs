@@ -5,6 +5,7 @@ use std::future::Future;
 use crate::error::Error;
 use crate::options::Role;
 
+mod access;
 mod actix_handler;
 mod axum_front;
 mod contract;
@@ -13,10 +14,12 @@ mod tonic_service1;
 
 /// Serves until it is killed.
 pub(crate) fn run(role: &Role) -> Result<(), Error> {
+    let (Role::AxumFront { listener, .. } | Role::TonicService1(listener) | Role::ActixWeb(listener)) = role;
+    let _flushed_at_the_end = access::start(listener.log.as_deref())?;
     match role {
         Role::AxumFront { listener, service1 } => axum_front::run(listener, service1),
         Role::TonicService1(listener) => tonic_service1::run(listener),
-        Role::ActixWeb { listener, log } => actix_handler::run(listener, log),
+        Role::ActixWeb(listener) => actix_handler::run(listener),
     }
     .map_err(Error::Peer)
 }

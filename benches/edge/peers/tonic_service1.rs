@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
+use prost::Message as _;
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService};
 use tonic::transport::Server;
@@ -11,9 +12,11 @@ use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 use tower::{Service, service_fn};
 
+use super::access::{self, Answered};
 use super::contract::{PROCESS_NAME, ProcessNameRequest, ProcessNameResponse};
 use super::{Outcome, block_on, request_id};
 use crate::options::Listener;
+use crate::program::now;
 
 pub(super) fn run(listener: &Listener) -> Outcome {
     block_on(listener.workers, async {
@@ -22,10 +25,13 @@ pub(super) fn run(listener: &Listener) -> Outcome {
 }
 
 async fn process_name(request: Request<ProcessNameRequest>) -> Result<Response<ProcessNameResponse>, Status> {
+    let start = now();
     let request_id = request_id::or_fresh(request_id::of_metadata(request.metadata()));
     let name = request.into_inner().name.to_uppercase();
     let mut response = Response::new(ProcessNameResponse { name });
     request_id::insert(response.metadata_mut(), &request_id);
+    let bytes = response.get_ref().encoded_len() as u64;
+    access::line("POST", PROCESS_NAME, &Answered { status: 200, bytes, start }, &request_id);
     Ok(response)
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, Args as _, Command};
 
-use super::keys::Config;
+use super::keys::{Config, Defaults};
 use super::values::PeerConfig;
 
 /// What is no key: it says where keys are, or what to do with them.
@@ -36,7 +36,7 @@ impl Flags {
     /// # Panics
     ///
     /// If a flag is both.
-    pub(super) fn of<Own: clap::Args>(name: &'static str, workers: Option<u16>) -> Self {
+    pub(super) fn of<Own: clap::Args>(name: &'static str, defaults: Option<Defaults>) -> Self {
         let command = Command::new(name).next_help_heading("Options of every node");
         let command = Besides::augment_args(Config::augment_args(command));
         let command = Own::augment_args(command.next_help_heading(format!("Options of {name}")));
@@ -47,8 +47,10 @@ impl Flags {
         assert_distinct(&command);
         let version = command.get_version().unwrap_or(env!("CARGO_PKG_VERSION")).to_owned();
         let mut command = command.version(version).about(ABOUT).long_about(None).after_help(AFTER);
-        if let Some(workers) = workers {
-            command = command.mut_arg("workers", |flag| flag.default_value(workers.to_string()));
+        if let Some(Defaults { workers, max_buffered }) = defaults {
+            command = command
+                .mut_arg("workers", |flag| flag.default_value(workers.to_string()))
+                .mut_arg("max_buffered", |flag| flag.default_value(max_buffered.to_string()));
         }
         let prefix = name.replace('-', "_").to_uppercase();
         Self { command: command.max_term_width(100), own, prefix }
@@ -147,6 +149,6 @@ const ABOUT: &str = "Runs services: REST in front, gRPC between.";
 const AFTER: &str = "Every flag is also a key of the file and a variable of the environment: \
     --drain-timeout is drain-timeout = \"30s\" and NODE_DRAIN_TIMEOUT=30s. \
     Flags override the environment, which overrides the file. An empty variable is none.\n\n\
-    SIGTERM and SIGINT drain: calls in flight finish. A second signal exits at once.\n\
+    SIGTERM, SIGINT and SIGHUP drain: calls in flight finish. Another SIGTERM or SIGINT exits at once.\n\
     Exit codes: 0 after a drain, 64 for a wrong configuration, 69 for an address that \
     cannot be bound, 70 for a failure of the system below.";

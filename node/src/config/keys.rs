@@ -13,6 +13,16 @@ use super::values::{Listen, LogFormat, PeerConfig, duration, filter, header, htt
 /// The most workers that a node may have.
 pub(crate) const WORKERS_MAX: u16 = 512;
 
+/// The most that a worker may be allowed to hold for clients: a tebibyte.
+const BUFFERED_MAX: u64 = 1 << 40;
+
+/// What follows from the machine where nobody says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Defaults {
+    pub(crate) workers: u16,
+    pub(crate) max_buffered: u64,
+}
+
 /// What a node runs, where it listens, and how it behaves.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 #[group(skip)]
@@ -66,8 +76,14 @@ pub struct Config {
 
     /// The largest message, in bytes
     #[arg(long, value_name = "BYTES", default_value = "4194304", allow_hyphen_values = true,
-          value_parser = |text: &str| number::<u32>(text, u32::MAX))]
+          value_parser = |text: &str| number::<u32>(text, u32::MAX.into()))]
     pub max_message_size: u32,
+
+    /// The most that one worker holds for clients, in bytes: heads of calls, bodies of requests, answers that are not
+    /// read yet; more is refused, of those first who hold most. Four times --max-message-size at least
+    #[arg(long, value_name = "BYTES", default_value = "67108864", allow_hyphen_values = true,
+          value_parser = |text: &str| number::<u64>(text, BUFFERED_MAX))]
+    pub max_buffered: u64,
 
     /// The headers of REST requests that handlers see as metadata, and no others
     #[arg(long, value_name = "NAME,...|none", default_value = "authorization,traceparent,tracestate",
@@ -108,6 +124,12 @@ impl Config {
         }
     }
 
+    /// The most that a worker holds for clients, in bytes.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        usize::try_from(self.max_buffered).unwrap_or(usize::MAX)
+    }
+
     /// How REST requests are served.
     #[must_use]
     pub fn rest(&self) -> rest::Options {
@@ -119,7 +141,10 @@ impl Config {
     /// When a connection counts as dead.
     #[must_use]
     pub fn keepalive(&self) -> Keepalive {
-        Keepalive { interval: self.keepalive, timeout: self.keepalive / 2 }
+        let timeout = self.keepalive / 2;
+        // A callee that lost its power between accepting and greeting is as silent as one that lost it later. gRPC's 20 s
+        // for all of connecting would let calls wait so much longer for it, so it is found as soon as that one.
+        Keepalive { interval: self.keepalive, timeout, greeting: timeout }
     }
 
     /// Checks what concerns several keys, and the services that the app has.
@@ -136,6 +161,12 @@ impl Config {
                     peer.name
                 ));
             }
+        }
+        if self.max_buffered / 4 < self.max_message_size.into() {
+            return wrong(format!(
+                "--max-buffered {} is less than four times --max-message-size {}: expected room for one beside others",
+                self.max_buffered, self.max_message_size
+            ));
         }
         if self.rest_headers.len() > 1 && self.rest_headers.iter().any(|name| name == "none") {
             return wrong("--rest-headers has none among others: expected names of headers, or none".into());
@@ -191,6 +222,7 @@ impl fmt::Display for Config {
         writeln!(f, "max-calls = {}", self.max_calls)?;
         writeln!(f, "max-streams = {}", self.max_streams)?;
         writeln!(f, "max-message-size = {}", self.max_message_size)?;
+        writeln!(f, "max-buffered = {}", self.max_buffered)?;
         writeln!(f, "rest-headers = {}", list(self.rest_headers.clone()))?;
         writeln!(f, "log-format = {}", text(&self.log_format))?;
         write!(f, "log = {}", text(&self.log))

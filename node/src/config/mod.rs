@@ -13,7 +13,7 @@ mod values;
 
 pub use self::error::ConfigError;
 pub use self::keys::Config;
-pub(crate) use self::keys::WORKERS_MAX;
+pub(crate) use self::keys::{Defaults, WORKERS_MAX};
 pub(crate) use self::program::Program;
 pub use self::values::{Listen, LogFormat, PeerConfig, duration};
 

@@ -11,7 +11,7 @@ use clap::{Arg, ArgMatches, Command, FromArgMatches as _};
 use super::error::ConfigError;
 use super::explain::{explain, is_help};
 use super::flags::{Besides, Flags, is_list, is_switch};
-use super::keys::Config;
+use super::keys::{Config, Defaults};
 use super::sources::{Found, Variables, find, value, with_defaults};
 use crate::app::App;
 
@@ -21,8 +21,8 @@ pub(crate) struct Program<'a> {
     /// The first is the program.
     pub(crate) arguments: Vec<OsString>,
     pub(crate) variable: Variables<'a>,
-    /// How many workers there are if nobody says.
-    pub(crate) workers: Option<u16>,
+    /// What there is of the machine; none in a rehearsal, which is the same on all of them.
+    pub(crate) defaults: Option<Defaults>,
 }
 
 /// What was read of it.
@@ -46,7 +46,7 @@ impl Config {
     pub fn from_flags(app: &App, flags: &[impl AsRef<str>]) -> Result<Self, ConfigError> {
         let flags = flags.iter().map(|flag| flag.as_ref().into());
         let arguments = std::iter::once("node".into()).chain(flags).collect();
-        let program = Program { name: "node", arguments, variable: &|_| None, workers: None };
+        let program = Program { name: "node", arguments, variable: &|_| None, defaults: None };
         program.read(|()| app).map(|read| read.config)
     }
 }
@@ -59,7 +59,7 @@ impl Program<'_> {
         Own: clap::Args,
         A: Borrow<App>,
     {
-        let flags = Flags::of::<Own>(self.name, self.workers).with_variables_told(self.variable);
+        let flags = Flags::of::<Own>(self.name, self.defaults).with_variables_told(self.variable);
         let found = find(&flags, self.variable, self.file(&flags.command).as_deref())?;
         let full = with_defaults(flags.command.clone(), &found);
         let wrong = |error: &Error| explain(error, self.parse(&flags.command).err().as_ref(), &flags, &found);

@@ -9,7 +9,7 @@ use tempfile::NamedTempFile;
 use transport::{Contract, Serve, Service, service};
 
 use super::program::{Program, Read};
-use super::{Config, ConfigError, duration};
+use super::{Config, ConfigError, Defaults, duration};
 use crate::app::App;
 
 /// A contract without rpcs, and its actor.
@@ -76,7 +76,8 @@ fn read<O: clap::Args>(
     let arguments = std::iter::once(&"shop").chain(arguments).map(Into::into).collect();
     let variable = |name: &str| variables.get(name).map(Into::into);
     let mut made = None;
-    let program = Program { name: "shop", arguments, variable: &variable, workers: Some(3) };
+    let defaults = Defaults { workers: 3, max_buffered: 100_000_000 };
+    let program = Program { name: "shop", arguments, variable: &variable, defaults: Some(defaults) };
     let read = program.read(|own: O| {
         made = Some(own);
         app()
@@ -251,10 +252,25 @@ fn an_own_flag_that_every_node_has_is_a_bug_of_the_program() {
 }
 
 #[test]
-fn there_are_as_many_workers_as_the_machine_has_cores_and_two_in_a_rehearsal() {
-    assert_eq!(read::<()>(&[], &[]).expect("it reads").1.config.workers, 3);
+fn what_nobody_says_follows_from_the_machine_and_is_the_same_in_every_rehearsal() {
+    let here = read::<()>(&[], &[]).expect("it reads").1.config;
+    assert_eq!((here.workers, here.max_buffered), (3, 100_000_000));
     let none: [&str; 0] = [];
-    assert_eq!(Config::from_flags(&app(), &none).expect("it reads").workers, 2);
+    let rehearsed = Config::from_flags(&app(), &none).expect("it reads");
+    assert_eq!((rehearsed.workers, rehearsed.max_buffered), (2, 64 * 1024 * 1024));
+}
+
+#[test]
+fn a_worker_has_room_for_the_largest_message_beside_others() {
+    let of = |buffered: &str| {
+        Config::from_flags(&app(), &["--max-message-size", "1000", "--max-buffered", buffered])
+    };
+    of("4000").expect("it is enough");
+    let Err(ConfigError::Wrong(said)) = of("3999") else { panic!("it is too little") };
+    assert!(
+        said.starts_with("--max-buffered 3999 is less than four times --max-message-size 1000: expected"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -121,7 +121,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// A whole number from 1 to `max`.
-pub(super) fn number<T: TryFrom<u32>>(text: &str, max: u32) -> Result<T, String> {
+pub(super) fn number<T: TryFrom<u64>>(text: &str, max: u64) -> Result<T, String> {
     let parsed = text.parse().ok().filter(|number| (1..=max).contains(number));
     let number = parsed.and_then(|number| T::try_from(number).ok());
     number.ok_or_else(|| format!("expected a whole number from 1 to {max}"))

@@ -6,7 +6,9 @@ use tokio::time::{Instant, sleep};
 use transport::call::{Held, Interceptor};
 use transport::{CallContext, CallerAddress, Result, Status};
 
-use crate::facts::{HandlerBegun, HandlerBegunLate, HandlerDisturbed, HandlerEnded};
+use crate::facts::{
+    HandlerBegun, HandlerBegunLate, HandlerDisturbed, HandlerEnded, RequestAwaited, RequestCame,
+};
 
 /// Runs around the handlers of one worker.
 #[derive(Debug)]
@@ -38,6 +40,32 @@ impl Interceptor for Disturbed {
             Ok(Box::new(Handler { running, panics, deadline: context.deadline() }) as Box<dyn Held>)
         }
         .boxed()
+    }
+
+    fn awaits_request(
+        &self,
+        context: &CallContext,
+        path: &'static str,
+        is_streaming: bool,
+    ) -> Option<Box<dyn Held>> {
+        let (service, worker) = (context.service().unwrap_or_default(), self.worker);
+        let request_id = context.request_id().as_str().to_owned();
+        sim::tell(RequestAwaited { service, path, worker, is_streaming }, Some(&request_id));
+        Some(Box::new(Awaited { request_id, came: RequestCame { service, path, worker, is_streaming } }))
+    }
+}
+
+/// A call that was admitted and not read yet: dropped when it was, or has ended.
+struct Awaited {
+    request_id: String,
+    came: RequestCame,
+}
+
+impl Held for Awaited {}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        sim::tell(self.came, Some(&self.request_id));
     }
 }
 

@@ -54,7 +54,7 @@ impl Attempt {
 
     fn connected(mut self, io: Io) -> Told {
         self.step(ConnectionStep::Connected, Some(ConnectionStep::Closed { by_other: false }));
-        Told { io, attempt: self, has_spoken: false }
+        Told { io, attempt: self, first_word: Vec::new() }
     }
 
     fn step(&mut self, step: ConnectionStep, last: Option<ConnectionStep>) {
@@ -75,8 +75,15 @@ impl Drop for Attempt {
 struct Told {
     io: Io,
     attempt: Attempt,
-    has_spoken: bool,
+    /// The first bytes that were read, until there are as many as a frame of HTTP/2 begins with.
+    first_word: Vec<u8>,
 }
+
+/// How many bytes a frame of HTTP/2 begins with: length, type, flags, stream.
+const FRAME_HEAD: usize = 9;
+
+/// The fourth of these, its type, when it is SETTINGS, with which a server begins.
+const SETTINGS: u8 = 4;
 
 impl Told {
     /// Takes note of what came of reading or writing: an error is an end that is not the node's own.
@@ -91,9 +98,17 @@ impl Told {
         self.attempt.last = Some(ConnectionStep::Closed { by_other: true });
     }
 
-    fn spoken(&mut self) {
-        if !std::mem::replace(&mut self.has_spoken, true) {
+    /// Takes note of what the other side says first. Something else than SETTINGS is the end of it.
+    fn hear(&mut self, bytes: &[u8]) {
+        let missing = FRAME_HEAD - self.first_word.len();
+        self.first_word.extend(bytes.iter().take(missing));
+        if missing == 0 || self.first_word.len() < FRAME_HEAD {
+            return;
+        }
+        if self.first_word[3] == SETTINGS {
             self.attempt.step(ConnectionStep::Spoken, self.attempt.last);
+        } else {
+            self.ended();
         }
     }
 }
@@ -107,7 +122,8 @@ impl AsyncRead for Told {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(context, buffer);
         if let Poll::Ready(Ok(())) = polled {
-            if buffer.filled().len() > before { self.spoken() } else { self.ended() }
+            let heard = &buffer.filled()[before..];
+            if heard.is_empty() { self.ended() } else { self.hear(heard) }
         }
         self.note(polled)
     }

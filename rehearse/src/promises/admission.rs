@@ -1,15 +1,15 @@
-//! How many calls each service is at, by its handlers' own word.
+//! How many calls each service is at, by its handlers' own word, and by that of calls which are still being read.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{Event, Invariant};
+use sim::{Event, Invariant, Wants};
 
 use super::names::NO_MORE_THAN_ADMITTED;
-use crate::facts::{CallMade, HandlerBegun, HandlerEnded, NodeStarted};
+use crate::facts::{CallMade, HandlerBegun, HandlerEnded, NodeStarted, RequestAwaited, RequestCame};
 use crate::setting::Setting;
 
-/// The handlers that run in each place that has a limit.
+/// The calls that have a permit in each place that has a limit: they are being read, or handled.
 #[derive(Debug)]
 pub(super) struct Rooms {
     setting: Arc<Setting>,
@@ -42,6 +42,12 @@ struct Room {
 }
 
 impl Rooms {
+    /// What it must be told of, besides the others.
+    pub(super) fn wants(others: Wants) -> Wants {
+        let handled = others.fact::<HandlerBegun>().fact::<HandlerEnded>();
+        handled.fact::<RequestAwaited>().fact::<RequestCame>().fact::<CallMade>().fact::<NodeStarted>()
+    }
+
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
         let kinds = setting.kinds.iter().filter(|kind| kind.is_streaming);
         let streams = kinds.map(|kind| kind.path).collect();
@@ -60,6 +66,13 @@ impl Rooms {
             return Some(Crowd { service, running, most });
         }
         if let Some(HandlerEnded { service, worker, is_streaming, .. }) = event.told() {
+            self.room(event, service, *is_streaming, *worker).step(event.at, -1);
+        } else if let Some(RequestAwaited { service, path, worker, is_streaming }) = event.told() {
+            if *is_streaming {
+                self.note_streaming(path);
+            }
+            self.room(event, service, *is_streaming, *worker).step(event.at, 1);
+        } else if let Some(RequestCame { service, worker, is_streaming, .. }) = event.told() {
             self.room(event, service, *is_streaming, *worker).step(event.at, -1);
         } else if let Some(made) = event.told::<CallMade>().filter(|made| made.is_streaming) {
             self.note_streaming(made.path);
@@ -189,6 +202,10 @@ impl NoMoreThanAdmitted {
 impl Invariant for NoMoreThanAdmitted {
     fn name(&self) -> &str {
         NO_MORE_THAN_ADMITTED
+    }
+
+    fn wants(&self) -> Wants {
+        Rooms::wants(Wants::nothing())
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{CallRecord, Event, Eventual, Request};
+use sim::{CallRecord, Event, Eventual, Request, Wants};
 use transport::gauges::{Gauge, Reading, Sample};
 
 use crate::clients;
@@ -72,6 +72,7 @@ impl ComesToRest {
             | Gauge::PermitsTaken
             | Gauge::HandlersRunning
             | Gauge::StreamsOpen
+            | Gauge::BufferedBytes
             | Gauge::CalleeCallsInFlight
             | Gauge::CalleeCallsWaiting => 0,
             Gauge::ConnectionsOpen if sample.of == "rest" => self.requests_at_once(host),
@@ -120,6 +121,10 @@ impl ComesToRest {
 }
 
 impl Eventual for ComesToRest {
+    fn wants(&self) -> Wants {
+        Wants::nothing().fact::<NodeStarted>().fact::<NodeStopped>().fact::<GaugesRead>()
+    }
+
     fn event(&mut self, event: &Event) {
         if event.told::<NodeStarted>().is_some() {
             self.nodes.insert(Arc::clone(&event.host), None);
@@ -185,6 +190,7 @@ fn told(reading: &Reading, sample: Sample, count: usize, most: usize) -> String 
         }
         Gauge::HandlersRunning => (format!("{} of {of} running", some("handler")), none()),
         Gauge::StreamsOpen => (format!("{} of {of} not ended (the {what})", some("streamed answer")), none()),
+        Gauge::BufferedBytes => (format!("{} held for clients", some("byte")), none()),
         Gauge::ConnectionsOpen if of == "rest" => {
             let which = "as many as there were requests at once";
             (format!("{} open at the {of} edge", some("connection")), at_most(which))

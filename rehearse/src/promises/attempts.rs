@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::Event;
+use sim::{Event, Wants};
 use transport::Address;
 
 use super::connections::CannotConnect;
@@ -24,7 +24,7 @@ pub(super) struct Attempt {
     pub(super) begun: Duration,
     /// When the callee accepted.
     pub(super) connected: Option<Duration>,
-    /// When its first bytes were read.
+    /// When the first bytes of its HTTP/2 were read.
     pub(super) spoken: Option<Duration>,
     /// When there was nothing left of it, or its node said that it could not connect.
     pub(super) ended: Option<Duration>,
@@ -38,8 +38,16 @@ pub(super) struct Told<'a> {
 }
 
 impl Attempts {
+    /// What it must be told of, besides the others.
+    pub(super) fn wants(others: Wants) -> Wants {
+        others.lines().fact::<NodeStarted>().fact::<Connection>()
+    }
+
     /// Takes note of `event`; the attempt that it is about, if it is about one.
     pub(super) fn note(&mut self, event: &Event) -> Option<Told<'_>> {
+        if event.request_id.is_some() {
+            return None;
+        }
         if event.host.is_empty() {
             // The last word of a host that is taken down.
             let Connection { attempt, step, .. } = event.told()?;

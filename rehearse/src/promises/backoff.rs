@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{Event, Invariant};
+use sim::{Event, Invariant, Wants};
 
 use super::attempts::{Attempts, Told};
 use super::connections::CannotConnect;
@@ -137,6 +137,10 @@ impl BackoffIsKept {
 impl Invariant for BackoffIsKept {
     fn name(&self) -> &str {
         BACKOFF_IS_KEPT
+    }
+
+    fn wants(&self) -> Wants {
+        Attempts::wants(Wants::nothing())
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {

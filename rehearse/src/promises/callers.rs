@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{Event, Family, Invariant};
+use sim::{Event, Family, Invariant, Wants};
 
 use super::deadlines::TURN;
 use super::faults::Faults;
@@ -58,6 +58,10 @@ impl CallersWaitNoLonger {
 impl Invariant for CallersWaitNoLonger {
     fn name(&self) -> &str {
         CALLERS_WAIT_NO_LONGER
+    }
+
+    fn wants(&self) -> Wants {
+        Faults::wants().fact::<CallMade>().fact::<CallOutcome>()
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {

@@ -1,11 +1,10 @@
 //! What lies on a hop, and what that can make of a call: faults while they are in force and in their aftermath, what
 //! handlers met, services that were full, connections that could not be made.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{CLIENTS, CallFault, Event, Family};
+use sim::{CLIENTS, CallFault, Event, Family, Wants};
 use transport::Code;
 
 use super::admission::Rooms;
@@ -14,6 +13,7 @@ use super::connections::Connections;
 use super::failure::Failure;
 use super::faults::{Fault, Faults};
 use super::hops::Hop;
+use super::requests::ByRequest;
 use super::table::{Place, allows};
 use super::unheard::Unheard;
 use crate::facts::HandlerDisturbed;
@@ -56,7 +56,7 @@ pub(super) struct Causes {
     attempts: Attempts,
     unheard: Unheard,
     /// The faults of the plan that handlers met, by request.
-    disturbed: BTreeMap<u32, Vec<HandlerDisturbed>>,
+    disturbed: ByRequest<Vec<HandlerDisturbed>>,
     /// The handlers that were made to panic: a panic may take the calls along that wait for the same actor.
     panics: Vec<(Duration, Arc<str>, &'static str)>,
 }
@@ -70,9 +70,14 @@ impl Causes {
             connections: Connections::default(),
             attempts: Attempts::default(),
             unheard: Unheard::default(),
-            disturbed: BTreeMap::new(),
+            disturbed: ByRequest::default(),
             panics: Vec::new(),
         }
+    }
+
+    /// What it must be told of.
+    pub(super) fn wants() -> Wants {
+        Rooms::wants(Attempts::wants(Faults::wants())).fact::<HandlerDisturbed>()
     }
 
     /// Takes note of `event`.
@@ -87,7 +92,7 @@ impl Causes {
         self.rooms.note(event);
         self.attempts.note(event);
         if let Some(disturbed) = event.told::<HandlerDisturbed>() {
-            let of_request = event.request.map(|request| self.disturbed.entry(request).or_default());
+            let of_request = event.request.map(|request| self.disturbed.get_or_default(request));
             of_request.into_iter().for_each(|all| all.push(*disturbed));
             if disturbed.by == CallFault::Panic {
                 self.panics.push((event.at, Arc::clone(&event.host), disturbed.service));
@@ -124,7 +129,7 @@ impl Causes {
 
     /// Whether the handler of this hop met such a fault of the plan.
     pub(super) fn met(&self, leg: Leg<'_>, is_such: impl Fn(CallFault) -> bool) -> bool {
-        let mut disturbed = self.disturbed.get(&leg.request).into_iter().flatten();
+        let mut disturbed = self.disturbed.get(leg.request).into_iter().flatten();
         disturbed.any(|disturbed| disturbed.path == leg.path && is_such(disturbed.by))
     }
 
@@ -299,10 +304,10 @@ impl Causes {
     }
 
     /// How long calls feel a fault that has ended: until what it held up has arrived, and the word of it has gone one
-    /// hop there and back. A connection that was in the making at a power loss is given up as late as a PING is.
+    /// hop there and back. A connection that was in the making at a power loss is given up when it was not greeted in time.
     fn after(&self, fault: &Fault) -> Duration {
         let is_dark = fault.family == Family::PowerLoss;
-        let silence = if is_dark { self.setting.silence } else { Duration::ZERO };
+        let silence = if is_dark { self.setting.greeting } else { Duration::ZERO };
         fault.backlog().saturating_add(silence + self.setting.hop() * 2)
     }
 

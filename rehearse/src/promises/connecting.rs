@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{Event, Family, Invariant};
+use sim::{Event, Family, Invariant, Wants};
 
 use super::attempts::{Attempt, Attempts, Told};
 use super::deadlines::TURN;
@@ -16,8 +16,8 @@ use crate::setting::Setting;
 /// The longest that connecting takes: gRPC's `MIN_CONNECT_TIMEOUT`.
 const CONNECT_MAX: Duration = Duration::from_secs(20);
 
-/// An attempt to connect goes on whether or not the call that asked for it still waits, and has an outcome in time: one
-/// that accepts and says nothing is given up like one that does not answer a PING.
+/// An attempt to connect goes on whether or not the call that asked for it still waits, and has an outcome in time, with a
+/// bound of its own for one that accepts and says nothing.
 #[derive(Debug)]
 pub(super) struct ConnectingEndsByItself {
     setting: Arc<Setting>,
@@ -35,7 +35,7 @@ impl ConnectingEndsByItself {
     /// An attempt is dropped by its own node before it has an outcome: that is right only when all time is over.
     fn drop_early(&self, attempt: &Attempt, at: Duration) -> Result<(), String> {
         let Attempt { host, callee, begun, connected, .. } = attempt;
-        let due = connected.map_or(*begun + CONNECT_MAX, |connected| connected + self.setting.silence);
+        let due = connected.map_or(*begun + CONNECT_MAX, |connected| connected + self.setting.greeting);
         let leaves = |fault: &Fault| fault.family == Family::Drain && fault.is_felt((at, at), Duration::ZERO);
         if at + TURN >= due || self.faults.on_host(host).any(leaves) {
             return Ok(());
@@ -69,7 +69,7 @@ impl ConnectingEndsByItself {
     fn due(&self, attempt: &Attempt) -> Option<Duration> {
         let Attempt { host, callee, begun, connected, .. } = attempt;
         let silent = connected.filter(|_| self.setting.lines(host, callee) == 1);
-        let due = silent.map_or(*begun + CONNECT_MAX, |connected| connected + self.setting.silence);
+        let due = silent.map_or(*begun + CONNECT_MAX, |connected| connected + self.setting.greeting);
         let pauses = self.faults.on_host(host).filter(|fault| fault.family == Family::Pause);
         let awake =
             pauses.map(|pause| pause.until).try_fold(Duration::ZERO, |last, until| Some(last.max(until?)))?;
@@ -80,6 +80,10 @@ impl ConnectingEndsByItself {
 impl Invariant for ConnectingEndsByItself {
     fn name(&self) -> &str {
         CONNECTING_ENDS_BY_ITSELF
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::events()
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
@@ -140,6 +144,10 @@ impl OneConnection {
 impl Invariant for OneConnection {
     fn name(&self) -> &str {
         ONE_CONNECTION
+    }
+
+    fn wants(&self) -> Wants {
+        Attempts::wants(Faults::wants())
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {

@@ -1,13 +1,13 @@
 //! What must hold of deadlines: they bound, and they only ever shrink.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{CallRecord, Event, Invariant};
+use sim::{CallRecord, Event, Invariant, Wants};
 
 use super::hops::Lefts;
 use super::names::{CALLS_END, DEADLINES_SHRINK};
+use super::requests::ByRequest;
 use crate::facts::{CallMade, HandlerBegun};
 use crate::setting::Setting;
 
@@ -26,6 +26,10 @@ const GRACE: Duration = Duration::from_millis(4);
 impl Invariant for CallsEnd {
     fn name(&self) -> &str {
         CALLS_END
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::nothing().waiting()
     }
 
     fn call_waiting(&mut self, call: &CallRecord, now: Duration) -> Result<(), String> {
@@ -58,21 +62,21 @@ fn judge(call: &CallRecord, now: Duration, what: &str) -> Result<(), String> {
 pub(super) struct DeadlinesShrink {
     setting: Arc<Setting>,
     /// The rpc that each client called, and the deadline that the call came with.
-    given: BTreeMap<u32, (&'static str, Duration)>,
+    given: ByRequest<(&'static str, Duration)>,
     lefts: Lefts,
     met: u64,
 }
 
 impl DeadlinesShrink {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        Self { setting: Arc::clone(setting), given: BTreeMap::new(), lefts: Lefts::default(), met: 0 }
+        Self { setting: Arc::clone(setting), given: ByRequest::default(), lefts: Lefts::default(), met: 0 }
     }
 
     /// A handler has no more left than the call that it handles had.
     fn begin(&mut self, event: &Event, number: u32, begun: &HandlerBegun) -> Result<(), String> {
         self.met += 1;
         let HandlerBegun { path, left, .. } = *begun;
-        let entry = self.given.get(&number).filter(|(entry, _)| *entry == path).map(|(_, given)| *given);
+        let entry = self.given.get(number).filter(|(entry, _)| *entry == path).map(|(_, given)| *given);
         let had = self.lefts.longest(number, path).max(entry);
         let had = had.ok_or_else(|| format!("nobody called what is handled: {event}"))?;
         if left.unwrap_or(Duration::MAX) <= had {
@@ -113,6 +117,10 @@ fn in_ms(left: Option<Duration>) -> String {
 impl Invariant for DeadlinesShrink {
     fn name(&self) -> &str {
         DEADLINES_SHRINK
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::nothing().fact::<HandlerBegun>().fact::<CallMade>()
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{Event, Family, Invariant};
+use sim::{Event, Family, Invariant, Wants};
 use transport::Address;
 
 use super::faults::Faults;
@@ -50,6 +50,10 @@ impl DrainsCloseListeners {
 impl Invariant for DrainsCloseListeners {
     fn name(&self) -> &str {
         DRAINS_CLOSE_LISTENERS
+    }
+
+    fn wants(&self) -> Wants {
+        Faults::wants().fact::<Connection>()
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {

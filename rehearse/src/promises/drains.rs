@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{CallRecord, Event, Family, Invariant};
+use sim::{CallRecord, Event, Family, Invariant, Wants};
 use transport::Code;
 
 use super::failure::Failure;
@@ -94,6 +94,10 @@ impl DrainsCutOffNothing {
 impl Invariant for DrainsCutOffNothing {
     fn name(&self) -> &str {
         DRAINS_CUT_OFF_NOTHING
+    }
+
+    fn wants(&self) -> Wants {
+        Hops::wants(Faults::wants()).fact::<HandlerDisturbed>()
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {

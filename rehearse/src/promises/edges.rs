@@ -1,17 +1,17 @@
 //! What begins ends by its deadline, whatever else happens: handlers, and calls at the edges of their hosts.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{CallRecord, Event, Family, Invariant, What};
+use sim::{CallRecord, Event, Family, Invariant, Wants, What};
 
 use super::deadlines::TURN;
 use super::faults::Faults;
 use super::hops::Lefts;
 use super::ids::access_path;
 use super::names::{EDGES_END_CALLS, EDGES_KEEP_DEADLINES, HANDLERS_END_BY_DEADLINES};
-use crate::facts::{HandlerBegun, HandlerBegunLate, HandlerEnded};
+use super::requests::ByRequest;
+use crate::facts::{CallMade, HandlerBegun, HandlerBegunLate, HandlerEnded};
 use crate::setting::Setting;
 
 /// What begins with a handler ends by its deadline.
@@ -132,6 +132,10 @@ impl Invariant for EndsInTime {
         self.promise
     }
 
+    fn wants(&self) -> Wants {
+        Wants::events()
+    }
+
     fn event(&mut self, event: &Event) -> Result<(), String> {
         self.faults.note(event);
         if event.at > self.earliest {
@@ -168,7 +172,7 @@ impl Invariant for EndsInTime {
 pub(super) struct EdgesKeepDeadlines {
     setting: Arc<Setting>,
     /// The rpc that each client called, and the deadline that the call came with.
-    given: BTreeMap<u32, (&'static str, Duration)>,
+    given: ByRequest<(&'static str, Duration)>,
     lefts: Lefts,
     faults: Faults,
     met: u64,
@@ -176,14 +180,14 @@ pub(super) struct EdgesKeepDeadlines {
 
 impl EdgesKeepDeadlines {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        let (given, lefts, faults) = (BTreeMap::new(), Lefts::default(), Faults::default());
+        let (given, lefts, faults) = (ByRequest::default(), Lefts::default(), Faults::default());
         Self { setting: Arc::clone(setting), given, lefts, faults, met: 0 }
     }
 
     /// The deadline of what came to an edge: that of the calls that services made to this path, or, where none did,
     /// of the client's.
     fn given(&self, number: u32, path: &str) -> Option<Duration> {
-        let entry = self.given.get(&number);
+        let entry = self.given.get(number);
         let longest = self.lefts.longest(number, path);
         let is_entry = longest.is_none() || entry.is_some_and(|(entry, _)| *entry == path);
         longest.max(entry.filter(|_| is_entry).map(|(_, given)| *given))
@@ -199,6 +203,10 @@ impl EdgesKeepDeadlines {
 impl Invariant for EdgesKeepDeadlines {
     fn name(&self) -> &str {
         EDGES_KEEP_DEADLINES
+    }
+
+    fn wants(&self) -> Wants {
+        Faults::wants().lines().fact::<CallMade>()
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {

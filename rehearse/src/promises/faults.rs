@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{Event, Family, FaultKind, What};
+use sim::{Event, Family, FaultKind, Wants, What};
 
 use crate::facts::{NodeStarted, NodeStopped};
 
@@ -32,6 +32,11 @@ pub(super) struct Fault {
 }
 
 impl Faults {
+    /// What it must be told of.
+    pub(super) fn wants() -> Wants {
+        Wants::nothing().fact::<NodeStarted>().fact::<NodeStopped>()
+    }
+
     /// Takes note of `event`, if it tells of a fault or of what became of its host.
     pub(super) fn note(&mut self, event: &Event) {
         match &event.what {
@@ -40,7 +45,8 @@ impl Faults {
                 let ended = self.0.iter_mut().filter(|fault| fault.number == *number);
                 ended.for_each(|fault| fault.end(event.at));
             }
-            What::Told(_) if self.0.is_empty() => {}
+            // What a node tells of its own life belongs to no request.
+            What::Told(_) if self.0.is_empty() || event.request_id.is_some() => {}
             What::Told(_) if event.told::<NodeStarted>().is_some() => {
                 self.in_force_on(&event.host, Family::PowerLoss)
                     .for_each(|fault| fault.until = Some(event.at));

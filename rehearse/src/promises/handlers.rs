@@ -1,15 +1,15 @@
 //! What must hold of handlers: once for each call, for as long as it lasts, and never for one that was not sent.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{CLIENTS, CallRecord, Event, Family, Invariant};
+use sim::{CLIENTS, CallRecord, Event, Family, Invariant, Wants};
 
 use super::faults::{Fault, Faults};
 use super::hops::Hops;
 use super::ids::access_path;
 use super::names::{HANDLED_ONCE, HANDLERS_END_WITH_CALLS};
+use super::requests::ByRequest;
 use crate::clients::NOT_SENT;
 use crate::facts::{CallMade, CallOutcome, HandlerBegun, HandlerEnded, Outcome};
 use crate::ids::is_made_by_node;
@@ -24,7 +24,7 @@ const HALF_CLOSED_MAX: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct HandlersEndWithTheirCalls {
     setting: Arc<Setting>,
-    entries: BTreeMap<u32, Entry>,
+    entries: ByRequest<Entry>,
     hops: Hops,
     faults: Faults,
     met: u64,
@@ -40,7 +40,7 @@ struct Entry {
 
 impl HandlersEndWithTheirCalls {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        let (entries, hops, faults) = (BTreeMap::new(), Hops::default(), Faults::default());
+        let (entries, hops, faults) = (ByRequest::default(), Hops::default(), Faults::default());
         Self { setting: Arc::clone(setting), entries, hops, faults, met: 0 }
     }
 
@@ -52,7 +52,7 @@ impl HandlersEndWithTheirCalls {
         }
         let path = access_path(event)?;
         let is_called = self.hops.of(number).iter().any(|hop| hop.made.path == path);
-        if is_called { Some(path) } else { self.entries.get(&number).map(|entry| entry.path) }
+        if is_called { Some(path) } else { self.entries.get(number).map(|entry| entry.path) }
     }
 
     /// When the last of the calls ended that a handler of `path` may handle, and on which host it was made; `None`
@@ -60,7 +60,7 @@ impl HandlersEndWithTheirCalls {
     fn ended(&self, number: u32, path: &str) -> Option<(Duration, &str)> {
         let hops = self.hops.of(number).iter().filter(|hop| hop.made.path == path);
         let hops = hops.map(|hop| (hop.ended.map(|(at, _)| at), &*hop.host));
-        let entry = self.entries.get(&number).filter(|entry| entry.path == path);
+        let entry = self.entries.get(number).filter(|entry| entry.path == path);
         let entry = entry.map(|entry| (entry.ended, CLIENTS));
         let (last, host) = hops.chain(entry).max_by_key(|(ended, _)| ended.unwrap_or(Duration::MAX))?;
         Some((last?, host))
@@ -85,7 +85,7 @@ impl HandlersEndWithTheirCalls {
 
     /// How long word of the end of a call that `caller` made may be held back where it arrives.
     fn held_back(&self, number: u32, path: &str, caller: &str) -> Duration {
-        let entry = self.entries.get(&number).filter(|entry| caller == CLIENTS && entry.path == path);
+        let entry = self.entries.get(number).filter(|entry| caller == CLIENTS && entry.path == path);
         entry.map_or(Duration::ZERO, |entry| entry.held_back)
     }
 
@@ -117,6 +117,10 @@ impl Invariant for HandlersEndWithTheirCalls {
         HANDLERS_END_WITH_CALLS
     }
 
+    fn wants(&self) -> Wants {
+        Hops::wants(Faults::wants()).lines().fact::<HandlerEnded>()
+    }
+
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
         if let Some(kind) = self.setting.kind(&call.request) {
             let held_back = if kind.via == Via::Rest { HALF_CLOSED_MAX } else { Duration::ZERO };
@@ -126,7 +130,7 @@ impl Invariant for HandlersEndWithTheirCalls {
     }
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
-        if let Some(entry) = self.entries.get_mut(&call.request.id) {
+        if let Some(entry) = self.entries.get_mut(call.request.id) {
             entry.ended = call.ended;
         }
         Ok(())
@@ -153,7 +157,7 @@ impl Invariant for HandlersEndWithTheirCalls {
 pub(super) struct HandledOnceOrNotAtAll {
     setting: Arc<Setting>,
     /// By request, for each rpc that was called for it.
-    counts: BTreeMap<u32, Vec<(&'static str, Counts)>>,
+    counts: ByRequest<Vec<(&'static str, Counts)>>,
     met: u64,
 }
 
@@ -188,7 +192,7 @@ impl Counts {
 
 impl HandledOnceOrNotAtAll {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        Self { setting: Arc::clone(setting), counts: BTreeMap::new(), met: 0 }
+        Self { setting: Arc::clone(setting), counts: ByRequest::default(), met: 0 }
     }
 
     /// The rpc that a client called, unless its handlers go under an id that a node made.
@@ -204,7 +208,7 @@ impl HandledOnceOrNotAtAll {
         host: &str,
         change: impl FnOnce(&mut Counts),
     ) -> Result<(), String> {
-        let rpcs = self.counts.entry(number).or_default();
+        let rpcs = self.counts.get_or_default(number);
         let known = rpcs.iter().position(|(known, _)| *known == path);
         let at = known.unwrap_or(rpcs.len());
         if known.is_none() {
@@ -219,6 +223,10 @@ impl HandledOnceOrNotAtAll {
 impl Invariant for HandledOnceOrNotAtAll {
     fn name(&self) -> &str {
         HANDLED_ONCE
+    }
+
+    fn wants(&self) -> Wants {
+        Hops::wants(Wants::nothing())
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {

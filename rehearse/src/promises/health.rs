@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{CLIENTS, CallRecord, Event, Family, Invariant, Reply};
+use sim::{CLIENTS, CallRecord, Event, Family, Invariant, Reply, Wants};
 
 use super::failure::in_words;
 use super::faults::{Fault, Faults};
@@ -83,6 +83,10 @@ impl HealthIsTold {
 impl Invariant for HealthIsTold {
     fn name(&self) -> &str {
         HEALTH_IS_TOLD
+    }
+
+    fn wants(&self) -> Wants {
+        Faults::wants()
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {

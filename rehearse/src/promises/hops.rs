@@ -1,17 +1,17 @@
 //! The calls that services made of each other, by the request that they belong to, and where they were handled.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{Event, What};
+use sim::{Event, Wants, What};
 
+use super::requests::ByRequest;
 use crate::facts::{CallMade, CallOutcome, HandlerBegun, Outcome};
 
 /// All calls of services so far, and all handlers.
 #[derive(Debug, Default)]
 pub(super) struct Hops {
-    requests: BTreeMap<u32, Request>,
+    requests: ByRequest<Request>,
 }
 
 /// What services did for one request.
@@ -48,18 +48,23 @@ impl Hop {
 }
 
 impl Hops {
+    /// What it must be told of, besides the others.
+    pub(super) fn wants(others: Wants) -> Wants {
+        others.fact::<HandlerBegun>().fact::<CallMade>().fact::<CallOutcome>()
+    }
+
     /// Takes note of `event`; the hop that it ends, if it does.
     pub(super) fn note(&mut self, event: &Event) -> Option<(u32, &Hop)> {
         let number = event.request.filter(|_| matches!(event.what, What::Told(_)))?;
         let (at, host) = (event.at, || Arc::clone(&event.host));
         if let Some(begun) = event.told::<HandlerBegun>() {
             let begun = Begun { service: begun.service, path: begun.path, host: host(), at };
-            self.requests.entry(number).or_default().begun.push(begun);
+            self.requests.get_or_default(number).begun.push(begun);
         } else if let Some(made) = event.told::<CallMade>() {
             let hop = Hop { made: *made, host: host(), at, ended: None };
-            self.requests.entry(number).or_default().hops.push(hop);
+            self.requests.get_or_default(number).hops.push(hop);
         } else if let Some(outcome) = event.told::<CallOutcome>() {
-            let hops = &mut self.requests.get_mut(&number)?.hops;
+            let hops = &mut self.requests.get_mut(number)?.hops;
             let hop = hops.iter_mut().find(|hop| hop.made.hop == outcome.hop)?;
             // What a host that is taken down says with its last breath is no outcome.
             let outcome = if event.host.is_empty() { Outcome::Dropped } else { outcome.outcome };
@@ -71,12 +76,12 @@ impl Hops {
 
     /// The calls that services made for a request.
     pub(super) fn of(&self, request: u32) -> &[Hop] {
-        self.requests.get(&request).map_or(&[], |request| &request.hops)
+        self.requests.get(request).map_or(&[], |request| &request.hops)
     }
 
     /// The handlers that have begun for a request.
     pub(super) fn begun(&self, request: u32) -> &[Begun] {
-        self.requests.get(&request).map_or(&[], |request| &request.begun)
+        self.requests.get(request).map_or(&[], |request| &request.begun)
     }
 
     /// The host where the last handler of `path` for a request began.
@@ -88,20 +93,20 @@ impl Hops {
 
 /// How much the calls that services made had left, by the request that they belong to.
 #[derive(Debug, Default)]
-pub(super) struct Lefts(BTreeMap<u32, Vec<(&'static str, Duration)>>);
+pub(super) struct Lefts(ByRequest<Vec<(&'static str, Duration)>>);
 
 impl Lefts {
     /// Takes note of `event`.
     pub(super) fn note(&mut self, event: &Event) {
         if let (Some(number), Some(made)) = (event.request, event.told::<CallMade>()) {
             let left = made.left.unwrap_or(Duration::MAX);
-            self.0.entry(number).or_default().push((made.path, left));
+            self.0.get_or_default(number).push((made.path, left));
         }
     }
 
     /// The most that a call of `path` for a request had left; `None` if there was no such call.
     pub(super) fn longest(&self, request: u32, path: &str) -> Option<Duration> {
-        let calls = self.0.get(&request)?.iter().filter(|(called, _)| *called == path);
+        let calls = self.0.get(request)?.iter().filter(|(called, _)| *called == path);
         calls.map(|(_, left)| *left).max()
     }
 }

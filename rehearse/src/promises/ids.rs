@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use sim::{CLIENTS, CallRecord, Event, Invariant, Request};
+use sim::{CLIENTS, CallRecord, Event, Invariant, Request, Wants};
 
 use super::names::{LINES_KNOW_THEIR_CALLERS, REPLIES_CARRY_IDS};
+use super::requests::ByRequest;
 use crate::clients::{asked, code_named};
 use crate::ids::{is_legal, is_made_by_node};
 use crate::setting::Setting;
@@ -54,6 +55,10 @@ impl Invariant for RepliesCarryIds {
         REPLIES_CARRY_IDS
     }
 
+    fn wants(&self) -> Wants {
+        Wants::nothing()
+    }
+
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
         let Some(reply) = &call.reply else { return Ok(()) };
         if let Some(carried) = &reply.request_id {
@@ -76,7 +81,7 @@ impl Invariant for RepliesCarryIds {
 #[derive(Debug)]
 pub(super) struct LinesKnowTheirCallers {
     setting: Arc<Setting>,
-    calls: BTreeMap<u32, Caller>,
+    calls: ByRequest<Caller>,
     /// Ids that nodes made, and the calls that each may have been made for.
     made: BTreeMap<String, Vec<u32>>,
     met: u64,
@@ -94,44 +99,40 @@ struct Caller {
 
 /// Where a client's call came in.
 #[derive(Debug)]
-enum Entry {
-    /// Where this service is.
-    Service(&'static str),
-    /// On this host, which was asked for its health.
-    Host(String),
+struct Entry {
+    host: String,
+    /// The service that it called; none if it asked the host for its health.
+    service: Option<&'static str>,
 }
 
 impl Entry {
     fn of(setting: &Setting, request: &Request) -> Option<Self> {
-        match asked(request) {
-            Some((_, host)) => Some(Self::Host(host.to_owned())),
-            None => setting.kind(request).map(|kind| Self::Service(kind.service)),
+        if let Some((_, host)) = asked(request) {
+            return Some(Self { host: host.to_owned(), service: None });
         }
+        let service = setting.kind(request)?.service;
+        let host = setting.graph.entry(service, request.id)?.to_owned();
+        Some(Self { host, service: Some(service) })
     }
 
-    fn is(&self, setting: &Setting, number: u32, host: &str) -> bool {
-        match self {
-            Self::Service(service) => setting.graph.entry(service, number) == Some(host),
-            Self::Host(entry) => entry == host,
-        }
+    fn is(&self, host: &str) -> bool {
+        self.host == host
     }
 
     fn has_on_way(&self, setting: &Setting, host: &str) -> bool {
-        match self {
-            Self::Service(service) => setting.ways.get(service).is_some_and(|way| way.contains(host)),
-            Self::Host(entry) => entry == host,
-        }
+        let way = || setting.ways.get(self.service?);
+        self.is(host) || way().is_some_and(|way| way.contains(host))
     }
 }
 
 impl LinesKnowTheirCallers {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        Self { setting: Arc::clone(setting), calls: BTreeMap::new(), made: BTreeMap::new(), met: 0 }
+        Self { setting: Arc::clone(setting), calls: ByRequest::default(), made: BTreeMap::new(), met: 0 }
     }
 
     /// Judges what is told under the id that a client sent.
     fn judge_sent(&mut self, event: &Event, number: u32, id: &str) -> Result<(), String> {
-        let call = self.calls.get_mut(&number).ok_or_else(|| format!("no client sent this id: {event}"))?;
+        let call = self.calls.get_mut(number).ok_or_else(|| format!("no client sent this id: {event}"))?;
         if call.id.as_deref() != Some(id) {
             return Err(match &call.id {
                 Some(sent) => format!("no client sent this id, but one sent {sent:?}: {event}"),
@@ -140,8 +141,7 @@ impl LinesKnowTheirCallers {
                 }
             });
         }
-        let is_entry = call.entry.is(&self.setting, number, &event.host);
-        call.has_line |= is_entry && access_path(event).is_some();
+        call.has_line |= !call.has_line && call.entry.is(&event.host) && access_path(event).is_some();
         if is_on_way(&self.setting, call, event) {
             return Ok(());
         }
@@ -160,7 +160,7 @@ impl LinesKnowTheirCallers {
             }
             self.made.insert(id.to_owned(), calls);
         }
-        let calls = self.made.get(id).into_iter().flatten().filter_map(|number| self.calls.get(number));
+        let calls = self.made.get(id).into_iter().flatten().filter_map(|number| self.calls.get(*number));
         let mut on_way = calls.filter(|call| is_on_way(&self.setting, call, event));
         if on_way.next().is_some() {
             return Ok(());
@@ -170,12 +170,9 @@ impl LinesKnowTheirCallers {
 
     /// The calls without a legal id that come to the host of `event`, and for which no id was seen yet.
     fn new_here(&self, event: &Event) -> Vec<u32> {
-        let is_here = |number: u32, call: &Caller| {
-            event.host.is_empty() || call.entry.is(&self.setting, number, &event.host)
-        };
-        let nameless =
-            self.calls.iter().filter(|(number, call)| call.id.is_none() && is_here(**number, call));
-        let numbers = nameless.map(|(number, _)| *number);
+        let is_here = |call: &Caller| event.host.is_empty() || call.entry.is(&event.host);
+        let nameless = self.calls.iter().filter(|(_, call)| call.id.is_none() && is_here(call));
+        let numbers = nameless.map(|(number, _)| number);
         numbers.filter(|number| !self.made.values().any(|calls| *calls == [*number])).collect()
     }
 
@@ -212,6 +209,10 @@ impl Invariant for LinesKnowTheirCallers {
         LINES_KNOW_THEIR_CALLERS
     }
 
+    fn wants(&self) -> Wants {
+        Wants::events()
+    }
+
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
         if let Some(entry) = Entry::of(&self.setting, &call.request) {
             let id = call.request.id_sent().filter(|id| is_legal(id));
@@ -242,7 +243,7 @@ impl Invariant for LinesKnowTheirCallers {
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
         let carried = call.reply.as_ref().and_then(|reply| reply.request_id.as_deref());
-        let (Some(id), Some(caller)) = (carried, self.calls.get(&call.request.id)) else { return Ok(()) };
+        let (Some(id), Some(caller)) = (carried, self.calls.get(call.request.id)) else { return Ok(()) };
         if caller.id.is_none() {
             return self.end_made(call, id);
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{Event, Family, FaultKind, Invariant, What};
+use sim::{Event, Family, FaultKind, Invariant, Wants, What};
 
 use super::deadlines::TURN;
 use super::faults::{Fault, Faults};
@@ -42,8 +42,8 @@ struct Open {
 }
 
 impl Nodes {
-    /// Takes note of `event`; the node that it ends, or that is told to have left.
-    fn note(&mut self, event: &Event) -> Option<Node> {
+    /// Takes note of `event`, if it tells of a node's life; the node that it ends, or that is told to have left.
+    fn note_life(&mut self, event: &Event) -> Option<Node> {
         match &event.what {
             What::FaultBegins { fault, .. } => match &fault.what {
                 FaultKind::Drain { host } => {
@@ -62,19 +62,26 @@ impl Nodes {
                     return self.take(host);
                 }
             }
+            // What a node tells of its own life belongs to no request.
+            What::Told(_) if event.request_id.is_some() => {}
             What::Told(_) if event.told::<NodeStarted>().is_some() => {
                 self.take(&event.host);
                 let host = Arc::clone(&event.host);
                 self.0.push(Node { host, drains: None, active: event.at, open: Vec::new() });
             }
             What::Told(_) if event.told::<NodeStopped>().is_some() => return self.take(&event.host),
-            _ => {
-                let number = event.request?;
-                let node = self.0.iter_mut().find(|node| node.host == event.host)?;
-                node.work(event, number);
-            }
+            _ => {}
         }
         None
+    }
+
+    /// Takes note of `event`, if it tells of work for a call.
+    fn note_work(&mut self, event: &Event) {
+        if let Some(number) = event.request
+            && let Some(node) = self.0.iter_mut().find(|node| node.host == event.host)
+        {
+            node.work(event, number);
+        }
     }
 
     fn take(&mut self, host: &str) -> Option<Node> {
@@ -134,6 +141,10 @@ impl DrainsEnd {
 
     fn judge(&self, node: &Node, now: Duration) -> Result<(), String> {
         let Some(from) = node.drains else { return Ok(()) };
+        // Whatever else there is, so much time it has.
+        if now <= from + LAST_MOMENT + LINGER.min(self.setting.drain_timeout) {
+            return Ok(());
+        }
         let slack = self.setting.tick * 2 + TURN + self.paused(node, (from, now));
         let limit = from + self.setting.drain_timeout + LAST_MOMENT + slack;
         let quiet = node.active.max(from + LAST_MOMENT) + LINGER + slack + self.on_way(node, (from, now));
@@ -175,12 +186,17 @@ impl Invariant for DrainsEnd {
         DRAINS_END
     }
 
+    fn wants(&self) -> Wants {
+        Wants::events()
+    }
+
     fn event(&mut self, event: &Event) -> Result<(), String> {
         self.faults.note(event);
-        if let Some(node) = self.nodes.note(event) {
+        if let Some(node) = self.nodes.note_life(event) {
             self.met += u64::from(node.drains.is_some());
             return self.judge(&node, event.at);
         }
+        self.nodes.note_work(event);
         self.nodes.0.iter().try_for_each(|node| self.judge(node, event.at))
     }
 
@@ -229,9 +245,13 @@ impl Invariant for DrainsTakeNothingOn {
         DRAINS_TAKE_NOTHING_ON
     }
 
+    fn wants(&self) -> Wants {
+        Faults::wants().fact::<HandlerBegun>()
+    }
+
     fn event(&mut self, event: &Event) -> Result<(), String> {
         self.faults.note(event);
-        self.nodes.note(event);
+        self.nodes.note_life(event);
         event.told::<HandlerBegun>().map_or(Ok(()), |begun| self.judge(event, begun))
     }
 

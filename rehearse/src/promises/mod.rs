@@ -22,6 +22,7 @@ mod ids;
 mod leaving;
 mod moments;
 mod names;
+mod requests;
 mod right;
 mod statuses;
 mod table;

@@ -1,14 +1,14 @@
 //! A deadline is one moment for all who work on a call: what is left of it shrinks as time passes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{Event, Family, Invariant};
+use sim::{Event, Family, Invariant, Wants};
 
 use super::deadlines::TURN;
 use super::faults::{Fault, Faults};
 use super::names::DEADLINES_ARE_MOMENTS;
+use super::requests::ByRequest;
 use crate::facts::{CallMade, HandlerBegun};
 use crate::setting::Setting;
 
@@ -19,7 +19,7 @@ pub(super) struct DeadlinesAreMoments {
     setting: Arc<Setting>,
     faults: Faults,
     /// The calls that services made, by the request that they belong to.
-    calls: BTreeMap<u32, Vec<Call>>,
+    calls: ByRequest<Vec<Call>>,
     met: u64,
 }
 
@@ -35,12 +35,12 @@ struct Call {
 
 impl DeadlinesAreMoments {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        Self { setting: Arc::clone(setting), faults: Faults::default(), calls: BTreeMap::new(), met: 0 }
+        Self { setting: Arc::clone(setting), faults: Faults::default(), calls: ByRequest::default(), met: 0 }
     }
 
     fn judge(&mut self, event: &Event, number: u32, begun: &HandlerBegun) -> Result<(), String> {
         let (path, left) = (begun.path, begun.left.unwrap_or(Duration::MAX));
-        let calls = self.calls.get(&number).into_iter().flatten().filter(|call| call.path == path);
+        let calls = self.calls.get(number).into_iter().flatten().filter(|call| call.path == path);
         let Some(dues) = calls.map(|call| Some((call.due?, call))).collect::<Option<Vec<_>>>() else {
             return Ok(());
         };
@@ -99,13 +99,17 @@ impl Invariant for DeadlinesAreMoments {
         DEADLINES_ARE_MOMENTS
     }
 
+    fn wants(&self) -> Wants {
+        Faults::wants().fact::<CallMade>().fact::<HandlerBegun>()
+    }
+
     fn event(&mut self, event: &Event) -> Result<(), String> {
         self.faults.note(event);
         let Some(number) = event.request.filter(|_| !event.host.is_empty()) else { return Ok(()) };
         if let Some(CallMade { path, left, .. }) = event.told() {
             let due = left.map(|left| event.at.saturating_add(left));
             let call = Call { path, host: Arc::clone(&event.host), at: event.at, due };
-            self.calls.entry(number).or_default().push(call);
+            self.calls.get_or_default(number).push(call);
         }
         event.told::<HandlerBegun>().map_or(Ok(()), |begun| self.judge(event, number, begun))
     }

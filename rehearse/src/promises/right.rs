@@ -1,16 +1,15 @@
 //! The codes that are right for each request, besides `OK`.
 
-use std::collections::BTreeMap;
-
 use sim::CallRecord;
 use transport::Code;
 
 use super::failure::Failure;
+use super::requests::ByRequest;
 use crate::setting::Setting;
 
 /// What services may say of each request in the line of their work.
 #[derive(Debug, Default)]
-pub(super) struct Right(BTreeMap<u32, Vec<Code>>);
+pub(super) struct Right(ByRequest<Vec<Code>>);
 
 impl Right {
     /// A client makes a call.
@@ -29,6 +28,6 @@ impl Right {
             Failure::Said(code) => code,
             _ => return false,
         };
-        self.0.get(&request).is_some_and(|right| right.contains(&code))
+        self.0.get(request).is_some_and(|right| right.contains(&code))
     }
 }

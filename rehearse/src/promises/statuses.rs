@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{CLIENTS, CallFault, CallRecord, Event, Family, Invariant};
+use sim::{CLIENTS, CallFault, CallRecord, Event, Family, Invariant, Wants};
 use transport::Code;
 
 use super::causes::{Causes, Leg};
@@ -17,7 +17,7 @@ use super::hops::{Hop, Hops};
 use super::names::STATUSES_ARE_EXPLAINED;
 use super::right::Right;
 use crate::clients::asked;
-use crate::facts::Outcome;
+use crate::facts::{CallOutcome, Outcome};
 use crate::ids::is_made_by_node;
 use crate::load::Via;
 use crate::setting::Setting;
@@ -144,6 +144,10 @@ impl StatusesAreExplained {
 impl Invariant for StatusesAreExplained {
     fn name(&self) -> &str {
         STATUSES_ARE_EXPLAINED
+    }
+
+    fn wants(&self) -> Wants {
+        Causes::wants().fact::<CallOutcome>()
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {

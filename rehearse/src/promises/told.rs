@@ -1,12 +1,12 @@
 //! What an edge logs of a call is what its caller got.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sim::{CallRecord, Event, Invariant, Reply};
+use sim::{CallRecord, Event, Invariant, Reply, Wants};
 
 use super::ids::access_path;
 use super::names::ACCESS_LINES_ARE_TRUE;
+use super::requests::ByRequest;
 use crate::clients::{code_named, http_status_of};
 use crate::load::Via;
 use crate::setting::Setting;
@@ -15,7 +15,7 @@ use crate::setting::Setting;
 #[derive(Debug)]
 pub(super) struct AccessLinesAreTrue {
     setting: Arc<Setting>,
-    entries: BTreeMap<u32, Entry>,
+    entries: ByRequest<Entry>,
     met: u64,
 }
 
@@ -34,7 +34,7 @@ struct Entry {
 
 impl AccessLinesAreTrue {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        Self { setting: Arc::clone(setting), entries: BTreeMap::new(), met: 0 }
+        Self { setting: Arc::clone(setting), entries: ByRequest::default(), met: 0 }
     }
 }
 
@@ -50,21 +50,22 @@ impl Entry {
         (is_own && *event.host == *self.host).then(|| status.to_string())
     }
 
-    /// What the line has to say; `None` if the client has only its own word for what happened.
-    fn expected(&self) -> Option<Vec<String>> {
+    /// Whether `line` says what the client got; `None` if the client has only its own word for what happened.
+    fn is_right(&self, line: &str) -> Option<bool> {
         let reply = self.reply.as_ref()?;
         let code = code_named(&reply.status)?;
         Some(match self.via {
-            Via::Grpc => vec![reply.status.clone()],
-            Via::Rest if reply.is_ok() => vec!["200".to_owned()],
+            Via::Grpc => line == reply.status,
+            Via::Rest if reply.is_ok() => line == "200",
             // What is larger than a body may be is so by HTTP's own words.
-            Via::Rest => vec![http_status_of(code).to_string(), "413".to_owned()],
+            Via::Rest => line == "413" || line == http_status_of(code).to_string(),
         })
     }
 
     fn judge(&self) -> Result<bool, String> {
-        let (Some(line), Some(expected)) = (&self.line, self.expected()) else { return Ok(false) };
-        if self.has_more_lines || expected.contains(line) {
+        let Some(line) = &self.line else { return Ok(false) };
+        let Some(is_right) = self.is_right(line) else { return Ok(false) };
+        if self.has_more_lines || is_right {
             return Ok(true);
         }
         let Self { id, host, reply, .. } = self;
@@ -76,6 +77,10 @@ impl Entry {
 impl Invariant for AccessLinesAreTrue {
     fn name(&self) -> &str {
         ACCESS_LINES_ARE_TRUE
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::nothing().lines()
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
@@ -92,7 +97,7 @@ impl Invariant for AccessLinesAreTrue {
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
-        let Some(entry) = event.request.and_then(|number| self.entries.get_mut(&number)) else {
+        let Some(entry) = event.request.and_then(|number| self.entries.get_mut(number)) else {
             return Ok(());
         };
         let Some(status) = entry.status_in(event) else { return Ok(()) };
@@ -102,7 +107,7 @@ impl Invariant for AccessLinesAreTrue {
     }
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
-        let Some(entry) = self.entries.get_mut(&call.request.id) else { return Ok(()) };
+        let Some(entry) = self.entries.get_mut(call.request.id) else { return Ok(()) };
         entry.reply.clone_from(&call.reply);
         self.met += u64::from(entry.judge()?);
         Ok(())

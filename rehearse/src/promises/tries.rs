@@ -1,11 +1,12 @@
 //! How often a call is tried.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use sim::{CallRecord, Event, Invariant};
+use sim::{CallRecord, Event, Invariant, Wants};
 
 use super::names::TRIED_TWICE_AT_MOST;
+use super::requests::ByRequest;
 use crate::facts::{CallMade, HandlerBegun, StreamSeen};
 use crate::setting::Setting;
 
@@ -15,7 +16,7 @@ use crate::setting::Setting;
 pub(super) struct TriedTwiceAtMost {
     setting: Arc<Setting>,
     /// By request, for each rpc.
-    counts: BTreeMap<u32, Vec<(String, Counts)>>,
+    counts: ByRequest<Vec<(Cow<'static, str>, Counts)>>,
     met: u64,
 }
 
@@ -41,22 +42,28 @@ impl Counts {
 
 impl TriedTwiceAtMost {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        Self { setting: Arc::clone(setting), counts: BTreeMap::new(), met: 0 }
+        Self { setting: Arc::clone(setting), counts: ByRequest::default(), met: 0 }
     }
 
-    fn counts(&mut self, number: u32, path: &str) -> &mut Counts {
-        let rpcs = self.counts.entry(number).or_default();
+    fn counts(&mut self, number: u32, path: Cow<'static, str>) -> &mut Counts {
+        let rpcs = self.counts.get_or_default(number);
         let known = rpcs.iter().position(|(known, _)| *known == path);
         let at = known.unwrap_or_else(|| {
-            rpcs.push((path.to_owned(), Counts::default()));
+            rpcs.push((path, Counts::default()));
             rpcs.len() - 1
         });
         &mut rpcs[at].1
     }
 
-    fn see(&mut self, event: &Event, number: u32, path: &str, refused: bool) -> Result<(), String> {
+    fn see(
+        &mut self,
+        event: &Event,
+        number: u32,
+        path: Cow<'static, str>,
+        refused: bool,
+    ) -> Result<(), String> {
         self.met += 1;
-        let counts = self.counts(number, path);
+        let counts = self.counts(number, path.clone());
         counts.seen += 1;
         counts.refused += u32::from(refused);
         if !counts.is_too_much() {
@@ -78,9 +85,13 @@ impl Invariant for TriedTwiceAtMost {
         TRIED_TWICE_AT_MOST
     }
 
+    fn wants(&self) -> Wants {
+        Wants::nothing().fact::<CallMade>().fact::<HandlerBegun>().fact::<StreamSeen>()
+    }
+
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
         if let Some(path) = self.setting.kind(&call.request).map(|kind| kind.path) {
-            self.counts(call.request.id, path).by_clients += 1;
+            self.counts(call.request.id, path.into()).by_clients += 1;
         }
         Ok(())
     }
@@ -88,11 +99,11 @@ impl Invariant for TriedTwiceAtMost {
     fn event(&mut self, event: &Event) -> Result<(), String> {
         let Some(number) = event.request else { return Ok(()) };
         if let Some(made) = event.told::<CallMade>() {
-            self.counts(number, made.path).made += 1;
+            self.counts(number, made.path.into()).made += 1;
         } else if let Some(begun) = event.told::<HandlerBegun>() {
-            return self.see(event, number, begun.path, false);
+            return self.see(event, number, begun.path.into(), false);
         } else if let Some(StreamSeen { path, refused }) = event.told() {
-            return self.see(event, number, path, *refused);
+            return self.see(event, number, path.clone().into(), *refused);
         }
         Ok(())
     }

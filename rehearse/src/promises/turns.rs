@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{Event, Invariant, Phase, What};
+use sim::{Event, Invariant, Phase, Wants, What};
 
 use super::hops::Hops;
 use super::ids::access_path;
@@ -78,6 +78,10 @@ impl Invariant for ReplicasShare {
         REPLICAS_SHARE
     }
 
+    fn wants(&self) -> Wants {
+        Hops::wants(Wants::nothing())
+    }
+
     fn event(&mut self, event: &Event) -> Result<(), String> {
         match &event.what {
             What::FaultBegins { .. } => self.is_disturbed = true,
@@ -144,6 +148,10 @@ impl WorkersShare {
 impl Invariant for WorkersShare {
     fn name(&self) -> &str {
         WORKERS_SHARE
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::nothing().lines().fact::<HandlerBegun>()
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {

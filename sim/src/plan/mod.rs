@@ -106,14 +106,26 @@ impl Request {
 
     /// What plans and checks call the request of this number.
     pub(crate) fn name_of(number: u32) -> String {
-        format!("sim-{number:06}")
+        // Written for every call in many places: `format!` costs several times as much.
+        if number > 999_999 {
+            return format!("sim-{number}");
+        }
+        let digits = [100_000, 10_000, 1_000, 100, 10, 1].map(|place| number / place % 10);
+        let digits = digits.map(|digit| char::from_digit(digit, 10).expect("a digit is less than ten"));
+        let mut name = String::with_capacity("sim-000000".len());
+        name.push_str("sim-");
+        name.extend(digits);
+        name
     }
 
     /// The number of the request that goes under this id, if it is one that [`Self::request_id`] makes.
     pub(crate) fn number_of(request_id: &str) -> Option<u32> {
         let digits = request_id.strip_prefix("sim-")?;
         let is_ours = digits.len() == 6 || digits.len() > 6 && !digits.starts_with('0');
-        if is_ours && digits.bytes().all(|digit| digit.is_ascii_digit()) { digits.parse().ok() } else { None }
+        let digits = is_ours.then(|| digits.bytes().map(|digit| digit.checked_sub(b'0')))?;
+        digits
+            .map(|digit| digit.filter(|digit| *digit < 10))
+            .try_fold(0_u32, |number, digit| number.checked_mul(10)?.checked_add(digit?.into()))
     }
 }
 
@@ -200,5 +212,7 @@ mod tests {
         let ids = ["sim-000006", "sim-900001000", "sim-6", "sim-0000006", "sim-+00006", "other"];
         let numbers = ids.map(Request::number_of);
         assert_eq!(numbers, [Some(6), Some(900_001_000), None, None, None, None]);
+        let names = [0, 6, 999_999, 1_000_000, u32::MAX].map(Request::name_of);
+        assert_eq!(names, ["sim-000000", "sim-000006", "sim-999999", "sim-1000000", "sim-4294967295"]);
     }
 }

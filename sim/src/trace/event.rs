@@ -213,7 +213,7 @@ impl fmt::Display for What {
                 write_fields(f, &line.fields)?;
                 write!(f, " level={} target={}", line.level, line.target)
             }
-            Self::Told(fact) => write!(f, "{fact}"),
+            Self::Told(fact) => fmt::Display::fmt(fact, f),
             Self::FaultBegins { number, fault } => write!(f, "fault {number} begins: {}", fault.what),
             Self::FaultEnds { number, fault } => write!(f, "fault {number} ends: {}", fault.what),
             Self::Phase(phase) => write!(f, "{phase}"),

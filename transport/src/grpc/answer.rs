@@ -7,14 +7,19 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::Stream;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 use tonic::body::Body;
 use tonic::{Code, Status};
 
+use super::codec::HEADER;
 use crate::access::{AccessLine, Outcome};
+use crate::budget::Buffered;
+use crate::context::CallContext;
 use crate::deadline::UNREAD_MAX;
+use crate::payload::{Message, MessageStream, Payload};
 use crate::status::{self, Result};
 
 /// How long after its deadline an answer may wait for its client to read it.
@@ -37,18 +42,35 @@ struct Progress {
     pieces: Cell<u64>,
     /// Whether it has one in hand: it asks for the next when the client has made room for this one.
     in_hand: Cell<bool>,
+    /// Whether the call has waited for word of a reset, and may begin.
+    may_begin: Cell<bool>,
+}
+
+/// Waits until hyper has looked whether the client has taken the call back already. It looks only where a call waits, so
+/// one that was reset together with its message would be handled, and take the place of another.
+pub(super) async fn not_reset() {
+    std::future::poll_fn(|_| match PROGRESS.with(|progress| progress.may_begin.get()) {
+        true => Poll::Ready(()),
+        // Polled again at once, by whoever runs the stream.
+        false => Poll::Pending,
+    })
+    .await;
 }
 
 /// Runs one HTTP/2 stream. While hyper waits for the client to read, it does not ask for more of the answer,
 /// so no timer in there would ever run: the one here ends the stream, and with it what the answer holds. An
 /// answer that has nothing to say for the moment may take its time.
-pub(super) async fn run_stream(stream: impl Future<Output = ()>) {
+pub(super) async fn run_stream(stream: Pin<Box<impl Future<Output = ()>>>) {
     let progress = Rc::new(Progress::default());
     let mut stream = pin!(PROGRESS.scope(progress.clone(), stream));
     let mut timer: Option<Pin<Box<Sleep>>> = None;
     let mut stuck_at = 0;
     std::future::poll_fn(|cx| {
-        if stream.as_mut().poll(cx).is_ready() {
+        let mut polled = stream.as_mut().poll(cx);
+        if polled.is_pending() && !progress.may_begin.replace(true) {
+            polled = stream.as_mut().poll(cx);
+        }
+        if polled.is_ready() {
             return Poll::Ready(());
         }
         if !progress.in_hand.get() {
@@ -71,19 +93,24 @@ pub(super) struct Answer {
     body: Body,
     /// What was cut off, and comes next.
     rest: Bytes,
+    /// How many bytes hyper was given since that are still counted for the call.
+    given: usize,
     progress: Rc<Progress>,
+    context: CallContext,
     line: AccessLine,
 }
 
 impl Answer {
     /// Must be made on the stream on which it goes out.
-    pub(super) fn new(body: Body, deadline: Option<Instant>, line: AccessLine) -> Self {
+    pub(super) fn new(body: Body, context: &CallContext, line: AccessLine) -> Self {
         let progress = PROGRESS.with(Rc::clone);
-        progress.give_up.set(deadline.and_then(|deadline| deadline.checked_add(OVERTIME)));
-        Self { body, rest: Bytes::new(), progress, line }
+        progress.give_up.set(context.deadline().and_then(|deadline| deadline.checked_add(OVERTIME)));
+        Self { body, rest: Bytes::new(), given: 0, progress, context: context.clone(), line }
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
+        let given = std::mem::take(&mut self.given);
+        self.context.buffered().inspect(|buffered| buffered.give_back(given));
         let frame = match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
             Some(Ok(frame)) => frame,
             end => return Poll::Ready(end),
@@ -92,7 +119,7 @@ impl Answer {
             Ok(data) => {
                 // tonic's framing puts five bytes before each message.
                 self.line.bytes += data.len() as u64;
-                self.rest = data;
+                self.rest = self.counted(data);
                 self.piece()
             }
             Err(trailers) => {
@@ -102,6 +129,15 @@ impl Answer {
                 trailers
             }
         })))
+    }
+
+    /// The same bytes, which are counted until hyper has written them, or asks for more where they are few.
+    fn counted(&mut self, data: Bytes) -> Bytes {
+        let Some(buffered) = self.context.buffered() else { return data };
+        if Buffered::keeps(data.len()) {
+            self.given = data.len();
+        }
+        buffered.outgoing(data)
     }
 
     fn piece(&mut self) -> Frame<Bytes> {
@@ -128,6 +164,46 @@ impl HttpBody for Answer {
     fn size_hint(&self) -> SizeHint {
         if self.rest.is_empty() { self.body.size_hint() } else { SizeHint::default() }
     }
+}
+
+/// The messages of an answer on their way out, each of them counted from when it is there.
+pub(super) struct Messages {
+    one: Option<Message>,
+    more: Option<MessageStream>,
+    context: CallContext,
+}
+
+impl Messages {
+    pub(super) fn of(body: Payload, context: &CallContext) -> Result<Self> {
+        let context = context.clone();
+        match body {
+            // Counted already, since it is there before the client lets it go out.
+            Payload::One(message) => {
+                count(&context, &message)?;
+                Ok(Self { one: Some(message), more: None, context })
+            }
+            Payload::Stream(messages) => Ok(Self { one: None, more: Some(messages), context }),
+        }
+    }
+}
+
+impl Stream for Messages {
+    type Item = Result<Message>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Self { one, more, context } = &mut *self;
+        let Some(messages) = more else { return Poll::Ready(one.take().map(Ok)) };
+        let item = std::task::ready!(messages.as_mut().poll_next(cx));
+        let item = item.map(|item| item.and_then(|message| count(context, &message).map(|()| message)));
+        if !matches!(item, Some(Ok(_))) {
+            *more = None;
+        }
+        Poll::Ready(item)
+    }
+}
+
+fn count(context: &CallContext, message: &Message) -> Result<()> {
+    context.buffered().map_or(Ok(()), |buffered| buffered.take(HEADER + message.encoded_len()))
 }
 
 /// The name of the status among `headers`.

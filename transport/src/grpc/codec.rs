@@ -3,9 +3,18 @@
 
 use bytes::{Buf as _, Bytes};
 use tonic::Status;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 use crate::payload::Message;
+
+/// The size of what precedes each message.
+pub(super) const HEADER: usize = 5;
+
+/// What a buffer begins with, in bytes: an answer that is not read holds all of it, however small it is itself.
+const BUFFER: usize = 1024;
+
+/// An answer of many messages goes out when so many bytes of it are there.
+const AT_ONCE: usize = 32 * 1024;
 
 /// Reads bytes, writes [`Message`]s.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,6 +43,10 @@ impl Encoder for Raw {
         message.encode(buf);
         Ok(())
     }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(BUFFER, AT_ONCE)
+    }
 }
 
 impl Decoder for Raw {
@@ -42,6 +55,10 @@ impl Decoder for Raw {
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
         Ok(Some(buf.copy_to_bytes(buf.remaining())))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(BUFFER, AT_ONCE)
     }
 }
 
@@ -67,9 +84,6 @@ mod tests {
     use crate::contract::Body as _;
     use crate::payload::Payload;
     use crate::streaming::Streaming;
-
-    /// The size of what precedes each message.
-    const HEADER: usize = 5;
 
     /// What goes over the wire for `messages`, and where in it each message ends.
     fn written(messages: &[String]) -> (Bytes, Vec<usize>) {

@@ -7,7 +7,9 @@ mod answer;
 mod backoff;
 mod carrier;
 mod codec;
+mod greeting;
 mod preface;
+mod request;
 mod server;
 mod subchannel;
 
@@ -21,15 +23,18 @@ pub use server::Server;
 pub struct Keepalive {
     /// Send a PING when nothing was read for this long.
     pub interval: Duration,
-    /// The connection is dead if the answer takes longer. A new one is given up if the callee takes longer to
-    /// speak HTTP/2 once it has accepted.
+    /// The connection is dead if the answer takes longer.
     pub timeout: Duration,
+    /// A new connection is given up if the callee takes longer to greet, by its SETTINGS, once it has accepted. Connecting
+    /// as a whole is given up after 20 s in any case.
+    pub greeting: Duration,
 }
 
 impl Default for Keepalive {
-    /// 20 s and 10 s. Clients ping only while a call is open, as servers of gRPC's own stacks demand; a
+    /// 20 s, 10 s and 10 s. Clients ping only while a call is open, as servers of gRPC's own stacks demand; a
     /// half-open connection is found with the first call that uses it.
     fn default() -> Self {
-        Self { interval: Duration::from_secs(20), timeout: Duration::from_secs(10) }
+        let half = Duration::from_secs(10);
+        Self { interval: half * 2, timeout: half, greeting: half }
     }
 }

@@ -8,22 +8,24 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use futures_util::{StreamExt as _, stream};
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::server::StreamingService;
 use tracing::debug;
 
-use super::answer::{self, Answer, code_in};
-use super::codec::{Raw, repair_size};
-use super::{Keepalive, preface};
+use super::answer::{self, Answer, Messages, code_in};
+use super::codec::Raw;
+use super::request::Request;
+use super::{Keepalive, preface, request};
 use crate::access::{AccessLine, Outcome};
+use crate::budget::{Buffered, Share};
 use crate::context::CallContext;
 use crate::deadline;
 use crate::drain::OpenWork;
@@ -31,7 +33,7 @@ use crate::endpoint::Endpoint;
 use crate::gauges::{self, EdgeCounts};
 use crate::metadata;
 use crate::net::{CallerAddress, Io};
-use crate::payload::{Message, MessageStream, Payload, wrong_count};
+use crate::payload::{Message, Payload};
 use crate::router::Router;
 use crate::status::{self, Result};
 use crate::timeout;
@@ -39,6 +41,20 @@ use crate::timeout;
 /// A client that cancels this many calls faster than they are noticed is cut off (CVE-2023-44487).
 /// Deadlines that pass together, as in an overload, must stay below it.
 const RESETS_MAX: usize = 1024;
+
+/// How much of one call's request HTTP/2 keeps that nobody reads, in bytes: HTTP/2's own default. Only the handler of
+/// a streamed request may leave something unread, so that a worker has no more than this for each of `--max-streams`.
+const STREAM_WINDOW: u32 = 65_535;
+
+/// The same for all calls of one connection together.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// How much of one answer HTTP/2 takes that has not been written, in bytes.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// The largest head, in bytes as HTTP/2 counts them. One with more metadata than a call may carry is refused with a
+/// request id up to here; HTTP/2 itself refuses what is larger, with 431 and without an id.
+const HEAD_MAX: u32 = 32 * 1024;
 
 /// The gRPC edge of one worker. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -79,10 +95,10 @@ impl Server {
         };
         drop(silent);
         let _one = self.0.counts.connections.one();
-        let edge = self.0.clone();
+        let (edge, share) = (self.0.clone(), Share::of(self.0.router.budget()));
         let service = service_fn(move |request| {
-            let edge = edge.clone();
-            async move { Ok::<_, std::convert::Infallible>(serve_call(&edge, caller, request).await) }
+            let (edge, buffered) = (edge.clone(), Buffered::of(&share));
+            async move { Ok::<_, std::convert::Infallible>(serve_call(&edge, caller, buffered, request).await) }
         });
         let mut connection = pin!(self.0.http2().serve_connection(TokioIo::new(io.clone()), service));
         let ended = tokio::select! {
@@ -117,6 +133,10 @@ impl Edge {
             .keep_alive_interval(self.keepalive.interval)
             .keep_alive_timeout(self.keepalive.timeout)
             .max_concurrent_streams(streams_max)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
+            .max_header_list_size(HEAD_MAX)
             .max_pending_accept_reset_streams(RESETS_MAX)
             .max_local_error_reset_streams(RESETS_MAX);
         builder
@@ -130,38 +150,39 @@ struct Local(Arc<EdgeCounts>);
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
     fn execute(&self, stream: F) {
         let counts = self.0.clone();
-        // In a box of its own: tokio moves a task's future when it begins and ends, and this one is large.
-        tokio::task::spawn_local(Box::pin(async move {
+        // In a box of its own: it is large, and would be moved several times.
+        let stream = Box::pin(stream);
+        tokio::task::spawn_local(async move {
             let _one = counts.calls.one();
             answer::run_stream(stream).await;
-        }));
+        });
     }
 }
 
 async fn serve_call(
     edge: &Edge,
     caller: CallerAddress,
+    buffered: Buffered,
     request: http::Request<Incoming>,
 ) -> http::Response<Answer> {
+    answer::not_reset().await;
     let (mut parts, body) = request.into_parts();
+    let head = buffered.take(metadata::size(&parts.headers));
     let endpoint = edge.router.endpoint(parts.uri.path());
     let headers = take_headers(&mut parts.headers);
     let request_id = metadata::request_id(&headers);
     let refused = refusal(&parts, &headers);
     let timeout = headers.get(metadata::GRPC_TIMEOUT).map(timeout::parse);
     let unary = endpoint.as_ref().is_some_and(|endpoint| endpoint.is_unary());
-    let deadline = match timeout {
-        Some(timeout) => timeout.and_then(deadline::after),
-        None if unary => deadline::after(edge.deadline),
-        None => None,
-    };
+    let (deadline, read_within) = bounds(timeout, unary, edge.deadline);
     let context = CallContext::new(
         request_id,
         deadline,
         endpoint.as_ref().map(|endpoint| endpoint.admission.clone()),
         caller,
         metadata::of_user(headers),
-    );
+    )
+    .counting(buffered);
     let path = match &endpoint {
         Some(endpoint) => Cow::Borrowed(endpoint.path),
         None => Cow::Owned(parts.uri.path().to_owned()),
@@ -174,13 +195,29 @@ async fn serve_call(
         (None, Some(_), Some(None)) => Status::invalid_argument("malformed grpc-timeout").into_http(),
         (None, Some(endpoint), _) => {
             let limit = edge.router.limits().message_size;
-            let dispatch = Dispatch { endpoint, context: context.clone(), limit };
-            let request = http::Request::from_parts(parts, body);
+            let dispatch = Dispatch { endpoint, context: context.clone(), head, limit, read_within };
+            let request = http::Request::from_parts(parts, Request::of(body, &context));
             let mut grpc = tonic::server::Grpc::new(Raw).max_decoding_message_size(limit);
             context.scope(grpc.streaming(dispatch, request)).await
         }
     };
     finish(response, &context, line)
+}
+
+/// When a call ends at the latest, and how long its one message may take to come where that is longer: a caller may
+/// give its call an hour, and not so long to say what it wants.
+fn bounds(
+    timeout: Option<Option<Duration>>,
+    unary: bool,
+    most: Duration,
+) -> (Option<Instant>, Option<Duration>) {
+    let deadline = match timeout {
+        Some(timeout) => timeout.and_then(deadline::after),
+        None if unary => deadline::after(most),
+        None => None,
+    };
+    let is_soon = timeout.map_or(unary, |timeout| timeout.is_some_and(|timeout| timeout <= most));
+    (deadline, (!is_soon).then_some(most))
 }
 
 /// Takes the headers away, all but the one that tonic's framing needs.
@@ -227,14 +264,18 @@ fn finish(
     } else if parts.status != StatusCode::OK {
         line.write(Outcome::Http(parts.status.as_u16()));
     }
-    http::Response::from_parts(parts, Answer::new(body, context.deadline(), line))
+    http::Response::from_parts(parts, Answer::new(body, context, line))
 }
 
 /// Takes one call from tonic's framing to its endpoint.
 struct Dispatch {
     endpoint: Arc<Endpoint>,
     context: CallContext,
+    /// Whether there is room for the head.
+    head: Result<()>,
     limit: usize,
+    /// How long its message may take to come, where the deadline gives it longer.
+    read_within: Option<Duration>,
 }
 
 impl StreamingService<Bytes> for Dispatch {
@@ -244,36 +285,29 @@ impl StreamingService<Bytes> for Dispatch {
 
     fn call(&mut self, request: tonic::Request<tonic::Streaming<Bytes>>) -> Self::Future {
         let (endpoint, context, limit) = (self.endpoint.clone(), self.context.clone(), self.limit);
+        let (head, read_within) = (std::mem::replace(&mut self.head, Ok(())), self.read_within);
         Box::pin(async move {
             let call = async {
-                let body = read(&endpoint, request.into_inner(), limit).await?;
-                endpoint.call(&context, body).await
+                head?;
+                metadata::check_size(context.metadata())?;
+                let (permit, mut messages) = (endpoint.admit()?, request.into_inner());
+                if endpoint.request_streaming {
+                    return endpoint.call(permit, &context, request::stream(messages, limit, &context)).await;
+                }
+                let message = {
+                    let message = pin!(request::message(&mut messages, limit, read_within));
+                    endpoint.read(&context, message).await?
+                };
+                drop(messages);
+                let size = message.len();
+                let answer = endpoint.call(permit, &context, Payload::One(Message::Encoded(message))).await;
+                request::give_back(&context, size);
+                answer
             };
             let answer = deadline::within(context.deadline(), call).await?;
-            let messages = match answer.body {
-                Payload::One(message) => stream::iter(Some(Ok(message))).left_stream(),
-                Payload::Stream(messages) => messages.right_stream(),
-            };
-            let mut response = tonic::Response::new(messages);
+            let mut response = tonic::Response::new(Messages::of(answer.body, &context)?);
             *response.metadata_mut() = answer.metadata;
             Ok(response)
         })
-    }
-}
-
-type Messages =
-    futures_util::future::Either<stream::Iter<std::option::IntoIter<Result<Message>>>, MessageStream>;
-
-async fn read(endpoint: &Endpoint, mut messages: tonic::Streaming<Bytes>, limit: usize) -> Result<Payload> {
-    let repair = move |status| repair_size(status, limit);
-    if endpoint.request_streaming {
-        let messages = messages.map(move |item| item.map(Message::Encoded).map_err(repair));
-        return Ok(Payload::Stream(messages.boxed()));
-    }
-    let message = messages.message().await.map_err(repair)?;
-    let message = message.ok_or_else(wrong_count)?;
-    match messages.message().await.map_err(repair)? {
-        None => Ok(Payload::One(Message::Encoded(message))),
-        Some(_) => Err(wrong_count()),
     }
 }

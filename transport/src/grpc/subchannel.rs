@@ -3,9 +3,7 @@
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -13,16 +11,16 @@ use futures_util::future::{BoxFuture, Shared};
 use http::uri::Authority;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tonic::Status;
 use tonic::body::Body;
 use tracing::{debug, warn};
 
+use super::greeting::{Greeted, Greeting};
 use super::{Keepalive, backoff};
 use crate::gauges::{Count, Gauge, Reading};
-use crate::net::{Address, Io, Net};
+use crate::net::{Address, Net};
 use crate::status::{self, NotSent};
 
 /// The longest that connecting takes, TCP and HTTP/2 handshakes together: gRPC's `MIN_CONNECT_TIMEOUT`.
@@ -112,7 +110,7 @@ impl Subchannel {
             Connection::Backoff { until, status } if *until > Instant::now() => {
                 return Pick::Down(status.clone());
             }
-            // Never connected, lost, or down for long enough.
+            // Never connected, down for long enough, or lost: that is tried once more without a wait.
             Connection::Idle | Connection::Ready(_) | Connection::Backoff { .. } => {}
         }
         let connecting = self.clone().start_connecting();
@@ -137,17 +135,16 @@ impl Subchannel {
     }
 
     /// Connected means that the callee has spoken HTTP/2, not only that it accepted a connection: one
-    /// that accepts and hangs up must not be tried again at once.
+    /// that accepts and hangs up, or speaks another language, must not be tried again at once.
     async fn connect(&self) -> Result<Sender, Box<dyn std::error::Error + Send + Sync>> {
         let io = self.net.connect(&self.address).await?;
-        let (first_read, spoken) = oneshot::channel();
-        let io = TokioIo::new(Greeted { io, first_read: Some(first_read) });
+        let (io, greeting) = Greeted::new(io);
         let (sender, connection) = Builder::new(Local)
             .timer(TokioTimer::new())
             .keep_alive_interval(self.keepalive.interval)
             .keep_alive_timeout(self.keepalive.timeout)
             .keep_alive_while_idle(false)
-            .handshake(io)
+            .handshake(TokioIo::new(io))
             .await?;
         let (service, address, open) = (self.service, self.address.clone(), self.open.clone());
         tokio::task::spawn_local(async move {
@@ -157,10 +154,12 @@ impl Subchannel {
             }
         });
         // The answer may have been lost with the power of the callee, and nothing is sent that would tell.
-        let spoken = timeout(self.keepalive.timeout, spoken).await;
-        let spoken = spoken.map_err(|_| "the peer accepted, and does not speak HTTP/2")?;
-        spoken.map_err(|_| "the peer hung up before it spoke HTTP/2")?;
-        Ok(sender)
+        let greeting = timeout(self.keepalive.greeting, greeting).await;
+        let greeting = greeting.map_err(|_| "the peer accepted, and does not speak HTTP/2")?;
+        match greeting.map_err(|_| "the peer hung up before it spoke HTTP/2")? {
+            Greeting::Http2 => Ok(sender),
+            Greeting::Other => Err("the peer speaks something else than HTTP/2".into()),
+        }
     }
 
     fn settle(
@@ -211,59 +210,5 @@ fn chance() -> f64 {
 impl fmt::Debug for Subchannel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Subchannel").field(&self.address).finish()
-    }
-}
-
-/// A stream that tells when the first bytes were read from it.
-struct Greeted {
-    io: Io,
-    first_read: Option<oneshot::Sender<()>>,
-}
-
-impl AsyncRead for Greeted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        if buf.filled().len() > before
-            && let Some(first_read) = self.first_read.take()
-        {
-            // Nobody listens any more if connecting took too long.
-            first_read.send(()).ok();
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for Greeted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

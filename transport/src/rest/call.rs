@@ -1,17 +1,21 @@
 //! A request over REST that leads to a call: the call is made of it, and the answer of its outcome.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
-use actix_web::{FromRequest as _, HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::BytesMut;
+use futures_util::StreamExt as _;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tracing::warn;
 
 use super::headers::{LetThrough, add_metadata};
 use super::request::{access_line, caller, finish, request_id};
+use crate::budget::Buffered;
 use crate::context::CallContext;
 use crate::deadline;
 use crate::endpoint::Endpoint;
@@ -61,11 +65,17 @@ async fn call(
     context: &CallContext,
     request: &HttpRequest,
     body: web::Payload,
-) -> Result<(MetadataMap, Vec<u8>), Failure> {
+) -> Result<(MetadataMap, web::Bytes), Failure> {
     let route = &target.route;
     let answer = async {
+        let buffered = context.buffered().expect("the call came over this edge");
+        buffered.take(size(request))?;
+        metadata::check_size(context.metadata())?;
+        let permit = target.endpoint.admit()?;
         let body = if route.body {
-            Some(read_json(request, body).await?)
+            let limit = target.edge.router.limits().message_size;
+            let body = pin!(read_json(request, body, buffered, limit));
+            Some(target.endpoint.read(context, body).await?)
         } else {
             no_body(request)?;
             None
@@ -75,10 +85,15 @@ async fn call(
             path: path_values(route, request),
             body: body.as_deref(),
         };
-        metadata::check_size(context.metadata())?;
         let message = target.transcoder.decode(&incoming)?;
-        let answer = target.endpoint.call(context, Payload::One(message)).await?;
-        Ok((answer.metadata, target.transcoder.encode(answer.body.single().await?, route)?))
+        let read = body.as_ref().map_or(0, web::Bytes::len);
+        drop(body);
+        let answer = target.endpoint.call(permit, context, Payload::One(message)).await;
+        buffered.give_back(read);
+        let answer = answer?;
+        let json = target.transcoder.encode(answer.body.single().await?, route)?;
+        buffered.take(json.len())?;
+        Ok((answer.metadata, buffered.outgoing(json.into())))
     };
     deadline::within(context.deadline(), answer).await
 }
@@ -96,19 +111,41 @@ fn no_body(request: &HttpRequest) -> Result<()> {
     Ok(())
 }
 
-async fn read_json(request: &HttpRequest, body: web::Payload) -> Result<web::Bytes, Failure> {
+/// The size of a request's head.
+fn size(request: &HttpRequest) -> usize {
+    let fields =
+        request.headers().iter().map(|(name, value)| metadata::field(name.as_str(), value.as_bytes()));
+    request.uri().path().len() + request.query_string().len() + fields.sum::<usize>()
+}
+
+/// The body, whose bytes are taken from what may be held as they come.
+async fn read_json(
+    request: &HttpRequest,
+    mut body: web::Payload,
+    buffered: &Buffered,
+    limit: usize,
+) -> Result<web::Bytes, Failure> {
     let content_type = request.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     if !content_type.to_ascii_lowercase().starts_with(b"application/json") {
         return Err(Failure::Http(415, Code::InvalidArgument, "expected content-type application/json"));
     }
-    let mut body = body.into_inner();
-    web::Bytes::from_request(request, &mut body).await.map_err(|error| {
-        if error.as_response_error().status_code() == 413 {
-            Failure::Http(413, Code::ResourceExhausted, "the body is larger than the limit")
-        } else {
-            Failure::Http(400, Code::InvalidArgument, "the body could not be read")
+    let too_large = || Failure::Http(413, Code::ResourceExhausted, "the body is larger than the limit");
+    let length =
+        request.headers().get("content-length").and_then(|length| length.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: usize| length > limit) {
+        return Err(too_large());
+    }
+    let mut read = BytesMut::new();
+    while let Some(chunk) = body.next().await {
+        let unread = |_| Failure::Http(400, Code::InvalidArgument, "the body could not be read");
+        let chunk = chunk.map_err(unread)?;
+        if read.len() + chunk.len() > limit {
+            return Err(too_large());
         }
-    })
+        buffered.take(chunk.len())?;
+        read.extend_from_slice(&chunk);
+    }
+    Ok(read.freeze())
 }
 
 /// Why there is no answer.
@@ -150,5 +187,7 @@ fn call_context(target: &Target, request: &HttpRequest) -> CallContext {
     let edge = &target.edge;
     let (id, deadline) = (request_id(request.headers()), deadline::after(edge.deadline));
     let metadata = edge.let_through.metadata_of(request.headers());
-    CallContext::new(id, deadline, Some(target.endpoint.admission.clone()), caller(request), metadata)
+    let admission = Some(target.endpoint.admission.clone());
+    let context = CallContext::new(id, deadline, admission, caller(request), metadata);
+    context.counting(Buffered::alone(edge.router.budget()))
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::audience::Audience;
 use crate::call::CallRecord;
 use crate::invariant::{EventualPromise, Invariant};
 use crate::trace::event::Event;
@@ -15,6 +16,10 @@ const SET_UP: &str = "every host starts";
 pub(crate) struct Checks {
     invariants: Vec<Box<dyn Invariant>>,
     eventual: Vec<EventualPromise>,
+    /// Which of the invariants want what.
+    audience: Audience,
+    /// Which of the eventual promises want what.
+    eventual_audience: Audience,
     violation: Option<Violation>,
 }
 
@@ -29,7 +34,9 @@ pub(crate) struct Missing {
 
 impl Checks {
     pub(crate) fn new(invariants: Vec<Box<dyn Invariant>>, eventual: Vec<EventualPromise>) -> Self {
-        Self { invariants, eventual, violation: None }
+        let audience = Audience::new(invariants.iter().map(|check| check.wants()));
+        let eventual_audience = Audience::new(eventual.iter().map(|promise| promise.check.wants()));
+        Self { invariants, eventual, audience, eventual_audience, violation: None }
     }
 
     /// The first promise that was broken.
@@ -49,8 +56,15 @@ impl Checks {
     }
 
     pub(super) fn show(&mut self, event: &Event, now: Duration) {
-        self.ask(now, |check| check.event(event));
-        self.eventual.iter_mut().for_each(|promise| promise.check.event(event));
+        for number in self.audience.of(event) {
+            let check = self.invariants[*number].as_mut();
+            if let Err(detail) = check.event(event) {
+                note(&mut self.violation, check, detail, now);
+            }
+        }
+        for number in self.eventual_audience.of(event) {
+            self.eventual[*number].check.event(event);
+        }
     }
 
     pub(super) fn call_started(&mut self, call: &CallRecord, now: Duration) {
@@ -58,7 +72,12 @@ impl Checks {
     }
 
     pub(super) fn call_waiting(&mut self, call: &CallRecord, now: Duration) {
-        self.ask(now, |check| check.call_waiting(call, now));
+        for number in self.audience.of_waiting() {
+            let check = self.invariants[*number].as_mut();
+            if let Err(detail) = check.call_waiting(call, now) {
+                note(&mut self.violation, check, detail, now);
+            }
+        }
     }
 
     pub(super) fn call_ended(&mut self, call: &CallRecord, now: Duration) {
@@ -83,12 +102,16 @@ impl Checks {
     }
 
     fn ask(&mut self, now: Duration, mut question: impl FnMut(&mut dyn Invariant) -> Result<(), String>) {
-        let (violation, kind) = (&mut self.violation, ViolationKind::Promise);
         for check in &mut self.invariants {
             if let Err(detail) = question(check.as_mut()) {
-                let promise = check.name().to_owned();
-                violation.get_or_insert_with(|| Violation { promise, detail, at: now, kind });
+                note(&mut self.violation, check.as_ref(), detail, now);
             }
         }
     }
+}
+
+/// A check says that its promise is broken: the first one counts.
+fn note(violation: &mut Option<Violation>, check: &dyn Invariant, detail: String, at: Duration) {
+    let (promise, kind) = (check.name().to_owned(), ViolationKind::Promise);
+    violation.get_or_insert_with(|| Violation { promise, detail, at, kind });
 }

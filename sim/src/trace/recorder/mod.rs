@@ -5,6 +5,7 @@
 //! be reached from inside any code of any host. Its parts are kept by what they are about: [`Hosts`], the faults
 //! [`InForce`], [`Calls`], the [`Checks`], what is [`Kept`] of the trace, the [`Clock`] and the [`Turns`].
 
+mod audience;
 mod calls;
 mod checks;
 mod clock;
@@ -184,7 +185,7 @@ impl Recorder {
     }
 
     fn show(&mut self, event: Event) {
-        self.checks.show(&event, self.clock.now(self.hosts.current().is_some()));
+        self.checks.show(&event, event.at);
         self.kept.push(event);
         self.note_if_broken();
     }

@@ -1,0 +1,228 @@
+//! How many bytes a worker holds for its clients, and the most that it may: the heads of calls in flight, the bodies of
+//! requests, and answers that are not read yet.
+//!
+//! The rule needs nobody to be looked for who holds most: of three quarters of it a client may hold as much as is left
+//! free (as in switches with shared memory: Choudhury and Hahne, "Dynamic queue length thresholds", 1998), and the last
+//! quarter is for those who hold little. So the bound is kept, who holds most is the first to be refused, and a few who
+//! take what they get leave room for everybody else's small calls.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+
+use crate::gauges::{Gauge, Gauges, Holds, Reading};
+use crate::status::{Result, Status};
+
+/// The most that a worker holds with nothing said, in bytes.
+pub(crate) const DEFAULT_MOST: usize = 64 * 1024 * 1024;
+
+/// What a client may hold of the last quarter: a head and a small message, or a few of them.
+const LITTLE: usize = 64 * 1024;
+
+/// What is no larger than this is not followed until HTTP has written it: what HTTP keeps beside it is as much.
+const SMALL: usize = 1024;
+
+/// What one worker holds for its clients.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    most: usize,
+    taken: AtomicUsize,
+}
+
+impl Budget {
+    pub(crate) fn new(most: usize, gauges: &Gauges) -> Arc<Self> {
+        let budget = Arc::new(Self { most, taken: AtomicUsize::new(0) });
+        gauges.watch(&budget);
+        budget
+    }
+
+    /// Whether a client may hold `own` bytes of `all` that are held.
+    fn allows(&self, own: usize, all: usize) -> bool {
+        let shared = self.most - self.most / 4;
+        if own <= LITTLE { all <= self.most } else { own <= shared.saturating_sub(all) }
+    }
+}
+
+impl Holds for Budget {
+    fn tell(&self, reading: &mut Reading) {
+        reading.add(Gauge::BufferedBytes, "", "", self.taken.load(Ordering::Relaxed));
+    }
+}
+
+/// What is held for all calls of one connection.
+#[derive(Debug)]
+pub(crate) struct Share {
+    budget: Arc<Budget>,
+    taken: AtomicUsize,
+}
+
+impl Share {
+    pub(crate) fn of(budget: &Arc<Budget>) -> Arc<Self> {
+        Arc::new(Self { budget: Arc::clone(budget), taken: AtomicUsize::new(0) })
+    }
+}
+
+/// What is held for one call, or for a part of it. It is given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Buffered {
+    client: Client,
+    bytes: AtomicUsize,
+}
+
+/// Whose bytes they are.
+#[derive(Debug, Clone)]
+enum Client {
+    /// A connection, with all of its calls.
+    Connection(Arc<Share>),
+    /// A connection with one call at a time.
+    Call(Arc<Budget>),
+}
+
+impl Buffered {
+    /// Nothing yet, for a call of a connection that has several at once.
+    pub(crate) fn of(share: &Arc<Share>) -> Self {
+        Self { client: Client::Connection(Arc::clone(share)), bytes: AtomicUsize::new(0) }
+    }
+
+    /// Nothing yet, for a call that is the only one of its connection.
+    pub(crate) fn alone(budget: &Arc<Budget>) -> Self {
+        Self { client: Client::Call(Arc::clone(budget)), bytes: AtomicUsize::new(0) }
+    }
+
+    /// Takes so many bytes more, or refuses them.
+    pub(crate) fn take(&self, bytes: usize) -> Result<()> {
+        let add = |count: &AtomicUsize| count.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        let own = add(&self.bytes);
+        let (budget, own) = match &self.client {
+            Client::Connection(share) => (&share.budget, add(&share.taken)),
+            Client::Call(budget) => (budget, own),
+        };
+        if !budget.allows(own, add(&budget.taken)) {
+            self.give_back(bytes);
+            return Err(Status::resource_exhausted("the worker holds as many bytes for clients as it may"));
+        }
+        Ok(())
+    }
+
+    /// Gives back so many of the bytes that were taken.
+    pub(crate) fn give_back(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let budget = match &self.client {
+            Client::Connection(share) => {
+                share.taken.fetch_sub(bytes, Ordering::Relaxed);
+                &share.budget
+            }
+            Client::Call(budget) => budget,
+        };
+        budget.taken.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// The same bytes as they go out, for which as many were taken: given back when HTTP has written the last piece of
+    /// them. Small ones come back as they are, and stay with the call.
+    pub(crate) fn outgoing(&self, bytes: Bytes) -> Bytes {
+        let count = bytes.len();
+        if count <= SMALL {
+            return bytes;
+        }
+        self.bytes.fetch_sub(count, Ordering::Relaxed);
+        let part = Self { client: self.client.clone(), bytes: AtomicUsize::new(count) };
+        Bytes::from_owner(Outgoing { bytes, _part: part })
+    }
+
+    /// Whether [`outgoing`](Self::outgoing) leaves so many bytes with the call.
+    pub(crate) fn keeps(bytes: usize) -> bool {
+        bytes <= SMALL
+    }
+}
+
+impl Drop for Buffered {
+    fn drop(&mut self) {
+        let left = *self.bytes.get_mut();
+        self.give_back(left);
+    }
+}
+
+/// Bytes that are counted for as long as anybody has a piece of them.
+struct Outgoing {
+    bytes: Bytes,
+    _part: Buffered,
+}
+
+impl AsRef<[u8]> for Outgoing {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    fn budget(most: usize) -> (Gauges, Arc<Budget>) {
+        let gauges = Gauges::new();
+        let budget = Budget::new(most, &gauges);
+        (gauges, budget)
+    }
+
+    fn call(budget: &Arc<Budget>) -> Buffered {
+        Buffered::alone(budget)
+    }
+
+    /// So much that three quarters of it are 48 MiB.
+    const MOST: usize = 64 * MIB;
+    const MIB: usize = 1024 * 1024;
+
+    #[test]
+    fn a_client_holds_no_more_than_it_leaves_free() {
+        let (_, budget) = budget(MOST);
+        let (first, second) = (call(&budget), call(&budget));
+        first.take(24 * MIB).expect("half of three quarters");
+        assert_eq!(first.take(1).expect_err("more than is free").code(), Code::ResourceExhausted);
+        second.take(12 * MIB).expect("half of what is left");
+        second.take(1).expect_err("more than is free");
+        drop(first);
+        second.take(12 * MIB).expect("there is room again");
+    }
+
+    #[test]
+    fn the_calls_of_a_connection_share_what_it_may_hold() {
+        let (_, budget) = budget(MOST);
+        let share = Share::of(&budget);
+        let calls = [Buffered::of(&share), Buffered::of(&share)];
+        calls[0].take(20 * MIB).expect("there is room");
+        calls[1].take(5 * MIB).expect_err("the connection has 20 already");
+        call(&budget).take(5 * MIB).expect("another connection has none");
+    }
+
+    #[test]
+    fn clients_that_take_what_they_get_leave_a_quarter_to_those_who_need_little() {
+        let (gauges, budget) = budget(MOST);
+        let greedy: Vec<_> = (0..100).map(|_| call(&budget)).collect();
+        greedy.iter().for_each(|call| while call.take(16 * 1024).is_ok() {});
+        let modest: Vec<_> = (0..1000).map(|_| call(&budget)).collect();
+        modest.iter().for_each(|call| call.take(8 * 1024).expect("there is room for it"));
+        let more: Vec<_> = (0..10_000).map(|_| call(&budget)).collect();
+        assert!(more.iter().any(|call| call.take(8 * 1024).is_err()), "there is an end to it");
+        assert!(gauges.read().sum(Gauge::BufferedBytes) <= MOST);
+    }
+
+    #[test]
+    fn all_is_given_back_however_it_goes_out() {
+        let (gauges, budget) = budget(MOST);
+        let held = || gauges.read().sum(Gauge::BufferedBytes);
+        for size in [SMALL, SMALL + 1, 40_000] {
+            let call = call(&budget);
+            call.take(size + 7).expect("there is room");
+            let mut outgoing = call.outgoing(vec![1; size].into());
+            drop(call);
+            assert_eq!(held(), if Buffered::keeps(size) { 0 } else { size });
+            let piece = outgoing.split_to(size / 2);
+            drop(outgoing);
+            drop(piece);
+            assert_eq!(held(), 0);
+        }
+    }
+}
