@@ -276,10 +276,10 @@ fn a_call_whose_message_is_broken_fails_and_harms_nothing_else() {
     let mut client = grpc(&node);
     let two = [TEST, TEST].concat();
     for (what, body, code) in [
-        ("no message", &b""[..], INTERNAL),
+        ("no message", &b""[..], UNIMPLEMENTED),
         ("half a header", b"\0\0\0", INTERNAL),
         ("cut off", &TEST[..8], INTERNAL),
-        ("two messages", &two, INTERNAL),
+        ("two messages", &two, UNIMPLEMENTED),
         ("one message and a half", &two[..15], INTERNAL),
         ("compressed, with no encoding named", b"\x01\0\0\0\x06\x0a\x04test", INTERNAL),
         ("neither compressed nor not", b"\x02\0\0\0\x06\x0a\x04test", INTERNAL),

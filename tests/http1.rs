@@ -187,6 +187,8 @@ fn what_is_no_request_is_answered_after_the_requests_before_it() {
         ("hello\r\n\r\n", "400 Bad Request"),
         ("GET / HTTP/1.1\r\n\r\n", "400 Bad Request"),
         ("GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", "400 Bad Request"),
+        ("GET / HTTP/1.1\r\nhost: a/b\r\n\r\n", "400 Bad Request"),
+        ("GET / HTTP/1.0\r\nhost: a b\r\n\r\n", "400 Bad Request"),
         ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length: x\r\n\r\n", "400 Bad Request"),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "400 Bad Request"),
         (&format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "x".repeat(70_000)), "414 URI Too Long"),
@@ -211,6 +213,28 @@ fn what_is_no_request_is_answered_after_the_requests_before_it() {
                 assert!(head.contains("content-type: application/problem+json"), "{head}");
                 assert!(body.contains("\"request_id\""), "{body}");
                 assert_eq!(connection.rest().await, "");
+            });
+        }
+    }
+}
+
+#[test]
+fn how_large_a_head_may_be_does_not_depend_on_how_it_is_cut_into_pieces() {
+    const HEAD_MAX: usize = 128 * 1024;
+    let begin = "GET /probe/hello HTTP/1.1\r\nhost: probe\r\nx: ";
+    let head = |size: usize| format!("{begin}{}\r\n\r\n", "x".repeat(size - begin.len() - 4));
+    let target = format!("GET /{} HTTP/1.1\r\nhost: probe\r\n\r\n", "x".repeat(70_000));
+    for (sent, status) in
+        [(head(HEAD_MAX), "200"), (head(HEAD_MAX + 1), "431"), (head(200_000), "431"), (target, "414")]
+    {
+        for piece in [1000, 4096, 16 * 1024, 1024 * 1024] {
+            run_in_no_time(async {
+                let edge = Edge::new().await;
+                let mut connection = edge.open(piece);
+                // The edge may have seen enough before all is written.
+                connection.near.write_all(sent.as_bytes()).await.ok();
+                let (head, _) = connection.answer(true).await;
+                assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{piece}, {}: {head}", sent.len());
             });
         }
     }

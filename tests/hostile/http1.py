@@ -127,12 +127,13 @@ def malformed_behind_good(stage):
 
 @case("heads over the limits", quiet=True)
 def large_heads(stage):
-    """A target that is too long is 414, a head that is too large 431 (RFC 9110, section 15.5.15; RFC 6585, section 5),
-    each a problem with an id, whether it comes at once or in pieces, and then the end."""
-    line = b"GET /" + b"x" * 200_000 + b" HTTP/1.1\r\nhost: hostile\r\n\r\n"
+    """A target that is too long is 414 (RFC 9110, section 15.5.15), a head that is too large 431 (RFC 6585, section 5),
+    also if its target makes it so; each a problem with an id, whether at once or in pieces, and then the end."""
+    long, line = (b"GET /" + b"x" * size + b" HTTP/1.1\r\nhost: hostile\r\n\r\n" for size in (70_000, 200_000))
     header = b"GET / HTTP/1.1\r\nhost: hostile\r\nx: " + b"x" * 200_000 + b"\r\n\r\n"
     headers = b"GET / HTTP/1.1\r\nhost: hostile\r\n" + b"x: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n" * 5000 + b"\r\n"
-    for status, what, sent in ((414, "target", line), (431, "header", header), (431, "headers", headers)):
+    heads = ((414, "target", long), (431, "longer target", line), (431, "header", header), (431, "headers", headers))
+    for status, what, sent in heads:
         for piece in (len(sent), 4096):
             sock = stage.rest()
             for start in range(0, len(sent), piece):

@@ -18,9 +18,10 @@ impl<T: prost::Message + Default + PartialEq + fmt::Debug + 'static> MessageType
 /// A stream of messages. The first error is the last item.
 pub type MessageStream = BoxStream<'static, Result<Message>>;
 
-/// The status of a call with another number of messages than its contract says.
+/// The status of a call with another number of messages than its contract says: that of a method that is not there,
+/// says gRPC (`statuscodes.md`, cardinality violations), of requests and of responses.
 pub(crate) fn wrong_count() -> Status {
-    Status::internal("expected exactly one message")
+    Status::unimplemented("expected exactly one message")
 }
 
 /// What goes with a request or a response.

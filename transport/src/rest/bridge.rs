@@ -22,6 +22,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, request};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::host::is_host;
 use super::wire::{InFlight, Wire};
 
 /// The application, as it answers requests.
@@ -100,7 +101,8 @@ impl Bridge {
     fn request(&self, parts: &request::Parts) -> Option<actix_http::Request> {
         let mut hosts = parts.headers.get_all(HOST).iter();
         match (parts.version, hosts.next(), hosts.next()) {
-            (_, Some(_), None) | (Version::HTTP_10, None, None) => {}
+            (_, Some(host), None) if is_host(host.as_bytes()) => {}
+            (Version::HTTP_10, None, None) => {}
             // RFC 9112, section 3.2.
             _ => return None,
         }

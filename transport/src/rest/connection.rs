@@ -49,7 +49,10 @@ pub(super) async fn serve(bridge: Bridge, caller: CallerAddress, open: &OpenWork
 async fn speak(bridge: Bridge, open: &OpenWork) -> hyper::Result<()> {
     let mut http1 = Builder::new();
     // Whom to wait for and how long is the wire's business, and so is to see who hangs up.
-    http1.header_read_timeout(None).half_close(true).max_buf_size(HEAD_MAX).max_headers(HEADERS_MAX);
+    http1.header_read_timeout(None).half_close(true);
+    // A buffer may grow beyond its own limit before anything is looked for in it, so that this limit alone would
+    // depend on how the head is cut into segments.
+    http1.max_buf_size(HEAD_MAX).max_header_size(HEAD_MAX).max_headers(HEADERS_MAX);
     let mut connection = pin!(http1.serve_connection(TokioIo::new(bridge.wire.clone()), bridge));
     tokio::select! {
         biased;

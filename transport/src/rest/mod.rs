@@ -8,6 +8,7 @@ mod bridge;
 mod call;
 mod connection;
 mod headers;
+mod host;
 mod request;
 mod server;
 mod wire;

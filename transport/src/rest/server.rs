@@ -49,7 +49,6 @@ impl Server {
         let edge = Edge { router, deadline: options.deadline, let_through, counts: counts.clone() };
         let (edge, readiness) = (Rc::new(edge), drain.clone());
         let app = App::new()
-            .app_data(web::PayloadConfig::new(edge.router.limits().message_size))
             .service(probe("/healthz", || (200, TEXT, "alive\n".into())))
             .service(probe("/readyz", move || ready(&readiness)))
             .service(probe("/metrics", move || {
