@@ -75,6 +75,7 @@ impl Client {
         let runtime = runtime();
         let (sender, pings, connection, address) = runtime.block_on(soon(async {
             let stream = TcpStream::connect(address).await.expect("the node listens");
+            stream.set_nodelay(true).expect("a connected socket has this option");
             let address = stream.local_addr().expect("a connected socket has an address");
             let (sender, mut connection) = http2.handshake(stream).await.expect("HTTP/2");
             let pings = connection.ping_pong().expect("this is the first time");

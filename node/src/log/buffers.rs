@@ -133,6 +133,11 @@ impl Buffers {
         self.dropped.fetch_add(count, Ordering::SeqCst);
     }
 
+    /// One of the lines that were dropped is not missed.
+    pub(super) fn take_back_a_drop(&self) {
+        self.dropped.fetch_sub(1, Ordering::SeqCst);
+    }
+
     /// Wakes the writing thread, whatever it is waiting for.
     pub(super) fn wake(&self) {
         if let Some(writer) = self.writer.get() {

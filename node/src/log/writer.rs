@@ -161,8 +161,11 @@ impl Writing {
         }
         match is_told {
             true => self.failure = None,
-            // There was no room, or no way, for it either.
-            false => self.reported = before,
+            // There was no room, or no way, for it either. It is none of the lines that it was to count.
+            false => {
+                self.reported = before;
+                self.buffers.take_back_a_drop();
+            }
         }
     }
 
