@@ -123,16 +123,16 @@ impl Wire {
         self.0.borrow_mut().body = RequestBody::Left;
     }
 
-    /// Whether all of the last request was read.
-    pub(super) fn has_whole_request(&self) -> bool {
-        self.0.borrow().body == RequestBody::Ended
-    }
-
     /// Whether no other request is to be read once the one in flight is answered: the drain has started, or where the
     /// next request begins will never be known.
     pub(super) fn is_last(&self) -> bool {
         let inner = self.0.borrow();
         inner.body != RequestBody::Ended || inner.drain.has_started()
+    }
+
+    /// Whether the client has said all that it will ever say.
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.borrow().end.is_some()
     }
 
     /// Resolves when the client of the request in flight does not want its answer any more.
