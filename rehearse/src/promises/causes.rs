@@ -14,7 +14,7 @@ use super::failure::Failure;
 use super::faults::{Fault, Faults};
 use super::hops::Hop;
 use super::requests::ByRequest;
-use super::table::{Place, allows};
+use super::table::{Side, allows};
 use super::unheard::Unheard;
 use crate::facts::HandlerDisturbed;
 use crate::setting::Setting;
@@ -203,46 +203,46 @@ impl Causes {
 
     /// Whether a fault on this hop can make this of the call.
     pub(super) fn explain(&self, leg: Leg<'_>, failure: Failure) -> bool {
-        let mut culprits = self.on(leg).filter(|(fault, place)| allows(fault, *place, failure));
-        culprits.any(|(fault, place)| {
-            fault.is_felt(leg.span, self.after(fault)) && !self.was_found(fault, place, failure, leg)
-                || self.is_heard_late(fault, leg, |other, place| self.was_found(other, place, failure, leg))
-                || self.is_half_open(fault, place, leg) && self.breaks(fault, failure, leg.span)
+        let mut culprits = self.on(leg).filter(|(fault, side)| allows(fault, *side, failure));
+        culprits.any(|(fault, side)| {
+            fault.is_felt(leg.span, self.after(fault)) && !self.was_found(fault, side, failure, leg)
+                || self.is_heard_late(fault, leg, |other, side| self.was_found(other, side, failure, leg))
+                || self.is_half_open(fault, side, leg) && self.breaks(fault, failure, leg.span)
         })
     }
 
     /// The faults that lie on this hop, and where.
-    fn on<'a>(&'a self, leg: Leg<'a>) -> impl Iterator<Item = (&'a Fault, Place)> {
-        self.faults.iter().filter_map(move |fault| Some((fault, self.place(leg, fault)?)))
+    fn on<'a>(&'a self, leg: Leg<'a>) -> impl Iterator<Item = (&'a Fault, Side)> {
+        self.faults.iter().filter_map(move |fault| Some((fault, self.side(leg, fault)?)))
     }
 
-    fn place(&self, leg: Leg<'_>, fault: &Fault) -> Option<Place> {
+    fn side(&self, leg: Leg<'_>, fault: &Fault) -> Option<Side> {
         let mut targets = self.setting.graph.targets(leg.caller, leg.callee);
         let is_there = |host: &str| {
             self.is_entered(leg, host) && (fault.is_on(host) || fault.is_between(leg.caller, host))
         };
         match targets.any(is_there) {
-            true if leg.caller == CLIENTS => Some(Place::Entry),
-            true => Some(Place::Callee),
-            false => fault.is_on(leg.caller).then_some(Place::Caller),
+            true if leg.caller == CLIENTS => Some(Side::Entry),
+            true => Some(Side::Callee),
+            false => fault.is_on(leg.caller).then_some(Side::Caller),
         }
     }
 
     /// Whether word of a fault, such as the FIN of a process that was killed, was itself held up by another, which nobody
     /// had found yet.
-    fn is_heard_late(&self, fault: &Fault, leg: Leg<'_>, was_found: impl Fn(&Fault, Place) -> bool) -> bool {
+    fn is_heard_late(&self, fault: &Fault, leg: Leg<'_>, was_found: impl Fn(&Fault, Side) -> bool) -> bool {
         let lasted = (fault.from, fault.until.unwrap_or(Duration::MAX));
         let mut others = self.on(leg).filter(|(other, _)| other.delays() && !std::ptr::eq(*other, fault));
-        others.any(|(other, place)| {
+        others.any(|(other, side)| {
             other.is_felt(lasted, other.backlog())
                 && other.is_felt(leg.span, self.after(other))
-                && !was_found(other, place)
+                && !was_found(other, side)
         })
     }
 
     /// A machine that lost its power told nobody: who was connected learns it with the next call, whenever that
     /// is. One call that works proves a new connection, where there is one at a time.
-    fn is_half_open(&self, fault: &Fault, place: Place, leg: Leg<'_>) -> bool {
+    fn is_half_open(&self, fault: &Fault, side: Side, leg: Leg<'_>) -> bool {
         let Some(until) = fault.until.filter(|_| fault.family == Family::PowerLoss) else { return false };
         let has_worked = || self.connections.has_worked(leg.client, &fault.host, (until, leg.span.0));
         let mut known = self.attempts.between(leg.caller, &fault.host);
@@ -250,14 +250,14 @@ impl Causes {
             attempt.begun <= until
                 && attempt.ended.is_none_or(|ended| ended + self.setting.tick >= leg.span.0)
         };
-        place != Place::Caller
+        side != Side::Caller
             && (leg.is_pooled || !has_worked())
             && (leg.client.is_none() || known.any(is_old))
     }
 
     /// Whether the caller had found by then that a fault keeps the callee from answering, so that it is no cause any more.
-    fn was_found(&self, fault: &Fault, place: Place, failure: Failure, leg: Leg<'_>) -> bool {
-        let (Some(client), Place::Callee) = (leg.client, place) else { return false };
+    fn was_found(&self, fault: &Fault, side: Side, failure: Failure, leg: Leg<'_>) -> bool {
+        let (Some(client), Side::Callee) = (leg.client, side) else { return false };
         let mut pauses = self.faults.on_host(leg.caller).filter(|fault| fault.family == Family::Pause);
         let found_dead = self.setting.found_dead() + self.setting.hop() * 2;
         if pauses.any(|pause| pause.is_felt(leg.span, found_dead)) {

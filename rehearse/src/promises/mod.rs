@@ -24,11 +24,11 @@ mod moments;
 mod names;
 mod requests;
 mod right;
+mod shares;
 mod statuses;
 mod table;
 mod told;
 mod tries;
-mod turns;
 mod unheard;
 
 use std::sync::Arc;
@@ -59,10 +59,10 @@ pub use self::names::{
     NODES_COME_TO_REST, ONE_CONNECTION, REPLICAS_SHARE, REPLIES_CARRY_IDS, STATUSES_ARE_EXPLAINED,
     TRIED_TWICE_AT_MOST, WORK_COMES_TO_REST, WORKERS_SHARE,
 };
+use self::shares::{ReplicasShare, WorkersShare};
 use self::statuses::StatusesAreExplained;
 use self::told::AccessLinesAreTrue;
 use self::tries::TriedTwiceAtMost;
-use self::turns::{ReplicasShare, WorkersShare};
 use crate::setting::Setting;
 
 /// What a call over one or two hops of a healthy network may take at most, unless a scenario says otherwise.

@@ -7,7 +7,7 @@ use super::faults::Fault;
 
 /// Where a fault lies on a hop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Side {
     /// Between a client and the host that it calls, or on that host.
     Entry,
     /// Between a node and the next, or on the next.
@@ -39,13 +39,13 @@ const TABLE: &[Row] = &[
 
 /// Whether the table lets `fault` do this to a call where it lies. A node that had not left when its drain ended was
 /// killed.
-pub(super) fn allows(fault: &Fault, place: Place, failure: Failure) -> bool {
+pub(super) fn allows(fault: &Fault, side: Side, failure: Failure) -> bool {
     let was_killed = fault.family == Family::Drain && fault.until.is_some() && !fault.has_left;
     let family = if was_killed { Family::Kill } else { fault.family };
     let row = TABLE.iter().find(|row| row.0 == family);
-    row.is_some_and(|Row(_, entry, callee, caller)| match place {
-        Place::Entry => entry.contains(&failure),
-        Place::Callee => callee.contains(&failure),
-        Place::Caller => caller.contains(&failure),
+    row.is_some_and(|Row(_, entry, callee, caller)| match side {
+        Side::Entry => entry.contains(&failure),
+        Side::Callee => callee.contains(&failure),
+        Side::Caller => caller.contains(&failure),
     })
 }
