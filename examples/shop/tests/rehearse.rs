@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 
 use rehearse::proptest::prelude::*;
-use rehearse::{Code, Event, Expect, Load, Ms, Runner, Scenario, Swarm, Via, facts, promises};
+use rehearse::{Code, Event, Expect, Family, Load, Ms, Runner, Scenario, Swarm, Via, facts, promises};
 use shop::api::{PlaceRequest, StockRequest, StockResponse, inventory, orders};
 use shop::{Bank, Disks};
 
@@ -63,6 +63,7 @@ fn main() -> ExitCode {
     Runner::new(env!("CARGO_MANIFEST_DIR"))
         .scenario(shop("calm", "nothing goes wrong", Swarm::calm()))
         .scenario(shop("links", "the network breaks", faults().of_links()))
+        .scenario(shop("restarts", "nodes drain", faults().only(&[Family::Drain])))
         .scenario(shop("storm", "everything at once", faults()))
         .main()
 }
