@@ -1,7 +1,7 @@
 //! Log lines: one JSON object each, or text for people. Written off the hot path.
 //!
 //! A line that belongs to a call carries its request id and service, taken from the call's context. It is put into a
-//! [buffer](buffers) of its thread; [one thread](writer) writes what is in the buffers of all, a few milliseconds later.
+//! buffer of its thread (`buffers.rs`); one thread (`writer.rs`) writes what is in the buffers of all, some milliseconds later.
 //! Nobody waits for that thread: what does not fit is dropped and counted, and the end of the process waits for a bounded
 //! time.
 
