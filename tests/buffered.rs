@@ -3,13 +3,9 @@
 
 mod process;
 
-use std::thread::sleep;
-use std::time::Duration;
-
 use http::{HeaderValue, Request};
 use process::http2::{ANSWER_1, Begun, Client, SERVICE_1, TEST, post};
-use process::{Connection, Node, SOON};
-use tokio::time::Instant;
+use process::{Connection, Node, wait_until};
 
 const DEADLINE_EXCEEDED: u32 = 4;
 const RESOURCE_EXHAUSTED: u32 = 8;
@@ -42,16 +38,6 @@ fn gauge(node: &Node, name: &str) -> usize {
 }
 
 const CALLS_TAKEN: &str = "permits_taken{service=\"service1\",for=\"calls\"}";
-
-#[track_caller]
-#[expect(clippy::disallowed_methods, reason = "this runs outside of any simulation")]
-fn wait_until(mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + SOON;
-    while !holds() {
-        assert!(Instant::now() < until, "it does not come about");
-        sleep(Duration::from_millis(5));
-    }
-}
 
 /// Calls whose heads have come, and the beginning of whose messages.
 fn begun(client: &mut Client, calls: usize, bytes: &[u8]) -> Vec<Begun> {

@@ -4,13 +4,10 @@ mod process;
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::thread::sleep;
-use std::time::Duration;
 
 use http::{HeaderValue, Request};
 use process::http2::{Client, SERVICE_1, SERVICE_2, TEST, post};
-use process::{Connection, Node, SOON};
-use tokio::time::Instant;
+use process::{Connection, Node, wait_until};
 
 const GREETING: &str = "/api/v1/say-hello?name=test";
 
@@ -185,16 +182,6 @@ fn taken(node: &Node) -> Vec<String> {
     let left =
         samples.filter(|line| !may_stay.iter().any(|name| line.contains(&format!("rehearsal_{name}"))));
     left.map(str::to_owned).collect()
-}
-
-#[track_caller]
-#[expect(clippy::disallowed_methods, reason = "this runs outside of any simulation")]
-fn wait_until(mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + SOON;
-    while !holds() {
-        assert!(Instant::now() < until, "it does not come to rest");
-        sleep(Duration::from_millis(5));
-    }
 }
 
 /// The address of a server that speaks HTTP/2 and never answers.

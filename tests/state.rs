@@ -10,10 +10,10 @@ use common::{LIMITS, run, run_in_no_time};
 use probe_contract::AddRequest;
 use probe_contract::counter::{self, Add, AddAfterwards, AddLater, Watch};
 use tokio::sync::Notify;
-use tokio::task::{spawn_local, yield_now};
+use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tokio::time::sleep;
 use transport::status::{NotSent, proof_not_sent};
-use transport::{Code, Drain, Keys, Limits, Service};
+use transport::{Code, Drain, Keys, Limits, Service, Status};
 
 const MANY: Limits = Limits { calls: 1000, ..LIMITS };
 
@@ -139,6 +139,14 @@ fn a_refused_call_changes_nothing() {
     });
 }
 
+/// These calls waited for an actor that died, and are told so.
+async fn assert_not_handled<T: std::fmt::Debug>(calls: [JoinHandle<Result<T, Status>>; 2]) {
+    for call in calls {
+        let failed = call.await.expect("no panic here").expect_err("its actor died");
+        assert_eq!(proof_not_sent(&failed), Some(NotSent::Unreachable), "{failed:?}");
+    }
+}
+
 #[test]
 fn a_panic_with_the_state_in_hand_kills_the_actor_and_fails_its_own_call_alone() {
     run(async {
@@ -152,10 +160,7 @@ fn a_panic_with_the_state_in_hand_kills_the_actor_and_fails_its_own_call_alone()
         let [guilty, waiting, other] = calls;
         let guilty = guilty.await.expect("no panic here").expect_err("it panicked");
         assert_eq!((guilty.code(), guilty.message()), (Code::Internal, "the handler panicked"));
-        for waiting in [waiting, other] {
-            let waiting = waiting.await.expect("no panic here").expect_err("its actor died");
-            assert_eq!(proof_not_sent(&waiting), Some(NotSent::Unreachable), "{waiting:?}");
-        }
+        assert_not_handled([waiting, other]).await;
         assert_eq!(client.add(of("a", 1)).await.expect("an answer").total, 1, "a new actor knows nothing");
     });
 }
@@ -172,10 +177,7 @@ fn calls_that_wait_while_an_actor_dies_over_its_own_work_were_not_handled() {
         });
         yield_now().await;
         go_on.notify_one();
-        for waiting in waiting {
-            let waiting = waiting.await.expect("no panic here").expect_err("its actor died");
-            assert_eq!(proof_not_sent(&waiting), Some(NotSent::Unreachable), "{waiting:?}");
-        }
+        assert_not_handled(waiting).await;
     });
 }
 
@@ -190,10 +192,7 @@ fn a_call_whose_actor_dies_when_it_was_handled_is_told_so_and_those_that_wait_ar
         let [guilty, waiting, other] = calls;
         let guilty = guilty.await.expect("no panic here").expect_err("it panicked");
         assert_eq!((guilty.code(), guilty.message()), (Code::Internal, "the handler panicked"));
-        for waiting in [waiting, other] {
-            let waiting = waiting.await.expect("no panic here").expect_err("its actor died");
-            assert_eq!(proof_not_sent(&waiting), Some(NotSent::Unreachable), "{waiting:?}");
-        }
+        assert_not_handled([waiting, other]).await;
     });
 }
 

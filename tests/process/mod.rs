@@ -9,12 +9,25 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::sleep;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 /// The longest that a test waits for what must happen.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
+
+/// Asks every now and then whether it holds, until it does.
+#[track_caller]
+#[expect(clippy::disallowed_methods, reason = "this runs outside of any simulation")]
+pub(crate) fn wait_until(mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + SOON;
+    while !holds() {
+        assert!(Instant::now() < until, "it does not come about");
+        sleep(Duration::from_millis(5));
+    }
+}
 
 /// A running node. Dropped, it is killed.
 pub(crate) struct Node {

@@ -37,6 +37,11 @@ impl Budget {
         budget
     }
 
+    /// What it was made with.
+    pub(crate) fn most(&self) -> usize {
+        self.most
+    }
+
     /// Whether a client may hold `own` bytes of `all` that are held.
     fn allows(&self, own: usize, all: usize) -> bool {
         let shared = self.most - self.most / 4;

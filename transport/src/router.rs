@@ -89,7 +89,7 @@ impl RouterBuilder {
     /// Lets `gauges` tell what the services hold that are added from now on, and the edges before the router.
     pub fn watch(&mut self, gauges: &Gauges) {
         self.gauges = gauges.clone();
-        self.max_buffered(budget::DEFAULT_MOST);
+        self.max_buffered(self.budget.most());
     }
 
     /// Bounds what the edges before the router hold for clients, in bytes.

@@ -22,6 +22,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, request};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::headers::name_in_both;
 use super::host::is_host;
 use super::wire::{InFlight, Wire};
 
@@ -37,18 +38,14 @@ pub(super) type App = Rc<
 
 /// The headers of requests that the application reads, by their names in both crates. No others are handed on, since
 /// each would be copied.
-pub(super) struct Known(Vec<(HeaderName, actix::header::HeaderName)>);
+pub(super) struct Known(Vec<(actix::header::HeaderName, HeaderName)>);
 
 impl Known {
     /// What this edge reads itself, and `others`.
     pub(super) fn new(others: &[String]) -> Self {
         let own =
             ["x-request-id", CONTENT_TYPE.as_str(), CONTENT_LENGTH.as_str(), TRANSFER_ENCODING.as_str()];
-        let both = |name: &str| {
-            let name = name.as_bytes();
-            Some((HeaderName::from_bytes(name).ok()?, actix::header::HeaderName::from_bytes(name).ok()?))
-        };
-        Self(own.into_iter().chain(others.iter().map(String::as_str)).filter_map(both).collect())
+        Self(own.into_iter().chain(others.iter().map(String::as_str)).filter_map(name_in_both).collect())
     }
 }
 
@@ -118,7 +115,7 @@ impl Bridge {
         };
         head.peer_addr = self.caller;
         for (name, value) in &parts.headers {
-            if let Some((_, name)) = self.known.0.iter().find(|(known, _)| known == name) {
+            if let Some((name, _)) = self.known.0.iter().find(|(_, known)| known == name) {
                 let value = actix::header::HeaderValue::from_bytes(value.as_bytes()).ok()?;
                 head.headers.append(name.clone(), value);
             }

@@ -10,14 +10,16 @@ use crate::metadata;
 #[derive(Debug)]
 pub(super) struct LetThrough(Vec<(HeaderName, http::HeaderName)>);
 
+/// A header's name, as both crates of HTTP have it; none if it is no name.
+pub(super) fn name_in_both(name: &str) -> Option<(HeaderName, http::HeaderName)> {
+    let name = name.as_bytes();
+    Some((HeaderName::from_bytes(name).ok()?, http::HeaderName::from_bytes(name).ok()?))
+}
+
 impl LetThrough {
     /// What is no name of a header is left out: the configuration has refused it.
     pub(super) fn new(names: &[String]) -> Self {
-        let both = |name: &String| {
-            let name = name.as_bytes();
-            Some((HeaderName::from_bytes(name).ok()?, http::HeaderName::from_bytes(name).ok()?))
-        };
-        Self(names.iter().filter_map(both).collect())
+        Self(names.iter().filter_map(|name| name_in_both(name)).collect())
     }
 
     /// The metadata of a call: those headers that are let through, without those that are this crate's own.
