@@ -7,6 +7,7 @@ use tower::util::BoxCloneSyncService;
 use crate::payload::Payload;
 use crate::request_id::RequestId;
 use crate::status::Status;
+use crate::trail::Trail;
 
 /// Carries calls: memory, or gRPC over some network. Boxed once; everything above it is a tower layer.
 ///
@@ -27,6 +28,10 @@ pub struct Request {
     pub deadline: Option<Instant>,
     /// When a streamed answer must have begun; what comes then may take its time.
     pub starts_by: Option<Instant>,
+    /// Which attempt of its call this is, from 0; the callee is told of those before (`grpc-previous-rpc-attempts`, gRFC A6).
+    pub attempt: u32,
+    /// Where the attempts of its call went.
+    pub trail: Trail,
     /// What the caller adds.
     pub metadata: MetadataMap,
     /// What is asked.

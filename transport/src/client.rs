@@ -14,6 +14,7 @@ use crate::limits::Limits;
 use crate::metadata;
 use crate::status::{Result, Status};
 use crate::timeout;
+use crate::trail::Trail;
 
 /// Calls the methods of one service. Cheap to clone; generated clients wrap it.
 ///
@@ -99,6 +100,8 @@ impl Client {
             request_id,
             deadline: own.into_iter().chain(inherited).min(),
             starts_by: if is_stream && starts { deadline::after(self.deadline) } else { None },
+            attempt: 0,
+            trail: Trail::default(),
             metadata,
             body: request.into_payload(),
         })

@@ -9,6 +9,7 @@
 //! | [`service`] | one service: its contract, its actor, and where that lives: [`Service`], [`Serve`], [`Keys`] |
 //! | [`call`] | what an actor sees of a call: [`Call`], [`Reply`], [`State`] |
 //! | [`client`] | typed calls, and the policies each goes through: [`Client`] |
+//! | [`trail`] | where the attempts of a call went |
 //! | [`channel`] | the one seam between a call and what carries it: [`Channel`] |
 //! | [`contract`], [`payload`], [`route`] | what a contract says: [`Method`], [`Contract`], [`Body`], [`Streaming`] |
 //! | [`context`] | what travels with a call, and the work that outlives it: [`CallContext`] |
@@ -53,6 +54,7 @@ mod state;
 pub mod status;
 mod streaming;
 mod timeout;
+pub mod trail;
 mod transcode;
 mod witness;
 

@@ -85,7 +85,8 @@ impl Grpc {
         request.body = Payload::One(Message::Encoded(again.clone()));
         let (metadata, request_id) = (request.metadata.clone(), request.request_id.clone());
         let body = Payload::One(Message::Encoded(again));
-        let again = Request { metadata, request_id, body, ..request };
+        let trail = request.trail.clone();
+        let again = Request { metadata, request_id, trail, body, ..request };
         match self.clone().carry_once(request).await {
             Err(status) if status::proof_not_sent(&status) == Some(NotSent::Refused) => {
                 self.clone().carry_once(again).await
