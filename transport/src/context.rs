@@ -40,6 +40,7 @@ struct Inner {
     metadata: MetadataMap,
     answer: Mutex<MetadataMap>,
     panicked: AtomicBool,
+    begun: AtomicBool,
     lease: OnceLock<Lease>,
     /// What an edge holds for the call; nothing where it came over memory.
     buffered: Option<Buffered>,
@@ -61,6 +62,7 @@ impl CallContext {
             metadata,
             answer: Mutex::default(),
             panicked: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
             lease: OnceLock::new(),
             buffered: None,
         }))
@@ -178,6 +180,15 @@ impl CallContext {
 
     pub(crate) fn set_panicked(&self) {
         self.0.panicked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a handler has begun, so that nobody can say any more that the call was not handled.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.0.begun.load(Ordering::Relaxed) || self.has_panicked()
+    }
+
+    pub(crate) fn set_begun(&self) {
+        self.0.begun.store(true, Ordering::Relaxed);
     }
 
     /// Makes this the current context while `future` is polled, and while it is dropped.

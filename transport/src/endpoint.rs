@@ -11,12 +11,15 @@ use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt as _};
 
 use crate::admission::{Admission, Counted, Permit, Taken};
-use crate::call::{Call, Interceptor, Stay, Ticket};
+use crate::answers::Answers;
+use crate::call::{Call, Held, Interceptor, Stay, Ticket};
 use crate::channel::Response;
 use crate::context::CallContext;
-use crate::contract::{Body, Contract, Method};
+use crate::contract::{Body, Contract, Idempotency, Method};
 use crate::deadline::bound;
+use crate::key::Key;
 use crate::metadata;
+use crate::once;
 use crate::payload::{MessageStream, Payload};
 use crate::place::Locate;
 use crate::route::Route;
@@ -32,6 +35,10 @@ pub(crate) struct Endpoint {
     pub(crate) routes: &'static [Route],
     pub(crate) transcoder: Option<Transcoder>,
     pub(crate) admission: Arc<Admission>,
+    /// What calls with idempotency keys came to.
+    pub(crate) answers: Answers,
+    /// Whether a call that is repeated does something again, unless it has a key.
+    has_effects: bool,
     response_streaming: bool,
     interceptor: Option<Arc<dyn Interceptor>>,
     deliver: Box<Deliver>,
@@ -40,7 +47,7 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     pub(crate) fn new<A, M>(
         actors: Arc<dyn Locate<A>>,
-        admission: Arc<Admission>,
+        (admission, answers): (Arc<Admission>, Answers),
         interceptor: Option<Arc<dyn Interceptor>>,
         limit: usize,
         transcoder: Option<Transcoder>,
@@ -55,6 +62,8 @@ impl Endpoint {
             routes: M::ROUTES,
             transcoder,
             admission,
+            answers,
+            has_effects: M::IDEMPOTENCY != Idempotency::NoSideEffects,
             response_streaming: M::Response::STREAMING,
             interceptor,
             deliver: Box::new(move |context, body, ticket| {
@@ -100,8 +109,27 @@ impl Endpoint {
         .await
     }
 
-    /// Calls the actor. What the handler adds to the metadata comes with the answer, good or bad.
+    /// Tells that a call which was admitted waits for the outcome of another one, for as long as it does.
+    pub(crate) fn waits(&self, context: &CallContext) -> Option<Box<dyn Held>> {
+        self.interceptor.as_ref()?.awaits_request(context, self.path, !self.is_unary())
+    }
+
+    /// Answers a call that was admitted and has been read: by its actor, or, where it has an idempotency key, by what
+    /// that came to when the call was made before.
     pub(crate) async fn call(
+        self: &Arc<Self>,
+        permit: Permit,
+        context: &CallContext,
+        body: Payload,
+    ) -> Result<Response> {
+        match if self.has_effects && self.is_unary() { Key::of(context.metadata())? } else { None } {
+            None => self.handle(permit, context, body).await,
+            Some(key) => once::call(self, key, permit, context, body).await,
+        }
+    }
+
+    /// Calls the actor. What the handler adds to the metadata comes with the answer, good or bad.
+    pub(crate) async fn handle(
         &self,
         permit: Permit,
         context: &CallContext,

@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use tonic::metadata::MetadataMap;
 
+use crate::key::IDEMPOTENCY_KEY;
 use crate::metadata;
 
 /// The headers that reach handlers. Both crates of HTTP have names of their own; they are made once.
@@ -14,6 +15,14 @@ pub(super) struct LetThrough(Vec<(HeaderName, http::HeaderName)>);
 pub(super) fn name_in_both(name: &str) -> Option<(HeaderName, http::HeaderName)> {
     let name = name.as_bytes();
     Some((HeaderName::from_bytes(name).ok()?, http::HeaderName::from_bytes(name).ok()?))
+}
+
+/// The same headers, and the one that says which call it is.
+pub(super) fn with_key(mut headers: Vec<String>) -> Vec<String> {
+    if !headers.iter().any(|name| **name == IDEMPOTENCY_KEY) {
+        headers.push(IDEMPOTENCY_KEY.to_string());
+    }
+    headers
 }
 
 impl LetThrough {
