@@ -12,6 +12,7 @@ use tonic::metadata::MetadataMap;
 
 use crate::admission::Admission;
 use crate::budget::Buffered;
+use crate::criticality::Criticality;
 use crate::net::CallerAddress;
 use crate::request_id::RequestId;
 
@@ -34,6 +35,7 @@ pub(crate) type Lease = Arc<dyn Any + Send + Sync>;
 struct Inner {
     request_id: RequestId,
     deadline: Option<Instant>,
+    criticality: Criticality,
     /// The service that is called, if it is one that is here.
     admission: Option<Arc<Admission>>,
     caller: CallerAddress,
@@ -57,6 +59,7 @@ impl CallContext {
         Self(Arc::new(Inner {
             request_id,
             deadline,
+            criticality: Criticality::Default,
             admission,
             caller,
             metadata,
@@ -110,6 +113,12 @@ impl CallContext {
         self.0.deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
 
+    /// How much it matters that the call is answered.
+    #[must_use]
+    pub fn criticality(&self) -> Criticality {
+        self.0.criticality
+    }
+
     /// The service that is called.
     #[must_use]
     pub fn service(&self) -> Option<&'static str> {
@@ -151,6 +160,13 @@ impl CallContext {
 
     pub(crate) fn lease(&self) -> Option<&Lease> {
         self.0.lease.get()
+    }
+
+    /// Says how much the call matters; nobody else has seen its context yet.
+    #[must_use]
+    pub(crate) fn mattering(mut self, criticality: Criticality) -> Self {
+        Arc::get_mut(&mut self.0).expect("nobody else has seen it yet").criticality = criticality;
+        self
     }
 
     /// Counts what an edge holds for the call, for as long as there is this context, which is a new one.

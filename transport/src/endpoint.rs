@@ -16,10 +16,9 @@ use crate::call::{Call, Held, Interceptor, Stay, Ticket};
 use crate::channel::Response;
 use crate::context::CallContext;
 use crate::contract::{Body, Contract, Idempotency, Method};
+use crate::criticality::Criticality;
 use crate::deadline::bound;
-use crate::key::Key;
 use crate::metadata;
-use crate::once;
 use crate::payload::{MessageStream, Payload};
 use crate::place::Locate;
 use crate::route::Route;
@@ -38,7 +37,7 @@ pub(crate) struct Endpoint {
     /// What calls with idempotency keys came to.
     pub(crate) answers: Answers,
     /// Whether a call that is repeated does something again, unless it has a key.
-    has_effects: bool,
+    pub(crate) has_effects: bool,
     response_streaming: bool,
     interceptor: Option<Arc<dyn Interceptor>>,
     deliver: Box<Deliver>,
@@ -87,8 +86,8 @@ impl Endpoint {
     }
 
     /// Takes on a call, or refuses it: before anything of its request is read that its head does not have.
-    pub(crate) fn admit(&self) -> Result<Permit> {
-        self.admission.admit(!self.is_unary())
+    pub(crate) fn admit(&self, criticality: Criticality) -> Result<Permit> {
+        self.admission.admit(!self.is_unary(), criticality)
     }
 
     /// Waits for the request of a call that was admitted.
@@ -112,20 +111,6 @@ impl Endpoint {
     /// Tells that a call which was admitted waits for the outcome of another one, for as long as it does.
     pub(crate) fn waits(&self, context: &CallContext) -> Option<Box<dyn Held>> {
         self.interceptor.as_ref()?.awaits_request(context, self.path, !self.is_unary())
-    }
-
-    /// Answers a call that was admitted and has been read: by its actor, or, where it has an idempotency key, by what
-    /// that came to when the call was made before.
-    pub(crate) async fn call(
-        self: &Arc<Self>,
-        permit: Permit,
-        context: &CallContext,
-        body: Payload,
-    ) -> Result<Response> {
-        match if self.has_effects && self.is_unary() { Key::of(context.metadata())? } else { None } {
-            None => self.handle(permit, context, body).await,
-            Some(key) => once::call(self, key, permit, context, body).await,
-        }
     }
 
     /// Calls the actor. What the handler adds to the metadata comes with the answer, good or bad.

@@ -20,8 +20,25 @@ use crate::key::Key;
 use crate::payload::{Message, Payload};
 use crate::status::{Result, Status};
 
+impl Endpoint {
+    /// Answers a call that was admitted and has been read: by its actor, or, where it has an idempotency key, by what
+    /// that came to when the call was made before.
+    pub(crate) async fn call(
+        self: &Arc<Self>,
+        permit: Permit,
+        context: &CallContext,
+        body: Payload,
+    ) -> Result<Response> {
+        let key = if self.has_effects && self.is_unary() { Key::of(context.metadata())? } else { None };
+        match key {
+            None => self.handle(permit, context, body).await,
+            Some(key) => once(self, key, permit, context, body).await,
+        }
+    }
+}
+
 /// Answers the call with what its handler came to, now or when it was made first.
-pub(crate) async fn call(
+async fn once(
     endpoint: &Arc<Endpoint>,
     key: Key,
     permit: Permit,

@@ -71,7 +71,7 @@ async fn call(
         let buffered = context.buffered().expect("the call came over this edge");
         buffered.take(size(request))?;
         metadata::check_size(context.metadata())?;
-        let permit = target.endpoint.admit()?;
+        let permit = target.endpoint.admit(context.criticality())?;
         let body = if route.body {
             let limit = target.edge.router.limits().message_size;
             let body = pin!(read_json(request, body, buffered, limit));
@@ -186,8 +186,8 @@ impl Failure {
 fn call_context(target: &Target, request: &HttpRequest) -> CallContext {
     let edge = &target.edge;
     let (id, deadline) = (request_id(request.headers()), deadline::after(edge.deadline));
-    let metadata = edge.let_through.metadata_of(request.headers());
+    let (metadata, criticality) = edge.let_through.metadata_of(request.headers());
     let admission = Some(target.endpoint.admission.clone());
     let context = CallContext::new(id, deadline, admission, caller(request), metadata);
-    context.counting(Buffered::alone(edge.router.budget()))
+    context.mattering(criticality).counting(Buffered::alone(edge.router.budget()))
 }
