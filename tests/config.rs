@@ -8,7 +8,7 @@ use process::{Said, command, output};
 use tempfile::NamedTempFile;
 
 /// Every key, as `--check` prints it.
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "services",
     "http",
     "grpc",
@@ -21,6 +21,7 @@ const KEYS: [&str; 18] = [
     "max-streams",
     "max-message-size",
     "max-buffered",
+    "shed-by-deadline",
     "idempotency-keys-for",
     "max-idempotency-keys",
     "max-idempotency-bytes",
@@ -113,6 +114,8 @@ fn what_check_prints_reads_as_it_was_written() {
         "4294967295",
         "--max-buffered",
         "1099511627776",
+        "--shed-by-deadline",
+        "on",
         "--idempotency-keys-for",
         "1d",
         "--max-idempotency-keys",
@@ -266,6 +269,7 @@ fn a_wrong_value_is_told_its_key_and_what_was_expected_wherever_it_stands() {
         ("max-message-size", "4MiB", NUMBER),
         ("max-buffered", "0", NUMBER),
         ("max-buffered", "1099511627777", NUMBER),
+        ("shed-by-deadline", "yes", "possible values: on, off"),
         ("idempotency-keys-for", "0s", DURATION),
         ("max-idempotency-keys", "0", NUMBER),
         ("max-idempotency-bytes", "64MiB", NUMBER),

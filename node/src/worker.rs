@@ -15,7 +15,7 @@ use transport::memory::Memory;
 use transport::{Answers, Channel, Client, Drain, Net, Router, Status, rest};
 
 use crate::app::App;
-use crate::config::Config;
+use crate::config::{Config, Switch};
 use crate::hooks::Hooks;
 use crate::machine::Accepted;
 
@@ -76,6 +76,7 @@ impl Worker {
         router.watch(&hooks.gauges);
         router.max_buffered(config.buffered());
         router.remember(answers);
+        router.shed_by_deadline(config.shed_by_deadline == Switch::On);
         if let Some(interceptor) = &hooks.interceptor {
             router.intercept(interceptor(index));
         }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use actix::{Actor, Handler};
 use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt as _};
+use tokio::time::Instant;
 
 use crate::admission::{Admission, Counted, Permit, Taken};
 use crate::answers::Answers;
@@ -17,13 +18,15 @@ use crate::channel::Response;
 use crate::context::CallContext;
 use crate::contract::{Body, Contract, Idempotency, Method};
 use crate::criticality::Criticality;
-use crate::deadline::bound;
+use crate::deadline::{self, bound};
+use crate::key::IDEMPOTENCY_KEY;
 use crate::metadata;
 use crate::payload::{MessageStream, Payload};
 use crate::place::Locate;
 use crate::route::Route;
 use crate::status::{self, NotSent, Result};
 use crate::transcode::Transcoder;
+use crate::usual::Usual;
 
 type Deliver = dyn Fn(CallContext, Payload, Ticket) -> BoxFuture<'static, Result<Payload>> + Send + Sync;
 
@@ -38,6 +41,8 @@ pub(crate) struct Endpoint {
     pub(crate) answers: Answers,
     /// Whether a call that is repeated does something again, unless it has a key.
     pub(crate) has_effects: bool,
+    /// What is usual, where that counts.
+    usual: Option<Usual>,
     response_streaming: bool,
     interceptor: Option<Arc<dyn Interceptor>>,
     deliver: Box<Deliver>,
@@ -49,7 +54,7 @@ impl Endpoint {
         (admission, answers): (Arc<Admission>, Answers),
         interceptor: Option<Arc<dyn Interceptor>>,
         limit: usize,
-        transcoder: Option<Transcoder>,
+        (transcoder, sheds): (Option<Transcoder>, bool),
     ) -> Self
     where
         A: Actor<Context = actix::Context<A>> + Handler<Call<M>>,
@@ -63,6 +68,7 @@ impl Endpoint {
             admission,
             answers,
             has_effects: M::IDEMPOTENCY != Idempotency::NoSideEffects,
+            usual: (sheds && !M::Request::STREAMING && !M::Response::STREAMING).then(Usual::new),
             response_streaming: M::Response::STREAMING,
             interceptor,
             deliver: Box::new(move |context, body, ticket| {
@@ -86,8 +92,19 @@ impl Endpoint {
     }
 
     /// Takes on a call, or refuses it: before anything of its request is read that its head does not have.
-    pub(crate) fn admit(&self, criticality: Criticality) -> Result<Permit> {
-        self.admission.admit(!self.is_unary(), criticality)
+    pub(crate) fn admit(&self, context: &CallContext) -> Result<Permit> {
+        if !self.has_time_for(context) {
+            return Err(deadline::too_short());
+        }
+        self.admission.admit(!self.is_unary(), context.criticality())
+    }
+
+    /// Whether the call may be answered in time. One with an idempotency key may have been answered already.
+    fn has_time_for(&self, context: &CallContext) -> bool {
+        let Some((usual, left)) = self.usual.as_ref().zip(context.remaining()) else { return true };
+        context.criticality() == Criticality::Critical
+            || context.metadata().contains_key(IDEMPOTENCY_KEY.as_str())
+            || usual.allows(left)
     }
 
     /// Waits for the request of a call that was admitted.
@@ -120,7 +137,11 @@ impl Endpoint {
         context: &CallContext,
         body: Payload,
     ) -> Result<Response> {
+        let begun = self.usual.as_ref().map(|usual| (usual, Instant::now()));
         let answer = self.admitted(permit, context, body).await;
+        if let (Some((usual, begun)), Ok(_)) = (begun, &answer) {
+            usual.took(begun.elapsed());
+        }
         let added = context.take_answer_metadata();
         match answer {
             Ok(body) => {

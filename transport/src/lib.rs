@@ -61,6 +61,7 @@ mod streaming;
 mod timeout;
 pub mod trail;
 mod transcode;
+mod usual;
 mod witness;
 
 pub use answers::{Answers, KeyBounds};

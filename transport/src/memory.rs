@@ -75,7 +75,7 @@ impl Memory {
             metadata::of_user(metadata),
         )
         .mattering(criticality);
-        let permit = endpoint.admit(criticality)?;
+        let permit = endpoint.admit(&context)?;
         // Counted per call, not per message: nothing that a stream does may change what the next one sees.
         let prove = cfg!(debug_assertions) && self.carried.fetch_add(1, Ordering::Relaxed).is_multiple_of(8);
         let body = if prove { round_trip(request.body) } else { request.body };

@@ -38,7 +38,8 @@ impl Router {
         let answers = Answers::new(KeyBounds::default());
         answers.watch(&gauges);
         let (endpoints, order) = (HashMap::new(), Vec::new());
-        RouterBuilder { limits, drain, gauges, budget, answers, interceptor: None, endpoints, order }
+        let (interceptor, sheds) = (None, false);
+        RouterBuilder { limits, drain, gauges, budget, answers, sheds, interceptor, endpoints, order }
     }
 
     pub(crate) fn downgrade(&self) -> WeakRouter {
@@ -84,6 +85,7 @@ pub struct RouterBuilder {
     gauges: Gauges,
     budget: Arc<Budget>,
     answers: Answers,
+    sheds: bool,
     interceptor: Option<Arc<dyn Interceptor>>,
     endpoints: HashMap<&'static str, Arc<Endpoint>>,
     order: Vec<Arc<Endpoint>>,
@@ -108,6 +110,11 @@ impl RouterBuilder {
         self.answers = answers.clone();
     }
 
+    /// Says whether the services that are added from now on refuse calls with less time left than they usually take.
+    pub fn shed_by_deadline(&mut self, sheds: bool) {
+        self.sheds = sheds;
+    }
+
     /// Puts `interceptor` around the handlers of all services that are added from now on.
     pub fn intercept(&mut self, interceptor: Arc<dyn Interceptor>) {
         self.interceptor = Some(interceptor);
@@ -117,8 +124,8 @@ impl RouterBuilder {
     /// worker where the service is to be called.
     pub fn add(&mut self, service: &Service, client: &dyn Fn(&'static str) -> Client) {
         let (limits, interceptor) = (self.limits, self.interceptor.as_ref());
-        let (drain, gauges, answers) = (&self.drain, &self.gauges, &self.answers);
-        let hosting = Hosting { limits, drain, gauges, answers, interceptor, client };
+        let (drain, gauges, answers, sheds) = (&self.drain, &self.gauges, &self.answers, self.sheds);
+        let hosting = Hosting { limits, drain, gauges, answers, sheds, interceptor, client };
         for endpoint in service.host(&hosting).into_iter().map(Arc::new) {
             self.endpoints.insert(endpoint.path, endpoint.clone());
             self.order.push(endpoint);

@@ -65,6 +65,8 @@ pub(crate) struct Hosting<'a> {
     pub(crate) drain: &'a Drain,
     pub(crate) gauges: &'a Gauges,
     pub(crate) answers: &'a Answers,
+    /// Whether calls are refused that have less time left than usual.
+    pub(crate) sheds: bool,
     pub(crate) interceptor: Option<&'a Arc<dyn Interceptor>>,
     /// The client of a service, by its name.
     pub(crate) client: &'a dyn Fn(&'static str) -> Client,
@@ -174,8 +176,8 @@ fn endpoints<A: Serve>(
 ) -> Vec<Endpoint> {
     let actors = actors as Arc<dyn Locate<A>>;
     let (interceptor, limit) = (hosting.interceptor.cloned(), hosting.limits.message_size);
-    let (answers, endpoints) = (hosting.answers.clone(), Vec::new());
-    let mut binding = Binding { actors: &actors, admission, answers, interceptor, limit, endpoints };
+    let (answers, sheds, endpoints) = (hosting.answers.clone(), hosting.sheds, Vec::new());
+    let mut binding = Binding { actors: &actors, admission, answers, interceptor, limit, sheds, endpoints };
     <A::Contract as Bind<A>>::bind(&mut binding);
     binding.endpoints
 }
@@ -187,6 +189,7 @@ pub struct Binding<'a, A: Serve> {
     answers: Answers,
     interceptor: Option<Arc<dyn Interceptor>>,
     limit: usize,
+    sheds: bool,
     endpoints: Vec<Endpoint>,
 }
 
@@ -215,8 +218,8 @@ impl<A: Serve> Binding<'_, A> {
     {
         let (counted, interceptor) =
             ((self.admission.clone(), self.answers.clone()), self.interceptor.clone());
-        let endpoint =
-            Endpoint::new::<A, M>(self.actors.clone(), counted, interceptor, self.limit, transcoder);
+        let how = (transcoder, self.sheds);
+        let endpoint = Endpoint::new::<A, M>(self.actors.clone(), counted, interceptor, self.limit, how);
         self.endpoints.push(endpoint);
     }
 }

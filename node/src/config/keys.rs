@@ -8,7 +8,7 @@ use transport::grpc::Keepalive;
 use transport::{Address, KeyBounds, Limits, Service, rest};
 
 use super::error::ConfigError;
-use super::values::{Listen, LogFormat, PeerConfig, duration, filter, header, http_listen, number};
+use super::values::{Listen, LogFormat, PeerConfig, Switch, duration, filter, header, http_listen, number};
 
 /// The most workers that a node may have.
 pub(crate) const WORKERS_MAX: u16 = 512;
@@ -87,6 +87,10 @@ pub struct Config {
     #[arg(long, value_name = "BYTES", default_value = "67108864", allow_hyphen_values = true,
           value_parser = |text: &str| number::<u64>(text, BUFFERED_MAX))]
     pub max_buffered: u64,
+
+    /// Whether a call is refused that has less time left than calls of its method usually take, but for one of eight
+    #[arg(long, value_name = "on|off", default_value = "off")]
+    pub shed_by_deadline: Switch,
 
     /// How long the answer to a call with an idempotency key is remembered: one that is repeated in that time is
     /// answered with it, and not handled again
@@ -252,6 +256,7 @@ impl fmt::Display for Config {
         writeln!(f, "max-streams = {}", self.max_streams)?;
         writeln!(f, "max-message-size = {}", self.max_message_size)?;
         writeln!(f, "max-buffered = {}", self.max_buffered)?;
+        writeln!(f, "shed-by-deadline = {}", text(&self.shed_by_deadline))?;
         writeln!(f, "idempotency-keys-for = {}", time(self.idempotency_keys_for))?;
         writeln!(f, "max-idempotency-keys = {}", self.max_idempotency_keys)?;
         writeln!(f, "max-idempotency-bytes = {}", self.max_idempotency_bytes)?;

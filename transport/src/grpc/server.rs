@@ -293,7 +293,7 @@ impl StreamingService<Bytes> for Dispatch {
             let call = async {
                 head?;
                 metadata::check_size(context.metadata())?;
-                let (permit, mut messages) = (endpoint.admit(context.criticality())?, request.into_inner());
+                let (permit, mut messages) = (endpoint.admit(&context)?, request.into_inner());
                 if endpoint.request_streaming {
                     return endpoint.call(permit, &context, request::stream(messages, limit, &context)).await;
                 }

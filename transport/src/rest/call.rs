@@ -71,7 +71,7 @@ async fn call(
         let buffered = context.buffered().expect("the call came over this edge");
         buffered.take(size(request))?;
         metadata::check_size(context.metadata())?;
-        let permit = target.endpoint.admit(context.criticality())?;
+        let permit = target.endpoint.admit(context)?;
         let body = if route.body {
             let limit = target.edge.router.limits().message_size;
             let body = pin!(read_json(request, body, buffered, limit));
