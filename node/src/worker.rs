@@ -83,6 +83,7 @@ impl Worker {
         for service in app.services().iter().filter(|service| config.hosts(service.name())) {
             router.add(service, &client);
         }
+        router.serve_health();
         let router = router.build();
         memory.lead_to(&router);
         let rest = rest::Server::new(router.clone(), config.rest(), drain.clone()).await;

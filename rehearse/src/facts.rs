@@ -39,7 +39,8 @@ pub struct HandlerBegun {
     pub is_local: bool,
 }
 
-/// A call was taken on by a service, and its request has not come as a whole.
+/// A call was taken on by a service, and its request has not come as a whole, or one of the same idempotency key is
+/// handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestAwaited {
     /// The service.
@@ -52,7 +53,7 @@ pub struct RequestAwaited {
     pub is_streaming: bool,
 }
 
-/// The request has come for which a service waited with [`RequestAwaited`], or its call has ended before.
+/// What a service waited for with [`RequestAwaited`] has come, or its call has ended before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestCame {
     /// The service.

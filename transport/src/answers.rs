@@ -139,7 +139,9 @@ impl Answers {
         let run = Arc::new(Run::default());
         let state = State::Running(run.clone());
         kept.bytes += bytes;
-        kept.calls.insert(name.clone(), Remembered { path, request: request.clone(), bytes, state });
+        // A copy, since what was read may be a piece of a much larger buffer, which would be kept with it.
+        let request = Bytes::copy_from_slice(request);
+        kept.calls.insert(name.clone(), Remembered { path, request, bytes, state });
         Ok(Claim::First(Turn { answers: self.clone(), name, run, is_remembered: false }))
     }
 

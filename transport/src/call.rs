@@ -32,8 +32,8 @@ pub trait Interceptor: Send + Sync {
         is_streaming: bool,
     ) -> BoxFuture<'a, Result<Box<dyn Held>>>;
 
-    /// Is told of a call that has its permit while its request has not come as a whole. What this gives is held until
-    /// it has, or the call has ended.
+    /// Is told of a call that has its permit while its request has not come as a whole, or while another one of the same
+    /// idempotency key is handled. What this gives is held until that is over, or the call has ended.
     fn awaits_request(
         &self,
         _context: &CallContext,

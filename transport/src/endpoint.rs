@@ -101,10 +101,11 @@ impl Endpoint {
 
     /// Whether the call may be answered in time. One with an idempotency key may have been answered already.
     fn has_time_for(&self, context: &CallContext) -> bool {
-        let Some((usual, left)) = self.usual.as_ref().zip(context.remaining()) else { return true };
+        let Some((usual, deadline)) = self.usual.as_ref().zip(context.deadline()) else { return true };
+        let now = Instant::now();
         context.criticality() == Criticality::Critical
             || context.metadata().contains_key(IDEMPOTENCY_KEY.as_str())
-            || usual.allows(left)
+            || usual.allows(deadline.saturating_duration_since(now), now)
     }
 
     /// Waits for the request of a call that was admitted.
@@ -140,7 +141,8 @@ impl Endpoint {
         let begun = self.usual.as_ref().map(|usual| (usual, Instant::now()));
         let answer = self.admitted(permit, context, body).await;
         if let (Some((usual, begun)), Ok(_)) = (begun, &answer) {
-            usual.took(begun.elapsed());
+            let now = Instant::now();
+            usual.took(now.saturating_duration_since(begun), now);
         }
         let added = context.take_answer_metadata();
         match answer {

@@ -7,6 +7,7 @@
 //! | [`rest`], [`grpc`], [`memory`] | the edges and the carriers |
 //! | [`answers`] | what calls with idempotency keys came to: [`Answers`] |
 //! | [`router`] | from a path to an endpoint: [`Router`] |
+//! | [`health`] | how services are, as gRPC's own protocol tells it |
 //! | [`service`] | one service: its contract, its actor, and where that lives: [`Service`], [`Serve`], [`Keys`] |
 //! | [`call`] | what an actor sees of a call: [`Call`], [`Reply`], [`State`] |
 //! | [`client`] | typed calls, and the policies each goes through: [`Client`] |
@@ -40,6 +41,7 @@ pub mod drain;
 mod endpoint;
 pub mod gauges;
 pub mod grpc;
+pub mod health;
 mod key;
 mod keyed;
 mod limits;

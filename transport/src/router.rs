@@ -11,6 +11,7 @@ use crate::client::Client;
 use crate::drain::Drain;
 use crate::endpoint::Endpoint;
 use crate::gauges::Gauges;
+use crate::health;
 use crate::limits::Limits;
 use crate::service::{Hosting, Service};
 
@@ -130,6 +131,14 @@ impl RouterBuilder {
             self.endpoints.insert(endpoint.path, endpoint.clone());
             self.order.push(endpoint);
         }
+    }
+
+    /// Tells of the services that were added so far how they are, as gRPC's own protocol asks for it
+    /// ([`health`](crate::health)).
+    pub fn serve_health(&mut self) {
+        let names = self.order.iter().map(|endpoint| health::full_name(endpoint.path).to_owned()).collect();
+        let service = health::service(names, self.drain.clone());
+        self.add(&service, &|name| unreachable!("the health of services is known without asking {name}"));
     }
 
     /// The router, complete.

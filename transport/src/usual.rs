@@ -41,9 +41,9 @@ impl Usual {
     }
 
     /// Whether a call is worth taking on that has so much time `left`.
-    pub(crate) fn allows(&self, left: Duration) -> bool {
+    pub(crate) fn allows(&self, left: Duration, now: Instant) -> bool {
         let mut samples = self.lock();
-        samples.forget_stale();
+        samples.forget_stale(now);
         if samples.answered < SAMPLES || left >= samples.median {
             return true;
         }
@@ -51,11 +51,11 @@ impl Usual {
         samples.short.is_multiple_of(LET_THROUGH)
     }
 
-    /// A call was answered that took so long.
-    pub(crate) fn took(&self, time: Duration) {
+    /// A call was answered now that took so long.
+    pub(crate) fn took(&self, time: Duration, now: Instant) {
         let mut samples = self.lock();
-        samples.forget_stale();
-        samples.last = Instant::now();
+        samples.forget_stale(now);
+        samples.last = now;
         let place = samples.answered % SAMPLES;
         samples.times[place] = time;
         samples.answered += 1;
@@ -72,8 +72,8 @@ impl Usual {
 }
 
 impl Samples {
-    fn forget_stale(&mut self) {
-        if self.last.elapsed() > STALE_AFTER {
+    fn forget_stale(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.last) > STALE_AFTER {
             self.answered = 0;
         }
     }
@@ -83,60 +83,56 @@ impl Samples {
 mod tests {
     use super::*;
 
-    const MS: fn(u64) -> Duration = Duration::from_millis;
+    fn ms(count: u64) -> Duration {
+        Duration::from_millis(count)
+    }
 
     fn answered(usual: &Usual, count: usize, time: Duration) {
-        (0..count).for_each(|_| usual.took(time));
+        (0..count).for_each(|_| usual.took(time, Instant::now()));
     }
 
-    /// How many of `calls` with so much left are let in.
-    fn let_in(usual: &Usual, calls: usize, left: Duration) -> usize {
-        (0..calls).filter(|_| usual.allows(left)).count()
+    /// How many of eighty calls with so much left are let in.
+    fn let_in(usual: &Usual, left: Duration) -> usize {
+        (0..80).filter(|_| usual.allows(left, Instant::now())).count()
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn nothing_is_usual_before_enough_calls_were_answered() {
+    #[test]
+    fn nothing_is_usual_before_enough_calls_were_answered() {
         let usual = Usual::new();
-        answered(&usual, SAMPLES - 1, MS(100));
-        assert_eq!(let_in(&usual, 80, MS(1)), 80);
-        answered(&usual, 1, MS(100));
-        assert_eq!(let_in(&usual, 80, MS(99)), 10, "one of eight");
-        assert_eq!(let_in(&usual, 80, MS(100)), 80);
+        answered(&usual, SAMPLES - 1, ms(100));
+        assert_eq!(let_in(&usual, ms(1)), 80);
+        answered(&usual, 1, ms(100));
+        assert_eq!(let_in(&usual, ms(99)), 10, "one of eight");
+        assert_eq!(let_in(&usual, ms(100)), 80);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_few_slow_calls_are_not_usual() {
+    #[test]
+    fn a_few_slow_calls_are_not_usual() {
         let usual = Usual::new();
         for _ in 0..SAMPLES {
-            answered(&usual, 2, MS(10));
-            answered(&usual, 1, MS(1000));
+            answered(&usual, 2, ms(10));
+            answered(&usual, 1, ms(1000));
         }
-        assert_eq!(let_in(&usual, 80, MS(10)), 80);
+        assert_eq!(let_in(&usual, ms(10)), 80);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_method_that_became_fast_again_lets_all_in_again() {
+    #[test]
+    fn a_method_that_became_fast_again_lets_all_in_again() {
         let usual = Usual::new();
-        answered(&usual, SAMPLES, MS(100));
-        let calls = (1..).find(|_| {
+        answered(&usual, SAMPLES, ms(100));
+        for _ in 0..256 {
             // Each that is let in is answered at once now.
-            let let_in = usual.allows(MS(50));
-            answered(&usual, usize::from(let_in), MS(1));
-            let_in_always(&usual)
-        });
-        assert!(calls.is_some_and(|calls| calls <= 256), "{calls:?}");
+            let is_let_in = usual.allows(ms(50), Instant::now());
+            answered(&usual, usize::from(is_let_in), ms(1));
+        }
+        assert_eq!(let_in(&usual, ms(50)), 80);
     }
 
-    fn let_in_always(usual: &Usual) -> bool {
-        usual.lock().median < MS(50)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_was_usual_long_ago_is_forgotten() {
+    #[test]
+    fn what_was_usual_long_ago_is_forgotten() {
         let usual = Usual::new();
-        answered(&usual, SAMPLES, MS(100));
-        assert!(!usual.allows(MS(1)));
-        tokio::time::advance(STALE_AFTER + MS(1)).await;
-        assert_eq!(let_in(&usual, 80, MS(1)), 80);
+        answered(&usual, SAMPLES, ms(100));
+        assert!(!usual.allows(ms(1), Instant::now()));
+        assert!(usual.allows(ms(1), Instant::now() + STALE_AFTER * 2));
     }
 }
