@@ -121,6 +121,7 @@ fn outages_of_one() -> Swarm {
 /// All scenarios.
 pub(crate) fn all() -> Vec<Scenario> {
     let mut all = short();
+    all.push(shed());
     all.extend(long());
     all
 }
@@ -182,16 +183,22 @@ fn short() -> Vec<Scenario> {
             any_faults().only(&[Family::PanickingHandler, Family::SlowHandler]),
         )
         .workers(2),
-        two_nodes(
-            "shed",
-            "calls that can be done without, against a slow or busy service1",
-            load().metadata(criticality()),
-            between().host("service1").only(&[Family::SlowLink, Family::SlowHandler, Family::Pause]),
-            ADMITTED,
-        )
-        .flags(&["--rest-headers", "x-criticality"]),
         nodes("storm", "everything at once", any_faults()),
     ]
+}
+
+/// Calls of which some can be done without.
+fn shed() -> Scenario {
+    let swarm =
+        Swarm::new(1..=2, 250.ms(), 100.ms()..=700.ms()).link("service2", "service1").host("service1");
+    two_nodes(
+        "shed",
+        "calls that can be done without, against a slow link and a slow service1",
+        load().metadata(criticality()),
+        swarm.only(&[Family::SlowLink, Family::SlowHandler, Family::Pause]),
+        ADMITTED,
+    )
+    .flags(&["--rest-headers", "x-criticality"])
 }
 
 /// Those that last for seconds.
