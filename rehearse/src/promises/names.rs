@@ -16,11 +16,12 @@ pub const EDGES_KEEP_DEADLINES: &str = "no call takes longer at its edge than it
 pub const EDGES_END_CALLS: &str = "every call ends at its edge by its deadline";
 /// No handler runs on after its deadline.
 pub const HANDLERS_END_BY_DEADLINES: &str = "no handler runs on after its deadline";
-/// No handler runs on when the call that it handles has ended.
+/// No handler runs on when the call that it handles has ended, unless that has an idempotency key.
 pub const HANDLERS_END_WITH_CALLS: &str = "no handler runs on when its call has ended";
-/// A service takes on no more calls at once than its limit says.
+/// A service takes on no more calls at once than its limit says, and fewer of those that can be done without.
 pub const NO_MORE_THAN_ADMITTED: &str = "a service takes on no more calls than it says";
-/// A call is handled once at most, once if it worked, and never if it was not sent.
+/// A call is handled once at most, once if it worked, and never if it was not sent. One with an idempotency key may have
+/// worked by the answer to another.
 pub const HANDLED_ONCE: &str = "a call is handled once at most, and never if it was not sent";
 /// A node says that it is ready until it is told to drain, and that it lives for as long as it does.
 pub const HEALTH_IS_TOLD: &str = "a node is ready until it is told to drain";
