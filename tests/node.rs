@@ -194,7 +194,7 @@ fn a_drain_lets_what_is_in_flight_finish_and_takes_nothing_new() {
         let mut peer = SlowServer::start();
         let arguments = ["--services", "service2", "--workers", "2", "--peer", &peer.flag()];
         let mut node = Node::start(&[&arguments[..], &FOR_EVER].concat());
-        // Connections stay with the worker that they were given to; each has its own to the peer.
+        // Connections stay with the worker that they were given to; each has its own to the callee.
         let (mut busy, mut idle) = (node.http(), node.http());
         assert_eq!(idle.get("/readyz", "").status, 200);
         busy.send(format!("GET {GREETING} HTTP/1.1\r\nhost: node\r\n\r\n"));
