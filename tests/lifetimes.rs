@@ -5,7 +5,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::counter::{AFTERWARDS, CounterActor, worker};
+use common::counter::{AFTERWARDS, in_the_node, worker};
 use common::{LIMITS, SOON, host, on_every_carrier, run_in_no_time};
 use futures_util::{FutureExt as _, StreamExt as _};
 use probe_contract::{ActRequest, AddRequest, CountRequest, Deed, probe};
@@ -25,8 +25,7 @@ fn told(deed: Deed) -> ActRequest {
 /// One counter, and word for its work to go on.
 fn counter() -> (Service, Arc<Notify>) {
     let go_on = Arc::new(Notify::new());
-    let given = go_on.clone();
-    (Service::in_node(move |()| CounterActor::new(given.clone())), go_on)
+    (in_the_node(&go_on), go_on)
 }
 
 #[test]

@@ -125,6 +125,12 @@ impl Handler<Call<Watch>> for CounterActor {
     }
 }
 
+/// One counter in the node, which goes on where it waits for that when `go_on` says so.
+pub(crate) fn in_the_node(go_on: &Arc<Notify>) -> Service {
+    let go_on = go_on.clone();
+    Service::in_node(move |()| CounterActor::new(go_on.clone()))
+}
+
 /// A worker that hosts `service` on this thread, and a client that reaches it in memory.
 pub(crate) fn worker(service: &Service, limits: Limits, drain: &Drain) -> (Router, counter::Client) {
     let memory = Memory::new();

@@ -70,7 +70,7 @@ impl Client {
         request: M::Request,
     ) -> Result<(MetadataMap, M::Response)> {
         let request = self.outgoing::<M>(metadata, request)?;
-        let response = self.channel.clone().oneshot(request).await?;
+        let response = self.channel.clone().ready().await?.call(request).await?;
         let answer = match M::Response::from_payload_now(response.body, self.message_size) {
             Ok(answer) => answer?,
             Err(body) => M::Response::from_payload(body, self.message_size).await?,

@@ -52,8 +52,7 @@ impl Service<Request> for Memory {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let this = self.clone();
-        Box::pin(async move { this.carry(request).await })
+        Box::pin(self.clone().carry(request))
     }
 }
 

@@ -35,6 +35,9 @@ pub(crate) fn insert_request_id(headers: &mut HeaderMap, id: &RequestId) {
 
 /// Leaves of `headers` what the user put there: mostly nothing.
 pub(crate) fn of_user(mut headers: HeaderMap) -> MetadataMap {
+    if headers.is_empty() {
+        return MetadataMap::from_headers(headers);
+    }
     let is_ours = |name: &HeaderName| is_reserved(name.as_str());
     if headers.keys().all(is_ours) {
         return MetadataMap::new();

@@ -7,6 +7,7 @@ mod answer;
 mod backoff;
 mod carrier;
 mod codec;
+mod framing;
 mod greeting;
 mod preface;
 mod request;

@@ -195,8 +195,9 @@ async fn serve_call(
         (None, Some(_), Some(None)) => Status::invalid_argument("malformed grpc-timeout").into_http(),
         (None, Some(endpoint), _) => {
             let limit = edge.router.limits().message_size;
+            let body = Request::of(body, &context, limit, endpoint.request_streaming);
             let dispatch = Dispatch { endpoint, context: context.clone(), head, limit, read_within };
-            let request = http::Request::from_parts(parts, Request::of(body, &context));
+            let request = http::Request::from_parts(parts, body);
             let mut grpc = tonic::server::Grpc::new(Raw).max_decoding_message_size(limit);
             context.scope(grpc.streaming(dispatch, request)).await
         }
@@ -292,7 +293,7 @@ impl StreamingService<Bytes> for Dispatch {
                 metadata::check_size(context.metadata())?;
                 let (permit, mut messages) = (endpoint.admit()?, request.into_inner());
                 if endpoint.request_streaming {
-                    return endpoint.call(permit, &context, request::stream(messages, limit, &context)).await;
+                    return endpoint.call(permit, &context, request::stream(messages, limit)).await;
                 }
                 let message = {
                     let message = pin!(request::message(&mut messages, limit, read_within));

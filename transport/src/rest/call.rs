@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
-use bytes::BytesMut;
 use futures_util::StreamExt as _;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
@@ -83,11 +82,10 @@ async fn call(
         let incoming = Incoming {
             query: request.query_string(),
             path: path_values(route, request),
-            body: body.as_deref(),
+            body: body.as_ref().map(|body| body.bytes.as_slice()),
         };
         let message = target.transcoder.decode(&incoming)?;
-        let read = body.as_ref().map_or(0, web::Bytes::len);
-        drop(body);
+        let read = body.map_or(0, |body| body.held);
         let answer = target.endpoint.call(permit, context, Payload::One(message)).await;
         buffered.give_back(read);
         let answer = answer?;
@@ -118,13 +116,13 @@ fn size(request: &HttpRequest) -> usize {
     request.uri().path().len() + request.query_string().len() + fields.sum::<usize>()
 }
 
-/// The body, whose bytes are taken from what may be held as they come.
+/// The body, in a buffer that is taken from what may be held before it is made; and how large that is.
 async fn read_json(
     request: &HttpRequest,
     mut body: web::Payload,
     buffered: &Buffered,
     limit: usize,
-) -> Result<web::Bytes, Failure> {
+) -> Result<Body, Failure> {
     let content_type = request.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     if !content_type.to_ascii_lowercase().starts_with(b"application/json") {
         return Err(Failure::Http(415, Code::InvalidArgument, "expected content-type application/json"));
@@ -135,17 +133,43 @@ async fn read_json(
     if length.is_some_and(|length: usize| length > limit) {
         return Err(too_large());
     }
-    let mut read = BytesMut::new();
+    let mut read = Body::of(length.unwrap_or(0), buffered)?;
     while let Some(chunk) = body.next().await {
         let unread = |_| Failure::Http(400, Code::InvalidArgument, "the body could not be read");
         let chunk = chunk.map_err(unread)?;
-        if read.len() + chunk.len() > limit {
+        if read.bytes.len() + chunk.len() > limit {
             return Err(too_large());
         }
-        buffered.take(chunk.len())?;
-        read.extend_from_slice(&chunk);
+        read.append(&chunk, buffered)?;
     }
-    Ok(read.freeze())
+    Ok(read)
+}
+
+/// A body, or the beginning of one.
+struct Body {
+    bytes: Vec<u8>,
+    /// What it takes of what may be held.
+    held: usize,
+}
+
+impl Body {
+    /// Nothing yet of a body of so many bytes.
+    fn of(length: usize, buffered: &Buffered) -> Result<Self> {
+        buffered.take(length)?;
+        Ok(Self { bytes: Vec::with_capacity(length), held: length })
+    }
+
+    /// Of a body whose length was not announced, the buffer grows: while that is copied, the old one is there, too.
+    fn append(&mut self, chunk: &[u8], buffered: &Buffered) -> Result<()> {
+        let length = self.bytes.len() + chunk.len();
+        if length > self.held {
+            let mut grown = Self::of(length.max(self.held * 2), buffered)?;
+            grown.bytes.extend_from_slice(&self.bytes);
+            buffered.give_back(std::mem::replace(self, grown).held);
+        }
+        self.bytes.extend_from_slice(chunk);
+        Ok(())
+    }
 }
 
 /// Why there is no answer.
