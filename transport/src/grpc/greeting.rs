@@ -105,7 +105,25 @@ impl AsyncWrite for Greeted {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_greeting_is_heard_and_passed_on_however_it_is_cut() {
+        let said = b"\0\0\0\x04\0\0\0\0\0 and more";
+        for size in 1..=said.len() {
+            let (mut far, near) = duplex(said.len());
+            let (mut greeted, greeting) = Greeted::new(Box::new(near));
+            for piece in said.chunks(size) {
+                far.write_all(piece).await.expect("there is room");
+                let mut read = vec![0; size];
+                let count = greeted.read(&mut read).await.expect("a piece");
+                assert_eq!(&read[..count], piece);
+            }
+            assert_eq!(greeting.await, Ok(Greeting::Http2), "in pieces of {size}");
+        }
+    }
 
     #[test]
     fn http2_begins_with_settings_and_with_nothing_else() {
