@@ -125,6 +125,21 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn what_is_written_reaches_the_other_end_and_so_does_its_end() {
+        let (mut far, near) = duplex(100);
+        let (mut greeted, _) = Greeted::new(Box::new(near));
+        greeted.write_all(b"all of it").await.expect("there is room");
+        let many = [io::IoSlice::new(b", and "), io::IoSlice::new(b"more")];
+        let count = greeted.write_vectored(&many).await.expect("there is room");
+        assert!(count >= 6, "at least the first slice");
+        greeted.shutdown().await.expect("a pipe takes that");
+        let mut read = String::new();
+        far.read_to_string(&mut read).await.expect("it ends, though the stream lives on");
+        assert!(read.starts_with("all of it, and "), "{read}");
+        drop(greeted);
+    }
+
     #[test]
     fn http2_begins_with_settings_and_with_nothing_else() {
         assert_eq!(Greeting::of([0, 0, 18, 4, 0, 0, 0, 0, 0]), Greeting::Http2);
