@@ -149,6 +149,7 @@ fn each_answer_has_the_form_that_its_own_request_asks_for_even_if_both_came_at_o
                     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
                     assert_eq!(head.contains("connection: close"), request == LAST, "{head}");
                     assert_eq!(body.is_empty(), request == HEAD, "{body}");
+                    assert_eq!(body.contains("\"text\":\"hello\""), request != HEAD, "{body}");
                 }
             });
         }

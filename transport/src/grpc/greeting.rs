@@ -105,7 +105,40 @@ impl AsyncWrite for Greeted {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_greeting_is_heard_and_passed_on_however_it_is_cut() {
+        let said = b"\0\0\0\x04\0\0\0\0\0 and more";
+        for size in 1..=said.len() {
+            let (mut far, near) = duplex(said.len());
+            let (mut greeted, greeting) = Greeted::new(Box::new(near));
+            for piece in said.chunks(size) {
+                far.write_all(piece).await.expect("there is room");
+                let mut read = vec![0; size];
+                let count = greeted.read(&mut read).await.expect("a piece");
+                assert_eq!(&read[..count], piece);
+            }
+            assert_eq!(greeting.await, Ok(Greeting::Http2), "in pieces of {size}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_written_reaches_the_other_end_and_so_does_its_end() {
+        let (mut far, near) = duplex(100);
+        let (mut greeted, _) = Greeted::new(Box::new(near));
+        greeted.write_all(b"all of it").await.expect("there is room");
+        let many = [io::IoSlice::new(b", and "), io::IoSlice::new(b"more")];
+        let count = greeted.write_vectored(&many).await.expect("there is room");
+        assert!(count >= 6, "at least the first slice");
+        greeted.shutdown().await.expect("a pipe takes that");
+        let mut read = String::new();
+        far.read_to_string(&mut read).await.expect("it ends, though the stream lives on");
+        assert!(read.starts_with("all of it, and "), "{read}");
+        drop(greeted);
+    }
 
     #[test]
     fn http2_begins_with_settings_and_with_nothing_else() {

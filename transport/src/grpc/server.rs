@@ -312,3 +312,31 @@ impl StreamingService<Bytes> for Dispatch {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOST: Duration = Duration::from_secs(10);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// How long a call may take, roughly, and how long its message may take to come where that is less.
+    fn bounded(timeout: Option<Duration>, unary: bool) -> (Option<Duration>, Option<Duration>) {
+        let (deadline, read_within) = bounds(timeout.map(Some), unary, MOST);
+        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+        (deadline.map(|at| Duration::from_secs_f64(left(at).as_secs_f64().round())), read_within)
+    }
+
+    #[test]
+    fn a_call_gets_the_nodes_deadline_where_it_brings_none_unless_it_is_a_stream() {
+        assert_eq!(bounded(None, true), (Some(MOST), None));
+        assert_eq!(bounded(None, false), (None, Some(MOST)));
+    }
+
+    #[test]
+    fn a_message_comes_within_the_nodes_deadline_however_long_its_call_may_take() {
+        assert_eq!(bounded(Some(HOUR), true), (Some(HOUR), Some(MOST)));
+        assert_eq!(bounded(Some(MOST), true), (Some(MOST), None));
+        assert_eq!(bounded(Some(MOST), false), (Some(MOST), None));
+    }
+}

@@ -215,3 +215,55 @@ fn call_context(target: &Target, request: &HttpRequest) -> CallContext {
     let context = CallContext::new(id, deadline, admission, caller(request), metadata);
     context.counting(Buffered::alone(edge.router.budget()))
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::FromRequest as _;
+    use actix_web::test::TestRequest;
+    use futures_util::stream;
+
+    use super::*;
+    use crate::budget::Budget;
+    use crate::gauges::Gauges;
+
+    const LIMIT: usize = 8;
+
+    /// How much is read of a body that comes in `pieces` and is announced to have `length` bytes; or the HTTP status of
+    /// who sent it.
+    async fn read(pieces: &[&'static str], length: Option<usize>) -> Result<usize, u16> {
+        let mut request = TestRequest::post().insert_header((CONTENT_TYPE, "application/json"));
+        if let Some(length) = length {
+            request = request.insert_header(("content-length", length));
+        }
+        let request = request.to_http_request();
+        let pieces: Vec<_> =
+            pieces.iter().map(|piece| Ok(web::Bytes::from_static(piece.as_bytes()))).collect();
+        let mut payload: actix_web::dev::Payload =
+            actix_http::Payload::Stream { payload: Box::pin(stream::iter(pieces)) };
+        let payload = web::Payload::from_request(&request, &mut payload).await.expect("a payload");
+        let buffered = Buffered::alone(&Budget::new(1024, &Gauges::new()));
+        match read_json(&request, payload, &buffered, LIMIT).await {
+            Ok(bytes) => Ok(bytes.len()),
+            Err(Failure::Http(status, ..)) => Err(status),
+            Err(Failure::Call(status)) => Err(status::http_status(status.code()).as_u16()),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_may_be_as_large_as_a_message_and_no_larger_whether_its_length_is_told_or_not() {
+        for length in [None, Some(LIMIT)] {
+            assert_eq!(read(&["{\"a\": 1}"], length).await, Ok(LIMIT));
+        }
+        for too_large in [&["{\"a\": 10}"][..], &["{\"a\": 10", "}"], &["{\"a\":", " 1", "0}"]] {
+            assert_eq!(read(too_large, None).await, Err(413), "{too_large:?}");
+        }
+        assert_eq!(read(&[], Some(LIMIT + 1)).await, Err(413), "none of it is waited for");
+    }
+
+    #[test]
+    fn a_head_counts_with_its_target_and_its_fields_as_over_http2() {
+        let request = TestRequest::with_uri("/path?query=1").insert_header(("x-name", "value"));
+        let fields = "x-name".len() + "value".len() + 32;
+        assert_eq!(size(&request.to_http_request()), "/path".len() + "query=1".len() + fields);
+    }
+}
