@@ -8,7 +8,7 @@ use process::{Said, command, output};
 use tempfile::NamedTempFile;
 
 /// Every key, as `--check` prints it.
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 19] = [
     "services",
     "http",
     "grpc",
@@ -21,6 +21,10 @@ const KEYS: [&str; 15] = [
     "max-streams",
     "max-message-size",
     "max-buffered",
+    "shed-by-deadline",
+    "idempotency-keys-for",
+    "max-idempotency-keys",
+    "max-idempotency-bytes",
     "rest-headers",
     "log-format",
     "log",
@@ -109,6 +113,14 @@ fn what_check_prints_reads_as_it_was_written() {
         "--max-message-size",
         "4294967295",
         "--max-buffered",
+        "1099511627776",
+        "--shed-by-deadline",
+        "on",
+        "--idempotency-keys-for",
+        "1d",
+        "--max-idempotency-keys",
+        "1",
+        "--max-idempotency-bytes",
         "1099511627776",
         "--rest-headers",
         "X-Tenant,cookie",
@@ -257,6 +269,10 @@ fn a_wrong_value_is_told_its_key_and_what_was_expected_wherever_it_stands() {
         ("max-message-size", "4MiB", NUMBER),
         ("max-buffered", "0", NUMBER),
         ("max-buffered", "1099511627777", NUMBER),
+        ("shed-by-deadline", "yes", "possible values: on, off"),
+        ("idempotency-keys-for", "0s", DURATION),
+        ("max-idempotency-keys", "0", NUMBER),
+        ("max-idempotency-bytes", "64MiB", NUMBER),
         ("rest-headers", "x tenant", "expected names of headers, or none"),
         ("log-format", "xml", "possible values: auto, json, text"),
         ("log", "a=b=c", "expected a filter like"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actors::services;
 use node::Address;
-use node::config::{Listen, LogFormat, PeerConfig};
+use node::config::{Listen, LogFormat, PeerConfig, Switch};
 use node::{Config, ConfigError};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -76,9 +76,10 @@ fn rest_headers() -> impl Strategy<Value = Vec<String>> {
 fn config() -> impl Strategy<Value = Config> {
     let services = subsequence(names(), 1..=services().len()).prop_shuffle();
     let places = (services, http(), grpc(), peers());
-    let times = (duration(), duration(), duration());
+    let times = (duration(), duration(), duration(), duration());
     let sizes = (1..=u32::MAX).prop_flat_map(|size| (Just(size), u64::from(size) * 4..=1 << 40));
-    let numbers = (1..=512_u16, 1..=1_000_000_u32, 1..=1_000_000_u32, sizes);
+    let keys = (1..=100_000_000_u32, 1..=1_u64 << 40);
+    let numbers = (1..=512_u16, 1..=1_000_000_u32, 1..=1_000_000_u32, sizes, keys);
     let log_format = select(&[LogFormat::Auto, LogFormat::Json, LogFormat::Text][..]);
     (places, times, numbers, rest_headers(), log_format, log())
         .prop_map(|((services, http, grpc, peers), times, numbers, rest_headers, log_format, log)| Config {
@@ -94,6 +95,10 @@ fn config() -> impl Strategy<Value = Config> {
             max_streams: numbers.2,
             max_message_size: numbers.3.0,
             max_buffered: numbers.3.1,
+            shed_by_deadline: if numbers.0 > 256 { Switch::On } else { Switch::Off },
+            idempotency_keys_for: times.3,
+            max_idempotency_keys: numbers.4.0,
+            max_idempotency_bytes: numbers.4.1,
             rest_headers,
             log_format,
             log,

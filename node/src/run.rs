@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
-use transport::Drain;
+use transport::{Answers, Drain};
 
 use crate::accept::{Listeners, serve};
 use crate::app::App;
@@ -43,7 +43,9 @@ pub async fn run(
     let (services, count, drain_timeout) = (config.services.join(","), config.workers, config.drain_timeout);
     let drain = Drain::new();
     drain.watch(&hooks.gauges);
-    let plan = Plan { app, config, net: machine.net(), drain: drain.clone(), hooks };
+    let answers = Answers::new(config.idempotency_keys());
+    answers.watch(&hooks.gauges);
+    let plan = Plan { app, config, net: machine.net(), drain: drain.clone(), answers, hooks };
     let (mut ends, mut shutdown) = (Ends::new(), pin!(shutdown));
     let workers = tokio::select! {
         // Not fair, and the same in every rehearsal.

@@ -12,10 +12,10 @@ use transport::channel::{Request, Response};
 use transport::drain::OpenWork;
 use transport::grpc::{self, Grpc};
 use transport::memory::Memory;
-use transport::{Channel, Client, Drain, Net, Router, Status, rest};
+use transport::{Answers, Channel, Client, Drain, Net, Router, Status, rest};
 
 use crate::app::App;
-use crate::config::Config;
+use crate::config::{Config, Switch};
 use crate::hooks::Hooks;
 use crate::machine::Accepted;
 
@@ -25,6 +25,7 @@ pub(crate) struct Plan {
     pub(crate) config: Config,
     pub(crate) net: Arc<dyn Net>,
     pub(crate) drain: Drain,
+    pub(crate) answers: Answers,
     pub(crate) hooks: Hooks,
 }
 
@@ -68,12 +69,14 @@ struct Worker {
 
 impl Worker {
     async fn start(plan: &Plan, index: u16) -> Self {
-        let Plan { app, config, drain, hooks, .. } = plan;
+        let Plan { app, config, drain, answers, hooks, .. } = plan;
         let memory = Memory::new();
         let client = |service: &'static str| client(plan, service, &memory);
         let mut router = Router::builder(config.limits(), drain.clone());
         router.watch(&hooks.gauges);
         router.max_buffered(config.buffered());
+        router.remember(answers);
+        router.shed_by_deadline(config.shed_by_deadline == Switch::On);
         if let Some(interceptor) = &hooks.interceptor {
             router.intercept(interceptor(index));
         }

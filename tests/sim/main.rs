@@ -5,6 +5,7 @@
 //! how to rehearse many.
 
 mod checks;
+mod keys;
 mod ledger;
 mod refused;
 mod scenarios;
@@ -21,6 +22,7 @@ static ALLOCATOR: rehearse::MiMalloc = rehearse::MiMalloc;
 fn main() -> std::process::ExitCode {
     rehearse::Runner::new(env!("CARGO_MANIFEST_DIR"))
         .scenarios(scenarios::all())
+        .scenario(keys::keys())
         .scenario(refused::refused())
         .scenario(refused::rude())
         .scenarios(worlds::all())

@@ -32,6 +32,12 @@ fn load() -> Load {
     load.rpc::<ProcessName>(Via::Grpc, names, Expect::ok())
 }
 
+/// How much a call matters.
+fn criticality() -> impl Strategy<Value = Vec<(String, String)>> {
+    let said = |criticality: String| vec![("x-criticality".to_owned(), criticality)];
+    matching("sheddable|critical|default").prop_map(said)
+}
+
 /// Calls of `service2` only: what a client makes of its own connections is not what is rehearsed here.
 fn load_of_two() -> Load {
     hello(hello(Load::new(40, 400.ms(), 300.ms()..=800.ms()), Via::Rest), Via::Grpc)
@@ -176,6 +182,14 @@ fn short() -> Vec<Scenario> {
             any_faults().only(&[Family::PanickingHandler, Family::SlowHandler]),
         )
         .workers(2),
+        two_nodes(
+            "shed",
+            "calls that can be done without, against a slow or busy service1",
+            load().metadata(criticality()),
+            between().host("service1").only(&[Family::SlowLink, Family::SlowHandler, Family::Pause]),
+            ADMITTED,
+        )
+        .flags(&["--rest-headers", "x-criticality"]),
         nodes("storm", "everything at once", any_faults()),
     ]
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::criticality::Criticality;
 use crate::drain::{Drain, OpenWork};
 use crate::gauges::{Count, Gauge, Gauges, Holds, Reading};
 use crate::limits::Limits;
@@ -51,11 +52,12 @@ impl Admission {
         admission
     }
 
-    /// Takes on a call, or refuses it. Calls with a streamed request or answer are counted apart.
-    pub(crate) fn admit(self: &Arc<Self>, is_streaming: bool) -> Result<Permit> {
+    /// Takes on a call, or refuses it, where it can be done without sooner than others. Calls with a streamed request or
+    /// answer are counted apart.
+    pub(crate) fn admit(self: &Arc<Self>, is_streaming: bool, criticality: Criticality) -> Result<Permit> {
         match is_streaming {
-            true => self.permit(Taken::Streams, self.limits.streams, "streams"),
-            false => self.permit(Taken::Calls, self.limits.calls, "calls"),
+            true => self.permit(Taken::Streams, criticality.share(self.limits.streams), "streams"),
+            false => self.permit(Taken::Calls, criticality.share(self.limits.calls), "calls"),
         }
     }
 

@@ -31,7 +31,8 @@ impl CallContext {
         })?;
         let permit = admission.admit_background()?;
         let (id, until) = (self.request_id().clone(), deadline::after(limit));
-        let context = Self::new(id, until, Some(admission.clone()), *self.caller(), MetadataMap::new());
+        let context = Self::new(id, until, Some(admission.clone()), *self.caller(), MetadataMap::new())
+            .mattering(self.criticality());
         // The actor of a key is not given up under its work.
         self.lease().into_iter().for_each(|lease| context.keep(lease.clone()));
         actix_rt::spawn(async move {

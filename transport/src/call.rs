@@ -84,7 +84,9 @@ impl Ticket {
         Self { running: None, stay }
     }
 
+    /// Must be called in the context of the call.
     fn begin(&mut self) {
+        CallContext::with_current(|context| context.into_iter().for_each(CallContext::set_begun));
         self.running = Some(self.stay.permit.admission().one(Taken::Handlers));
         if let Some(held) = &self.stay.held {
             held.begin();

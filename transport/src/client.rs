@@ -9,6 +9,7 @@ use tower::{Service, ServiceBuilder, ServiceExt as _};
 use crate::channel::{Channel, Request, Response};
 use crate::context::CallContext;
 use crate::contract::{Body, Method};
+use crate::criticality::Criticality;
 use crate::deadline::{self, DeadlineLayer};
 use crate::limits::Limits;
 use crate::metadata;
@@ -81,11 +82,13 @@ impl Client {
     fn outgoing<M: Method>(&self, metadata: MetadataMap, request: M::Request) -> Result<Request> {
         let asked = metadata.as_ref().get(metadata::GRPC_TIMEOUT).and_then(timeout::parse);
         let fresh = || metadata::request_id(metadata.as_ref());
-        let (request_id, inherited) = CallContext::with_current(|context| match context {
-            Some(context) => (context.request_id().clone(), context.deadline()),
-            None => (fresh(), None),
+        let (request_id, inherited, criticality) = CallContext::with_current(|context| match context {
+            Some(context) => (context.request_id().clone(), context.deadline(), context.criticality()),
+            None => (fresh(), None, Criticality::Default),
         });
-        let metadata = metadata::of_user(metadata.into_headers());
+        let criticality = Criticality::said(metadata.as_ref()).unwrap_or(criticality);
+        let mut metadata = metadata::of_user(metadata.into_headers());
+        criticality.say(metadata.as_mut());
         metadata::check_size(&metadata)?;
         let own = asked.map_or(self.deadline, |asked| asked.min(self.deadline));
         // A stream may last for hours: it is bounded where its caller says so, or has a deadline of its own.

@@ -12,6 +12,7 @@ use tonic::metadata::MetadataMap;
 
 use crate::admission::Admission;
 use crate::budget::Buffered;
+use crate::criticality::Criticality;
 use crate::net::CallerAddress;
 use crate::request_id::RequestId;
 
@@ -34,12 +35,14 @@ pub(crate) type Lease = Arc<dyn Any + Send + Sync>;
 struct Inner {
     request_id: RequestId,
     deadline: Option<Instant>,
+    criticality: Criticality,
     /// The service that is called, if it is one that is here.
     admission: Option<Arc<Admission>>,
     caller: CallerAddress,
     metadata: MetadataMap,
     answer: Mutex<MetadataMap>,
     panicked: AtomicBool,
+    begun: AtomicBool,
     lease: OnceLock<Lease>,
     /// What an edge holds for the call; nothing where it came over memory.
     buffered: Option<Buffered>,
@@ -56,11 +59,13 @@ impl CallContext {
         Self(Arc::new(Inner {
             request_id,
             deadline,
+            criticality: Criticality::Default,
             admission,
             caller,
             metadata,
             answer: Mutex::default(),
             panicked: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
             lease: OnceLock::new(),
             buffered: None,
         }))
@@ -108,6 +113,12 @@ impl CallContext {
         self.0.deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
 
+    /// How much it matters that the call is answered.
+    #[must_use]
+    pub fn criticality(&self) -> Criticality {
+        self.0.criticality
+    }
+
     /// The service that is called.
     #[must_use]
     pub fn service(&self) -> Option<&'static str> {
@@ -151,6 +162,13 @@ impl CallContext {
         self.0.lease.get()
     }
 
+    /// Says how much the call matters; nobody else has seen its context yet.
+    #[must_use]
+    pub(crate) fn mattering(mut self, criticality: Criticality) -> Self {
+        Arc::get_mut(&mut self.0).expect("nobody else has seen it yet").criticality = criticality;
+        self
+    }
+
     /// Counts what an edge holds for the call, for as long as there is this context, which is a new one.
     #[must_use]
     pub(crate) fn counting(mut self, buffered: Buffered) -> Self {
@@ -178,6 +196,15 @@ impl CallContext {
 
     pub(crate) fn set_panicked(&self) {
         self.0.panicked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a handler has begun, so that nobody can say any more that the call was not handled.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.0.begun.load(Ordering::Relaxed) || self.has_panicked()
+    }
+
+    pub(crate) fn set_begun(&self) {
+        self.0.begun.store(true, Ordering::Relaxed);
     }
 
     /// Makes this the current context while `future` is polled, and while it is dropped.

@@ -97,6 +97,12 @@ pub(crate) fn exceeded() -> Status {
     Status::deadline_exceeded("the deadline has passed")
 }
 
+/// A call that was not handled, since it would hardly be answered in time. Another host may be quicker, but not by more than
+/// the way there takes, so that this says nothing of trying again.
+pub(crate) fn too_short() -> Status {
+    Status::deadline_exceeded("less time is left than the call usually takes: it was not handled")
+}
+
 struct Bounded {
     /// None once the stream has ended.
     messages: Option<MessageStream>,

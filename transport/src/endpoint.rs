@@ -9,19 +9,24 @@ use std::task::{Context, Poll};
 use actix::{Actor, Handler};
 use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt as _};
+use tokio::time::Instant;
 
 use crate::admission::{Admission, Counted, Permit, Taken};
-use crate::call::{Call, Interceptor, Stay, Ticket};
+use crate::answers::Answers;
+use crate::call::{Call, Held, Interceptor, Stay, Ticket};
 use crate::channel::Response;
 use crate::context::CallContext;
-use crate::contract::{Body, Contract, Method};
-use crate::deadline::bound;
+use crate::contract::{Body, Contract, Idempotency, Method};
+use crate::criticality::Criticality;
+use crate::deadline::{self, bound};
+use crate::key::IDEMPOTENCY_KEY;
 use crate::metadata;
 use crate::payload::{MessageStream, Payload};
 use crate::place::Locate;
 use crate::route::Route;
 use crate::status::{self, NotSent, Result};
 use crate::transcode::Transcoder;
+use crate::usual::Usual;
 
 type Deliver = dyn Fn(CallContext, Payload, Ticket) -> BoxFuture<'static, Result<Payload>> + Send + Sync;
 
@@ -32,6 +37,12 @@ pub(crate) struct Endpoint {
     pub(crate) routes: &'static [Route],
     pub(crate) transcoder: Option<Transcoder>,
     pub(crate) admission: Arc<Admission>,
+    /// What calls with idempotency keys came to.
+    pub(crate) answers: Answers,
+    /// Whether a call that is repeated does something again, unless it has a key.
+    pub(crate) has_effects: bool,
+    /// What is usual, where that counts.
+    usual: Option<Usual>,
     response_streaming: bool,
     interceptor: Option<Arc<dyn Interceptor>>,
     deliver: Box<Deliver>,
@@ -40,10 +51,10 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     pub(crate) fn new<A, M>(
         actors: Arc<dyn Locate<A>>,
-        admission: Arc<Admission>,
+        (admission, answers): (Arc<Admission>, Answers),
         interceptor: Option<Arc<dyn Interceptor>>,
         limit: usize,
-        transcoder: Option<Transcoder>,
+        (transcoder, sheds): (Option<Transcoder>, bool),
     ) -> Self
     where
         A: Actor<Context = actix::Context<A>> + Handler<Call<M>>,
@@ -55,6 +66,9 @@ impl Endpoint {
             routes: M::ROUTES,
             transcoder,
             admission,
+            answers,
+            has_effects: M::IDEMPOTENCY != Idempotency::NoSideEffects,
+            usual: (sheds && !M::Request::STREAMING && !M::Response::STREAMING).then(Usual::new),
             response_streaming: M::Response::STREAMING,
             interceptor,
             deliver: Box::new(move |context, body, ticket| {
@@ -78,8 +92,19 @@ impl Endpoint {
     }
 
     /// Takes on a call, or refuses it: before anything of its request is read that its head does not have.
-    pub(crate) fn admit(&self) -> Result<Permit> {
-        self.admission.admit(!self.is_unary())
+    pub(crate) fn admit(&self, context: &CallContext) -> Result<Permit> {
+        if !self.has_time_for(context) {
+            return Err(deadline::too_short());
+        }
+        self.admission.admit(!self.is_unary(), context.criticality())
+    }
+
+    /// Whether the call may be answered in time. One with an idempotency key may have been answered already.
+    fn has_time_for(&self, context: &CallContext) -> bool {
+        let Some((usual, left)) = self.usual.as_ref().zip(context.remaining()) else { return true };
+        context.criticality() == Criticality::Critical
+            || context.metadata().contains_key(IDEMPOTENCY_KEY.as_str())
+            || usual.allows(left)
     }
 
     /// Waits for the request of a call that was admitted.
@@ -100,14 +125,23 @@ impl Endpoint {
         .await
     }
 
+    /// Tells that a call which was admitted waits for the outcome of another one, for as long as it does.
+    pub(crate) fn waits(&self, context: &CallContext) -> Option<Box<dyn Held>> {
+        self.interceptor.as_ref()?.awaits_request(context, self.path, !self.is_unary())
+    }
+
     /// Calls the actor. What the handler adds to the metadata comes with the answer, good or bad.
-    pub(crate) async fn call(
+    pub(crate) async fn handle(
         &self,
         permit: Permit,
         context: &CallContext,
         body: Payload,
     ) -> Result<Response> {
+        let begun = self.usual.as_ref().map(|usual| (usual, Instant::now()));
         let answer = self.admitted(permit, context, body).await;
+        if let (Some((usual, begun)), Ok(_)) = (begun, &answer) {
+            usual.took(begun.elapsed());
+        }
         let added = context.take_answer_metadata();
         match answer {
             Ok(body) => {

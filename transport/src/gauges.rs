@@ -37,6 +37,10 @@ pub enum Gauge {
     CalleeAddresses,
     /// Bytes that workers hold for clients: heads of calls, bodies of requests, answers that are not read yet.
     BufferedBytes,
+    /// Idempotency keys, by state: of calls that are being handled, and of answers that are remembered.
+    IdempotencyKeys,
+    /// Bytes of the calls and answers that are remembered for idempotency keys.
+    IdempotencyBytes,
     /// Connections and background work that a drain would wait for.
     DrainWaitsFor,
 }
@@ -59,6 +63,8 @@ impl Gauge {
             Self::CalleeConnectionsOpen => "rehearsal_callee_connections_open",
             Self::CalleeAddresses => "rehearsal_callee_addresses",
             Self::BufferedBytes => "rehearsal_buffered_bytes",
+            Self::IdempotencyKeys => "rehearsal_idempotency_keys",
+            Self::IdempotencyBytes => "rehearsal_idempotency_bytes",
             Self::DrainWaitsFor => "rehearsal_drain_waits_for",
         }
     }
@@ -82,6 +88,10 @@ impl Gauge {
             Self::BufferedBytes => {
                 "Bytes that are held for clients; --max-buffered are the most on each worker."
             }
+            Self::IdempotencyKeys => "Idempotency keys; --max-idempotency-keys are the most of both states.",
+            Self::IdempotencyBytes => {
+                "Bytes remembered for idempotency keys; --max-idempotency-bytes are the most."
+            }
             Self::DrainWaitsFor => "Connections and background work that a drain would wait for.",
         }
     }
@@ -95,7 +105,8 @@ impl Gauge {
             Self::HandlersRunning | Self::KeyedActors | Self::KeyedActorsIdle => &["service"],
             Self::CalleeCallsInFlight | Self::CalleeCallsWaiting | Self::CalleeConnectionsOpen => &["callee"],
             Self::CalleeAddresses => &["callee", "state"],
-            Self::BufferedBytes | Self::DrainWaitsFor => &[],
+            Self::IdempotencyKeys => &["state"],
+            Self::BufferedBytes | Self::IdempotencyBytes | Self::DrainWaitsFor => &[],
         }
     }
 }

@@ -5,6 +5,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`rest`], [`grpc`], [`memory`] | the edges and the carriers |
+//! | [`answers`] | what calls with idempotency keys came to: [`Answers`] |
 //! | [`router`] | from a path to an endpoint: [`Router`] |
 //! | [`service`] | one service: its contract, its actor, and where that lives: [`Service`], [`Serve`], [`Keys`] |
 //! | [`call`] | what an actor sees of a call: [`Call`], [`Reply`], [`State`] |
@@ -23,6 +24,7 @@
 
 mod access;
 mod admission;
+pub mod answers;
 mod background;
 mod budget;
 pub mod call;
@@ -31,17 +33,20 @@ pub mod client;
 pub mod codegen;
 pub mod context;
 pub mod contract;
+mod criticality;
 pub mod cut;
 mod deadline;
 pub mod drain;
 mod endpoint;
 pub mod gauges;
 pub mod grpc;
+mod key;
 mod keyed;
 mod limits;
 pub mod memory;
 mod metadata;
 pub mod net;
+mod once;
 pub mod payload;
 mod place;
 mod problem;
@@ -56,13 +61,16 @@ mod streaming;
 mod timeout;
 pub mod trail;
 mod transcode;
+mod usual;
 mod witness;
 
+pub use answers::{Answers, KeyBounds};
 pub use call::{Call, Held, Interceptor, Reply};
 pub use channel::Channel;
 pub use client::{Client, Clients, ServiceClient};
 pub use context::CallContext;
 pub use contract::{Body, Contract, Idempotency, Method};
+pub use criticality::Criticality;
 pub use drain::Drain;
 pub use gauges::Gauges;
 pub use keyed::Keys;

@@ -15,6 +15,8 @@ use tower::Service;
 
 use crate::channel::{Request, Response};
 use crate::context::CallContext;
+use crate::criticality::Criticality;
+use crate::metadata;
 use crate::net::CallerAddress;
 use crate::payload::{Message, MessageStream, Payload};
 use crate::router::{Router, WeakRouter};
@@ -62,14 +64,17 @@ impl Memory {
         let router =
             router.ok_or_else(|| status::not_sent(NotSent::Unreachable, "the worker is shutting down"))?;
         let endpoint = router.endpoint(request.path).ok_or_else(|| status::unknown_method(request.path))?;
+        let metadata = request.metadata.into_headers();
+        let criticality = Criticality::said(&metadata).unwrap_or_default();
         let context = CallContext::new(
             request.request_id,
             request.deadline,
             Some(endpoint.admission.clone()),
             CallerAddress::Memory,
-            request.metadata,
-        );
-        let permit = endpoint.admit()?;
+            metadata::of_user(metadata),
+        )
+        .mattering(criticality);
+        let permit = endpoint.admit(&context)?;
         // Counted per call, not per message: nothing that a stream does may change what the next one sees.
         let prove = cfg!(debug_assertions) && self.carried.fetch_add(1, Ordering::Relaxed).is_multiple_of(8);
         let body = if prove { round_trip(request.body) } else { request.body };

@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tonic::metadata::MetadataMap;
 
+use crate::criticality::CRITICALITY;
 use crate::request_id::RequestId;
 use crate::status::{Result, Status};
 
@@ -88,6 +89,7 @@ fn is_reserved(name: &str) -> bool {
             name,
             "content-type" | "content-length" | "te" | "user-agent" | "date" | "x-request-id" | "request_id"
         )
+        || name == CRITICALITY
 }
 
 #[cfg(test)]
@@ -99,7 +101,7 @@ mod tests {
 
     use super::*;
 
-    const RESERVED: [&str; 8] = [
+    const RESERVED: [&str; 9] = [
         "grpc-timeout",
         "content-type",
         "content-length",
@@ -108,6 +110,7 @@ mod tests {
         "date",
         "x-request-id",
         "request_id",
+        "x-criticality",
     ];
 
     /// Names that are the user's, names that are not, and a few that come twice.

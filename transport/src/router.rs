@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
+use crate::answers::{Answers, KeyBounds};
 use crate::budget::{self, Budget};
 use crate::call::Interceptor;
 use crate::client::Client;
@@ -34,8 +35,11 @@ impl Router {
     pub fn builder(limits: Limits, drain: Drain) -> RouterBuilder {
         let gauges = Gauges::new();
         let budget = Budget::new(budget::DEFAULT_MOST, &gauges);
+        let answers = Answers::new(KeyBounds::default());
+        answers.watch(&gauges);
         let (endpoints, order) = (HashMap::new(), Vec::new());
-        RouterBuilder { limits, drain, gauges, budget, interceptor: None, endpoints, order }
+        let (interceptor, sheds) = (None, false);
+        RouterBuilder { limits, drain, gauges, budget, answers, sheds, interceptor, endpoints, order }
     }
 
     pub(crate) fn downgrade(&self) -> WeakRouter {
@@ -80,6 +84,8 @@ pub struct RouterBuilder {
     drain: Drain,
     gauges: Gauges,
     budget: Arc<Budget>,
+    answers: Answers,
+    sheds: bool,
     interceptor: Option<Arc<dyn Interceptor>>,
     endpoints: HashMap<&'static str, Arc<Endpoint>>,
     order: Vec<Arc<Endpoint>>,
@@ -89,12 +95,24 @@ impl RouterBuilder {
     /// Lets `gauges` tell what the services hold that are added from now on, and the edges before the router.
     pub fn watch(&mut self, gauges: &Gauges) {
         self.gauges = gauges.clone();
+        self.answers.watch(gauges);
         self.max_buffered(self.budget.most());
     }
 
     /// Bounds what the edges before the router hold for clients, in bytes.
     pub fn max_buffered(&mut self, most: usize) {
         self.budget = Budget::new(most, &self.gauges);
+    }
+
+    /// Shares `answers` with the other routers of the node, for the services that are added from now on: without, a call
+    /// with an idempotency key that is repeated at another one is handled again.
+    pub fn remember(&mut self, answers: &Answers) {
+        self.answers = answers.clone();
+    }
+
+    /// Says whether the services that are added from now on refuse calls with less time left than they usually take.
+    pub fn shed_by_deadline(&mut self, sheds: bool) {
+        self.sheds = sheds;
     }
 
     /// Puts `interceptor` around the handlers of all services that are added from now on.
@@ -106,7 +124,8 @@ impl RouterBuilder {
     /// worker where the service is to be called.
     pub fn add(&mut self, service: &Service, client: &dyn Fn(&'static str) -> Client) {
         let (limits, interceptor) = (self.limits, self.interceptor.as_ref());
-        let hosting = Hosting { limits, drain: &self.drain, gauges: &self.gauges, interceptor, client };
+        let (drain, gauges, answers, sheds) = (&self.drain, &self.gauges, &self.answers, self.sheds);
+        let hosting = Hosting { limits, drain, gauges, answers, sheds, interceptor, client };
         for endpoint in service.host(&hosting).into_iter().map(Arc::new) {
             self.endpoints.insert(endpoint.path, endpoint.clone());
             self.order.push(endpoint);

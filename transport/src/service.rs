@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::admission::Admission;
+use crate::answers::Answers;
 use crate::call::{Call, Interceptor};
 use crate::client::{Client, Clients};
 use crate::contract::{Contract, Method};
@@ -63,6 +64,9 @@ pub(crate) struct Hosting<'a> {
     pub(crate) limits: Limits,
     pub(crate) drain: &'a Drain,
     pub(crate) gauges: &'a Gauges,
+    pub(crate) answers: &'a Answers,
+    /// Whether calls are refused that have less time left than usual.
+    pub(crate) sheds: bool,
     pub(crate) interceptor: Option<&'a Arc<dyn Interceptor>>,
     /// The client of a service, by its name.
     pub(crate) client: &'a dyn Fn(&'static str) -> Client,
@@ -172,7 +176,8 @@ fn endpoints<A: Serve>(
 ) -> Vec<Endpoint> {
     let actors = actors as Arc<dyn Locate<A>>;
     let (interceptor, limit) = (hosting.interceptor.cloned(), hosting.limits.message_size);
-    let mut binding = Binding { actors: &actors, admission, interceptor, limit, endpoints: Vec::new() };
+    let (answers, sheds, endpoints) = (hosting.answers.clone(), hosting.sheds, Vec::new());
+    let mut binding = Binding { actors: &actors, admission, answers, interceptor, limit, sheds, endpoints };
     <A::Contract as Bind<A>>::bind(&mut binding);
     binding.endpoints
 }
@@ -181,8 +186,10 @@ fn endpoints<A: Serve>(
 pub struct Binding<'a, A: Serve> {
     actors: &'a Arc<dyn Locate<A>>,
     admission: Arc<Admission>,
+    answers: Answers,
     interceptor: Option<Arc<dyn Interceptor>>,
     limit: usize,
+    sheds: bool,
     endpoints: Vec<Endpoint>,
 }
 
@@ -209,9 +216,10 @@ impl<A: Serve> Binding<'_, A> {
     where
         A: Handler<Call<M>>,
     {
-        let (admission, interceptor) = (self.admission.clone(), self.interceptor.clone());
-        let endpoint =
-            Endpoint::new::<A, M>(self.actors.clone(), admission, interceptor, self.limit, transcoder);
+        let (counted, interceptor) =
+            ((self.admission.clone(), self.answers.clone()), self.interceptor.clone());
+        let how = (transcoder, self.sheds);
+        let endpoint = Endpoint::new::<A, M>(self.actors.clone(), counted, interceptor, self.limit, how);
         self.endpoints.push(endpoint);
     }
 }

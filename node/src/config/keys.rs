@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use transport::grpc::Keepalive;
 
-use transport::{Address, Limits, Service, rest};
+use transport::{Address, KeyBounds, Limits, Service, rest};
 
 use super::error::ConfigError;
-use super::values::{Listen, LogFormat, PeerConfig, duration, filter, header, http_listen, number};
+use super::values::{Listen, LogFormat, PeerConfig, Switch, duration, filter, header, http_listen, number};
 
 /// The most workers that a node may have.
 pub(crate) const WORKERS_MAX: u16 = 512;
 
 /// The most that a worker may be allowed to hold for clients: a tebibyte.
 const BUFFERED_MAX: u64 = 1 << 40;
+
+/// The most that may be remembered for idempotency keys: a tebibyte.
+const REMEMBERED_MAX: u64 = 1 << 40;
 
 /// What follows from the machine where nobody says.
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +88,27 @@ pub struct Config {
           value_parser = |text: &str| number::<u64>(text, BUFFERED_MAX))]
     pub max_buffered: u64,
 
-    /// The headers of REST requests that handlers see as metadata, and no others
+    /// Whether a call is refused that has less time left than calls of its method usually take, but for one of eight
+    #[arg(long, value_name = "on|off", default_value = "off")]
+    pub shed_by_deadline: Switch,
+
+    /// How long the answer to a call with an idempotency key is remembered: one that is repeated in that time is
+    /// answered with it, and not handled again
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration, allow_hyphen_values = true)]
+    pub idempotency_keys_for: Duration,
+
+    /// The most idempotency keys that the node remembers; calls with more are refused
+    #[arg(long, value_name = "N", default_value = "100000", allow_hyphen_values = true,
+          value_parser = |text: &str| number::<u32>(text, 100_000_000))]
+    pub max_idempotency_keys: u32,
+
+    /// The most that the node remembers for idempotency keys, in bytes of requests and answers; calls with more are
+    /// refused
+    #[arg(long, value_name = "BYTES", default_value = "67108864", allow_hyphen_values = true,
+          value_parser = |text: &str| number::<u64>(text, REMEMBERED_MAX))]
+    pub max_idempotency_bytes: u64,
+
+    /// The headers of REST requests that handlers see as metadata, and no others but idempotency-key
     #[arg(long, value_name = "NAME,...|none", default_value = "authorization,traceparent,tracestate",
           value_delimiter = ',', value_parser = header)]
     pub rest_headers: Vec<String>,
@@ -128,6 +151,16 @@ impl Config {
     #[must_use]
     pub fn buffered(&self) -> usize {
         usize::try_from(self.max_buffered).unwrap_or(usize::MAX)
+    }
+
+    /// How much the node remembers for idempotency keys.
+    #[must_use]
+    pub fn idempotency_keys(&self) -> KeyBounds {
+        KeyBounds {
+            kept_for: self.idempotency_keys_for,
+            keys: usize::try_from(self.max_idempotency_keys).unwrap_or(usize::MAX),
+            bytes: usize::try_from(self.max_idempotency_bytes).unwrap_or(usize::MAX),
+        }
     }
 
     /// How REST requests are served.
@@ -223,6 +256,10 @@ impl fmt::Display for Config {
         writeln!(f, "max-streams = {}", self.max_streams)?;
         writeln!(f, "max-message-size = {}", self.max_message_size)?;
         writeln!(f, "max-buffered = {}", self.max_buffered)?;
+        writeln!(f, "shed-by-deadline = {}", text(&self.shed_by_deadline))?;
+        writeln!(f, "idempotency-keys-for = {}", time(self.idempotency_keys_for))?;
+        writeln!(f, "max-idempotency-keys = {}", self.max_idempotency_keys)?;
+        writeln!(f, "max-idempotency-bytes = {}", self.max_idempotency_bytes)?;
         writeln!(f, "rest-headers = {}", list(self.rest_headers.clone()))?;
         writeln!(f, "log-format = {}", text(&self.log_format))?;
         write!(f, "log = {}", text(&self.log))

@@ -15,7 +15,7 @@ pub use self::error::ConfigError;
 pub use self::keys::Config;
 pub(crate) use self::keys::{Defaults, WORKERS_MAX};
 pub(crate) use self::program::Program;
-pub use self::values::{Listen, LogFormat, PeerConfig, duration};
+pub use self::values::{Listen, LogFormat, PeerConfig, Switch, duration};
 
 #[cfg(test)]
 mod tests;

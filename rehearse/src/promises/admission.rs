@@ -1,11 +1,13 @@
 //! How many calls each service is at, by its handlers' own word, and by that of calls which are still being read.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{Event, Invariant, Wants};
+use sim::{CallRecord, Event, Invariant, Wants};
 
 use super::names::NO_MORE_THAN_ADMITTED;
+use super::shed::{is_heard, share};
 use crate::facts::{CallMade, HandlerBegun, HandlerEnded, NodeStarted, RequestAwaited, RequestCame};
 use crate::setting::Setting;
 
@@ -38,6 +40,8 @@ struct Room {
     busy: (Duration, usize),
     /// When there was last no permit left; `Duration::MAX` while there is none.
     full: Option<Duration>,
+    /// The same of those for calls that can be done without.
+    full_for_sheddable: Option<Duration>,
     /// How many ran from when on.
     steps: Vec<(Duration, usize)>,
 }
@@ -55,7 +59,8 @@ impl Rooms {
         Self { setting: Arc::clone(setting), rooms: Vec::new(), streams }
     }
 
-    /// Takes note of `event`; how many run now behind a door and how many may, if a handler begins there.
+    /// Takes note of `event`; how many run now behind a door and how many may, if a call is taken on or a handler begins
+    /// there.
     pub(super) fn note(&mut self, event: &Event) -> Option<Crowd> {
         if let Some(HandlerBegun { service, path, worker, is_streaming, .. }) = event.told() {
             if *is_streaming {
@@ -72,7 +77,10 @@ impl Rooms {
             if *is_streaming {
                 self.note_streaming(path);
             }
-            self.room(event, service, *is_streaming, *worker).step(event.at, 1);
+            let room = self.room(event, service, *is_streaming, *worker);
+            room.step(event.at, 1);
+            let Room { running, most, .. } = *room;
+            return Some(Crowd { service, running, most });
         } else if let Some(RequestCame { service, worker, is_streaming, .. }) = event.told() {
             self.room(event, service, *is_streaming, *worker).step(event.at, -1);
         } else if let Some(made) = event.told::<CallMade>().filter(|made| made.is_streaming) {
@@ -105,7 +113,8 @@ impl Rooms {
         let most = if is_streaming { limits.streams } else { limits.calls };
         let door = Door { host: Arc::clone(&event.host), service, worker, is_streaming };
         let (busy, steps) = ((event.at, 0), vec![(event.at, 0)]);
-        self.rooms.push(Room { door, most, running: 0, busy, full: None, steps });
+        let (full, full_for_sheddable) = (None, None);
+        self.rooms.push(Room { door, most, running: 0, busy, full, full_for_sheddable, steps });
         self.rooms.last_mut().expect("one was just added")
     }
 
@@ -123,11 +132,21 @@ impl Rooms {
         words.collect::<Vec<_>>().join("; ")
     }
 
-    /// Whether `service` had no permit left for calls of `path` on one of `hosts` at some time since then.
-    pub(super) fn was_full(&self, service: &str, path: &str, hosts: &[&str], since: Duration) -> bool {
+    /// Whether `service` had no permit left for calls of `path` on one of `hosts` at some time since then, or none for
+    /// those that are sheddable.
+    pub(super) fn was_full(
+        &self,
+        service: &str,
+        path: &str,
+        hosts: &[&str],
+        (since, is_sheddable): (Duration, bool),
+    ) -> bool {
         let since = since.saturating_sub(self.setting.tick);
         let mut here = self.behind(service, path, hosts);
-        here.any(|room| room.full.is_some_and(|full| full >= since))
+        here.any(|room| {
+            let full = if is_sheddable { room.full_for_sheddable } else { room.full };
+            full.is_some_and(|full| full >= since)
+        })
     }
 
     /// The rooms on `hosts` where calls of `path` are handled.
@@ -179,24 +198,49 @@ impl Room {
     }
 
     fn look(&mut self, now: Duration) {
-        if self.running >= self.most {
-            self.full = Some(Duration::MAX);
-        } else if self.full == Some(Duration::MAX) || self.busy.1 >= self.most {
-            self.full = Some(now);
+        let (running, busy) = (self.running, self.busy.1);
+        let levels = [(self.most, &mut self.full), (share(self.most), &mut self.full_for_sheddable)];
+        for (most, full) in levels {
+            if running >= most {
+                *full = Some(Duration::MAX);
+            } else if *full == Some(Duration::MAX) || busy >= most {
+                *full = Some(now);
+            }
         }
     }
 }
 
-/// A service takes on no more calls at once than it says.
+/// A service takes on no more calls at once than it says, and fewer of those that can be done without.
 #[derive(Debug)]
 pub(super) struct NoMoreThanAdmitted {
     rooms: Rooms,
+    /// The requests whose calls can be done without.
+    sheddable: BTreeSet<u32>,
+    /// Those whose calls were taken on already, and are still read.
+    awaited: BTreeSet<(u32, &'static str)>,
     met: u64,
 }
 
 impl NoMoreThanAdmitted {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        Self { rooms: Rooms::new(setting), met: 0 }
+        let (sheddable, awaited) = (BTreeSet::new(), BTreeSet::new());
+        Self { rooms: Rooms::new(setting), sheddable, awaited, met: 0 }
+    }
+}
+
+impl NoMoreThanAdmitted {
+    /// How many calls there may be when this one was taken on, of `most`. One that can be done without was let in when it
+    /// came: when its handler begins there may be more.
+    fn most_for(&mut self, event: &Event, most: usize) -> usize {
+        let Some(number) = event.request.filter(|number| self.sheddable.contains(number)) else {
+            return most;
+        };
+        let is_new = match (event.told::<RequestAwaited>(), event.told::<HandlerBegun>()) {
+            (Some(awaited), _) => self.awaited.insert((number, awaited.path)),
+            (None, Some(begun)) => !self.awaited.remove(&(number, begun.path)),
+            (None, None) => false,
+        };
+        if is_new { share(most) } else { most }
     }
 }
 
@@ -209,6 +253,13 @@ impl Invariant for NoMoreThanAdmitted {
         Rooms::wants(Wants::nothing())
     }
 
+    fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
+        if is_heard(&call.request) {
+            self.sheddable.insert(call.request.id);
+        }
+        Ok(())
+    }
+
     fn event(&mut self, event: &Event) -> Result<(), String> {
         // What a host says that is being taken down has no host.
         if event.host.is_empty() {
@@ -216,6 +267,7 @@ impl Invariant for NoMoreThanAdmitted {
         }
         let Some(Crowd { service, running, most }) = self.rooms.note(event) else { return Ok(()) };
         self.met += 1;
+        let most = self.most_for(event, most);
         if running <= most {
             return Ok(());
         }
@@ -235,7 +287,8 @@ mod tests {
     fn a_room_is_full_from_its_last_permit_on_until_one_is_given_back() {
         let ms = Duration::from_millis;
         let door = Door { host: "a".into(), service: "b", worker: Some(0), is_streaming: false };
-        let mut room = Room { door, most: 2, running: 0, busy: (ms(0), 0), full: None, steps: Vec::new() };
+        let (full, full_for_sheddable, steps) = (None, None, Vec::new());
+        let mut room = Room { door, most: 2, running: 0, busy: (ms(0), 0), full, full_for_sheddable, steps };
         room.step(ms(1), 1);
         assert_eq!(room.full, None);
         room.step(ms(2), 1);
@@ -248,7 +301,8 @@ mod tests {
     fn calls_that_come_and_go_in_one_moment_fill_a_room() {
         let door = Door { host: "a".into(), service: "b", worker: None, is_streaming: false };
         let busy = (Duration::ZERO, 0);
-        let mut room = Room { door, most: 2, running: 0, busy, full: None, steps: Vec::new() };
+        let (full, full_for_sheddable, steps) = (None, None, Vec::new());
+        let mut room = Room { door, most: 2, running: 0, busy, full, full_for_sheddable, steps };
         let now = Duration::from_millis(3);
         [1, -1, 1, -1].into_iter().for_each(|by| room.step(now, by));
         assert_eq!((room.running, room.full), (0, Some(now)));

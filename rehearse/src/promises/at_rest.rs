@@ -86,6 +86,9 @@ impl ComesToRest {
             Gauge::DrainWaitsFor => {
                 reading.sum(Gauge::ConnectionsOpen) + reading.sum(Gauge::ConnectionsSilent)
             }
+            Gauge::IdempotencyKeys if sample.of == "running" => 0,
+            // Answers are remembered for their time, with nobody at work on them.
+            Gauge::IdempotencyKeys | Gauge::IdempotencyBytes => usize::MAX,
             // Connecting ends by itself, and takes what it takes. So does waiting for the first word of a client,
             // which may have died since.
             Gauge::CalleeAddresses | Gauge::ConnectionsSilent => usize::MAX,
@@ -215,6 +218,10 @@ fn told(reading: &Reading, sample: Sample, count: usize, most: usize) -> String 
         }
         Gauge::CalleeAddresses => {
             (format!("{} of {of} in the state {what}", some("address")), at_most("any"))
+        }
+        Gauge::IdempotencyKeys => (format!("{} {of}", some("idempotency key")), none()),
+        Gauge::IdempotencyBytes => {
+            (format!("{} remembered for idempotency keys", some("byte")), at_most("any"))
         }
         Gauge::DrainWaitsFor => {
             let which = "as many as there are connections";

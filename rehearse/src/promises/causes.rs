@@ -1,10 +1,11 @@
 //! What lies on a hop, and what that can make of a call: faults while they are in force and in their aftermath, what
 //! handlers met, services that were full, connections that could not be made.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{CLIENTS, CallFault, Event, Family, Wants};
+use sim::{CLIENTS, CallFault, CallRecord, Event, Family, Wants};
 use transport::Code;
 
 use super::admission::Rooms;
@@ -14,6 +15,7 @@ use super::failure::Failure;
 use super::faults::{Fault, Faults};
 use super::hops::Hop;
 use super::requests::ByRequest;
+use super::shed::is_sheddable;
 use super::table::{Side, allows};
 use super::unheard::Unheard;
 use crate::facts::HandlerDisturbed;
@@ -57,6 +59,8 @@ pub(super) struct Causes {
     unheard: Unheard,
     /// The faults of the plan that handlers met, by request.
     disturbed: ByRequest<Vec<HandlerDisturbed>>,
+    /// The requests whose calls can be done without.
+    sheddable: BTreeSet<u32>,
     /// The handlers that were made to panic: a panic may take the calls along that wait for the same actor.
     panics: Vec<(Duration, Arc<str>, &'static str)>,
 }
@@ -71,6 +75,7 @@ impl Causes {
             attempts: Attempts::default(),
             unheard: Unheard::default(),
             disturbed: ByRequest::default(),
+            sheddable: BTreeSet::new(),
             panics: Vec::new(),
         }
     }
@@ -78,6 +83,13 @@ impl Causes {
     /// What it must be told of.
     pub(super) fn wants() -> Wants {
         Rooms::wants(Attempts::wants(Faults::wants())).fact::<HandlerDisturbed>()
+    }
+
+    /// A client makes a call.
+    pub(super) fn note_call(&mut self, call: &CallRecord) {
+        if is_sheddable(&call.request) {
+            self.sheddable.insert(call.request.id);
+        }
     }
 
     /// Takes note of `event`.
@@ -133,10 +145,12 @@ impl Causes {
         disturbed.any(|disturbed| disturbed.path == leg.path && is_such(disturbed.by))
     }
 
-    /// Whether the callee had as many calls as it takes on at some time since the call was made.
+    /// Whether the callee had as many calls as it takes on at some time since the call was made: as many as it has for
+    /// calls like this.
     pub(super) fn was_full(&self, leg: Leg<'_>) -> bool {
         let hosts: Vec<_> = self.setting.graph.targets(leg.caller, leg.callee).collect();
-        self.rooms.was_full(leg.callee, leg.path, &hosts, leg.span.0)
+        let is_sheddable = self.sheddable.contains(&leg.request);
+        self.rooms.was_full(leg.callee, leg.path, &hosts, (leg.span.0, is_sheddable))
     }
 
     /// What lay on this hop until it ended, and how full the callee was, in words.

@@ -25,10 +25,12 @@ mod names;
 mod requests;
 mod right;
 mod shares;
+mod shed;
 mod statuses;
 mod table;
 mod told;
 mod tries;
+mod twins;
 mod unheard;
 
 use std::sync::Arc;

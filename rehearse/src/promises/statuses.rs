@@ -16,6 +16,7 @@ use super::failure::{Failure, in_words, is_of_users};
 use super::hops::{Hop, Hops};
 use super::names::STATUSES_ARE_EXPLAINED;
 use super::right::Right;
+use super::twins::{Twin, Twins};
 use crate::clients::asked;
 use crate::facts::{CallOutcome, Outcome};
 use crate::ids::is_made_by_node;
@@ -31,13 +32,15 @@ pub(super) struct StatusesAreExplained {
     causes: Causes,
     hops: Hops,
     right: Right,
+    twins: Twins,
     met: u64,
 }
 
 impl StatusesAreExplained {
     pub(super) fn new(setting: &Arc<Setting>, allowed: Vec<(Family, Code)>, enough: Duration) -> Self {
         let (causes, hops, right) = (Causes::new(setting), Hops::default(), Right::default());
-        Self { setting: Arc::clone(setting), allowed, enough, causes, hops, right, met: 0 }
+        let (setting, twins) = (Arc::clone(setting), Twins::default());
+        Self { setting, allowed, enough, causes, hops, right, twins, met: 0 }
     }
 
     /// What a healthy call of this request may take: a caller with less is promised nothing.
@@ -84,6 +87,16 @@ impl StatusesAreExplained {
         let inside = self.hops.of(leg.request).iter().filter(|hop| hop.made.caller == Some(leg.callee));
         let mut inside = inside.filter_map(|hop| hop.ended.map(|(_, outcome)| outcome));
         is_own || inside.any(is_passed_on) || self.causes.allow(leg, code, &self.allowed)
+    }
+
+    /// Whether a call that was made before, under the same idempotency key, came to that.
+    fn is_of_twin(&self, leg: Leg<'_>, failure: Failure) -> bool {
+        let explains = |twin: &Twin| {
+            let is_short = failure == Failure::Late && twin.deadline < self.enough(twin.request);
+            let leg = Leg { request: twin.request, span: (twin.started, leg.span.1), ..leg };
+            is_short || self.is_explained(leg, failure)
+        };
+        matches!(failure, Failure::Late | Failure::Said(_)) && self.twins.of(leg.request).any(explains)
     }
 
     /// A call that failed for no reason, in words.
@@ -152,6 +165,8 @@ impl Invariant for StatusesAreExplained {
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
         self.right.note(&self.setting, call);
+        self.twins.note(call);
+        self.causes.note_call(call);
         Ok(())
     }
 
@@ -185,7 +200,8 @@ impl Invariant for StatusesAreExplained {
         let is_short = failure == Failure::Late && call.request.deadline < self.enough(request);
         // What is done under an id that a node made is not known for this call's.
         let is_unknown = is_made_by_node(&call.request);
-        if is_right || is_short || is_unknown || self.is_explained(leg, failure) {
+        let is_explained = || self.is_explained(leg, failure) || self.is_of_twin(leg, failure);
+        if is_right || is_short || is_unknown || is_explained() {
             return Ok(());
         }
         let given = call.request.deadline.as_millis();

@@ -70,6 +70,8 @@ pub fn compile_for(transport: &str, root: impl AsRef<Path>) -> Result<(), Error>
     prost_build::Config::new()
         .out_dir(&out)
         .include_file("contracts.rs")
+        // The same message has one encoding: that of a repeated call is compared.
+        .btree_map(["."])
         .prost_path(format!("{transport}::codegen::prost"))
         .service_generator(Box::new(Services::new(routes, transport)))
         .compile_fds(set.clone())?;
@@ -114,7 +116,7 @@ fn is_ours(file: &FileDescriptorProto) -> bool {
 /// Adds the JSON mapping to the file that prost wrote for each package.
 fn append_json(set: &FileDescriptorSet, transport: &str, out: &Path) -> Result<(), Error> {
     let mut json = pbjson_build::Builder::new();
-    json.emit_fields().ignore_unknown_fields();
+    json.emit_fields().ignore_unknown_fields().btree_map(["."]);
     for file in &set.file {
         json.register_file_descriptor(file.clone());
     }

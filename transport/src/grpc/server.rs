@@ -27,6 +27,7 @@ use super::{Keepalive, preface, request};
 use crate::access::{AccessLine, Outcome};
 use crate::budget::{Buffered, Share};
 use crate::context::CallContext;
+use crate::criticality::Criticality;
 use crate::deadline;
 use crate::drain::OpenWork;
 use crate::endpoint::Endpoint;
@@ -171,6 +172,7 @@ async fn serve_call(
     let endpoint = edge.router.endpoint(parts.uri.path());
     let headers = take_headers(&mut parts.headers);
     let request_id = metadata::request_id(&headers);
+    let criticality = Criticality::said(&headers).unwrap_or_default();
     let refused = refusal(&parts, &headers);
     let timeout = headers.get(metadata::GRPC_TIMEOUT).map(timeout::parse);
     let unary = endpoint.as_ref().is_some_and(|endpoint| endpoint.is_unary());
@@ -182,6 +184,7 @@ async fn serve_call(
         caller,
         metadata::of_user(headers),
     )
+    .mattering(criticality)
     .counting(buffered);
     let path = match &endpoint {
         Some(endpoint) => Cow::Borrowed(endpoint.path),
@@ -291,7 +294,7 @@ impl StreamingService<Bytes> for Dispatch {
             let call = async {
                 head?;
                 metadata::check_size(context.metadata())?;
-                let (permit, mut messages) = (endpoint.admit()?, request.into_inner());
+                let (permit, mut messages) = (endpoint.admit(&context)?, request.into_inner());
                 if endpoint.request_streaming {
                     return endpoint.call(permit, &context, request::stream(messages, limit)).await;
                 }

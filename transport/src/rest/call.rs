@@ -70,7 +70,7 @@ async fn call(
         let buffered = context.buffered().expect("the call came over this edge");
         buffered.take(size(request))?;
         metadata::check_size(context.metadata())?;
-        let permit = target.endpoint.admit()?;
+        let permit = target.endpoint.admit(context)?;
         let body = if route.body {
             let limit = target.edge.router.limits().message_size;
             let body = pin!(read_json(request, body, buffered, limit));
@@ -210,10 +210,10 @@ impl Failure {
 fn call_context(target: &Target, request: &HttpRequest) -> CallContext {
     let edge = &target.edge;
     let (id, deadline) = (request_id(request.headers()), deadline::after(edge.deadline));
-    let metadata = edge.let_through.metadata_of(request.headers());
+    let (metadata, criticality) = edge.let_through.metadata_of(request.headers());
     let admission = Some(target.endpoint.admission.clone());
     let context = CallContext::new(id, deadline, admission, caller(request), metadata);
-    context.counting(Buffered::alone(edge.router.budget()))
+    context.mattering(criticality).counting(Buffered::alone(edge.router.budget()))
 }
 
 #[cfg(test)]
@@ -243,7 +243,7 @@ mod tests {
         let payload = web::Payload::from_request(&request, &mut payload).await.expect("a payload");
         let buffered = Buffered::alone(&Budget::new(1024, &Gauges::new()));
         match read_json(&request, payload, &buffered, LIMIT).await {
-            Ok(bytes) => Ok(bytes.len()),
+            Ok(body) => Ok(body.bytes.len()),
             Err(Failure::Http(status, ..)) => Err(status),
             Err(Failure::Call(status)) => Err(status::http_status(status.code()).as_u16()),
         }

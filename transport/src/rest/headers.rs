@@ -4,6 +4,8 @@ use actix_web::HttpResponse;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use tonic::metadata::MetadataMap;
 
+use crate::criticality::Criticality;
+use crate::key::IDEMPOTENCY_KEY;
 use crate::metadata;
 
 /// The headers that reach handlers. Both crates of HTTP have names of their own; they are made once.
@@ -16,18 +18,27 @@ pub(super) fn name_in_both(name: &str) -> Option<(HeaderName, http::HeaderName)>
     Some((HeaderName::from_bytes(name).ok()?, http::HeaderName::from_bytes(name).ok()?))
 }
 
+/// The same headers, and the one that says which call it is.
+pub(super) fn with_key(mut headers: Vec<String>) -> Vec<String> {
+    if !headers.iter().any(|name| **name == IDEMPOTENCY_KEY) {
+        headers.push(IDEMPOTENCY_KEY.to_string());
+    }
+    headers
+}
+
 impl LetThrough {
     /// What is no name of a header is left out: the configuration has refused it.
     pub(super) fn new(names: &[String]) -> Self {
         Self(names.iter().filter_map(|name| name_in_both(name)).collect())
     }
 
-    /// The metadata of a call: those headers that are let through, without those that are this crate's own.
-    pub(super) fn metadata_of(&self, headers: &HeaderMap) -> MetadataMap {
+    /// The metadata of a call: those headers that are let through, without those that are this crate's own. How much the
+    /// call matters is its client's to say only where that header is let through, too.
+    pub(super) fn metadata_of(&self, headers: &HeaderMap) -> (MetadataMap, Criticality) {
         // Mostly there are none, and looking at the few headers that came is less work than to look each name up.
         let is_let_through = |name: &HeaderName| self.0.iter().any(|(known, _)| known == name);
         if !headers.keys().any(is_let_through) {
-            return MetadataMap::new();
+            return (MetadataMap::new(), Criticality::Default);
         }
         let mut metadata = http::HeaderMap::new();
         // In the order of the list: that of the map differs from run to run.
@@ -38,7 +49,8 @@ impl LetThrough {
                 }
             }
         }
-        metadata::of_user(metadata)
+        let criticality = Criticality::said(&metadata).unwrap_or_default();
+        (metadata::of_user(metadata), criticality)
     }
 }
 

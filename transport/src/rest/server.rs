@@ -15,7 +15,7 @@ use actix_web::{App, HttpRequest, web};
 use super::bridge::{self, Bridge, Known};
 use super::call::{Edge, Target, answer};
 use super::connection;
-use super::headers::LetThrough;
+use super::headers::{LetThrough, with_key};
 use super::request::{Refusal, refuse, told};
 use super::wire::Wire;
 use crate::drain::{Drain, OpenWork};
@@ -28,7 +28,8 @@ use crate::router::Router;
 pub struct Options {
     /// The longest that a request takes.
     pub deadline: Duration,
-    /// The headers of a request that reach its handler as metadata, by lower-case name. All others stay here.
+    /// The headers of a request that reach its handler as metadata, by lower-case name, beside `idempotency-key`, which
+    /// always does. All others stay here.
     pub headers: Vec<String>,
 }
 
@@ -44,7 +45,8 @@ pub struct Server {
 impl Server {
     /// Serves the routes of `router`, and `/healthz`, `/readyz` and `/metrics`.
     pub async fn new(router: Router, options: Options, drain: Drain) -> Self {
-        let let_through = LetThrough::new(&options.headers);
+        let headers = with_key(options.headers);
+        let let_through = LetThrough::new(&headers);
         let (counts, gauges) = (EdgeCounts::of(gauges::REST, router.gauges()), router.gauges().clone());
         let edge = Edge { router, deadline: options.deadline, let_through, counts: counts.clone() };
         let (edge, readiness) = (Rc::new(edge), drain.clone());
@@ -58,7 +60,7 @@ impl Server {
             .default_service(web::to(|request: HttpRequest| refuse(request, Refusal::NotFound)));
         let app = map_config(app, |()| AppConfig::default()).new_service(()).await;
         let app = Rc::new(app.expect("an app without fallible parts can be made"));
-        Self { app, known: Rc::new(Known::new(&options.headers)), drain, counts }
+        Self { app, known: Rc::new(Known::new(&headers)), drain, counts }
     }
 
     /// Serves one accepted connection until its client closes it, or a drain has started and its last
