@@ -28,6 +28,8 @@ pub struct Request {
     pub deadline: Option<Instant>,
     /// When a streamed answer must have begun; what comes then may take its time.
     pub starts_by: Option<Instant>,
+    /// Whether it waits for a connection where all addresses are down, until its deadline, in place of failing at once.
+    pub wait_for_ready: bool,
     /// Which attempt of its call this is, from 0; the callee is told of those before (`grpc-previous-rpc-attempts`, gRFC A6).
     pub attempt: u32,
     /// Where the attempts of its call went.

@@ -100,6 +100,7 @@ impl Client {
             request_id,
             deadline: own.into_iter().chain(inherited).min(),
             starts_by: if is_stream && starts { deadline::after(self.deadline) } else { None },
+            wait_for_ready: false,
             attempt: 0,
             trail: Trail::default(),
             metadata,
