@@ -9,6 +9,7 @@
 //! | [`service`] | one service: its contract, its actor, and where that lives: [`Service`], [`Serve`], [`Keys`] |
 //! | [`call`] | what an actor sees of a call: [`Call`], [`Reply`], [`State`] |
 //! | [`client`] | typed calls, and the policies each goes through: [`Client`] |
+//! | [`policy`] | what holds for the calls to a service, as plain data: [`Policies`](policy::Policies) |
 //! | [`trail`] | where the attempts of a call went |
 //! | [`channel`] | the one seam between a call and what carries it: [`Channel`] |
 //! | [`contract`], [`payload`], [`route`] | what a contract says: [`Method`], [`Contract`], [`Body`], [`Streaming`] |
@@ -23,6 +24,7 @@
 
 mod access;
 mod admission;
+mod attempts;
 mod background;
 mod budget;
 pub mod call;
@@ -37,14 +39,19 @@ pub mod drain;
 mod endpoint;
 pub mod gauges;
 pub mod grpc;
+mod in_flight;
 mod keyed;
+mod latencies;
 mod limits;
 pub mod memory;
 mod metadata;
 pub mod net;
 pub mod payload;
 mod place;
+pub mod policy;
 mod problem;
+mod record;
+mod repeat;
 mod request_id;
 pub mod rest;
 pub mod route;
@@ -54,6 +61,7 @@ mod state;
 pub mod status;
 mod streaming;
 mod timeout;
+mod tokens;
 pub mod trail;
 mod transcode;
 mod witness;

@@ -69,7 +69,8 @@ impl Memory {
             Some(endpoint.admission.clone()),
             CallerAddress::Memory,
             request.metadata,
-        );
+        )
+        .repeated_outside(request.repeated_outside);
         let permit = endpoint.admit()?;
         // Counted per call, not per message: nothing that a stream does may change what the next one sees.
         let prove = cfg!(debug_assertions) && self.carried.fetch_add(1, Ordering::Relaxed).is_multiple_of(8);

@@ -172,6 +172,7 @@ async fn serve_call(
     let headers = take_headers(&mut parts.headers);
     let request_id = metadata::request_id(&headers);
     let refused = refusal(&parts, &headers);
+    let repeated_outside = metadata::is_repeated_outside(&headers);
     let timeout = headers.get(metadata::GRPC_TIMEOUT).map(timeout::parse);
     let unary = endpoint.as_ref().is_some_and(|endpoint| endpoint.is_unary());
     let (deadline, read_within) = bounds(timeout, unary, edge.deadline);
@@ -182,6 +183,7 @@ async fn serve_call(
         caller,
         metadata::of_user(headers),
     )
+    .repeated_outside(repeated_outside)
     .counting(buffered);
     let path = match &endpoint {
         Some(endpoint) => Cow::Borrowed(endpoint.path),
