@@ -70,7 +70,7 @@ pub use call::{Call, Held, Interceptor, Reply};
 pub use channel::Channel;
 pub use client::{Client, Clients, ServiceClient};
 pub use context::CallContext;
-pub use contract::{Body, Contract, Idempotency, Method};
+pub use contract::{Body, Contract, Idempotency, Method, Rpc};
 pub use drain::Drain;
 pub use gauges::Gauges;
 pub use keyed::Keys;
