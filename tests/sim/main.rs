@@ -7,6 +7,7 @@
 mod checks;
 mod ledger;
 mod refused;
+mod retries;
 mod scenarios;
 mod scripts;
 mod state;
@@ -23,6 +24,8 @@ fn main() -> std::process::ExitCode {
         .scenarios(scenarios::all())
         .scenario(refused::refused())
         .scenario(refused::rude())
+        .scenario(retries::retries())
+        .scenario(retries::pushback())
         .scenarios(worlds::all())
         .main()
 }

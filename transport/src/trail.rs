@@ -91,6 +91,18 @@ impl Trail {
         self.change(|written| written.legs.iter().any(elsewhere))
     }
 
+    /// Whether the two are of the same call.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether anybody else holds it, as a call does that is under way.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     /// All of them.
     #[must_use]
     pub fn legs(&self) -> Vec<Leg> {

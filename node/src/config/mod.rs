@@ -10,6 +10,7 @@ mod flags;
 mod keys;
 mod policies;
 mod program;
+mod source;
 mod sources;
 mod values;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use transport::policy::{Codes, Policies, Policy};
 use transport::{Code, Rpc, Service, status};
 
-use super::sources::Source;
+use super::source::Source;
 use super::values::{duration, number};
 
 /// The most attempts of a call.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::{Arg, Command};
 
 use super::error::ConfigError;
 use super::flags::{Flags, is_list, is_switch};
+use super::source::Source;
 
 /// The id of the flag for policies.
 const POLICIES: &str = "policies";
@@ -16,28 +16,12 @@ const POLICIES: &str = "policies";
 /// The environment, or what stands for it: the value of a variable, by its name.
 pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// A source besides flags.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Source {
-    Variable(String),
-    File(PathBuf),
-}
-
 /// What the sources besides flags say, by the id of the flag.
 pub(super) type Found = BTreeMap<String, (Vec<OsString>, Source)>;
 
 /// What the sources besides flags say of policies, from the weakest: they are told apart call by call, so that one source
 /// does not override another as a whole.
 pub(super) type FoundPolicies = Vec<(String, Source)>;
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Variable(name) => f.write_str(name),
-            Self::File(file) => file.display().fmt(f),
-        }
-    }
-}
 
 /// What the environment says and, where it does not, the file. `RUST_LOG` comes last.
 pub(super) fn find(
