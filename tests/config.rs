@@ -8,11 +8,12 @@ use process::{Said, command, output};
 use tempfile::NamedTempFile;
 
 /// Every key, as `--check` prints it.
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "services",
     "http",
     "grpc",
     "peer",
+    "policy",
     "workers",
     "deadline",
     "drain-timeout",
@@ -98,6 +99,8 @@ fn what_check_prints_reads_as_it_was_written() {
         "unix:/tmp/a \"b\".sock",
         "--peer",
         "service1=http://[::1]:1,http://name.example:2,unix:/tmp/c",
+        "--policy",
+        "attempts=2;service1.ProcessName.retry-codes=ABORTED,UNAVAILABLE",
         "--workers",
         "7",
         "--deadline",

@@ -95,6 +95,7 @@ fn config() -> impl Strategy<Value = Config> {
             max_streams: numbers.2,
             max_message_size: numbers.3.0,
             max_buffered: numbers.3.1,
+            policies: Vec::new(),
             shed_by_deadline: if numbers.0 > 256 { Switch::On } else { Switch::Off },
             idempotency_keys_for: times.3,
             max_idempotency_keys: numbers.4.0,

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each file of tests uses its part")]
 
+pub(crate) mod callee;
 pub(crate) mod counter;
 mod simulated;
 
@@ -17,6 +18,7 @@ use tokio::sync::{Notify, mpsc};
 use transport::grpc::{Grpc, Keepalive, Server};
 use transport::memory::Memory;
 use transport::net::Sockets;
+use transport::policy::Policies;
 use transport::{
     Address, Call, CallContext, CallerAddress, Client, Drain, Io, Limits, Net, Reply, Result, Router, Serve,
     Service, ServiceClient as _, Status, Streaming,
@@ -328,6 +330,15 @@ pub(crate) fn client_of(addresses: &[String], keepalive: Keepalive) -> Client {
     let addresses: Vec<Address> =
         addresses.iter().map(|address| address.parse().expect("a valid address")).collect();
     client_over(&(Arc::new(Sockets) as Arc<dyn Net>), &addresses, keepalive)
+}
+
+/// A client of a service with several addresses, whose calls go by `policies`.
+pub(crate) fn client_with(addresses: &[&str], policies: Policies) -> Client {
+    let addresses: Vec<Address> =
+        addresses.iter().map(|address| address.parse().expect("a valid address")).collect();
+    let net = Arc::new(Sockets) as Arc<dyn Net>;
+    let carrier = Grpc::new("probe", &addresses, &net, Keepalive::default(), LIMITS.message_size);
+    Client::with_policies("probe", carrier, policies, LIMITS)
 }
 
 fn client_over(net: &Arc<dyn Net>, addresses: &[Address], keepalive: Keepalive) -> Client {

@@ -8,6 +8,7 @@ mod checks;
 mod keys;
 mod ledger;
 mod refused;
+mod retries;
 mod scenarios;
 mod scripts;
 mod state;
@@ -25,6 +26,8 @@ fn main() -> std::process::ExitCode {
         .scenario(keys::keys())
         .scenario(refused::refused())
         .scenario(refused::rude())
+        .scenario(retries::retries())
+        .scenario(retries::pushback())
         .scenarios(worlds::all())
         .main()
 }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::error;
 
 use crate::context::CallContext;
-use crate::contract::{Contract, Method};
+use crate::contract::{Contract, Method, Rpc};
 use crate::gauges::{Gauge, Gauges, Holds, Reading};
 use crate::place::{Locate, tell_of_restart};
 use crate::status::{Result, Status};
@@ -72,7 +72,7 @@ impl Keys {
     ///
     /// If an rpc of the contract has no key.
     pub(crate) fn check<C: Contract>(&self) {
-        for path in C::METHODS {
+        for Rpc { path, .. } in C::METHODS {
             assert!(
                 self.of.contains_key(path),
                 "{} is placed by key, and {path} has none: expected Keys::of with its method",

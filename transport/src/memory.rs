@@ -73,7 +73,8 @@ impl Memory {
             CallerAddress::Memory,
             metadata::of_user(metadata),
         )
-        .mattering(criticality);
+        .mattering(criticality)
+        .repeated_outside(request.repeated_outside);
         let permit = endpoint.admit(&context)?;
         // Counted per call, not per message: nothing that a stream does may change what the next one sees.
         let prove = cfg!(debug_assertions) && self.carried.fetch_add(1, Ordering::Relaxed).is_multiple_of(8);

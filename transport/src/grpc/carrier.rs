@@ -85,8 +85,8 @@ impl Grpc {
         request.body = Payload::One(Message::Encoded(again.clone()));
         let (metadata, request_id) = (request.metadata.clone(), request.request_id.clone());
         let body = Payload::One(Message::Encoded(again));
-        let trail = request.trail.clone();
-        let again = Request { metadata, request_id, trail, body, ..request };
+        let (trail, policy) = (request.trail.clone(), request.policy.clone());
+        let again = Request { metadata, request_id, trail, policy, body, ..request };
         match self.clone().carry_once(request).await {
             Err(status) if status::proof_not_sent(&status) == Some(NotSent::Refused) => {
                 self.clone().carry_once(again).await
@@ -102,10 +102,16 @@ impl Grpc {
         let (messages, mut failed) = outgoing(request.body);
         let mut outgoing = tonic::Request::from_parts(request.metadata, Default::default(), messages);
         metadata::insert_request_id(outgoing.metadata_mut().as_mut(), &request.request_id);
+        metadata::insert_attempt(outgoing.metadata_mut().as_mut(), request.attempt, request.repeated_outside);
+        let failed_with = |status: Status| {
+            let pushback = metadata::pushback(status.metadata().as_ref());
+            pushback.into_iter().for_each(|pushback| request.trail.pushes_back(request.attempt, pushback));
+            incoming_status(status, service, limit)
+        };
         let mut grpc = tonic::client::Grpc::new(Wire { callee: self, deadline: request.deadline, is_whole })
             .max_decoding_message_size(limit);
         let answer = failed.or(grpc.streaming(outgoing, path, Raw)).await;
-        let answer = answer.map_err(|status| incoming_status(status, service, limit))?;
+        let answer = answer.map_err(&failed_with)?;
         let (headers, messages, _) = answer.into_parts();
         if streaming {
             let metadata = metadata::of_user(headers.into_headers());
@@ -113,7 +119,7 @@ impl Grpc {
             return Ok(Response { metadata, body: Payload::Stream(messages) });
         }
         let answer = failed.or(single(messages)).await;
-        let (message, trailers) = answer.map_err(|status| incoming_status(status, service, limit))?;
+        let (message, trailers) = answer.map_err(&failed_with)?;
         let metadata = metadata::of_user(metadata::join(headers, trailers));
         Ok(Response { metadata, body: Payload::One(Message::Encoded(message)) })
     }

@@ -174,6 +174,7 @@ async fn serve_call(
     let request_id = metadata::request_id(&headers);
     let criticality = Criticality::said(&headers).unwrap_or_default();
     let refused = refusal(&parts, &headers);
+    let repeated_outside = metadata::is_repeated_outside(&headers);
     let timeout = headers.get(metadata::GRPC_TIMEOUT).map(timeout::parse);
     let unary = endpoint.as_ref().is_some_and(|endpoint| endpoint.is_unary());
     let (deadline, read_within) = bounds(timeout, unary, edge.deadline);
@@ -185,6 +186,7 @@ async fn serve_call(
         metadata::of_user(headers),
     )
     .mattering(criticality)
+    .repeated_outside(repeated_outside)
     .counting(buffered);
     let path = match &endpoint {
         Some(endpoint) => Cow::Borrowed(endpoint.path),
