@@ -30,6 +30,8 @@ pub struct Request {
     pub starts_by: Option<Instant>,
     /// Which attempt of its call this is, from 0; the callee is told of those before (`grpc-previous-rpc-attempts`, gRFC A6).
     pub attempt: u32,
+    /// Waits for a connection until the deadline where all addresses are down, in place of failing at once.
+    pub wait_for_ready: bool,
     /// Where the attempts of its call went.
     pub trail: Trail,
     /// What the caller adds.

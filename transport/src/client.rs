@@ -101,6 +101,7 @@ impl Client {
             deadline: own.into_iter().chain(inherited).min(),
             starts_by: if is_stream && starts { deadline::after(self.deadline) } else { None },
             attempt: 0,
+            wait_for_ready: false,
             trail: Trail::default(),
             metadata,
             body: request.into_payload(),
