@@ -5,11 +5,17 @@
 
 mod answer;
 mod backoff;
+mod balance;
 mod carrier;
 mod codec;
+mod endpoint;
+mod endpoints;
 mod greeting;
+mod outgoing;
 mod preface;
+mod record;
 mod request;
+mod sent;
 mod server;
 mod subchannel;
 

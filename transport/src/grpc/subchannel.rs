@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -49,6 +50,7 @@ pub(super) struct Subchannel {
     keepalive: Keepalive,
     /// Connections that are open: this one, and those that were lost and have not ended yet.
     open: Arc<Count>,
+    made: AtomicUsize,
     /// Held for moments only and never over an await. A carrier stays on its worker, so that it is only contended
     /// while somebody reads the gauges.
     state: Mutex<State>,
@@ -80,22 +82,39 @@ impl Subchannel {
         };
         let authority = authority.expect("an address has a host and a port that fit a URI");
         let state = Mutex::new(State { connection: Connection::Idle, failures: 0 });
-        Arc::new(Self { service, address, authority, net, keepalive, open: Arc::default(), state })
+        let (open, made) = Default::default();
+        Arc::new(Self { service, address, authority, net, keepalive, open, made, state })
     }
 
     pub(super) fn authority(&self) -> &Authority {
         &self.authority
     }
 
-    /// Tells how things stand.
-    pub(super) fn tell(&self, reading: &mut Reading) {
-        let state = match &self.state.lock().unwrap_or_else(PoisonError::into_inner).connection {
+    /// How its connection stands, as gauges name it.
+    pub(super) fn state(&self) -> &'static str {
+        match &self.state.lock().unwrap_or_else(PoisonError::into_inner).connection {
             Connection::Ready(sender) if !sender.is_closed() => "ready",
             Connection::Connecting(_) => "connecting",
             Connection::Backoff { until, .. } if *until > Instant::now() => "backoff",
             Connection::Idle | Connection::Ready(_) | Connection::Backoff { .. } => "idle",
-        };
-        reading.add(Gauge::CalleeAddresses, self.service, state, 1);
+        }
+    }
+
+    /// How many connections were made so far: what is known of the callee is of the last.
+    pub(super) fn made(&self) -> usize {
+        self.made.load(Ordering::Relaxed)
+    }
+
+    /// Until when it is left alone because connecting failed; none if it is not.
+    pub(super) fn rests_until(&self) -> Option<Instant> {
+        match &self.state.lock().unwrap_or_else(PoisonError::into_inner).connection {
+            Connection::Backoff { until, .. } => Some(*until),
+            _ => None,
+        }
+    }
+
+    /// Tells what it holds.
+    pub(super) fn tell(&self, reading: &mut Reading) {
         reading.add(Gauge::CalleeConnectionsOpen, self.service, "", self.open.get());
     }
 
@@ -170,6 +189,7 @@ impl Subchannel {
         match outcome {
             Ok(sender) => {
                 debug!(peer = self.service, address = %self.address, "connected");
+                self.made.fetch_add(1, Ordering::Relaxed);
                 *state = State { connection: Connection::Ready(sender.clone()), failures: 0 };
                 Ok(sender)
             }
@@ -202,8 +222,8 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
 }
 
 /// From 0 to 1, without 1.
-#[expect(clippy::disallowed_methods, reason = "backoff is spread by chance; a rehearsal seeds it")]
-fn chance() -> f64 {
+#[expect(clippy::disallowed_methods, reason = "waits and choices are left to chance; a rehearsal seeds it")]
+pub(super) fn chance() -> f64 {
     fastrand::f64()
 }
 
