@@ -6,7 +6,9 @@
 
 mod checks;
 mod ledger;
+mod names;
 mod refused;
+mod replicas;
 mod scenarios;
 mod scripts;
 mod state;
@@ -23,6 +25,8 @@ fn main() -> std::process::ExitCode {
         .scenarios(scenarios::all())
         .scenario(refused::refused())
         .scenario(refused::rude())
+        .scenario(replicas::replicas())
+        .scenario(names::names())
         .scenarios(worlds::all())
         .main()
 }

@@ -1,7 +1,10 @@
 //! A town of probes over a network in memory, in virtual time: each is slow or fails as it is told, and names may lead to
 //! other probes from one moment to the next.
 
+#![allow(dead_code, reason = "each file of tests uses its part")]
+
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +12,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use probe_contract::probe;
 use tokio::io::duplex;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
 use transport::call::{Held, Interceptor};
 use transport::grpc::{Grpc, Keepalive, Server};
@@ -34,6 +37,7 @@ pub(crate) struct House {
     /// Connections that were made, and those that are open.
     pub(crate) made: AtomicUsize,
     pub(crate) open: AtomicUsize,
+    closed: Notify,
 }
 
 /// How a probe meets its calls.
@@ -54,6 +58,11 @@ impl House {
         self.calls.swap(0, Ordering::Relaxed)
     }
 
+    /// Breaks all its connections.
+    pub(crate) fn close(&self) {
+        self.closed.notify_waiters();
+    }
+
     pub(crate) fn address(&self) -> &Address {
         &self.address
     }
@@ -65,13 +74,36 @@ impl House {
 
 /// All houses, and where names lead.
 #[derive(Clone)]
-pub(crate) struct Town(pub(crate) Arc<Vec<Arc<House>>>);
+pub(crate) struct Town(pub(crate) Arc<Vec<Arc<House>>>, Arc<Mutex<Found>>);
+
+/// What the town's only name leads to, and how often it was asked.
+#[derive(Debug, Default)]
+struct Found {
+    houses: Option<Vec<usize>>,
+    asked: usize,
+}
 
 impl Town {
     /// Houses with these manners.
     pub(crate) fn of(manners: &[Manner]) -> Self {
         let houses = manners.iter().enumerate().map(|(number, manner)| house(number, *manner));
-        Self(Arc::new(houses.collect()))
+        Self(Arc::new(houses.collect()), Arc::default())
+    }
+
+    /// Lets the name lead to these houses; to an error if there is none.
+    pub(crate) fn name_leads_to(&self, houses: Option<&[usize]>) {
+        self.1.lock().expect("nobody panicked with it").houses = houses.map(<[usize]>::to_vec);
+    }
+
+    /// How often the name was asked since this was.
+    pub(crate) fn asked(&self) -> usize {
+        std::mem::take(&mut self.1.lock().expect("nobody panicked with it").asked)
+    }
+
+    /// A client of the houses that the name leads to, and what it holds.
+    pub(crate) fn client_by_name(&self) -> (Client, Gauges) {
+        let (carrier, gauges) = self.carrier(&["dns:///probe.town:50051".parse().expect("a valid address")]);
+        (Client::new(carrier, SOON * 12, LIMITS), gauges)
     }
 
     pub(crate) fn addresses(&self) -> Vec<Address> {
@@ -114,13 +146,27 @@ impl Net for Town {
             Ok(Box::new(near) as Io)
         })
     }
+
+    fn resolve<'a>(&'a self, _: &'a str, _: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async move {
+            sleep(Duration::from_millis(1)).await;
+            let mut found = self.1.lock().expect("nobody panicked with it");
+            found.asked += 1;
+            let houses = found.houses.clone().ok_or(io::ErrorKind::NotFound)?;
+            Ok(houses.into_iter().map(socket_address).collect())
+        })
+    }
+}
+
+fn socket_address(number: usize) -> SocketAddr {
+    format!("10.0.0.{}:50051", number + 1).parse().expect("a valid address")
 }
 
 fn house(number: usize, manner: Manner) -> Arc<House> {
     let (door, mut guests) = mpsc::unbounded_channel();
-    let address = format!("http://10.0.0.{}:50051", number + 1).parse().expect("a valid address");
-    let (calls, made, open) = Default::default();
-    let house = Arc::new(House { address, manner: Mutex::new(manner), calls, door, made, open });
+    let address = format!("http://{}", socket_address(number)).parse().expect("a valid address");
+    let (calls, made, open, closed) = Default::default();
+    let house = Arc::new(House { address, manner: Mutex::new(manner), calls, door, made, open, closed });
     let mut router = Router::builder(LIMITS, Drain::new());
     router.intercept(Arc::new(Keeper(house.clone())));
     // The probe calls nobody here.
@@ -132,7 +178,11 @@ fn house(number: usize, manner: Manner) -> Arc<House> {
             keeper.open.fetch_add(1, Ordering::Relaxed);
             let (server, keeper) = (server.clone(), keeper.clone());
             tokio::task::spawn_local(async move {
-                server.serve_connection(io, CallerAddress::Memory, Drain::new().work()).await;
+                tokio::select! {
+                    biased;
+                    () = keeper.closed.notified() => {}
+                    () = server.serve_connection(io, CallerAddress::Memory, Drain::new().work()) => {}
+                }
                 keeper.open.fetch_sub(1, Ordering::Relaxed);
             });
         }

@@ -119,7 +119,6 @@ impl Endpoint {
     pub(super) fn tell(&self, reading: &mut Reading) {
         let state = if self.is_ejected() { "ejected" } else { self.subchannel.state() };
         reading.add(Gauge::CalleeAddresses, self.service, state, 1);
-        self.subchannel.tell(reading);
     }
 
     /// Leaves it out for a while.

@@ -11,6 +11,7 @@ mod codec;
 mod endpoint;
 mod endpoints;
 mod greeting;
+mod name;
 mod outgoing;
 mod preface;
 mod record;

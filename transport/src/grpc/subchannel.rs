@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 
 use super::greeting::{Greeted, Greeting};
 use super::{Keepalive, backoff};
-use crate::gauges::{Count, Gauge, Reading};
+use crate::gauges::Count;
 use crate::net::{Address, Net};
 use crate::status::{self, NotSent};
 
@@ -48,7 +48,7 @@ pub(super) struct Subchannel {
     authority: Authority,
     net: Arc<dyn Net>,
     keepalive: Keepalive,
-    /// Connections that are open: this one, and those that were lost and have not ended yet.
+    /// Connections to the service that are open: this one, and those that were lost and have not ended yet.
     open: Arc<Count>,
     made: AtomicUsize,
     /// Held for moments only and never over an await. A carrier stays on its worker, so that it is only contended
@@ -70,19 +70,16 @@ enum Connection {
 }
 
 impl Subchannel {
+    /// One at `address`, which is spoken to as `authority`. Its connections count among those that are `open`.
     pub(super) fn new(
         service: &'static str,
-        address: Address,
+        (address, authority): (Address, Authority),
         net: Arc<dyn Net>,
         keepalive: Keepalive,
+        open: Arc<Count>,
     ) -> Arc<Self> {
-        let authority = match &address {
-            Address::Tcp { .. } => address.to_string()["http://".len()..].parse(),
-            Address::Unix(_) => "localhost".parse(),
-        };
-        let authority = authority.expect("an address has a host and a port that fit a URI");
         let state = Mutex::new(State { connection: Connection::Idle, failures: 0 });
-        let (open, made) = Default::default();
+        let made = AtomicUsize::new(0);
         Arc::new(Self { service, address, authority, net, keepalive, open, made, state })
     }
 
@@ -111,11 +108,6 @@ impl Subchannel {
             Connection::Backoff { until, .. } => Some(*until),
             _ => None,
         }
-    }
-
-    /// Tells what it holds.
-    pub(super) fn tell(&self, reading: &mut Reading) {
-        reading.add(Gauge::CalleeConnectionsOpen, self.service, "", self.open.get());
     }
 
     /// Looks what there is, and starts connecting where that is due.
