@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::endpoint::{Endpoint, Look};
+use super::lines::Line;
 use super::subchannel::{Sender, chance};
 use crate::trail::Trail;
 
@@ -39,6 +40,7 @@ pub(super) struct Choice<'a> {
 /// What the choice fell on.
 pub(super) struct Chosen {
     pub(super) endpoint: Arc<Endpoint>,
+    pub(super) line: Arc<Line>,
     pub(super) sender: Sender,
     /// Whether the call tries an endpoint that is ejected.
     pub(super) is_trial: bool,
@@ -61,12 +63,12 @@ impl<'a> Choice<'a> {
     }
 
     /// Takes an endpoint into account that is connected; whether the choice is made.
-    pub(super) fn offer(&mut self, endpoint: &Arc<Endpoint>, sender: Sender) -> bool {
+    pub(super) fn offer(&mut self, endpoint: &Arc<Endpoint>, line: Arc<Line>, sender: Sender) -> bool {
         let Look { standing, calls, turn } = endpoint.look(self.now);
         // A first attempt was nowhere else.
         let was_there = self.attempt > 0 && self.trail.was_at(self.attempt, endpoint.address());
         let is_trial = standing.is_due && self.attempt == 0;
-        let chosen = Chosen { endpoint: endpoint.clone(), sender, is_trial };
+        let chosen = Chosen { endpoint: endpoint.clone(), line, sender, is_trial };
         let (mean, is_failing) = (standing.mean, standing.is_failing);
         let offer = Offer { chosen, mean, calls, turn, was_there, is_failing };
         if is_trial {

@@ -23,9 +23,9 @@ use tower::Service;
 use super::Keepalive;
 use super::codec::{Raw, repair_size};
 use super::endpoints::{Endpoints, Wanted};
+use super::lines::Line;
 use super::outgoing::outgoing;
 use super::sent::{Sent, Watched};
-use super::subchannel::Subchannel;
 use crate::channel::{Request, Response};
 use crate::gauges::{Count, Gauge, Gauges, Holds, Reading};
 use crate::metadata;
@@ -191,7 +191,7 @@ async fn send(wire: Wire, mut request: http::Request<Body>) -> Result<http::Resp
     for _ in 0..=endpoints.count() {
         let chosen = endpoints.connected(&wanted).await?;
         let (mut sent, mut sender) = Sent::to(chosen, endpoints, deadline);
-        address(&mut request, sent.endpoint().subchannel());
+        address(&mut request, sent.line());
         if let Some(deadline) = deadline {
             let left = deadline.saturating_duration_since(Instant::now());
             request.headers_mut().insert(metadata::GRPC_TIMEOUT, timeout::encode(left));
@@ -213,10 +213,10 @@ async fn send(wire: Wire, mut request: http::Request<Body>) -> Result<http::Resp
     Err(status::not_sent(NotSent::Unreachable, format!("{} closes its connections", callee.0.service)))
 }
 
-fn address(request: &mut http::Request<Body>, subchannel: &Subchannel) {
+fn address(request: &mut http::Request<Body>, line: &Line) {
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     parts.scheme = Some(Scheme::HTTP);
-    parts.authority = Some(subchannel.authority().clone());
+    parts.authority = Some(line.authority().clone());
     *request.uri_mut() = Uri::from_parts(parts).expect("scheme, authority and path make a URI");
 }
 

@@ -7,15 +7,16 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::lines::{Lines, Pick};
 use super::record::{Record, Standing, Verdict};
-use super::subchannel::{Pick, Subchannel, chance};
+use super::subchannel::{Subchannel, chance};
 use crate::gauges::{Count, Gauge, Reading};
 use crate::net::Address;
 
 pub(super) struct Endpoint {
     service: &'static str,
     address: Address,
-    subchannel: Arc<Subchannel>,
+    lines: Arc<Lines>,
     calls: Count,
     /// As the state of a subchannel: held for moments only, and contended by nobody but who reads the gauges.
     record: Mutex<Known>,
@@ -40,26 +41,27 @@ pub(super) struct Look {
 }
 
 impl Endpoint {
-    pub(super) fn new(service: &'static str, address: Address, subchannel: Arc<Subchannel>) -> Arc<Self> {
+    pub(super) fn new(service: &'static str, address: Address, lines: Arc<Lines>) -> Arc<Self> {
         let (calls, record) = Default::default();
-        Arc::new(Self { service, address, subchannel, calls, record })
+        Arc::new(Self { service, address, lines, calls, record })
     }
 
     pub(super) fn address(&self) -> &Address {
         &self.address
     }
 
-    pub(super) fn subchannel(&self) -> &Arc<Subchannel> {
-        &self.subchannel
+    /// What connects to it first of all.
+    pub(super) fn subchannel(&self) -> &Subchannel {
+        self.lines.first()
     }
 
-    /// Its connection; starts connecting where that is due.
+    /// A connection to it; starts connecting where that is due.
     pub(super) fn pick(&self) -> Pick {
-        self.subchannel.pick()
+        self.lines.pick()
     }
 
     pub(super) fn look(&self, now: Instant) -> Look {
-        let made = self.subchannel.made();
+        let made = self.subchannel().made();
         let mut known = self.known();
         if known.connection != made {
             // Another process may be there now. Failures in a row still count: it may fail call after call.
@@ -112,12 +114,12 @@ impl Endpoint {
     }
 
     pub(super) fn is_connected(&self) -> bool {
-        self.subchannel.state() == "ready"
+        self.subchannel().state() == "ready"
     }
 
     /// Tells how things stand.
     pub(super) fn tell(&self, reading: &mut Reading) {
-        let state = if self.is_ejected() { "ejected" } else { self.subchannel.state() };
+        let state = if self.is_ejected() { "ejected" } else { self.subchannel().state() };
         reading.add(Gauge::CalleeAddresses, self.service, state, 1);
     }
 

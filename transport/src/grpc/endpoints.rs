@@ -15,8 +15,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::Keepalive;
 use super::balance::{Choice, Chosen, order};
 use super::endpoint::Endpoint;
+use super::lines::{Lines, Pick};
 use super::name::Name;
-use super::subchannel::{Pick, Subchannel};
+use super::subchannel::Subchannel;
 use crate::gauges::{Count, Gauge, Reading};
 use crate::net::{Address, Net};
 use crate::status::{self, NotSent, Result, Status};
@@ -98,13 +99,19 @@ impl Endpoints {
         if self.count() == 0 {
             self.found().await;
         }
-        let waiting = match self.choose(wanted)? {
-            Ok(chosen) => return Ok(chosen),
-            Err(waiting) => waiting,
-        };
-        let _one = self.waiting.one();
-        let connected = select_ok(waiting).await.map(|(connected, _)| connected);
-        connected.inspect_err(|_| self.hurry())
+        loop {
+            let waiting = match self.choose(wanted)? {
+                Ok(chosen) => return Ok(chosen),
+                Err(waiting) => waiting,
+            };
+            let _one = self.waiting.one();
+            let connected = select_ok(waiting).await.map(|(connected, _)| connected);
+            let connected = connected.inspect_err(|_| self.hurry())?;
+            // More may have waited for it than it carries: the others go on to the next.
+            if connected.line.has_room() {
+                return Ok(connected);
+            }
+        }
     }
 
     /// The endpoint that is best now, or those that are being connected to.
@@ -115,15 +122,15 @@ impl Endpoints {
         let mut last = None;
         for endpoint in order(all.len()).map(|index| &all[index]) {
             match endpoint.pick() {
-                Pick::Ready(sender) => {
-                    if choice.offer(endpoint, sender) {
+                Pick::Ready(line, sender) => {
+                    if choice.offer(endpoint, line, sender) {
                         break;
                     }
                 }
-                Pick::Wait(connecting) => {
+                Pick::Wait(line, connecting) => {
                     let endpoint = endpoint.clone();
                     waiting.push(Box::pin(async move {
-                        Ok(Chosen { endpoint, sender: connecting.await?, is_trial: false })
+                        Ok(Chosen { endpoint, line, sender: connecting.await?, is_trial: false })
                     }));
                 }
                 Pick::Down(status) => last = Some(status),
@@ -210,10 +217,11 @@ impl Endpoints {
     }
 
     fn endpoint(&self, address: Address, authority: Authority) -> Arc<Endpoint> {
-        let at = (address.clone(), authority);
-        let subchannel =
-            Subchannel::new(self.service, at, self.net.clone(), self.keepalive, self.open.clone());
-        Endpoint::new(self.service, address, subchannel)
+        let (service, net, open) = (self.service, self.net.clone(), self.open.clone());
+        let (at, keepalive) = ((address.clone(), authority), self.keepalive);
+        let lines =
+            Lines::new(move || Subchannel::new(service, at.clone(), net.clone(), keepalive, open.clone()));
+        Endpoint::new(service, address, lines)
     }
 
     /// The number of a call that has chosen an endpoint.

@@ -11,6 +11,7 @@ mod codec;
 mod endpoint;
 mod endpoints;
 mod greeting;
+mod lines;
 mod name;
 mod outgoing;
 mod preface;

@@ -13,6 +13,7 @@ use tonic::{Code, Status};
 use super::balance::Chosen;
 use super::endpoint::Endpoint;
 use super::endpoints::Endpoints;
+use super::lines::Line;
 use super::record::Verdict;
 use super::subchannel::Sender;
 use crate::status::{self, NotSent};
@@ -24,6 +25,7 @@ const PUSHBACK: &str = "grpc-retry-pushback-ms";
 pub(super) struct Sent {
     endpoints: Arc<Endpoints>,
     endpoint: Arc<Endpoint>,
+    line: Arc<Line>,
     at: Instant,
     deadline: Option<Instant>,
     /// How long it took until the head of its answer was there.
@@ -40,14 +42,19 @@ impl Sent {
         endpoints: &Arc<Endpoints>,
         deadline: Option<Instant>,
     ) -> (Self, Sender) {
-        let Chosen { endpoint, sender, is_trial } = chosen;
+        let Chosen { endpoint, line, sender, is_trial } = chosen;
+        line.begin();
         endpoint.begin(endpoints.turn(), is_trial);
         let (endpoints, at) = (endpoints.clone(), Instant::now());
-        (Self { endpoints, endpoint, at, deadline, head_after: None, is_trial, is_settled: false }, sender)
+        (
+            Self { endpoints, endpoint, line, at, deadline, head_after: None, is_trial, is_settled: false },
+            sender,
+        )
     }
 
-    pub(super) fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+    /// The connection that it goes over.
+    pub(super) fn line(&self) -> &Line {
+        &self.line
     }
 
     /// The head of its answer is there. That a stream has begun is all that is waited for; the status of what is one
@@ -89,6 +96,7 @@ impl Drop for Sent {
         if self.is_trial {
             self.endpoint.was_not_tried();
         }
+        self.line.end();
         self.endpoint.end();
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ pub(super) struct Subchannel {
     /// Connections to the service that are open: this one, and those that were lost and have not ended yet.
     open: Arc<Count>,
     made: AtomicUsize,
+    /// The most calls that the callee lets the connection carry at a time, as its first SETTINGS have it.
+    streams_max: AtomicU32,
     /// Held for moments only and never over an await. A carrier stays on its worker, so that it is only contended
     /// while somebody reads the gauges.
     state: Mutex<State>,
@@ -79,8 +81,8 @@ impl Subchannel {
         open: Arc<Count>,
     ) -> Arc<Self> {
         let state = Mutex::new(State { connection: Connection::Idle, failures: 0 });
-        let made = AtomicUsize::new(0);
-        Arc::new(Self { service, address, authority, net, keepalive, open, made, state })
+        let (made, streams_max) = (AtomicUsize::new(0), AtomicU32::new(u32::MAX));
+        Arc::new(Self { service, address, authority, net, keepalive, open, made, streams_max, state })
     }
 
     pub(super) fn authority(&self) -> &Authority {
@@ -100,6 +102,11 @@ impl Subchannel {
     /// How many connections were made so far: what is known of the callee is of the last.
     pub(super) fn made(&self) -> usize {
         self.made.load(Ordering::Relaxed)
+    }
+
+    /// The most calls that it carries at a time.
+    pub(super) fn streams_max(&self) -> usize {
+        usize::try_from(self.streams_max.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
     }
 
     /// Until when it is left alone because connecting failed; none if it is not.
@@ -168,7 +175,10 @@ impl Subchannel {
         let greeting = timeout(self.keepalive.greeting, greeting).await;
         let greeting = greeting.map_err(|_| "the peer accepted, and does not speak HTTP/2")?;
         match greeting.map_err(|_| "the peer hung up before it spoke HTTP/2")? {
-            Greeting::Http2 => Ok(sender),
+            Greeting::Http2(streams_max) => {
+                self.streams_max.store(streams_max.unwrap_or(u32::MAX), Ordering::Relaxed);
+                Ok(sender)
+            }
             Greeting::Other => Err("the peer speaks something else than HTTP/2".into()),
         }
     }
