@@ -19,7 +19,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use prost::Message as _;
 use sim::{HostContext, HostResult};
 use tokio::io::AsyncWriteExt as _;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use transport::{Code, Contract, Io, Method};
 
 use crate::clients::GRPC_PORT;
@@ -54,6 +54,7 @@ pub struct Foreign {
     rpcs: Vec<(&'static str, Answer)>,
     streams_max: Option<u32>,
     calls_max: Option<usize>,
+    takes: Duration,
     manner: Manner,
 }
 
@@ -77,6 +78,7 @@ impl Foreign {
             rpcs: Vec::new(),
             streams_max: None,
             calls_max: None,
+            takes: Duration::ZERO,
             manner: Manner::Served,
         }
     }
@@ -113,6 +115,12 @@ impl Foreign {
     #[must_use]
     pub fn calls_max(self, most: usize) -> Self {
         Self { calls_max: Some(most), ..self }
+    }
+
+    /// Takes so long for each call.
+    #[must_use]
+    pub fn takes(self, takes: Duration) -> Self {
+        Self { takes, ..self }
     }
 
     /// Makes it hang up on each connection as soon as it has accepted it.
@@ -235,6 +243,7 @@ impl Call {
                 let is_repeated = self.head.headers.contains_key("x-caller-repeats");
                 let begun = HandlerBegun { service, path, worker, is_streaming, left, is_local, is_repeated };
                 sim::tell(begun, self.id());
+                sleep(server.takes).await;
                 let said = answer(message.get(PREFIX_BYTES..).unwrap_or_default());
                 sim::tell(HandlerEnded { service, path, worker, is_streaming }, self.id());
                 if let Err(Failed { pushback: Some(pushback), .. }) = &said {

@@ -19,6 +19,7 @@ use transport::grpc::{Grpc, Keepalive, Server};
 use transport::memory::Memory;
 use transport::net::Sockets;
 use transport::policy::Policies;
+use transport::router::RouterBuilder;
 use transport::{
     Address, Call, CallContext, CallerAddress, Client, Drain, Io, Limits, Net, Reply, Result, Router, Serve,
     Service, ServiceClient as _, Status, Streaming,
@@ -241,9 +242,16 @@ fn run_on<T>(runtime: &mut tokio::runtime::Builder, test: impl Future<Output = T
 
 /// A router that hosts a probe; `probe` is its client of itself.
 pub(crate) fn host(probe: &probe::Client) -> (Router, mpsc::UnboundedReceiver<Event>, Arc<Notify>) {
+    host_of(probe, Router::builder(LIMITS, Drain::new()))
+}
+
+/// The same, with bounds and an interceptor that the test chooses.
+pub(crate) fn host_of(
+    probe: &probe::Client,
+    mut router: RouterBuilder,
+) -> (Router, mpsc::UnboundedReceiver<Event>, Arc<Notify>) {
     let (tell, events) = mpsc::unbounded_channel();
     let free = Arc::new(Notify::new());
-    let mut router = Router::builder(LIMITS, Drain::new());
     let peers = ProbePeers { probe: probe.clone(), events: tell, free: free.clone() };
     let service = Service::on_each_worker(move |()| ProbeActor(peers.clone()));
     router.add(&service, &|name| {

@@ -44,8 +44,8 @@ pub struct Config {
     #[arg(long, value_name = "ADDR|unix:PATH|none", default_value = "127.0.0.1:50051")]
     pub grpc: Listen,
 
-    /// Where a service is that is not hosted here: http://HOST:PORT or unix:PATH, several separated by
-    /// commas are used in turn. One that is hosted here is called in memory all the same, so that all nodes
+    /// Where a service is that is not hosted here: http://HOST:PORT, unix:PATH, or dns:///NAME:PORT for all hosts that
+    /// a name leads to, which is asked again and again; several are separated by commas. One that is hosted here is called in memory all the same, so that all nodes
     /// may have the same list. Repeatable; in the environment separated by semicolons
     #[arg(long = "peer", value_name = "NAME=URI", value_delimiter = ';')]
     pub peers: Vec<PeerConfig>,
