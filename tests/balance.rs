@@ -3,6 +3,7 @@
 mod common;
 mod town;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::run_in_no_time;
@@ -14,6 +15,7 @@ use town::{Manner, Town};
 use transport::channel::Request;
 use transport::contract::Body as _;
 use transport::gauges::Gauge;
+use transport::policy::Policy;
 use transport::trail::Trail;
 use transport::{Client, Method, Status};
 
@@ -168,6 +170,9 @@ fn attempt(attempt: u32, trail: &Trail) -> Request {
         starts_by: None,
         attempt,
         wait_for_ready: false,
+        policy: Arc::new(Policy::new(common::SOON)),
+        idempotent: false,
+        repeated_outside: false,
         trail: trail.clone(),
         metadata: Default::default(),
         body: ActRequest::default().into_payload(),
