@@ -8,11 +8,12 @@ use process::{Said, command, output};
 use tempfile::NamedTempFile;
 
 /// Every key, as `--check` prints it.
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "services",
     "http",
     "grpc",
     "peer",
+    "policy",
     "workers",
     "deadline",
     "drain-timeout",
@@ -98,6 +99,8 @@ fn what_check_prints_reads_as_it_was_written() {
         "unix:/tmp/a \"b\".sock",
         "--peer",
         "service1=http://[::1]:1,http://name.example:2,unix:/tmp/c",
+        "--policy",
+        "attempts=2;service1.ProcessName.retry-codes=ABORTED,UNAVAILABLE",
         "--workers",
         "7",
         "--deadline",
@@ -241,7 +244,7 @@ fn a_wrong_value_is_told_its_key_and_what_was_expected_wherever_it_stands() {
     const ADDRESS: &str = "expected IP:PORT";
     const DURATION: &str = "expected a duration above zero";
     const NUMBER: &str = "expected a whole number from 1 to";
-    const URI: &str = "expected http://HOST:PORT or unix:PATH";
+    const URI: &str = "expected http://HOST:PORT, dns:///NAME:PORT or unix:PATH";
     for (key, value, expected) in [
         ("services", "service9", "possible values: service1, service2"),
         ("http", "localhost:8080", ADDRESS),
@@ -255,6 +258,7 @@ fn a_wrong_value_is_told_its_key_and_what_was_expected_wherever_it_stands() {
         ("peer", "service1=", URI),
         ("peer", "service1=a:1", URI),
         ("peer", "service1=http://a:1,http://b", URI),
+        ("peer", "service1=dns://a:1", URI),
         ("peer", "service1=https://a:1", "TLS is not supported"),
         ("workers", "0", NUMBER),
         ("workers", "513", NUMBER),

@@ -244,7 +244,7 @@ async fn proxy(to: SocketAddr) -> (SocketAddr, watch::Sender<usize>) {
     tokio::task::spawn_local(async move {
         for number in 0.. {
             let (mut near, _) = listener.accept().await.expect("a connection comes");
-            let mut far = TcpStream::connect(to).await.expect("the peer is there");
+            let mut far = TcpStream::connect(to).await.expect("the callee is there");
             let mut swallowed = swallowed.clone();
             tokio::task::spawn_local(async move {
                 tokio::select! {

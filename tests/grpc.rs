@@ -359,7 +359,7 @@ fn a_call_that_its_client_takes_back_is_cancelled_and_harms_nothing_else() {
     let mut begun = client.begin(post_with(SERVICE_2, &[("x-request-id", "taken-back")]));
     begun.send(TEST, true);
     client.flush();
-    // service2 calls its peer, so it is in the middle of its work.
+    // service2 calls service1, so it is in the middle of its work.
     let _silence = silent.accept().expect("service2 connects");
     client.cancel(begun);
     let line = node.line();

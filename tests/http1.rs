@@ -149,6 +149,7 @@ fn each_answer_has_the_form_that_its_own_request_asks_for_even_if_both_came_at_o
                     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
                     assert_eq!(head.contains("connection: close"), request == LAST, "{head}");
                     assert_eq!(body.is_empty(), request == HEAD, "{body}");
+                    assert_eq!(body.contains("\"text\":\"hello\""), request != HEAD, "{body}");
                 }
             });
         }
@@ -386,6 +387,22 @@ fn a_drain_ends_idle_connections_at_once_and_others_with_the_answer() {
         let said = busy.rest_at_once().await;
         assert!(said.starts_with("HTTP/1.1 200 OK\r\n") && said.contains("connection: close"), "{said}");
     });
+}
+
+#[test]
+fn a_body_above_the_limit_is_refused_however_its_length_is_told() {
+    let too_many = LIMITS.message_size + 1;
+    let announced = format!("content-length: {too_many}\r\n\r\n");
+    let in_chunks = format!("transfer-encoding: chunked\r\n\r\n{too_many:x}\r\n{}", "x".repeat(too_many));
+    for body in [announced, in_chunks] {
+        run_in_no_time(async {
+            let edge = Edge::new().await;
+            let head = "PUT /probe HTTP/1.1\r\nhost: probe\r\ncontent-type: application/json\r\n";
+            let (head, body) = edge.told(&format!("{head}{body}")).await.answer(true).await;
+            assert!(head.starts_with("HTTP/1.1 413 "), "{head}");
+            assert!(body.contains("RESOURCE_EXHAUSTED"), "{body}");
+        });
+    }
 }
 
 #[test]

@@ -5,14 +5,20 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::counter::{AFTERWARDS, CounterActor, worker};
+use common::counter::{AFTERWARDS, in_the_node, worker, worker_with};
 use common::{LIMITS, SOON, host, on_every_carrier, run_in_no_time};
+use futures_util::future::{BoxFuture, ready};
 use futures_util::{FutureExt as _, StreamExt as _};
 use probe_contract::{ActRequest, AddRequest, CountRequest, Deed, probe};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
+use transport::call::{Held, Interceptor};
+use transport::gauges::Gauge;
 use transport::memory::Memory;
-use transport::{Client, Code, Drain, Limits, Service, ServiceClient as _};
+use transport::router::RouterBuilder;
+use transport::{
+    CallContext, Client, Code, Drain, Gauges, Limits, Result, Service, ServiceClient as _, Status,
+};
 
 fn one() -> AddRequest {
     AddRequest { key: String::new(), amount: 1 }
@@ -22,11 +28,27 @@ fn told(deed: Deed) -> ActRequest {
     ActRequest { deed: deed.into(), ..Default::default() }
 }
 
+/// Takes on no call that is not a stream.
+struct StreamsOnly;
+
+impl Interceptor for StreamsOnly {
+    fn admit<'a>(
+        &'a self,
+        _: &'a CallContext,
+        path: &'static str,
+        is_streaming: bool,
+    ) -> BoxFuture<'a, Result<Box<dyn Held>>> {
+        let refused = Err(Status::permission_denied(path));
+        Box::pin(ready(if is_streaming { Ok(Box::new(Self) as Box<dyn Held>) } else { refused }))
+    }
+}
+
+impl Held for StreamsOnly {}
+
 /// One counter, and word for its work to go on.
 fn counter() -> (Service, Arc<Notify>) {
     let go_on = Arc::new(Notify::new());
-    let given = go_on.clone();
-    (Service::in_node(move |()| CounterActor::new(given.clone())), go_on)
+    (in_the_node(&go_on), go_on)
 }
 
 #[test]
@@ -157,5 +179,35 @@ fn a_stream_that_does_not_begin_costs_the_deadline_and_no_more() {
         assert_eq!(events.recv().await, Some(common::Event::Started));
         let late = timeout(SOON * 2, probe.count(CountRequest::default())).await.expect("it ends");
         assert_eq!(late.expect_err("the actor is busy").code(), Code::DeadlineExceeded);
+    });
+}
+
+#[test]
+fn a_handler_is_counted_from_its_beginning_to_its_end() {
+    run_in_no_time(async {
+        let (service, go_on) = counter();
+        let gauges = Gauges::new();
+        let (_router, client) = worker_with(&service, LIMITS, &Drain::new(), |router| router.watch(&gauges));
+        let running = || gauges.read().count(Gauge::HandlersRunning, "counter", "");
+        assert_eq!(running(), 0);
+        let call = tokio::task::spawn_local(async move { client.add_later(one()).await });
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(running(), 1);
+        go_on.notify_one();
+        call.await.expect("no panic").expect("an answer");
+        assert_eq!(running(), 0);
+    });
+}
+
+#[test]
+fn a_call_that_its_interceptor_does_not_let_in_is_not_handled() {
+    run_in_no_time(async {
+        let (service, _) = counter();
+        let intercept = |router: &mut RouterBuilder| router.intercept(Arc::new(StreamsOnly));
+        let (_router, client) = worker_with(&service, LIMITS, &Drain::new(), intercept);
+        let refused = client.add(one()).await.expect_err("it is no stream");
+        assert_eq!((refused.code(), refused.message()), (Code::PermissionDenied, "/rehearsal.Counter/Add"));
+        let mut totals = client.watch(one()).await.expect("a stream is let in");
+        assert_eq!(totals.next().await.expect("an item").expect("a total").total, 0);
     });
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use process::http2::{ANSWER_2, Client, SERVICE_1, SERVICE_2, SlowServer, TEST, post};
-use process::{Connection, Node, SOON, command, output};
+use process::{Connection, Node, SOON, command, output, wait_until};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -194,7 +194,7 @@ fn a_drain_lets_what_is_in_flight_finish_and_takes_nothing_new() {
         let mut peer = SlowServer::start();
         let arguments = ["--services", "service2", "--workers", "2", "--peer", &peer.flag()];
         let mut node = Node::start(&[&arguments[..], &FOR_EVER].concat());
-        // Connections stay with the worker that they were given to; each has its own to the peer.
+        // Connections stay with the worker that they were given to; each has its own to the callee.
         let (mut busy, mut idle) = (node.http(), node.http());
         assert_eq!(idle.get("/readyz", "").status, 200);
         busy.send(format!("GET {GREETING} HTTP/1.1\r\nhost: node\r\n\r\n"));
@@ -207,6 +207,7 @@ fn a_drain_lets_what_is_in_flight_finish_and_takes_nothing_new() {
             late.0.write_all(b"GET /readyz HTTP/1.1\r\nhost: node\r\n\r\n").ok();
             assert!(late.said().is_none_or(|said| said.starts_with("HTTP/1.1 503")));
         }
+        wait_until(|| Connection::try_open(&node.address("http")).is_err());
         peer.answer(call);
         let answer = busy.answer(true);
         assert_eq!((answer.status, answer.body.as_str()), (200, r#""Hello, TEST!""#), "{signal}");

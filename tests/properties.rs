@@ -42,7 +42,8 @@ fn address() -> impl Strategy<Value = Address> {
     let tcp = (host, 1..=u16::MAX).prop_map(|(host, port)| Address::Tcp { host, port });
     // Commas and semicolons separate addresses and peers; space around an address is not part of it.
     let unix = "/[^\\x00,;\\s]{1,30}".prop_map(|path| Address::Unix(path.into()));
-    prop_oneof![3 => tcp, 1 => unix]
+    let dns = ("[a-zA-Z0-9._-]{1,30}", 1..=u16::MAX).prop_map(|(name, port)| Address::Dns { name, port });
+    prop_oneof![3 => tcp, 1 => dns, 1 => unix]
 }
 
 fn peers() -> impl Strategy<Value = Vec<PeerConfig>> {
@@ -95,6 +96,7 @@ fn config() -> impl Strategy<Value = Config> {
             max_streams: numbers.2,
             max_message_size: numbers.3.0,
             max_buffered: numbers.3.1,
+            policies: Vec::new(),
             shed_by_deadline: if numbers.0 > 256 { Switch::On } else { Switch::Off },
             idempotency_keys_for: times.3,
             max_idempotency_keys: numbers.4.0,

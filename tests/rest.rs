@@ -180,7 +180,7 @@ fn a_peer_that_is_down_is_503_and_its_address_stays_inside() {
 fn what_a_peer_says_of_its_own_connections_stays_inside() {
     const WORDS: &str = "dial tcp 10.0.0.5:50051: connection refused";
     let mut peer = SlowServer::start();
-    let node = Node::start(&["--services", "service2", "--peer", &peer.flag()]);
+    let node = Node::start(&["--services", "service2", "--peer", &peer.flag(), "--policy", "attempts=1"]);
     let status = [("grpc-status", "14"), ("grpc-message", WORDS)];
     let mut http = node.http();
     for (headers, trailers) in [(&status[..], &[][..]), (&[], &status)] {
@@ -191,7 +191,8 @@ fn what_a_peer_says_of_its_own_connections_stays_inside() {
         assert_problem(&answer, 503, "UNAVAILABLE");
         assert_eq!(answer.json()["detail"], "service1 is unavailable");
     }
-    let told = node.stop().lines.into_iter().filter(|line| line["error"] == WORDS).count();
+    let failed = |line: &serde_json::Value| line["message"] == "request failed" && line["error"] == WORDS;
+    let told = node.stop().lines.into_iter().filter(failed).count();
     assert_eq!(told, 2, "the log has them");
 }
 

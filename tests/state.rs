@@ -5,7 +5,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::counter::{CounterActor, DIES_ANSWERED, DIES_BY_ITSELF, worker};
+use common::counter::{CounterActor, DIES_ANSWERED, DIES_BY_ITSELF, in_the_node, worker};
 use common::{LIMITS, run, run_in_no_time};
 use probe_contract::AddRequest;
 use probe_contract::counter::{self, Add, AddAfterwards, AddLater, Watch};
@@ -19,11 +19,6 @@ const MANY: Limits = Limits { calls: 1000, ..LIMITS };
 
 fn of(key: &str, amount: i64) -> AddRequest {
     AddRequest { key: key.to_owned(), amount }
-}
-
-fn one_in_the_node(go_on: &Arc<Notify>) -> Service {
-    let go_on = go_on.clone();
-    Service::in_node(move |()| CounterActor::new(go_on.clone()))
 }
 
 fn one_for_each_key(keys: Keys) -> Service {
@@ -60,7 +55,7 @@ fn on_two_workers(service: Service, work: impl AsyncFn(counter::Client) + Send +
 fn the_state_of_a_service_in_the_node_is_one_for_all_workers() {
     let totals = std::sync::Mutex::new(Vec::new());
     let done = tokio::sync::Barrier::new(2);
-    on_two_workers(one_in_the_node(&Arc::default()), async |client| {
+    on_two_workers(in_the_node(&Arc::default()), async |client| {
         for _ in 0..200 {
             let total = client.add(of("a", 1)).await.expect("an answer").total;
             totals.lock().expect("no test panics here").push(total);
@@ -94,7 +89,7 @@ fn each_key_has_a_state_of_its_own_and_it_is_one_for_all_workers() {
 fn other_calls_are_handled_between_two_looks_at_the_state() {
     run(async {
         let go_on = Arc::new(Notify::new());
-        let (_router, client) = worker(&one_in_the_node(&go_on), LIMITS, &Drain::new());
+        let (_router, client) = worker(&in_the_node(&go_on), LIMITS, &Drain::new());
         let later = spawn_local({
             let client = client.clone();
             async move { client.add_later(of("a", 1)).await }
@@ -111,7 +106,7 @@ fn other_calls_are_handled_between_two_looks_at_the_state() {
 fn a_call_that_is_cancelled_or_late_changes_nothing() {
     run_in_no_time(async {
         let go_on = Arc::new(Notify::new());
-        let (_router, client) = worker(&one_in_the_node(&go_on), LIMITS, &Drain::new());
+        let (_router, client) = worker(&in_the_node(&go_on), LIMITS, &Drain::new());
         let mut request = tonic::Request::new(of("a", 1));
         request.set_timeout(Duration::from_millis(50));
         let late = client.inner().exchange::<AddLater>(request).await.expect_err("it waits for ever");
@@ -132,7 +127,7 @@ fn a_call_that_is_cancelled_or_late_changes_nothing() {
 fn a_refused_call_changes_nothing() {
     run(async {
         let none = Limits { calls: 0, ..LIMITS };
-        let (_router, client) = worker(&one_in_the_node(&Arc::default()), none, &Drain::new());
+        let (_router, client) = worker(&in_the_node(&Arc::default()), none, &Drain::new());
         let refused = client.add(of("a", 1)).await.expect_err("no call is taken on");
         assert_eq!(refused.code(), Code::ResourceExhausted);
         assert_eq!(refused.message(), "counter has as many calls as it takes on");
@@ -151,7 +146,7 @@ async fn assert_not_handled<T: std::fmt::Debug>(calls: [JoinHandle<Result<T, Sta
 fn a_panic_with_the_state_in_hand_kills_the_actor_and_fails_its_own_call_alone() {
     run(async {
         let go_on = Arc::new(Notify::new());
-        let (_router, client) = worker(&one_in_the_node(&go_on), LIMITS, &Drain::new());
+        let (_router, client) = worker(&in_the_node(&go_on), LIMITS, &Drain::new());
         client.add(of("a", 7)).await.expect("an answer");
         let calls = [-1, 1, 1].map(|amount| {
             let client = client.clone();
@@ -169,7 +164,7 @@ fn a_panic_with_the_state_in_hand_kills_the_actor_and_fails_its_own_call_alone()
 fn calls_that_wait_while_an_actor_dies_over_its_own_work_were_not_handled() {
     run(async {
         let go_on = Arc::new(Notify::new());
-        let (_router, client) = worker(&one_in_the_node(&go_on), LIMITS, &Drain::new());
+        let (_router, client) = worker(&in_the_node(&go_on), LIMITS, &Drain::new());
         client.add(of("a", DIES_BY_ITSELF)).await.expect("an answer");
         let waiting = [1, 2].map(|amount| {
             let client = client.clone();
@@ -184,7 +179,7 @@ fn calls_that_wait_while_an_actor_dies_over_its_own_work_were_not_handled() {
 #[test]
 fn a_call_whose_actor_dies_when_it_was_handled_is_told_so_and_those_that_wait_are_not() {
     run(async {
-        let (_router, client) = worker(&one_in_the_node(&Arc::default()), LIMITS, &Drain::new());
+        let (_router, client) = worker(&in_the_node(&Arc::default()), LIMITS, &Drain::new());
         let calls = [DIES_ANSWERED, 1, 1].map(|amount| {
             let client = client.clone();
             spawn_local(async move { client.add(of("a", amount)).await })
@@ -200,7 +195,7 @@ fn a_call_whose_actor_dies_when_it_was_handled_is_told_so_and_those_that_wait_ar
 fn a_panic_while_looking_at_the_state_is_told_to_its_own_call() {
     run(async {
         let go_on = Arc::new(Notify::new());
-        let (_router, client) = worker(&one_in_the_node(&go_on), LIMITS, &Drain::new());
+        let (_router, client) = worker(&in_the_node(&go_on), LIMITS, &Drain::new());
         go_on.notify_one();
         let guilty = client.add_later(of("a", -1)).await.expect_err("it panicked");
         assert_eq!((guilty.code(), guilty.message()), (Code::Internal, "the handler panicked"));
@@ -269,7 +264,7 @@ fn a_service_by_key_needs_a_key_for_each_of_its_methods() {
 #[test]
 fn calls_in_a_row_that_panic_are_all_told_so() {
     run(async {
-        let (_router, client) = worker(&one_in_the_node(&Arc::default()), LIMITS, &Drain::new());
+        let (_router, client) = worker(&in_the_node(&Arc::default()), LIMITS, &Drain::new());
         for _ in 0..3 {
             let guilty = client.add(of("a", -1)).await.expect_err("it panicked");
             assert_eq!((guilty.code(), guilty.message()), (Code::Internal, "the handler panicked"));

@@ -152,6 +152,18 @@ fn a_deadline_that_is_far_away_does_not_keep_an_unread_answer() {
 }
 
 #[test]
+fn an_answer_that_its_client_does_not_read_is_given_up_soon_after_its_deadline() {
+    run_in_no_time(async {
+        let mut client = Http2::open(1000).await;
+        let started = Instant::now();
+        let response = client.begin::<Count>(&ENDLESS, Some("3S"));
+        let answer = client.answer(response).await;
+        given_up(answer).await;
+        assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
+    });
+}
+
+#[test]
 fn a_stream_that_has_nothing_to_say_is_left_alone() {
     run_in_no_time(async {
         let mut client = Http2::open(1000).await;

@@ -67,8 +67,9 @@ pub(crate) enum Role {
     AxumFront {
         #[command(flatten)]
         listener: Listener,
-        #[arg(long)]
-        service1: String,
+        /// Where service1 is; among several tonic's `balance_list` chooses
+        #[arg(long, required = true)]
+        service1: Vec<String>,
     },
     /// service1 over gRPC
     TonicService1(#[command(flatten)] Listener),

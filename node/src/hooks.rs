@@ -10,7 +10,7 @@ use transport::{Channel, Gauges, Interceptor};
 pub struct Hooks {
     /// What runs around every handler, for the worker of an index.
     pub interceptor: Option<Arc<Intercept>>,
-    /// What stands between the deadline of a client and the carrier of its calls, for the callee of a name.
+    /// What stands between the policies of a client and the carrier of its calls, for the callee of a name.
     pub carry: Option<Arc<Carry>>,
     /// Tell what the node holds from when it starts; `GET /metrics` answers with the same.
     pub gauges: Gauges,

@@ -55,6 +55,7 @@ pub fn main<Own: clap::Args>(name: &'static str, app: impl FnOnce(Own) -> App) -
         defaults: Some(defaults()),
     };
     match given.read(app) {
+        Ok(config::Read { explained: Some(explained), .. }) => say(&explained),
         Ok(read) if read.is_check => say(&read.printed),
         Ok(read) => serve(name, read.app, read.config),
         Err(ConfigError::Help(text)) => say(&text),

@@ -1,6 +1,7 @@
 //! A node from its start to the end of its drain, on whatever machine.
 
 use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -24,6 +25,9 @@ const LAST_MOMENT: Duration = Duration::from_millis(100);
 /// Serves the services of `app` that `config` names until `shutdown` resolves, then drains for at most the configured
 /// time. What has not ended by then is cut off. Logs the lines `node started`, `draining` and `node stopped`.
 ///
+/// Where `shutdown` resolves before all actors are made nothing was served, and nothing is waited for: not even an actor
+/// whose making takes long.
+///
 /// # Errors
 ///
 /// [`StartError::Bind`] with the address that cannot be bound; nothing has started then. [`StartError::Server`] if the
@@ -42,11 +46,19 @@ pub async fn run(
     let answers = Answers::new(config.idempotency_keys());
     answers.watch(&hooks.gauges);
     let plan = Plan { app, config, net: machine.net(), drain: drain.clone(), answers, hooks };
-    let (workers, mut ends) = Workers::start(plan, machine).await?;
+    let (mut ends, mut shutdown) = (Ends::new(), pin!(shutdown));
+    let workers = tokio::select! {
+        // Not fair, and the same in every rehearsal.
+        biased;
+        started = Workers::start(plan, machine, &mut ends) => started?,
+        () = shutdown.as_mut() => {
+            info!(target: "node", "node stopped before it had started");
+            return Ok(());
+        }
+    };
     let (http, grpc) = (listeners.http(), listeners.grpc());
     info!(target: "node", %http, %grpc, services, workers = count, "node started");
     tokio::select! {
-        // Not fair, and the same in every rehearsal.
         biased;
         () = shutdown => {}
         Some(index) = ends.next() => return Err(ended_by_itself(index).into()),

@@ -12,7 +12,7 @@ use transport::channel::{Request, Response};
 use transport::drain::OpenWork;
 use transport::grpc::{self, Grpc};
 use transport::memory::Memory;
-use transport::{Answers, Channel, Client, Drain, Net, Router, Status, rest};
+use transport::{Answers, Channel, Client, Drain, Net, Router, Service, Status, rest};
 
 use crate::app::App;
 use crate::config::{Config, Switch};
@@ -116,14 +116,16 @@ fn client(plan: &Plan, service: &'static str, memory: &Memory) -> Client {
 }
 
 /// A client over `carrier`, which is boxed here only if a hook is to wrap it: the client boxes what it is given.
-fn over<C>(plan: &Plan, service: &'static str, carrier: C) -> Client
+fn over<C>(plan: &Plan, callee: &'static str, carrier: C) -> Client
 where
     C: tower::Service<Request, Response = Response, Error = Status> + Clone + Send + Sync + 'static,
     C::Future: Send + 'static,
 {
-    let (deadline, limits) = (plan.config.deadline, plan.config.limits());
+    let known = plan.app.services().iter().find(|known| known.name() == callee);
+    let rpcs = known.map_or(&[][..], Service::rpcs);
+    let (policies, limits) = (plan.config.policies(callee, rpcs), plan.config.limits());
     match &plan.hooks.carry {
-        Some(wrap) => Client::new(wrap(service, Channel::new(carrier)), deadline, limits),
-        None => Client::new(carrier, deadline, limits),
+        Some(wrap) => Client::with_policies(callee, wrap(callee, Channel::new(carrier)), policies, limits),
+        None => Client::with_policies(callee, carrier, policies, limits),
     }
 }

@@ -34,10 +34,10 @@ pub(crate) type Ends = FuturesUnordered<futures_util::future::LocalBoxFuture<'st
 
 impl Workers {
     /// Starts the workers of `plan`, one after the other, so that it is always the first that starts what is in the
-    /// node once.
-    pub(crate) async fn start(plan: Plan, machine: &impl Machine) -> io::Result<(Self, Ends)> {
+    /// node once. `ends` are told of each.
+    pub(crate) async fn start(plan: Plan, machine: &impl Machine, ends: &mut Ends) -> io::Result<Self> {
         let plan = Arc::new(plan);
-        let (mut workers, mut ends) = (Vec::new(), Ends::new());
+        let mut workers = Vec::new();
         for index in 0..plan.config.workers {
             let (ready, is_ready) = oneshot::channel();
             let (worker, end) = start(&plan, index, machine, ready)?;
@@ -49,7 +49,7 @@ impl Workers {
                 Some(index) = ends.next() => return Err(ended_by_itself(index)),
             }
         }
-        Ok((Self::new(workers), ends))
+        Ok(Self::new(workers))
     }
 
     fn new(workers: Vec<Worker>) -> Self {

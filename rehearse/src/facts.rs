@@ -37,6 +37,8 @@ pub struct HandlerBegun {
     pub left: Option<Duration>,
     /// Whether it came from a service on the same worker, over no network.
     pub is_local: bool,
+    /// Whether its caller, or somebody further out, may repeat it, by what the handler knows.
+    pub is_repeated: bool,
 }
 
 /// A call was taken on by a service, and its request has not come as a whole, or one of the same idempotency key is
@@ -99,11 +101,21 @@ pub struct HandlerDisturbed {
     pub by: CallFault,
 }
 
-/// A service calls another, or itself.
+/// A service calls another, or itself: each attempt of a call is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallMade {
     /// The number of the call among all such calls of the rehearsal.
     pub hop: u32,
+    /// The number of the first attempt of the same call.
+    pub call: u32,
+    /// Which attempt of its call it is, from 0.
+    pub attempt: u32,
+    /// Whether its contract says that calling twice is the same as calling once.
+    pub is_idempotent: bool,
+    /// Whether contract and configuration let it be repeated when nobody knows what became of it.
+    pub may_be_repeated: bool,
+    /// Whether the call from within which it is made is one that somebody further out may repeat.
+    pub is_repeated: bool,
     /// Which of all clients of nodes makes it: each has connections of its own.
     pub client: u32,
     /// The service that makes it.
@@ -192,6 +204,16 @@ pub struct StreamSeen {
     pub refused: bool,
 }
 
+/// A host that is no node has refused a call, and says when it may be called again. It is told on that host, with the
+/// request id of the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PushedBack {
+    /// The rpc.
+    pub path: &'static str,
+    /// After this time; `None` if never.
+    pub wait: Option<Duration>,
+}
+
 /// What a node holds when nothing is asked any more, and again whenever that has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GaugesRead(pub Reading);
@@ -238,6 +260,7 @@ impl Fact for CallMade {}
 impl Fact for CallOutcome {}
 impl Fact for Connection {}
 impl Fact for StreamSeen {}
+impl Fact for PushedBack {}
 impl Fact for GaugesRead {}
 impl Fact for StreamMessage {}
 
@@ -298,7 +321,18 @@ impl fmt::Display for HandlerDisturbed {
 
 impl fmt::Display for CallMade {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "call made {} hop={} client={} left={}", self.path, self.hop, self.client, Left(self.left))
+        write!(
+            f,
+            "call made {} hop={} client={} left={}",
+            self.path,
+            self.hop,
+            self.client,
+            Left(self.left)
+        )?;
+        match self.attempt {
+            0 => Ok(()),
+            attempt => write!(f, " attempt={attempt} of={}", self.call),
+        }
     }
 }
 
@@ -345,6 +379,15 @@ impl fmt::Display for StreamSeen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "stream seen {}", self.path)?;
         f.write_str(if self.refused { " refused" } else { "" })
+    }
+}
+
+impl fmt::Display for PushedBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.wait {
+            Some(wait) => write!(f, "pushed back {} for={}ms", self.path, wait.as_millis()),
+            None => write!(f, "pushed back {} for ever", self.path),
+        }
     }
 }
 

@@ -19,11 +19,11 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use prost::Message as _;
 use sim::{HostContext, HostResult};
 use tokio::io::AsyncWriteExt as _;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use transport::{Code, Contract, Io, Method};
 
 use crate::clients::GRPC_PORT;
-use crate::facts::{HandlerBegun, HandlerEnded, StreamSeen};
+use crate::facts::{HandlerBegun, HandlerEnded, PushedBack, StreamSeen};
 use crate::framing::{PREFIX_BYTES, framed};
 use crate::rpc::{JsonMessage, Trouble};
 
@@ -42,6 +42,8 @@ pub struct Failed {
     pub message: String,
     /// Its details, in base64 without padding, as `grpc-status-details-bin` has them; empty if there are none.
     pub details: String,
+    /// What is said of being called again, as `grpc-retry-pushback-ms` has it, if anything is.
+    pub pushback: Option<&'static str>,
 }
 
 type Answer = Box<dyn Fn(&[u8]) -> Result<Bytes, Failed> + Send + Sync>;
@@ -52,6 +54,7 @@ pub struct Foreign {
     rpcs: Vec<(&'static str, Answer)>,
     streams_max: Option<u32>,
     calls_max: Option<usize>,
+    takes: Duration,
     manner: Manner,
 }
 
@@ -75,6 +78,7 @@ impl Foreign {
             rpcs: Vec::new(),
             streams_max: None,
             calls_max: None,
+            takes: Duration::ZERO,
             manner: Manner::Served,
         }
     }
@@ -93,6 +97,7 @@ impl Foreign {
                 code: Code::InvalidArgument,
                 message: error.to_string(),
                 details: String::new(),
+                pushback: None,
             })?;
             Ok(answer(request)?.encode_to_vec().into())
         };
@@ -110,6 +115,12 @@ impl Foreign {
     #[must_use]
     pub fn calls_max(self, most: usize) -> Self {
         Self { calls_max: Some(most), ..self }
+    }
+
+    /// Takes so long for each call.
+    #[must_use]
+    pub fn takes(self, takes: Duration) -> Self {
+        Self { takes, ..self }
     }
 
     /// Makes it hang up on each connection as soon as it has accepted it.
@@ -228,17 +239,24 @@ impl Call {
         let said = match rpc {
             Some((path, answer)) => {
                 let (service, worker, is_local) = (server.service, 0, false);
-                let begun =
-                    HandlerBegun { service, path, worker, is_streaming: false, left: self.left(), is_local };
+                let (is_streaming, left) = (false, self.left());
+                let is_repeated = self.head.headers.contains_key("x-caller-repeats");
+                let begun = HandlerBegun { service, path, worker, is_streaming, left, is_local, is_repeated };
                 sim::tell(begun, self.id());
+                sleep(server.takes).await;
                 let said = answer(message.get(PREFIX_BYTES..).unwrap_or_default());
-                sim::tell(HandlerEnded { service, path, worker, is_streaming: false }, self.id());
+                sim::tell(HandlerEnded { service, path, worker, is_streaming }, self.id());
+                if let Err(Failed { pushback: Some(pushback), .. }) = &said {
+                    let wait = pushback.parse().ok().map(Duration::from_millis);
+                    sim::tell(PushedBack { path, wait }, self.id());
+                }
                 said
             }
             None => Err(Failed {
                 code: Code::Unimplemented,
                 message: "no such rpc".to_owned(),
                 details: String::new(),
+                pushback: None,
             }),
         };
         self.log();
@@ -267,13 +285,16 @@ impl Call {
                 trailers.insert("grpc-status", HeaderValue::from_static("0"));
                 body.send_trailers(trailers)?;
             }
-            Err(Failed { code, message, details }) => {
+            Err(Failed { code, message, details, pushback }) => {
                 let message = utf8_percent_encode(&message, ENCODED).to_string();
                 let headers = head.headers_mut();
                 headers.insert("grpc-status", HeaderValue::from(code as i32));
                 headers.insert("grpc-message", HeaderValue::from_str(&message)?);
                 if !details.is_empty() {
                     headers.insert("grpc-status-details-bin", HeaderValue::from_str(&details)?);
+                }
+                if let Some(pushback) = pushback {
+                    headers.insert("grpc-retry-pushback-ms", HeaderValue::from_static(pushback));
                 }
                 self.respond.send_response(head, true)?;
             }

@@ -30,6 +30,8 @@ pub(crate) struct Node {
     pub(crate) host: String,
     pub(crate) services: Vec<String>,
     pub(crate) make: Make,
+    /// Whether it knows others by names that lead to all hosts of a service.
+    pub(crate) by_names: bool,
 }
 
 /// A node that can be started: with a configuration for each order of its callees' replicas.
@@ -83,7 +85,10 @@ impl Node {
                 let first = chosen.next().and_then(|first| hosts.iter().position(|host| host == first));
                 hosts.rotate_left(first.unwrap_or_default());
             }
-            let addresses: Vec<_> = hosts.iter().map(|host| format!("http://{host}:{GRPC_PORT}")).collect();
+            let addresses: Vec<_> = match self.by_names {
+                true => vec![format!("dns:///{}:{GRPC_PORT}", hosts.join("."))],
+                false => hosts.iter().map(|host| format!("http://{host}:{GRPC_PORT}")).collect(),
+            };
             flags.extend(["--peer".to_owned(), format!("{callee}={}", addresses.join(","))]);
         }
         let listen = [("--http", HTTP_PORT), ("--grpc", GRPC_PORT)];

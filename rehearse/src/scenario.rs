@@ -76,6 +76,7 @@ impl Scenario {
             host: (*service).to_owned(),
             services: vec![(*service).to_owned()],
             make: Arc::clone(&make),
+            by_names: false,
         };
         self.nodes.extend(services.iter().map(node));
         self
@@ -91,7 +92,15 @@ impl Scenario {
         app: impl Fn(&Host) -> App + Send + Sync + 'static,
     ) -> Self {
         let services = services.iter().map(|service| (*service).to_owned()).collect();
-        self.nodes.push(Node { host: host.to_owned(), services, make: Arc::new(app) });
+        self.nodes.push(Node { host: host.to_owned(), services, make: Arc::new(app), by_names: false });
+        self
+    }
+
+    /// Lets the nodes that were added so far know services by names, which lead to their hosts: to all but those on which
+    /// [`Family::Unlisted`](crate::Family::Unlisted) is in force.
+    #[must_use]
+    pub fn by_names(mut self) -> Self {
+        self.nodes.iter_mut().for_each(|node| node.by_names = true);
         self
     }
 

@@ -19,7 +19,7 @@ const OF_LINKS: &[Family] =
     &[Family::Partition, Family::PartitionOneWay, Family::Hold, Family::SlowLink, Family::Reset];
 
 impl Swarm {
-    /// So many faults, beginning within a time, each lasting as long as the range has it. It knows no place yet.
+    /// So many faults, beginning within a time, each lasting as long as the range has it. It knows no host yet.
     #[must_use]
     pub fn new(count: RangeInclusive<usize>, within: Duration, lasts: RangeInclusive<Duration>) -> Self {
         Self { swarm: sim::Swarm::new(count, within, lasts), is_everywhere: false }

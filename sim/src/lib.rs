@@ -100,6 +100,7 @@ mod world;
 pub use call::{CallRecord, Reply};
 pub use draw::plan as draw_plan;
 pub use host::disk::Disk;
+pub use host::net::host_at;
 pub use host::net::{Listener, SimNet};
 pub use host::turn::{poll_turn, turn};
 pub use host::{CallFault, HostContext, call_fault, refuses_streams};

@@ -248,7 +248,7 @@ impl Scenario {
         }
     }
 
-    /// Whether `fault` is at a place of this world.
+    /// Whether this world has the hosts of `fault`.
     pub(crate) fn has_hosts_of(&self, fault: &Fault) -> bool {
         self.missing_host(fault).is_none()
     }

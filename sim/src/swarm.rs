@@ -124,6 +124,7 @@ fn make(family: Family, link: (String, String), host: String, amount: f64, back:
         Family::PanickingHandler => FaultKind::PanickingHandler { host },
         Family::FullService => FaultKind::FullService { host },
         Family::RefusedStreams => FaultKind::RefusedStreams { host },
+        Family::Unlisted => FaultKind::Unlisted { host },
         Family::Drain => FaultKind::Drain { host },
     }
 }

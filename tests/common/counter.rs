@@ -10,6 +10,7 @@ use probe_contract::Total;
 use probe_contract::counter::{self, Add, AddAfterwards, AddLater, Counter, Watch};
 use tokio::sync::Notify;
 use transport::memory::Memory;
+use transport::router::RouterBuilder;
 use transport::{
     Call, CallContext, Client, Drain, Limits, Reply, Router, Serve, Service, ServiceClient as _, State,
     Streaming,
@@ -125,10 +126,27 @@ impl Handler<Call<Watch>> for CounterActor {
     }
 }
 
+/// One counter in the node, which goes on where it waits for that when `go_on` says so.
+pub(crate) fn in_the_node(go_on: &Arc<Notify>) -> Service {
+    let go_on = go_on.clone();
+    Service::in_node(move |()| CounterActor::new(go_on.clone()))
+}
+
 /// A worker that hosts `service` on this thread, and a client that reaches it in memory.
 pub(crate) fn worker(service: &Service, limits: Limits, drain: &Drain) -> (Router, counter::Client) {
+    worker_with(service, limits, drain, |_| {})
+}
+
+/// The same, whose router is prepared by `prepare` before it hosts anything.
+pub(crate) fn worker_with(
+    service: &Service,
+    limits: Limits,
+    drain: &Drain,
+    prepare: impl FnOnce(&mut RouterBuilder),
+) -> (Router, counter::Client) {
     let memory = Memory::new();
     let mut router = Router::builder(limits, drain.clone());
+    prepare(&mut router);
     router.add(service, &|name| unreachable!("the counter calls no {name}"));
     let router = router.build();
     memory.lead_to(&router);

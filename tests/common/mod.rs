@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each file of tests uses its part")]
 
+pub(crate) mod callee;
 pub(crate) mod counter;
 mod simulated;
 
@@ -17,6 +18,8 @@ use tokio::sync::{Notify, mpsc};
 use transport::grpc::{Grpc, Keepalive, Server};
 use transport::memory::Memory;
 use transport::net::Sockets;
+use transport::policy::Policies;
+use transport::router::RouterBuilder;
 use transport::{
     Address, Call, CallContext, CallerAddress, Client, Drain, Io, Limits, Net, Reply, Result, Router, Serve,
     Service, ServiceClient as _, Status, Streaming,
@@ -239,9 +242,16 @@ fn run_on<T>(runtime: &mut tokio::runtime::Builder, test: impl Future<Output = T
 
 /// A router that hosts a probe; `probe` is its client of itself.
 pub(crate) fn host(probe: &probe::Client) -> (Router, mpsc::UnboundedReceiver<Event>, Arc<Notify>) {
+    host_of(probe, Router::builder(LIMITS, Drain::new()))
+}
+
+/// The same, with bounds and an interceptor that the test chooses.
+pub(crate) fn host_of(
+    probe: &probe::Client,
+    mut router: RouterBuilder,
+) -> (Router, mpsc::UnboundedReceiver<Event>, Arc<Notify>) {
     let (tell, events) = mpsc::unbounded_channel();
     let free = Arc::new(Notify::new());
-    let mut router = Router::builder(LIMITS, Drain::new());
     let peers = ProbePeers { probe: probe.clone(), events: tell, free: free.clone() };
     let service = Service::on_each_worker(move |()| ProbeActor(peers.clone()));
     router.add(&service, &|name| {
@@ -328,6 +338,15 @@ pub(crate) fn client_of(addresses: &[String], keepalive: Keepalive) -> Client {
     let addresses: Vec<Address> =
         addresses.iter().map(|address| address.parse().expect("a valid address")).collect();
     client_over(&(Arc::new(Sockets) as Arc<dyn Net>), &addresses, keepalive)
+}
+
+/// A client of a service with several addresses, whose calls go by `policies`.
+pub(crate) fn client_with(addresses: &[&str], policies: Policies) -> Client {
+    let addresses: Vec<Address> =
+        addresses.iter().map(|address| address.parse().expect("a valid address")).collect();
+    let net = Arc::new(Sockets) as Arc<dyn Net>;
+    let carrier = Grpc::new("probe", &addresses, &net, Keepalive::default(), LIMITS.message_size);
+    Client::with_policies("probe", carrier, policies, LIMITS)
 }
 
 fn client_over(net: &Arc<dyn Net>, addresses: &[Address], keepalive: Keepalive) -> Client {

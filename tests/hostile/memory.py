@@ -11,8 +11,6 @@ from stage import case
 WORKERS = 2
 BUDGET = 64 * 1024 * 1024
 SLACK_MIB = 64
-# Bytes are counted as they come; the buffers in which messages are put together may be half as large again.
-GROWTH_MIB = 32
 WITHOUT_BUDGET_MIB = 512
 HALF = 1_900_000  # of a message that fits: the limit is 4 MiB
 CALL_MAX_S = 15.0
@@ -24,10 +22,10 @@ def with_budget(binary):
     return budget if has_flag(binary, "--max-buffered") else ()
 
 
-def bound(stage, growth_mib=0):
+def bound(stage):
     """Memory may be what the node was told to keep, and a little; where it cannot be told, a fixed bound."""
     is_told = has_flag(stage.binary, "--max-buffered")
-    stage.case.peak_mib = BUDGET / 2**20 + SLACK_MIB + growth_mib if is_told else WITHOUT_BUDGET_MIB
+    stage.case.peak_mib = BUDGET / 2**20 + SLACK_MIB if is_told else WITHOUT_BUDGET_MIB
 
 
 def half_messages(stage, streams, seconds):
@@ -67,7 +65,7 @@ def half_messages_on_one(stage):
 @case("800 half messages of 2 MB on four connections", flags=with_budget, may_refuse=True)
 def half_messages_on_four(stage):
     """Connections do not multiply what is kept."""
-    bound(stage, GROWTH_MIB)
+    bound(stage)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: half_messages(stage, 200, 6.0), range(4)))
 

@@ -23,7 +23,7 @@ class Service2(service2_pb2_grpc.Service2Servicer):
                 answer = await self.service1.ProcessName(
                     service1_pb2.ProcessNameRequest(name=request.name),
                     timeout=SERVICE1_TIMEOUT_S,
-                    # The one key the Python system sends: a peer has to understand it alone.
+                    # The one key the Python system sends: a callee has to understand it alone.
                     metadata=(("request_id", request_id),),
                 )
             except grpc.aio.AioRpcError as error:

@@ -7,7 +7,10 @@
 mod checks;
 mod keys;
 mod ledger;
+mod names;
 mod refused;
+mod replicas;
+mod retries;
 mod scenarios;
 mod scripts;
 mod state;
@@ -25,6 +28,10 @@ fn main() -> std::process::ExitCode {
         .scenario(keys::keys())
         .scenario(refused::refused())
         .scenario(refused::rude())
+        .scenario(replicas::replicas())
+        .scenario(names::names())
+        .scenario(retries::retries())
+        .scenario(retries::pushback())
         .scenarios(worlds::all())
         .main()
 }

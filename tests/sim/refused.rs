@@ -100,7 +100,7 @@ fn failure_for(name: &str) -> Option<Failed> {
         'e' => (Code::NotFound, "gone, with details that are no base64".to_owned(), BROKEN_DETAILS),
         _ => return None,
     };
-    Some(Failed { code, message, details: details.to_owned() })
+    Some(Failed { code, message, details: details.to_owned(), pushback: None })
 }
 
 /// What the server says reaches the client with its message, and over gRPC with its details.

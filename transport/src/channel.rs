@@ -1,10 +1,14 @@
 //! The one seam between a call and what carries it.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 use tower::util::BoxCloneSyncService;
 
-use crate::payload::Payload;
+use crate::payload::{Message, Payload};
+use crate::policy::Policy;
 use crate::request_id::RequestId;
 use crate::status::Status;
 use crate::trail::Trail;
@@ -28,6 +32,15 @@ pub struct Request {
     pub deadline: Option<Instant>,
     /// When a streamed answer must have begun; what comes then may take its time.
     pub starts_by: Option<Instant>,
+    /// Whether it waits for a connection where all addresses are down, until its deadline, in place of failing at once.
+    pub wait_for_ready: bool,
+    /// What holds for it.
+    pub policy: Arc<Policy>,
+    /// Whether its contract says that calling twice is the same as calling once.
+    pub idempotent: bool,
+    /// Whether somebody further out may repeat it, or the call that it is made for: then the callee repeats none of the
+    /// calls that it makes for it (`x-caller-repeats`).
+    pub repeated_outside: bool,
     /// Which attempt of its call this is, from 0; the callee is told of those before (`grpc-previous-rpc-attempts`, gRFC A6).
     pub attempt: u32,
     /// Where the attempts of its call went.
@@ -36,6 +49,25 @@ pub struct Request {
     pub metadata: MetadataMap,
     /// What is asked.
     pub body: Payload,
+}
+
+impl Request {
+    /// The same request, as another attempt of its call. Its message is encoded now, so that copies of it cost nothing;
+    /// none if it is a stream, of which nobody has a copy.
+    pub(crate) fn copied(&mut self, attempt: u32) -> Option<Self> {
+        let Payload::One(message) = &mut self.body else { return None };
+        let bytes = std::mem::replace(message, Message::Encoded(Bytes::new())).encoded();
+        *message = Message::Encoded(bytes.clone());
+        Some(Self {
+            request_id: self.request_id.clone(),
+            policy: self.policy.clone(),
+            trail: self.trail.clone(),
+            metadata: self.metadata.clone(),
+            body: Payload::One(Message::Encoded(bytes)),
+            attempt,
+            ..*self
+        })
+    }
 }
 
 /// What came back.

@@ -1,18 +1,23 @@
 //! Typed calls, and the policies that each goes through, whatever carries it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::metadata::MetadataMap;
 use tower::{Service, ServiceBuilder, ServiceExt as _};
 
+use crate::attempts::AttemptsLayer;
 use crate::channel::{Channel, Request, Response};
 use crate::context::CallContext;
-use crate::contract::{Body, Method};
+use crate::contract::{Body, Idempotency, Method};
 use crate::criticality::Criticality;
 use crate::deadline::{self, DeadlineLayer};
+use crate::in_flight::InFlightLayer;
 use crate::limits::Limits;
 use crate::metadata;
+use crate::policy::Policies;
+use crate::record::RecordLayer;
 use crate::status::{Result, Status};
 use crate::timeout;
 use crate::trail::Trail;
@@ -25,18 +30,29 @@ use crate::trail::Trail;
 #[derive(Clone)]
 pub struct Client {
     channel: Channel,
-    deadline: Duration,
+    policies: Arc<Policies>,
     message_size: usize,
 }
 
 impl Client {
-    /// A client over `carrier`. A call takes at most `deadline`, and less where its caller has less.
+    /// A client over `carrier` each of whose calls is tried once. A call takes at most `deadline`, and less where its
+    /// caller has less.
     pub fn new<C>(carrier: C, deadline: Duration, limits: Limits) -> Self
     where
         C: Service<Request, Response = Response, Error = Status> + Clone + Send + Sync + 'static,
         C::Future: Send + 'static,
     {
-        Self { channel: policies(carrier), deadline, message_size: limits.message_size }
+        Self::with_policies("the callee", carrier, Policies::new(deadline).without_retries(), limits)
+    }
+
+    /// A client of `callee` over `carrier`, whose calls go by `policies`.
+    pub fn with_policies<C>(callee: &'static str, carrier: C, policies: Policies, limits: Limits) -> Self
+    where
+        C: Service<Request, Response = Response, Error = Status> + Clone + Send + Sync + 'static,
+        C::Future: Send + 'static,
+    {
+        let channel = layers(callee, carrier, &policies);
+        Self { channel, policies: Arc::new(policies), message_size: limits.message_size }
     }
 
     /// Calls `M`.
@@ -71,7 +87,7 @@ impl Client {
         request: M::Request,
     ) -> Result<(MetadataMap, M::Response)> {
         let request = self.outgoing::<M>(metadata, request)?;
-        let response = self.channel.clone().oneshot(request).await?;
+        let response = self.channel.clone().ready().await?.call(request).await?;
         let answer = match M::Response::from_payload_now(response.body, self.message_size) {
             Ok(answer) => answer?,
             Err(body) => M::Response::from_payload(body, self.message_size).await?,
@@ -82,15 +98,22 @@ impl Client {
     fn outgoing<M: Method>(&self, metadata: MetadataMap, request: M::Request) -> Result<Request> {
         let asked = metadata.as_ref().get(metadata::GRPC_TIMEOUT).and_then(timeout::parse);
         let fresh = || metadata::request_id(metadata.as_ref());
-        let (request_id, inherited, criticality) = CallContext::with_current(|context| match context {
-            Some(context) => (context.request_id().clone(), context.deadline(), context.criticality()),
-            None => (fresh(), None, Criticality::Default),
-        });
+        let (request_id, inherited, criticality, repeated_outside) =
+            CallContext::with_current(|context| match context {
+                Some(context) => (
+                    context.request_id().clone(),
+                    context.deadline(),
+                    context.criticality(),
+                    context.is_repeated_outside(),
+                ),
+                None => (fresh(), None, Criticality::Default, false),
+            });
         let criticality = Criticality::said(metadata.as_ref()).unwrap_or(criticality);
         let mut metadata = metadata::of_user(metadata.into_headers());
         criticality.say(metadata.as_mut());
         metadata::check_size(&metadata)?;
-        let own = asked.map_or(self.deadline, |asked| asked.min(self.deadline));
+        let policy = self.policies.of(M::PATH).clone();
+        let own = asked.map_or(policy.deadline, |asked| asked.min(policy.deadline));
         // A stream may last for hours: it is bounded where its caller says so, or has a deadline of its own.
         let is_stream = M::Request::STREAMING || M::Response::STREAMING;
         let own = if is_stream { asked.and_then(deadline::after) } else { deadline::after(own) };
@@ -102,7 +125,11 @@ impl Client {
             streaming: M::Response::STREAMING,
             request_id,
             deadline: own.into_iter().chain(inherited).min(),
-            starts_by: if is_stream && starts { deadline::after(self.deadline) } else { None },
+            starts_by: if is_stream && starts { deadline::after(policy.deadline) } else { None },
+            wait_for_ready: policy.wait_for_ready,
+            policy,
+            idempotent: M::IDEMPOTENCY != Idempotency::Unknown,
+            repeated_outside,
             attempt: 0,
             trail: Trail::default(),
             metadata,
@@ -113,20 +140,27 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("deadline", &self.deadline).finish_non_exhaustive()
+        f.debug_struct("Client").field("policies", &self.policies).finish_non_exhaustive()
     }
 }
 
 /// The policies, outermost first. Each stands where it does for a reason.
-fn policies<C>(carrier: C) -> Channel
+fn layers<C>(callee: &'static str, carrier: C, policies: &Policies) -> Channel
 where
     C: Service<Request, Response = Response, Error = Status> + Clone + Send + Sync + 'static,
     C::Future: Send + 'static,
 {
     let stack = ServiceBuilder::new()
-        // Outermost, because a deadline covers everything that a call may wait for. Retries, hedges and a
-        // circuit breaker have their place between it and the carrier; balancing is the carrier's.
+        // Outermost, because it tells of every call that failed, also of those that ran into their deadline.
+        .layer(RecordLayer)
+        // Outside of all that a call may wait for: of its attempts and of the waits between them, too.
         .layer(DeadlineLayer)
+        // Outside of the attempts: a call that waits to be repeated is still in flight, and one that is refused here was
+        // never at the callee, so that it costs none of the budget.
+        .layer(InFlightLayer::new(callee, policies.max_in_flight))
+        // Innermost, so that each attempt is picked an endpoint of its own: what is below is the carrier's, as balancing,
+        // outliers and the one transparent retry of a call that was refused unread.
+        .layer(AttemptsLayer::new(policies.budget))
         .service(carrier);
     Channel::new(stack)
 }

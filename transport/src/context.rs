@@ -46,6 +46,7 @@ struct Inner {
     lease: OnceLock<Lease>,
     /// What an edge holds for the call; nothing where it came over memory.
     buffered: Option<Buffered>,
+    repeated_outside: bool,
 }
 
 impl CallContext {
@@ -68,6 +69,7 @@ impl CallContext {
             begun: AtomicBool::new(false),
             lease: OnceLock::new(),
             buffered: None,
+            repeated_outside: false,
         }))
     }
 
@@ -138,6 +140,13 @@ impl CallContext {
         &self.0.metadata
     }
 
+    /// Whether its caller, or somebody further out, may repeat it when it fails. Calls that are made for it are not
+    /// repeated then: were they, attempts would multiply with every hop.
+    #[must_use]
+    pub fn is_repeated_outside(&self) -> bool {
+        self.0.repeated_outside
+    }
+
     /// Adds to the metadata of the answer, be it a message or an error. Over REST they become headers.
     pub fn answer_metadata(&self, add: impl FnOnce(&mut MetadataMap)) {
         add(&mut self.0.answer.lock().unwrap_or_else(PoisonError::into_inner));
@@ -173,6 +182,13 @@ impl CallContext {
     #[must_use]
     pub(crate) fn counting(mut self, buffered: Buffered) -> Self {
         Arc::get_mut(&mut self.0).expect("nobody else has seen it yet").buffered = Some(buffered);
+        self
+    }
+
+    /// Notes whether somebody further out may repeat the call, of which this is a new context.
+    #[must_use]
+    pub(crate) fn repeated_outside(mut self, is_repeated: bool) -> Self {
+        Arc::get_mut(&mut self.0).expect("nobody else has seen it yet").repeated_outside = is_repeated;
         self
     }
 

@@ -37,8 +37,25 @@ pub enum Idempotency {
 pub trait Contract: Send + Sync + 'static {
     /// The name under which the service is placed and called: `user_profiles` for `UserProfiles`.
     const NAME: &'static str;
-    /// The paths of its rpcs, as [`Method::PATH`] has them.
-    const METHODS: &'static [&'static str];
+    /// Its rpcs.
+    const METHODS: &'static [Rpc];
+}
+
+/// One rpc of a contract, where its types do not matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rpc {
+    /// Its path on the wire, as [`Method::PATH`] has it.
+    pub path: &'static str,
+    /// Whether it may be sent again, as [`Method::IDEMPOTENCY`] has it.
+    pub idempotency: Idempotency,
+}
+
+impl Rpc {
+    /// Its name: `ProcessName` of `/app.grpc.Service1/ProcessName`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
 }
 
 /// What a method takes or returns: a message or a stream of messages.

@@ -123,3 +123,37 @@ impl Stream for Bounded {
         stream.poll_next_unpin(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use tonic::Code;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_call_whose_deadline_has_passed_fails_though_it_would_be_done_at_once() {
+        let late = within(after(Duration::ZERO), ready(Ok::<_, Status>(()))).await;
+        assert_eq!(late.expect_err("it is too late").code(), Code::DeadlineExceeded);
+        within(after(UNREAD_MAX), ready(Ok::<_, Status>(()))).await.expect("there is time");
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_always_has_a_message_ends_at_its_deadline_all_the_same() {
+        let endless = futures_util::stream::repeat_with(|| Ok(crate::payload::Message::of(String::new())));
+        let Payload::Stream(mut messages) = bound(after(Duration::ZERO), Payload::Stream(endless.boxed()))
+        else {
+            unreachable!("a stream stays one");
+        };
+        let last = loop {
+            match messages.next().await.expect("it ends with an error") {
+                // As one does who writes to a client; a task that never waits sees no time pass.
+                Ok(_) => tokio::task::yield_now().await,
+                Err(last) => break last,
+            }
+        };
+        assert_eq!(last.code(), Code::DeadlineExceeded);
+        assert!(messages.next().await.is_none(), "nothing comes after the error");
+    }
+}

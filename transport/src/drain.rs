@@ -146,4 +146,24 @@ mod tests {
         drop(connection);
         assert!(finished.now_or_never().is_some());
     }
+    #[test]
+    fn a_drain_is_announced_before_it_starts_or_when_it_does() {
+        let (announced, started) = (Drain::new(), Drain::new());
+        assert!(!announced.is_announced());
+        announced.announce();
+        started.start();
+        assert!(announced.is_announced() && !announced.has_started());
+        assert!(started.is_announced() && started.has_started());
+    }
+
+    #[test]
+    fn the_gauges_tell_for_how_much_a_drain_would_wait() {
+        let (drain, gauges) = (Drain::new(), Gauges::new());
+        drain.watch(&gauges);
+        let waits_for = || gauges.read().sum(Gauge::DrainWaitsFor);
+        let (first, second) = (drain.work(), drain.work());
+        assert_eq!(waits_for(), 2);
+        drop((first, second));
+        assert_eq!(waits_for(), 0);
+    }
 }

@@ -10,7 +10,7 @@ use actix::{Actor, Context, Handler};
 use futures_util::stream::{self, StreamExt as _};
 
 use crate::call::{Call, Reply};
-use crate::contract::{Contract, Idempotency, Method};
+use crate::contract::{Contract, Idempotency, Method, Rpc};
 use crate::drain::Drain;
 use crate::service::{Bind, Binding, Serve, Service};
 use crate::status::{Result, Status};
@@ -61,7 +61,10 @@ pub struct Watch;
 
 impl Contract for Health {
     const NAME: &'static str = "health";
-    const METHODS: &'static [&'static str] = &[Check::PATH, Watch::PATH];
+    const METHODS: &'static [Rpc] = &[
+        Rpc { path: Check::PATH, idempotency: Check::IDEMPOTENCY },
+        Rpc { path: Watch::PATH, idempotency: Watch::IDEMPOTENCY },
+    ];
 }
 
 impl Method for Check {

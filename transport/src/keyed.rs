@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::error;
 
 use crate::context::CallContext;
-use crate::contract::{Contract, Method};
+use crate::contract::{Contract, Method, Rpc};
 use crate::gauges::{Gauge, Gauges, Holds, Reading};
 use crate::place::{Locate, tell_of_restart};
 use crate::status::{Result, Status};
@@ -72,7 +72,7 @@ impl Keys {
     ///
     /// If an rpc of the contract has no key.
     pub(crate) fn check<C: Contract>(&self) {
-        for path in C::METHODS {
+        for Rpc { path, .. } in C::METHODS {
             assert!(
                 self.of.contains_key(path),
                 "{} is placed by key, and {path} has none: expected Keys::of with its method",
@@ -104,7 +104,7 @@ struct Actors<A: Actor> {
 }
 
 struct KeyedActor<A: Actor> {
-    address: Addr<A>,
+    address: Arc<Addr<A>>,
     calls: usize,
     idle_since: Option<Instant>,
 }
@@ -178,7 +178,7 @@ impl<A: Actor<Context = Context<A>>> Holds for Keyed<A> {
 }
 
 impl<A: Actor<Context = Context<A>>> Locate<A> for Arc<Keyed<A>> {
-    fn locate(&self, path: &'static str, request: &dyn Any, call: &CallContext) -> Result<Addr<A>> {
+    fn locate(&self, path: &'static str, request: &dyn Any, call: &CallContext) -> Result<Arc<Addr<A>>> {
         let key = self.keys.of.get(path).and_then(|key| key(request));
         let key: Arc<str> = key.ok_or_else(|| Status::internal("the call has no key"))?.into();
         let address = self.lock().lease(&key, self.keys.most.unwrap_or(MOST))?;
@@ -189,7 +189,7 @@ impl<A: Actor<Context = Context<A>>> Locate<A> for Arc<Keyed<A>> {
 
 impl<A: Actor<Context = Context<A>>> Actors<A> {
     /// The address of the actor of `key`, which is not given up until it is released as often as it was leased.
-    fn lease(&mut self, key: &Arc<str>, most: usize) -> Result<Addr<A>> {
+    fn lease(&mut self, key: &Arc<str>, most: usize) -> Result<Arc<Addr<A>>> {
         if !self.of.contains_key(key) {
             self.make_room(most)?;
             let address = self.start(key)?;
@@ -219,7 +219,7 @@ impl<A: Actor<Context = Context<A>>> Actors<A> {
     }
 
     /// A key lives on one worker; which one follows from the key.
-    fn start(&mut self, key: &Arc<str>) -> Result<Addr<A>> {
+    fn start(&mut self, key: &Arc<str>) -> Result<Arc<Addr<A>>> {
         self.workers.retain(|worker| !worker.is_closed());
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
@@ -230,7 +230,7 @@ impl<A: Actor<Context = Context<A>>> Actors<A> {
         worker
             .send(Start { key: key.clone(), mailbox })
             .map_err(|_| Status::unavailable("the worker is shutting down"))?;
-        Ok(Addr::new(sender))
+        Ok(Arc::new(Addr::new(sender)))
     }
 
     fn make_room(&mut self, most: usize) -> Result<()> {

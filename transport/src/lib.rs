@@ -11,6 +11,7 @@
 //! | [`service`] | one service: its contract, its actor, and where that lives: [`Service`], [`Serve`], [`Keys`] |
 //! | [`call`] | what an actor sees of a call: [`Call`], [`Reply`], [`State`] |
 //! | [`client`] | typed calls, and the policies each goes through: [`Client`] |
+//! | [`policy`] | what holds for the calls to a service, as plain data: [`Policies`](policy::Policies) |
 //! | [`trail`] | where the attempts of a call went |
 //! | [`channel`] | the one seam between a call and what carries it: [`Channel`] |
 //! | [`contract`], [`payload`], [`route`] | what a contract says: [`Method`], [`Contract`], [`Body`], [`Streaming`] |
@@ -26,6 +27,7 @@
 mod access;
 mod admission;
 pub mod answers;
+mod attempts;
 mod background;
 mod budget;
 pub mod call;
@@ -42,8 +44,10 @@ mod endpoint;
 pub mod gauges;
 pub mod grpc;
 pub mod health;
+mod in_flight;
 mod key;
 mod keyed;
+mod latencies;
 mod limits;
 pub mod memory;
 mod metadata;
@@ -51,7 +55,10 @@ pub mod net;
 mod once;
 pub mod payload;
 mod place;
+pub mod policy;
 mod problem;
+mod record;
+mod repeat;
 mod request_id;
 pub mod rest;
 pub mod route;
@@ -61,6 +68,7 @@ mod state;
 pub mod status;
 mod streaming;
 mod timeout;
+mod tokens;
 pub mod trail;
 mod transcode;
 mod usual;
@@ -71,7 +79,7 @@ pub use call::{Call, Held, Interceptor, Reply};
 pub use channel::Channel;
 pub use client::{Client, Clients, ServiceClient};
 pub use context::CallContext;
-pub use contract::{Body, Contract, Idempotency, Method};
+pub use contract::{Body, Contract, Idempotency, Method, Rpc};
 pub use criticality::Criticality;
 pub use drain::Drain;
 pub use gauges::Gauges;

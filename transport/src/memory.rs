@@ -54,8 +54,7 @@ impl Service<Request> for Memory {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let this = self.clone();
-        Box::pin(async move { this.carry(request).await })
+        Box::pin(self.clone().carry(request))
     }
 }
 
@@ -74,7 +73,8 @@ impl Memory {
             CallerAddress::Memory,
             metadata::of_user(metadata),
         )
-        .mattering(criticality);
+        .mattering(criticality)
+        .repeated_outside(request.repeated_outside);
         let permit = endpoint.admit(&context)?;
         // Counted per call, not per message: nothing that a stream does may change what the next one sees.
         let prove = cfg!(debug_assertions) && self.carried.fetch_add(1, Ordering::Relaxed).is_multiple_of(8);

@@ -1,11 +1,14 @@
 //! Which metadata belong to the user, and which to gRPC and this crate.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tonic::metadata::MetadataMap;
 
 use crate::criticality::CRITICALITY;
 use crate::request_id::RequestId;
 use crate::status::{Result, Status};
+use crate::trail::Pushback;
 
 /// What a field takes besides its name and its value (RFC 9113, section 6.5.2).
 const FIELD: usize = 32;
@@ -16,6 +19,12 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 pub(crate) const REQUEST_ID_PLAIN: HeaderName = HeaderName::from_static("request_id");
 /// The deadline on the wire.
 pub(crate) const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+/// How often a call was tried before (gRFC A6).
+pub(crate) const GRPC_PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
+/// What a callee says of being called again: so many milliseconds, or not at all (gRFC A6).
+pub(crate) const GRPC_RETRY_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+/// That the caller may repeat the call, or somebody further out.
+pub(crate) const CALLER_REPEATS: HeaderName = HeaderName::from_static("x-caller-repeats");
 /// The details of a status, in base64.
 pub(crate) const GRPC_STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
@@ -34,8 +43,33 @@ pub(crate) fn insert_request_id(headers: &mut HeaderMap, id: &RequestId) {
     headers.insert(REQUEST_ID_PLAIN, id.header());
 }
 
+/// Whether a call with these `headers` may be repeated by its caller, or by somebody further out.
+pub(crate) fn is_repeated_outside(headers: &HeaderMap) -> bool {
+    headers.contains_key(CALLER_REPEATS)
+}
+
+/// Tells the callee which attempt this is, and whether there may be others.
+pub(crate) fn insert_attempt(headers: &mut HeaderMap, attempt: u32, repeated_outside: bool) {
+    if attempt > 0 {
+        headers.insert(GRPC_PREVIOUS_ATTEMPTS, attempt.into());
+    }
+    if repeated_outside {
+        headers.insert(CALLER_REPEATS, HeaderValue::from_static("1"));
+    }
+}
+
+/// What a callee says with a failure of being called again. What cannot be read means not at all.
+pub(crate) fn pushback(headers: &HeaderMap) -> Option<Pushback> {
+    let said = headers.get(GRPC_RETRY_PUSHBACK)?;
+    let wait = said.to_str().ok().and_then(|text| text.parse().ok());
+    Some(wait.map_or(Pushback::Stop, |wait| Pushback::Wait(Duration::from_millis(wait))))
+}
+
 /// Leaves of `headers` what the user put there: mostly nothing.
 pub(crate) fn of_user(mut headers: HeaderMap) -> MetadataMap {
+    if headers.is_empty() {
+        return MetadataMap::from_headers(headers);
+    }
     let is_ours = |name: &HeaderName| is_reserved(name.as_str());
     if headers.keys().all(is_ours) {
         return MetadataMap::new();
@@ -84,7 +118,14 @@ fn is_reserved(name: &str) -> bool {
     name.starts_with("grpc-")
         || matches!(
             name,
-            "content-type" | "content-length" | "te" | "user-agent" | "date" | "x-request-id" | "request_id"
+            "content-type"
+                | "content-length"
+                | "te"
+                | "user-agent"
+                | "date"
+                | "x-request-id"
+                | "request_id"
+                | "x-caller-repeats"
         )
         || name == CRITICALITY
 }
@@ -98,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    const RESERVED: [&str; 9] = [
+    const RESERVED: [&str; 10] = [
         "grpc-timeout",
         "content-type",
         "content-length",
@@ -108,6 +149,7 @@ mod tests {
         "x-request-id",
         "request_id",
         "x-criticality",
+        "x-caller-repeats",
     ];
 
     /// Names that are the user's, names that are not, and a few that come twice.

@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::net::{SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
 
 /// One byte stream, whatever carries it.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -24,6 +24,11 @@ pub trait Net: fmt::Debug + Send + Sync + 'static {
     /// Connects to `address`, resolving its name first where it has one. It may wait for ever: whoever
     /// calls sets the bound.
     fn connect<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, io::Result<Io>>;
+
+    /// Where `name` leads at the moment, each with `port`. It may wait for ever, too. A network without names says so.
+    fn resolve<'a>(&'a self, _name: &'a str, _port: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
+    }
 }
 
 /// The sockets of this machine.
@@ -34,7 +39,7 @@ impl Net for Sockets {
     fn connect<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
         Box::pin(async move {
             match address {
-                Address::Tcp { host, port } => {
+                Address::Tcp { host, port } | Address::Dns { name: host, port } => {
                     let stream = TcpStream::connect((host.as_str(), *port)).await?;
                     stream.set_nodelay(true)?;
                     Ok(Box::new(stream) as Io)
@@ -43,15 +48,27 @@ impl Net for Sockets {
             }
         })
     }
+
+    fn resolve<'a>(&'a self, name: &'a str, port: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async move { Ok(lookup_host((name, port)).await?.collect()) })
+    }
 }
 
-/// Where a service listens: `http://HOST:PORT` or `unix:PATH`.
+/// Where a service listens: `http://HOST:PORT`, `dns:///NAME:PORT` or `unix:PATH`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Address {
     /// A host, by name or number, and a port.
     Tcp {
         /// A name or an IP address, the latter without brackets.
         host: String,
+        /// Never 0.
+        port: u16,
+    },
+    /// All hosts that a name leads to (its A and AAAA records; SRV records are not asked for), and a port of each. Which
+    /// these are may change at any time.
+    Dns {
+        /// The name.
+        name: String,
         /// Never 0.
         port: u16,
     },
@@ -63,10 +80,10 @@ pub enum Address {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// Neither form.
-    #[error("\"{0}\": expected http://HOST:PORT or unix:PATH")]
+    #[error("\"{0}\": expected http://HOST:PORT, dns:///NAME:PORT or unix:PATH")]
     Form(String),
     /// TLS was asked for.
-    #[error("\"{0}\": TLS is not supported, expected http://HOST:PORT or unix:PATH")]
+    #[error("\"{0}\": TLS is not supported, expected http://HOST:PORT, dns:///NAME:PORT or unix:PATH")]
     Tls(String),
 }
 
@@ -81,22 +98,30 @@ impl FromStr for Address {
         if let Some(path) = text.strip_prefix("unix:") {
             return if path.is_empty() { Err(form()) } else { Ok(Self::Unix(path.into())) };
         }
+        if let Some(target) = text.strip_prefix("dns:///") {
+            let (name, port) = name_and_port(target).ok_or_else(form)?;
+            return Ok(Self::Dns { name: name.to_owned(), port });
+        }
         let authority = text.strip_prefix("http://").ok_or_else(form)?;
         let authority = authority.strip_suffix('/').unwrap_or(authority);
-        let (host, port) = authority.rsplit_once(':').ok_or_else(form)?;
-        let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(form)?;
-        let host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            Some(ipv6) if ipv6.parse::<std::net::Ipv6Addr>().is_ok() => ipv6,
-            Some(_) => return Err(form()),
-            None => host,
-        };
-        let is_name = !host.is_empty()
-            && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
-        if !is_name && host.parse::<IpAddr>().is_err() {
-            return Err(form());
-        }
+        let (host, port) = host_and_port(authority).ok_or_else(form)?;
         Ok(Self::Tcp { host: host.to_owned(), port })
     }
+}
+
+fn name_and_port(text: &str) -> Option<(&str, u16)> {
+    let (name, port) = text.rsplit_once(':')?;
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    let is_letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    (!name.is_empty() && name.bytes().all(is_letter)).then_some((name, port))
+}
+
+fn host_and_port(text: &str) -> Option<(&str, u16)> {
+    let Some((ipv6, port)) = text.strip_prefix('[').and_then(|rest| rest.rsplit_once("]:")) else {
+        return name_and_port(text);
+    };
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    ipv6.parse::<std::net::Ipv6Addr>().is_ok().then_some((ipv6, port))
 }
 
 impl fmt::Display for Address {
@@ -104,6 +129,7 @@ impl fmt::Display for Address {
         match self {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "http://[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "http://{host}:{port}"),
+            Self::Dns { name, port } => write!(f, "dns:///{name}:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -173,6 +199,10 @@ mod tests {
             "http://[zz]:1",
             "http://user@host:1",
             "http://host:1/path",
+            "dns://host:1",
+            "dns:///host",
+            "dns:///[::1]:1",
+            "dns:///:1",
         ] {
             assert!(matches!(bad.parse::<Address>(), Err(AddressError::Form(_))), "{bad}");
         }
@@ -186,7 +216,7 @@ mod tests {
         }
 
         #[test]
-        fn an_address_reads_as_it_is_written(text in r"http://[a-z][a-z0-9.-]{0,20}:[1-9][0-9]{0,3}|unix:/[a-z/]{1,20}|http://\[::[0-9a-f]{1,4}\]:80") {
+        fn an_address_reads_as_it_is_written(text in r"http://[a-z][a-z0-9.-]{0,20}:[1-9][0-9]{0,3}|dns:///[a-z][a-z0-9.-]{0,20}:[1-9][0-9]{0,3}|unix:/[a-z/]{1,20}|http://\[::[0-9a-f]{1,4}\]:80") {
             let address: Address = text.parse().expect("a valid address");
             prop_assert_eq!(address.to_string(), text);
         }

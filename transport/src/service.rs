@@ -12,7 +12,7 @@ use crate::admission::Admission;
 use crate::answers::Answers;
 use crate::call::{Call, Interceptor};
 use crate::client::{Client, Clients};
-use crate::contract::{Contract, Method};
+use crate::contract::{Contract, Method, Rpc};
 use crate::drain::Drain;
 use crate::endpoint::Endpoint;
 use crate::gauges::Gauges;
@@ -51,6 +51,7 @@ pub enum Placement {
 /// One service that a node can host, and how its actor is made. It belongs to one node.
 pub struct Service {
     name: &'static str,
+    rpcs: &'static [Rpc],
     callees: &'static [&'static str],
     placement: Placement,
     host: Box<Host>,
@@ -137,13 +138,20 @@ impl Service {
         placement: Placement,
         host: impl Fn(&Hosting<'_>) -> Vec<Endpoint> + Send + Sync + 'static,
     ) -> Self {
-        Self { name: <A::Contract as Contract>::NAME, callees: C::NAMES, placement, host: Box::new(host) }
+        let (name, rpcs) = (<A::Contract as Contract>::NAME, <A::Contract as Contract>::METHODS);
+        Self { name, rpcs, callees: C::NAMES, placement, host: Box::new(host) }
     }
 
     /// The name under which it is placed and called.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Its rpcs.
+    #[must_use]
+    pub fn rpcs(&self) -> &'static [Rpc] {
+        self.rpcs
     }
 
     /// The names of the services that it calls.

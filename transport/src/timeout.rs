@@ -43,6 +43,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_timeout_is_written_in_the_finest_unit_that_needs_no_more_than_eight_digits() {
+        for (timeout, written) in [
+            (Duration::from_nanos(99_999_999), "99999999n"),
+            (Duration::from_nanos(100_000_000), "100000u"),
+            (Duration::from_micros(100_000_000), "100000m"),
+            (Duration::from_millis(100_000_000), "100000S"),
+            (Duration::from_secs(100_000_000), "1666666M"),
+            (Duration::from_secs(60 * 100_000_000), "1666666H"),
+            (Duration::MAX, "99999999H"),
+        ] {
+            assert_eq!(encode(timeout), written);
+        }
+    }
+
+    #[test]
+    fn a_timeout_is_read_in_each_of_its_units() {
+        let units = [("7n", 7), ("7u", 7_000), ("7m", 7_000_000), ("7S", 7_000_000_000)];
+        let longer = [("7M", 7 * 60 * 1_000_000_000), ("7H", 7 * 3600 * 1_000_000_000), ("00000007n", 7)];
+        for (written, nanos) in units.into_iter().chain(longer) {
+            assert_eq!(
+                parse(&HeaderValue::from_static(written)),
+                Some(Duration::from_nanos(nanos)),
+                "{written}"
+            );
+        }
+    }
+
+    #[test]
     fn a_malformed_timeout_is_none() {
         for bad in ["", "S", "10", "123456789S", "-1S", "1s", "1 S", "1.5S"] {
             assert_eq!(parse(&HeaderValue::from_static(bad)), None, "{bad}");

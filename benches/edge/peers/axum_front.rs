@@ -26,9 +26,14 @@ use crate::program::now;
 const SAY_HELLO: &str = "/api/v1/say-hello";
 const DEADLINE: Duration = Duration::from_secs(10);
 
-pub(super) fn run(listener: &Listener, service1: &str) -> Outcome {
+pub(super) fn run(listener: &Listener, service1: &[String]) -> Outcome {
     block_on(listener.workers, async {
-        let service1 = Grpc::new(Endpoint::from_shared(service1.to_owned())?.connect_lazy());
+        let service1 = service1.iter().cloned().map(Endpoint::from_shared);
+        let service1 = service1.collect::<Result<Vec<_>, _>>()?;
+        let service1 = Grpc::new(match &service1[..] {
+            [one] => one.connect_lazy(),
+            several => Channel::balance_list(several.iter().cloned()),
+        });
         let app = Router::new().route(SAY_HELLO, get(say_hello)).with_state(service1);
         let listener = TcpListener::bind(listener.listen).await?.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {

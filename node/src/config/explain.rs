@@ -5,7 +5,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::error::ConfigError;
 use super::flags::Flags;
-use super::sources::{Found, Source, one_line};
+use super::source::Source;
+use super::sources::{Found, one_line};
 
 /// Whether `--help` or `--version` was asked for.
 pub(super) fn is_help(error: &clap::Error) -> bool {

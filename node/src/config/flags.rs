@@ -7,6 +7,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, Args as _, Command};
 
 use super::keys::{Config, Defaults};
+use super::policies::{Known, PolicyConfig};
 use super::values::PeerConfig;
 
 /// What is no key: it says where keys are, or what to do with them.
@@ -20,6 +21,10 @@ pub(super) struct Besides {
     /// Check the configuration, print it as a file for --config, and exit
     #[arg(long)]
     pub(super) check: bool,
+
+    /// Print what holds for the calls to a method, and where each value comes from, and exit
+    #[arg(long, value_name = "SERVICE/METHOD")]
+    pub(super) explain: Option<String>,
 }
 
 /// The flags of the program `name`, and which of them are its own.
@@ -58,7 +63,9 @@ impl Flags {
 
     /// The flags that have a variable.
     pub(super) fn with_variable(&self) -> impl Iterator<Item = &Arg> {
-        self.command.get_arguments().filter(|flag| flag.get_long().is_some() && flag.get_id() != "check")
+        self.command.get_arguments().filter(|flag| {
+            flag.get_long().is_some() && !["check", "explain"].contains(&flag.get_id().as_str())
+        })
     }
 
     /// The flags that are keys of the file.
@@ -84,9 +91,10 @@ impl Flags {
 
     /// With the names of the services, of which none are known before the app is made.
     #[must_use]
-    pub(super) fn with_services(mut self, names: &[&'static str]) -> Self {
-        let (all, known) = (names.join(","), names.to_vec());
-        let parser = PossibleValuesParser::new(names.iter().copied());
+    pub(super) fn with_services(mut self, services: &Known) -> Self {
+        let known: Vec<_> = services.iter().map(|(name, _)| *name).collect();
+        let (all, services) = (known.join(","), services.clone());
+        let parser = PossibleValuesParser::new(known.clone());
         let command = self.command.mut_arg("services", |flag| {
             let flag = flag.value_parser(parser);
             // What a source says is the default already.
@@ -97,7 +105,10 @@ impl Flags {
             }
         });
         self.command = command
-            .mut_arg("peers", |flag| flag.value_parser(move |text: &str| PeerConfig::of_known(text, &known)));
+            .mut_arg("peers", |flag| flag.value_parser(move |text: &str| PeerConfig::of_known(text, &known)))
+            .mut_arg("policies", |flag| {
+                flag.value_parser(move |text: &str| PolicyConfig::of_known(text, &services))
+            });
         self
     }
 

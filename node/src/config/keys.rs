@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use transport::grpc::Keepalive;
 
-use transport::{Address, KeyBounds, Limits, Service, rest};
+use transport::policy::Policies;
+use transport::{Address, KeyBounds, Limits, Rpc, Service, rest};
 
 use super::error::ConfigError;
+use super::policies::{self, PolicyConfig};
 use super::values::{Listen, LogFormat, PeerConfig, Switch, duration, filter, header, http_listen, number};
 
 /// The most workers that a node may have.
@@ -42,11 +44,18 @@ pub struct Config {
     #[arg(long, value_name = "ADDR|unix:PATH|none", default_value = "127.0.0.1:50051")]
     pub grpc: Listen,
 
-    /// Where a service is that is not hosted here: http://HOST:PORT or unix:PATH, several separated by
-    /// commas are used in turn. One that is hosted here is called in memory all the same, so that all nodes
+    /// Where a service is that is not hosted here: http://HOST:PORT, unix:PATH, or dns:///NAME:PORT for all hosts that
+    /// a name leads to, which is asked again and again; several are separated by commas. One that is hosted here is called in memory all the same, so that all nodes
     /// may have the same list. Repeatable; in the environment separated by semicolons
     #[arg(long = "peer", value_name = "NAME=URI", value_delimiter = ';')]
     pub peers: Vec<PeerConfig>,
+
+    /// What holds for calls to other services, or for those to one service, or to one of its methods: attempts,
+    /// retry-codes, backoff, backoff-max, hedge, deadline, wait-for-ready, and for all calls to a service together
+    /// budget, budget-ratio, max-in-flight. The narrowest counts, and what different sources say is joined. Repeatable; in
+    /// the environment separated by semicolons; in the file also tables like [policy.SERVICE]
+    #[arg(long = "policy", value_name = "[SERVICE[.METHOD].]KEY=VALUE", value_delimiter = ';')]
+    pub policies: Vec<PolicyConfig>,
 
     /// Threads; each has its own connections and channels, and its own actors of services that have one on each
     #[arg(long, value_name = "N", default_value = "2", allow_hyphen_values = true,
@@ -134,6 +143,13 @@ impl Config {
     pub fn addresses(&self, service: &str) -> &[Address] {
         let peer = self.peers.iter().find(|peer| peer.name == service);
         peer.map_or(&[], |peer| &peer.addresses)
+    }
+
+    /// What holds for the calls to `service`, which has these `rpcs`: in memory, they are tried once.
+    #[must_use]
+    pub fn policies(&self, service: &str, rpcs: &[Rpc]) -> Policies {
+        let policies = policies::policies(&self.policies, (service, rpcs), self.deadline);
+        if self.hosts(service) { policies.without_retries() } else { policies }
     }
 
     /// What each service takes on.
@@ -248,6 +264,7 @@ impl fmt::Display for Config {
         writeln!(f, "http = {}", text(&self.http))?;
         writeln!(f, "grpc = {}", text(&self.grpc))?;
         writeln!(f, "peer = {}", list(self.peers.iter().map(ToString::to_string).collect()))?;
+        writeln!(f, "policy = {}", list(self.policies.iter().map(ToString::to_string).collect()))?;
         writeln!(f, "workers = {}", self.workers)?;
         writeln!(f, "deadline = {}", time(self.deadline))?;
         writeln!(f, "drain-timeout = {}", time(self.drain_timeout))?;

@@ -5,16 +5,20 @@
 
 mod error;
 mod explain;
+mod explained;
 mod flags;
 mod keys;
+mod policies;
 mod program;
+mod source;
 mod sources;
 mod values;
 
 pub use self::error::ConfigError;
 pub use self::keys::Config;
 pub(crate) use self::keys::{Defaults, WORKERS_MAX};
-pub(crate) use self::program::Program;
+pub use self::policies::PolicyConfig;
+pub(crate) use self::program::{Program, Read};
 pub use self::values::{Listen, LogFormat, PeerConfig, Switch, duration};
 
 #[cfg(test)]

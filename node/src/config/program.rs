@@ -6,13 +6,16 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::error::Error;
+use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, FromArgMatches as _};
 
 use super::error::ConfigError;
 use super::explain::{explain, is_help};
+use super::explained::explained;
 use super::flags::{Besides, Flags, is_list, is_switch};
 use super::keys::{Config, Defaults};
-use super::sources::{Found, Variables, find, value, with_defaults};
+use super::policies::{Known, PolicyConfig, known, merged};
+use super::sources::{Found, FoundPolicies, Variables, find, value, with_defaults};
 use crate::app::App;
 
 /// What a program was started with. Nothing else is looked at.
@@ -33,6 +36,8 @@ pub(crate) struct Read<A> {
     pub(crate) printed: String,
     /// Whether `--check` was given.
     pub(crate) is_check: bool,
+    /// What `--explain` asks for, if it was given.
+    pub(crate) explained: Option<String>,
 }
 
 impl Config {
@@ -60,7 +65,7 @@ impl Program<'_> {
         A: Borrow<App>,
     {
         let flags = Flags::of::<Own>(self.name, self.defaults).with_variables_told(self.variable);
-        let found = find(&flags, self.variable, self.file(&flags.command).as_deref())?;
+        let (found, policies) = find(&flags, self.variable, self.file(&flags.command).as_deref())?;
         let full = with_defaults(flags.command.clone(), &found);
         let wrong = |error: &Error| explain(error, self.parse(&flags.command).err().as_ref(), &flags, &found);
         let own = match self.parse(&full).and_then(|matches| Own::from_arg_matches(&matches)) {
@@ -69,18 +74,24 @@ impl Program<'_> {
             Err(error) => return Err(wrong(&error)),
         };
         let app = make(own);
-        let names = names(app.borrow());
-        let named = flags.clone().with_services(&names);
+        let known = known(app.borrow().services());
+        let named = flags.clone().with_services(&known);
         let matches = self.parse(&with_defaults(named.command, &found));
         let parsed = matches.and_then(|matches| {
             let (config, besides) =
                 (Config::from_arg_matches(&matches)?, Besides::from_arg_matches(&matches)?);
             Ok((config, besides, matches))
         });
-        let (config, besides, matches) = parsed.map_err(|error| wrong(&error))?;
+        let (mut config, besides, matches) = parsed.map_err(|error| wrong(&error))?;
+        let weaker = of_known(&policies, &known)?;
+        config.policies = merged(weaker.into_iter().chain(config.policies)).map_err(ConfigError::Wrong)?;
         config.check_together(app.borrow().services())?;
         let printed = format!("{config}\n{}", print_own(&flags, &matches));
-        Ok(Read { config, app, printed, is_check: besides.check })
+        let explain = besides.explain.map(|call| {
+            let deadline = origin("deadline", &matches, &found);
+            explained(&config, app.borrow().services(), &call, deadline)
+        });
+        Ok(Read { explained: explain.transpose()?, config, app, printed, is_check: besides.check })
     }
 
     fn parse(&self, command: &Command) -> Result<ArgMatches, Error> {
@@ -103,7 +114,7 @@ impl Program<'_> {
         let lenient = full.ignore_errors(true).disable_help_flag(true).disable_version_flag(true);
         let own = self.parse(&lenient).and_then(|matches| Own::from_arg_matches(&matches));
         let flags = match own {
-            Ok(own) => flags.clone().with_services(&names(make(own).borrow())),
+            Ok(own) => flags.clone().with_services(&known(make(own).borrow().services())),
             Err(_) => flags.clone(),
         };
         match self.parse(&flags.command) {
@@ -115,8 +126,26 @@ impl Program<'_> {
     }
 }
 
-fn names(app: &App) -> Vec<&'static str> {
-    app.services().iter().map(|service| service.name()).collect()
+/// What the sources besides flags say of policies, by the parser that flags go through.
+fn of_known(policies: &FoundPolicies, known: &Known) -> Result<Vec<PolicyConfig>, ConfigError> {
+    let read = policies.iter().map(|(text, source)| {
+        let wrong = |expected| {
+            let flag = "--policy <[SERVICE[.METHOD].]KEY=VALUE>";
+            ConfigError::Wrong(format!("invalid value '{text}' for '{flag}': {expected} (in {source})"))
+        };
+        let read = PolicyConfig::of_known(text, known).map_err(wrong)?;
+        Ok(PolicyConfig { source: Some(source.clone()), ..read })
+    });
+    read.collect()
+}
+
+/// Where the value of a key comes from; none if it is the default.
+fn origin(key: &str, matches: &ArgMatches, found: &Found) -> Option<String> {
+    match (matches.value_source(key)?, found.get(key)) {
+        (ValueSource::DefaultValue, Some((_, source))) => Some(format!("{key} in {source}")),
+        (ValueSource::DefaultValue, None) => None,
+        _ => Some(format!("--{key}")),
+    }
 }
 
 /// The program's own keys that have a value, each on a line of its own.

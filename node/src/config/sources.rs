@@ -2,49 +2,61 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::{Arg, Command};
 
 use super::error::ConfigError;
 use super::flags::{Flags, is_list, is_switch};
+use super::source::Source;
+
+/// The id of the flag for policies.
+const POLICIES: &str = "policies";
 
 /// The environment, or what stands for it: the value of a variable, by its name.
 pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// A source besides flags.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Source {
-    Variable(String),
-    File(PathBuf),
-}
-
 /// What the sources besides flags say, by the id of the flag.
 pub(super) type Found = BTreeMap<String, (Vec<OsString>, Source)>;
+
+/// What the sources besides flags say of policies, from the weakest: they are told apart call by call, so that one source
+/// does not override another as a whole.
+pub(super) type FoundPolicies = Vec<(String, Source)>;
 
 /// What the environment says and, where it does not, the file. `RUST_LOG` comes last.
 pub(super) fn find(
     flags: &Flags,
     variables: Variables<'_>,
     file: Option<&Path>,
-) -> Result<Found, ConfigError> {
-    let mut found = Found::new();
+) -> Result<(Found, FoundPolicies), ConfigError> {
+    let (mut found, mut policies) = (Found::new(), FoundPolicies::new());
     if let Some(value) = value(variables, "RUST_LOG") {
         found.insert("log".to_owned(), (vec![value], Source::Variable("RUST_LOG".to_owned())));
     }
     if let Some(file) = file {
         for (id, values) in read(flags, file)? {
-            let values = values.into_iter().map(OsString::from).collect();
-            found.insert(id, (values, Source::File(file.to_owned())));
+            let source = Source::File(file.to_owned());
+            if id == POLICIES {
+                let values = values.iter().flat_map(|value| value.split(';'));
+                policies.extend(values.map(|value| (value.to_owned(), source.clone())));
+            } else {
+                let values = values.into_iter().map(OsString::from).collect();
+                found.insert(id, (values, source));
+            }
         }
     }
     for flag in flags.keys() {
         let variable = flags.variable(flag);
-        if let Some(value) = value(variables, &variable) {
-            found.insert(flag.get_id().to_string(), (vec![value], Source::Variable(variable)));
+        let Some(value) = value(variables, &variable) else { continue };
+        let source = Source::Variable(variable);
+        if flag.get_id() == POLICIES {
+            let value = value.to_string_lossy();
+            policies.extend(value.split(';').map(|value| (value.to_owned(), source.clone())));
+        } else {
+            found.insert(flag.get_id().to_string(), (vec![value], source));
         }
     }
-    Ok(found)
+    Ok((found, policies))
 }
 
 /// The value of a variable. An empty one is none, as it comes of `NODE_PEER=${PEERS}` where nothing is set.
@@ -86,8 +98,31 @@ fn plain_values(flag: &Arg, key: &str, value: toml::Value) -> Result<Vec<String>
             items.into_iter().map(|item| plain(key, item)).collect()
         }
         toml::Value::Boolean(is_on) if is_switch(flag) => Ok(vec![is_on.to_string()]),
+        toml::Value::Table(table) if flag.get_id() == POLICIES => {
+            let mut flat = Vec::new();
+            flatten(table, "", &mut flat)?;
+            Ok(flat)
+        }
         value => Ok(vec![plain(key, value)?]),
     }
+}
+
+/// The tables `[policy]`, `[policy.SERVICE]` and `[policy.SERVICE.METHOD]` as flags would give them.
+fn flatten(table: toml::Table, scope: &str, flat: &mut Vec<String>) -> Result<(), String> {
+    for (key, value) in table {
+        let name = format!("{scope}{key}");
+        match value {
+            toml::Value::Table(inner) => flatten(inner, &format!("{name}."), flat)?,
+            toml::Value::Boolean(is_on) => flat.push(format!("{name}={is_on}")),
+            toml::Value::Array(items) => {
+                let items =
+                    items.into_iter().map(|item| plain(&name, item)).collect::<Result<Vec<_>, _>>()?;
+                flat.push(format!("{name}={}", items.join(",")));
+            }
+            value => flat.push(format!("{name}={}", plain(&name, value)?)),
+        }
+    }
+    Ok(())
 }
 
 /// A value of the file as a flag would give it.

@@ -17,7 +17,7 @@ struct Orders;
 
 impl Contract for Orders {
     const NAME: &'static str = "orders";
-    const METHODS: &'static [&'static str] = &[];
+    const METHODS: &'static [transport::Rpc] = &[];
 }
 
 impl Actor for Orders {

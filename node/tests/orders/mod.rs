@@ -9,7 +9,7 @@ pub(crate) struct Orders;
 
 impl Contract for Orders {
     const NAME: &'static str = "orders";
-    const METHODS: &'static [&'static str] = &[];
+    const METHODS: &'static [node::transport::Rpc] = &[];
 }
 
 impl actix::Actor for Orders {

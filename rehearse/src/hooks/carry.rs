@@ -1,6 +1,6 @@
 //! Tells of each call that a service makes, and what became of it, by its caller's end.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tower::Service;
 use transport::channel::{Channel, Request, Response};
 use transport::payload::{MessageStream, Payload};
+use transport::trail::Trail;
 use transport::{CallContext, Result, Status};
 
 use super::next;
@@ -18,7 +19,12 @@ thread_local! {
     /// How many clients and calls of nodes there were: a rehearsal has its thread for itself.
     static CLIENTS: Cell<u32> = const { Cell::new(0) };
     static HOPS: Cell<u32> = const { Cell::new(0) };
+    /// The calls that may be under way, with the numbers of their first attempts.
+    static CALLS: RefCell<Vec<(Trail, u32)>> = const { RefCell::new(Vec::new()) };
 }
+
+/// So many calls are remembered before those are forgotten that have ended.
+const CALLS_KEPT: usize = 64;
 
 /// The same carrier to `callee`, each of whose calls is told.
 pub(crate) fn told(callee: &'static str, carrier: Channel) -> Channel {
@@ -56,6 +62,20 @@ impl Service<Request> for Told {
     }
 }
 
+/// The number of the first attempt of the call with this trail, of which `hop` is an attempt.
+fn call_of(trail: &Trail, hop: u32) -> u32 {
+    CALLS.with_borrow_mut(|calls| {
+        if let Some((_, first)) = calls.iter().rev().find(|(known, _)| known.is_same(trail)) {
+            return *first;
+        }
+        if calls.len() >= CALLS_KEPT {
+            calls.retain(|(known, _)| known.is_held());
+        }
+        calls.push((trail.clone(), hop));
+        hop
+    })
+}
+
 /// A call that is under way. One that is dropped has not been waited for.
 struct Hop {
     request_id: String,
@@ -68,11 +88,26 @@ impl Hop {
     fn made(told: &Told, request: &Request) -> Self {
         let (hop, callee, path) = (next(&HOPS), told.callee, request.path);
         let left = request.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let (caller, had) = CallContext::with_current(|context| {
-            context.map_or((None, None), |context| (context.service(), context.remaining()))
+        let (caller, had, is_repeated) = CallContext::with_current(|context| match context {
+            Some(context) => (context.service(), context.remaining(), context.is_repeated_outside()),
+            None => (None, None, false),
         });
-        let is_streaming = request.streaming || matches!(request.body, Payload::Stream(_));
-        let made = CallMade { hop, client: told.client, caller, callee, path, left, had, is_streaming };
+        let is_sent_once = matches!(request.body, Payload::Stream(_));
+        let made = CallMade {
+            hop,
+            call: call_of(&request.trail, hop),
+            attempt: request.attempt,
+            is_idempotent: request.idempotent,
+            may_be_repeated: request.idempotent && request.policy.attempts > 1 && !is_sent_once,
+            is_repeated,
+            client: told.client,
+            caller,
+            callee,
+            path,
+            left,
+            had,
+            is_streaming: request.streaming || is_sent_once,
+        };
         let request_id = request.request_id.as_str().to_owned();
         sim::tell(made, Some(&request_id));
         let outcome = CallOutcome { hop, callee, path, outcome: Outcome::Dropped };

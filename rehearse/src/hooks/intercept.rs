@@ -100,7 +100,8 @@ impl Running {
         let request_id = context.request_id().as_str().to_owned();
         let is_local = matches!(context.caller(), CallerAddress::Memory);
         let left = context.remaining();
-        let begun = HandlerBegun { service, path, worker, is_streaming, left, is_local };
+        let is_repeated = context.is_repeated_outside();
+        let begun = HandlerBegun { service, path, worker, is_streaming, left, is_local, is_repeated };
         sim::tell(begun, Some(&request_id));
         Self { request_id, ended: HandlerEnded { service, path, worker, is_streaming } }
     }

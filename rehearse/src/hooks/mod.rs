@@ -9,7 +9,7 @@ use std::thread::LocalKey;
 
 pub(crate) use carry::told as told_carrier;
 pub(crate) use intercept::Disturbed;
-pub(crate) use net::ToldNet;
+pub(crate) use net::{ToldNet, host_of};
 
 /// The next number of a counter: a rehearsal has its thread for itself.
 fn next(counter: &'static LocalKey<Cell<u32>>) -> u32 {

@@ -1,7 +1,9 @@
 //! Tells which connections a node makes, which it cannot, and when it lets go of them.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,8 +16,11 @@ use super::next;
 use crate::facts::{Connection, ConnectionStep};
 
 thread_local! {
-    /// How many attempts there were: a rehearsal has its thread for itself.
+    // A rehearsal has its thread for itself.
+    /// How many attempts there were.
     static ATTEMPTS: Cell<u32> = const { Cell::new(0) };
+    /// The hosts that names have led to, by their addresses.
+    static HOSTS: RefCell<BTreeMap<String, String>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// The simulated network, each of whose connections is told.
@@ -34,6 +39,27 @@ impl Net for ToldNet {
                 }
             }
         })
+    }
+
+    fn resolve<'a>(&'a self, name: &'a str, port: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async move {
+            let found = self.0.resolve(name, port).await?;
+            for address in found.iter().map(SocketAddr::ip) {
+                let host = sim::host_at(address).unwrap_or_default();
+                HOSTS.with_borrow_mut(|hosts| hosts.insert(address.to_string(), host));
+            }
+            Ok(found)
+        })
+    }
+}
+
+/// The host that an address is of, where a name has led there; what is no such address is a name itself.
+pub(crate) fn host_of(address: &Address) -> String {
+    match address {
+        Address::Tcp { host, .. } | Address::Dns { name: host, .. } => {
+            HOSTS.with_borrow(|hosts| hosts.get(host).cloned()).unwrap_or_else(|| host.clone())
+        }
+        Address::Unix(_) => String::new(),
     }
 }
 

@@ -11,7 +11,8 @@ use super::shed::{is_heard, share};
 use crate::facts::{CallMade, HandlerBegun, HandlerEnded, NodeStarted, RequestAwaited, RequestCame};
 use crate::setting::Setting;
 
-/// The calls that have a permit in each place that has a limit: they are being read, or handled.
+/// The calls that have a permit of each service, on the worker or in the node that has its limit: they are being read, or
+/// handled.
 #[derive(Debug)]
 pub(super) struct Rooms {
     setting: Arc<Setting>,

@@ -8,6 +8,7 @@ use transport::Address;
 
 use super::connections::CannotConnect;
 use crate::facts::{Connection, ConnectionStep, NodeStarted};
+use crate::hooks::host_of;
 
 /// All attempts of nodes to connect, with what became of them.
 #[derive(Debug, Default)]
@@ -134,13 +135,6 @@ impl Attempt {
 impl CannotConnect<'_> {
     /// The host to which its node could not connect.
     pub(super) fn host(&self) -> Option<String> {
-        self.address.parse().ok().map(|address: Address| host_of(&address).to_owned())
-    }
-}
-
-fn host_of(address: &Address) -> &str {
-    match address {
-        Address::Tcp { host, .. } => host,
-        Address::Unix(_) => "",
+        self.address.parse().ok().map(|address: Address| host_of(&address))
     }
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sim::{Event, Family, Invariant, Wants};
-use transport::Address;
 
 use super::faults::Faults;
 use super::names::DRAINS_CLOSE_LISTENERS;
 use crate::facts::{Connection, ConnectionStep};
+use crate::hooks::host_of;
 use crate::setting::Setting;
 
 /// From a moment after it was told to drain, nobody connects to a node.
@@ -58,9 +58,8 @@ impl Invariant for DrainsCloseListeners {
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
         self.faults.note(event);
-        let Some(Connection { address: Address::Tcp { host, .. }, step, .. }) = event.told() else {
-            return Ok(());
-        };
+        let Some(Connection { address, step, .. }) = event.told() else { return Ok(()) };
+        let host = &host_of(address);
         match step {
             ConnectionStep::Failed(_) => self.met += u64::from(self.drains(host).is_some()),
             ConnectionStep::Connected => return self.connected(event, host),

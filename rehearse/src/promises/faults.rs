@@ -27,7 +27,7 @@ pub(super) struct Fault {
     other: Option<Arc<str>>,
     /// How long a segment takes over a slow link.
     latency: Duration,
-    /// Its place in the plan.
+    /// Its index in the plan's list of faults.
     number: usize,
 }
 

@@ -84,10 +84,18 @@ impl Hops {
         self.requests.get(request).map_or(&[], |request| &request.begun)
     }
 
-    /// The host where the last handler of `path` for a request began.
-    pub(super) fn handled_on(&self, request: u32, path: &str) -> Option<&Arc<str>> {
-        let mut begun = self.begun(request).iter().rev().filter(|begun| begun.path == path);
-        begun.next().map(|begun| &begun.host)
+    /// Whether a handler of `path` for a request has begun anywhere.
+    pub(super) fn is_handled(&self, request: u32, path: &str) -> bool {
+        self.begun(request).iter().any(|begun| begun.path == path)
+    }
+
+    /// The host that has handled `hop`; none if that could be several, as where two attempts of a call overlap.
+    pub(super) fn handled_on(&self, request: u32, hop: &Hop) -> Option<&Arc<str>> {
+        let until = hop.ended.map_or(Duration::MAX, |(at, _)| at);
+        let is_of_it = |begun: &&Begun| begun.path == hop.made.path && (hop.at..=until).contains(&begun.at);
+        let mut begun = self.begun(request).iter().filter(is_of_it).map(|begun| &begun.host);
+        let host = begun.next()?;
+        begun.all(|other| other == host).then_some(host)
     }
 }
 

@@ -20,12 +20,17 @@ mod health;
 mod hops;
 mod ids;
 mod leaving;
+mod losers;
 mod moments;
 mod names;
+mod outermost;
+mod proof;
+mod pushback;
 mod requests;
 mod right;
 mod shares;
 mod shed;
+mod spending;
 mod statuses;
 mod table;
 mod told;
@@ -52,16 +57,22 @@ use self::handlers::{HandledOnceOrNotAtAll, HandlersEndWithTheirCalls};
 use self::health::HealthIsTold;
 use self::ids::{LinesKnowTheirCallers, RepliesCarryIds};
 use self::leaving::{DrainsEnd, DrainsTakeNothingOn};
+use self::losers::LosersAreCancelled;
 use self::moments::DeadlinesAreMoments;
 pub use self::names::{
-    ACCESS_LINES_ARE_TRUE, BACKOFF_IS_KEPT, CALLERS_WAIT_NO_LONGER, CALLS_END, CONNECTING_ENDS_BY_ITSELF,
-    DEADLINES_ARE_MOMENTS, DEADLINES_SHRINK, DRAINS_CLOSE_LISTENERS, DRAINS_CUT_OFF_NOTHING, DRAINS_END,
-    DRAINS_TAKE_NOTHING_ON, EDGES_END_CALLS, EDGES_KEEP_DEADLINES, HANDLED_ONCE, HANDLERS_END_BY_DEADLINES,
-    HANDLERS_END_WITH_CALLS, HEALTH_IS_TOLD, LINES_KNOW_THEIR_CALLERS, NO_MORE_THAN_ADMITTED,
-    NODES_COME_TO_REST, ONE_CONNECTION, REPLICAS_SHARE, REPLIES_CARRY_IDS, STATUSES_ARE_EXPLAINED,
-    TRIED_TWICE_AT_MOST, WORK_COMES_TO_REST, WORKERS_SHARE,
+    ACCESS_LINES_ARE_TRUE, ATTEMPTS_ARE_PAID_FOR, BACKOFF_IS_KEPT, CALLERS_WAIT_NO_LONGER, CALLS_END,
+    CONNECTING_ENDS_BY_ITSELF, DEADLINES_ARE_MOMENTS, DEADLINES_SHRINK, DRAINS_CLOSE_LISTENERS,
+    DRAINS_CUT_OFF_NOTHING, DRAINS_END, DRAINS_TAKE_NOTHING_ON, EDGES_END_CALLS, EDGES_KEEP_DEADLINES,
+    HANDLED_ONCE, HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS, HEALTH_IS_TOLD,
+    LINES_KNOW_THEIR_CALLERS, LOSERS_ARE_CANCELLED, NO_MORE_THAN_ADMITTED, NODES_COME_TO_REST,
+    ONE_CONNECTION, ONLY_THE_OUTERMOST_REPEATS, PUSHBACK_IS_HEEDED, REPEATED_ONLY_WITH_PROOF, REPLICAS_SHARE,
+    REPLIES_CARRY_IDS, STATUSES_ARE_EXPLAINED, TRIED_TWICE_AT_MOST, WORK_COMES_TO_REST, WORKERS_SHARE,
 };
+use self::outermost::OnlyTheOutermostRepeats;
+use self::proof::RepeatedOnlyWithProof;
+use self::pushback::PushbackIsHeeded;
 use self::shares::{ReplicasShare, WorkersShare};
+use self::spending::AttemptsArePaidFor;
 use self::statuses::StatusesAreExplained;
 use self::told::AccessLinesAreTrue;
 use self::tries::TriedTwiceAtMost;
@@ -156,6 +167,13 @@ const ALL: &[(&str, Add)] = &[
     (BACKOFF_IS_KEPT, |to, _, setting| to.invariant(move || BackoffIsKept::new(&setting))),
     (DEADLINES_ARE_MOMENTS, |to, _, setting| to.invariant(move || DeadlinesAreMoments::new(&setting))),
     (TRIED_TWICE_AT_MOST, |to, _, setting| to.invariant(move || TriedTwiceAtMost::new(&setting))),
+    (REPEATED_ONLY_WITH_PROOF, |to, _, _| to.invariant(RepeatedOnlyWithProof::default)),
+    (ONLY_THE_OUTERMOST_REPEATS, |to, _, setting| {
+        to.invariant(move || OnlyTheOutermostRepeats::new(&setting))
+    }),
+    (LOSERS_ARE_CANCELLED, |to, _, _| to.invariant(LosersAreCancelled::default)),
+    (ATTEMPTS_ARE_PAID_FOR, |to, _, _| to.invariant(AttemptsArePaidFor::default)),
+    (PUSHBACK_IS_HEEDED, |to, _, _| to.invariant(PushbackIsHeeded::default)),
     (DRAINS_END, |to, _, setting| to.invariant(move || DrainsEnd::new(&setting))),
     (DRAINS_TAKE_NOTHING_ON, |to, _, setting| to.invariant(move || DrainsTakeNothingOn::new(&setting))),
     (ONE_CONNECTION, |to, _, setting| to.invariant(move || OneConnection::new(&setting))),

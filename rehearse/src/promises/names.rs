@@ -37,6 +37,16 @@ pub const ONE_CONNECTION: &str = "a node connects only where it has no connectio
 pub const DEADLINES_ARE_MOMENTS: &str = "a deadline is the same moment on every hop";
 /// A call is sent once more at most if its callee has refused it unread.
 pub const TRIED_TWICE_AT_MOST: &str = "a call is tried no more often than it may be";
+/// A call that is not idempotent is repeated only if nobody can have handled it.
+pub const REPEATED_ONLY_WITH_PROOF: &str = "a call that is not idempotent is repeated only with proof";
+/// Who is repeated from outside repeats nothing.
+pub const ONLY_THE_OUTERMOST_REPEATS: &str = "only the outermost caller repeats a call";
+/// When an attempt of a call has worked, the others are cancelled.
+pub const LOSERS_ARE_CANCELLED: &str = "when an attempt has worked, others of its call are cancelled";
+/// A client makes hardly more attempts than calls.
+pub const ATTEMPTS_ARE_PAID_FOR: &str = "attempts are no more than eleven tenths of the calls and five";
+/// A callee that pushes back is not called again before the time that it says.
+pub const PUSHBACK_IS_HEEDED: &str = "who pushes back is left alone for as long as it says";
 /// A node that was told to drain has left when its work is done, or its time is over.
 pub const DRAINS_END: &str = "a node that drains leaves in time";
 /// A node that was told to drain begins no further call.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// As many requests as hardly a plan has: their place is their number.
+/// As many requests as hardly a plan has: their index is their number.
 const NEAR: usize = 1024;
 
 /// A value for each request that there is something to say of. Every promise looks up the request of every event, so
@@ -21,22 +21,22 @@ impl<T> Default for ByRequest<T> {
 
 impl<T> ByRequest<T> {
     pub(super) fn get(&self, request: u32) -> Option<&T> {
-        match place(request) {
-            Some(place) => self.near.get(place)?.as_ref(),
+        match index(request) {
+            Some(index) => self.near.get(index)?.as_ref(),
             None => self.far.get(&request),
         }
     }
 
     pub(super) fn get_mut(&mut self, request: u32) -> Option<&mut T> {
-        match place(request) {
-            Some(place) => self.near.get_mut(place)?.as_mut(),
+        match index(request) {
+            Some(index) => self.near.get_mut(index)?.as_mut(),
             None => self.far.get_mut(&request),
         }
     }
 
     pub(super) fn insert(&mut self, request: u32, value: T) {
-        match place(request) {
-            Some(place) => *self.near(place) = Some(value),
+        match index(request) {
+            Some(index) => *self.near(index) = Some(value),
             None => drop(self.far.insert(request, value)),
         }
     }
@@ -45,8 +45,8 @@ impl<T> ByRequest<T> {
     where
         T: Default,
     {
-        match place(request) {
-            Some(place) => self.near(place).get_or_insert_default(),
+        match index(request) {
+            Some(index) => self.near(index).get_or_insert_default(),
             None => self.far.entry(request).or_default(),
         }
     }
@@ -57,17 +57,17 @@ impl<T> ByRequest<T> {
         near.chain(self.far.iter().map(|(number, value)| (*number, value)))
     }
 
-    fn near(&mut self, place: usize) -> &mut Option<T> {
-        if self.near.len() <= place {
-            self.near.reserve((place + 1).max(64) - self.near.len());
-            self.near.resize_with(place + 1, || None);
+    fn near(&mut self, index: usize) -> &mut Option<T> {
+        if self.near.len() <= index {
+            self.near.reserve((index + 1).max(64) - self.near.len());
+            self.near.resize_with(index + 1, || None);
         }
-        &mut self.near[place]
+        &mut self.near[index]
     }
 }
 
-fn place(request: u32) -> Option<usize> {
-    usize::try_from(request).ok().filter(|place| *place < NEAR)
+fn index(request: u32) -> Option<usize> {
+    usize::try_from(request).ok().filter(|index| *index < NEAR)
 }
 
 #[cfg(test)]

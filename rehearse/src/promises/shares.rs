@@ -42,13 +42,13 @@ impl ReplicasShare {
 
     fn count(&mut self, event: &Event) {
         let Some((number, hop)) = self.hops.note(event) else { return };
-        let (client, callee, path, at) = (hop.made.client, hop.made.callee, hop.made.path, hop.at);
+        let (client, callee, at, hop) = (hop.made.client, hop.made.callee, hop.at, hop.clone());
         let (first, _) = self.clients.entry(client).or_insert_with(|| (at, Arc::clone(&hop.host)));
         let is_early = at < *first + self.setting.hop() * CONNECTED_AFTER;
         if is_early || event.told::<CallOutcome>().is_none_or(|ended| ended.outcome != Outcome::Ok) {
             return;
         }
-        if let Some(host) = self.hops.handled_on(number, path) {
+        if let Some(host) = self.hops.handled_on(number, &hop) {
             self.met += u64::from(self.setting.graph.targets(&event.host, callee).count() > 1);
             let worked = self.worked.entry((client, callee)).or_default();
             *worked.entry(Arc::clone(host)).or_default() += 1;

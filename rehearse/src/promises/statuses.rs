@@ -127,14 +127,12 @@ impl StatusesAreExplained {
         self.met += 1;
         let leg = Leg::of(request, hop, at);
         if outcome == Outcome::Ok {
-            if let Some(host) = self.hops.handled_on(request, leg.path) {
+            if let Some(host) = self.hops.handled_on(request, hop) {
                 self.causes.worked(leg, host);
             }
             return Ok(());
         }
-        if matches!(outcome, Outcome::Late | Outcome::Lost)
-            && self.hops.handled_on(request, leg.path).is_none()
-        {
+        if matches!(outcome, Outcome::Late | Outcome::Lost) && !self.hops.is_handled(request, leg.path) {
             self.causes.unheard(leg, hop.made.left);
         }
         let is_right = |failure| match failure {

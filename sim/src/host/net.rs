@@ -5,7 +5,7 @@
 //! first, and every byte is hashed into the trace.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -36,10 +36,11 @@ impl Net for SimNet {
     fn connect<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
         Box::pin(async move {
             let Address::Tcp { host, port } = address else {
-                let reason = "a simulation has no Unix sockets";
+                let reason = "a simulation has no Unix sockets, and names are resolved before";
                 return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
             };
-            let Some(target) = recorder::with(|recorder| listening(recorder, host)) else {
+            let host = recorder::with(|recorder| name_of(recorder, host));
+            let Some(target) = recorder::with(|recorder| listening(recorder, &host)) else {
                 return refused().await;
             };
             let stream = tokio::select! {
@@ -52,6 +53,39 @@ impl Net for SimNet {
             Ok(Box::new(Socket::new(stream, remote)) as Io)
         })
     }
+
+    /// In a simulation a name is a list of hosts, with a point between them: `one.two` leads to both, but for those that
+    /// the plan leaves out.
+    fn resolve<'a>(&'a self, name: &'a str, port: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async move {
+            tokio::time::sleep(ANSWER_TIME).await;
+            let listed = recorder::with(|recorder| {
+                name.split('.').filter_map(|host| recorder.listed(host)).collect::<Vec<_>>()
+            });
+            Ok(listed.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+        })
+    }
+}
+
+/// How long a name takes to answer.
+const ANSWER_TIME: Duration = Duration::from_millis(2);
+
+/// The name of the host at this address, if it is one.
+fn name_of(recorder: &Recorder, host: &str) -> String {
+    let address = host.parse().ok().and_then(|address| recorder.hosts.at(address));
+    address.map_or_else(|| host.to_owned(), |at| recorder.hosts.get(at).name.to_string())
+}
+
+/// The name of the host at this address.
+///
+/// # Panics
+/// Where no rehearsal runs.
+#[must_use]
+pub fn host_at(address: IpAddr) -> Option<String> {
+    recorder::with(|recorder| {
+        let at = recorder.hosts.at(address)?;
+        Some(recorder.hosts.get(at).name.to_string())
+    })
 }
 
 /// How long it takes to hear that nobody listens.

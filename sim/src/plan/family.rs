@@ -19,12 +19,13 @@ pub enum Family {
     PanickingHandler,
     FullService,
     RefusedStreams,
+    Unlisted,
     Drain,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Partition,
         Self::PartitionOneWay,
         Self::Hold,
@@ -40,6 +41,7 @@ impl Family {
         Self::PanickingHandler,
         Self::FullService,
         Self::RefusedStreams,
+        Self::Unlisted,
         Self::Drain,
     ];
 
@@ -62,6 +64,7 @@ impl Family {
             Self::PanickingHandler => "panicking-handler",
             Self::FullService => "full-service",
             Self::RefusedStreams => "refused-streams",
+            Self::Unlisted => "unlisted",
             Self::Drain => "drain",
         }
     }
@@ -72,10 +75,10 @@ impl Family {
         matches!(self, Self::Partition | Self::PartitionOneWay | Self::Hold | Self::SlowLink | Self::Reset)
     }
 
-    /// Whether any host can feel it; others only those whose program asks for it.
+    /// Whether any host can feel it; others only those whose program asks for it, or that are reached by a name.
     #[must_use]
     pub fn is_of_any_host(self) -> bool {
-        self != Self::RefusedStreams
+        !matches!(self, Self::RefusedStreams | Self::Unlisted)
     }
 
     /// Whether only the wall clock is touched; such a fault is felt by who reads that clock.

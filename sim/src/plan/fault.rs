@@ -78,6 +78,8 @@ pub enum FaultKind {
     /// Each stream that is opened is refused unread (HTTP/2's `REFUSED_STREAM`). Only a host feels it whose program asks
     /// for it ([`refuses_streams`](crate::refuses_streams)).
     RefusedStreams { host: String },
+    /// Names do not lead to the host, which is there all the same. Only those feel it who reach it by a name.
+    Unlisted { host: String },
     /// The host is told to drain and leave; it is started again at the end.
     Drain { host: String },
 }
@@ -102,6 +104,7 @@ impl FaultKind {
             Self::PanickingHandler { .. } => Family::PanickingHandler,
             Self::FullService { .. } => Family::FullService,
             Self::RefusedStreams { .. } => Family::RefusedStreams,
+            Self::Unlisted { .. } => Family::Unlisted,
             Self::Drain { .. } => Family::Drain,
         }
     }
@@ -131,6 +134,7 @@ impl FaultKind {
             | Self::PanickingHandler { host }
             | Self::FullService { host }
             | Self::RefusedStreams { host }
+            | Self::Unlisted { host }
             | Self::Drain { host } => (host, None),
         }
     }
@@ -197,6 +201,7 @@ impl fmt::Display for FaultKind {
             | Self::PanickingHandler { host }
             | Self::FullService { host }
             | Self::RefusedStreams { host }
+            | Self::Unlisted { host }
             | Self::Drain { host } => write!(f, "{} {host}", self.name()),
         }
     }

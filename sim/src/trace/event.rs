@@ -37,14 +37,14 @@ pub enum What {
     Told(Arc<dyn Fact>),
     /// A fault of the plan begins.
     FaultBegins {
-        /// Its place in the plan's list of faults.
+        /// Its index in the plan's list of faults.
         number: usize,
         /// What goes wrong.
         fault: Fault,
     },
     /// A fault of the plan ends.
     FaultEnds {
-        /// Its place in the plan's list of faults.
+        /// Its index in the plan's list of faults.
         number: usize,
         /// What went wrong.
         fault: Fault,

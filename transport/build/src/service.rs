@@ -40,12 +40,7 @@ fn write_module(service: &Service, routes: &Routes, buf: &mut String) -> std::fm
 }
 
 fn write_method(service: &Service, method: &Method, routes: &[Route], buf: &mut String) -> std::fmt::Result {
-    let path = path(service, method);
-    let idempotency = match method.options.idempotency_level() {
-        IdempotencyLevel::IdempotencyUnknown => "Unknown",
-        IdempotencyLevel::NoSideEffects => "NoSideEffects",
-        IdempotencyLevel::Idempotent => "Idempotent",
-    };
+    let (path, idempotency) = (path(service, method), idempotency(method));
     method.comments.append_with_indent(1, buf);
     writeln!(
         buf,
@@ -91,15 +86,14 @@ fn write_contract(service: &Service, routes: &Routes, buf: &mut String) -> std::
     pub struct {name};
     impl ::transport::Contract for {name} {{
         const NAME: &'static str = \"{module}\";
-        const METHODS: &'static [&'static str] = &[{paths}];
+        const METHODS: &'static [::transport::Rpc] = &[{rpcs}];
     }}
     impl<A> ::transport::Bind<A> for {name}
     where
         A: ::transport::Serve,",
         full = full_name(service),
         module = module_name(name),
-        paths =
-            service.methods.iter().map(|method| format!("{:?},", path(service, method))).collect::<String>(),
+        rpcs = service.methods.iter().map(|method| rpc(service, method)).collect::<String>(),
     )?;
     for method in &service.methods {
         writeln!(
@@ -154,6 +148,20 @@ fn write_client(service: &Service, buf: &mut String) -> std::fmt::Result {
         )?;
     }
     writeln!(buf, "    }}")
+}
+
+/// An rpc, in the list that its contract has.
+fn rpc(service: &Service, method: &Method) -> String {
+    let (path, idempotency) = (path(service, method), idempotency(method));
+    format!("::transport::Rpc {{ path: {path:?}, idempotency: ::transport::Idempotency::{idempotency} }},")
+}
+
+fn idempotency(method: &Method) -> &'static str {
+    match method.options.idempotency_level() {
+        IdempotencyLevel::IdempotencyUnknown => "Unknown",
+        IdempotencyLevel::NoSideEffects => "NoSideEffects",
+        IdempotencyLevel::Idempotent => "Idempotent",
+    }
 }
 
 /// The path of an rpc on the wire.

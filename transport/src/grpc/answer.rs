@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::Stream;
 use http::HeaderMap;
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::{Body as HttpBody, Frame};
 use tokio::time::{Instant, Sleep, sleep};
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -160,10 +160,6 @@ impl HttpBody for Answer {
     fn is_end_stream(&self) -> bool {
         self.rest.is_empty() && self.body.is_end_stream()
     }
-
-    fn size_hint(&self) -> SizeHint {
-        if self.rest.is_empty() { self.body.size_hint() } else { SizeHint::default() }
-    }
 }
 
 /// The messages of an answer on their way out, each of them counted from when it is there.
@@ -210,4 +206,72 @@ fn count(context: &CallContext, message: &Message) -> Result<()> {
 pub(super) fn code_in(headers: &HeaderMap) -> Option<&'static str> {
     let code = headers.get("grpc-status")?;
     Some(status::code_name(Code::from_bytes(code.as_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt as _, StreamExt as _, stream};
+    use http_body_util::BodyExt as _;
+    use tonic::metadata::MetadataMap;
+
+    use super::*;
+    use crate::budget::{Budget, Share};
+    use crate::gauges::{Gauge, Gauges};
+    use crate::net::CallerAddress;
+    use crate::request_id::RequestId;
+
+    /// The context of a call, and how many bytes are held for it.
+    fn counted() -> (CallContext, impl Fn() -> usize) {
+        let gauges = Gauges::new();
+        let budget = Budget::new(1024 * 1024, &gauges);
+        let context =
+            CallContext::new(RequestId::fresh(), None, None, CallerAddress::Memory, MetadataMap::new());
+        let context = context.counting(Buffered::of(&Share::of(&budget)));
+        (context, move || gauges.read().sum(Gauge::BufferedBytes))
+    }
+
+    fn answer(body: Body, context: &CallContext) -> Answer {
+        let line = AccessLine::new(context.clone(), "POST", "/a.B/C".into(), Outcome::Grpc("CANCELLED"));
+        PROGRESS.sync_scope(Rc::default(), || Answer::new(body, context, line))
+    }
+
+    #[test]
+    fn an_answer_without_messages_ends_with_its_head_and_no_other_does() {
+        let (context, _) = counted();
+        assert!(answer(Body::empty(), &context).is_end_stream());
+        let large = http_body_util::Full::from(vec![1; PIECE_MAX + 1]);
+        let mut large = answer(Body::new(large), &context);
+        assert!(!large.is_end_stream());
+        let first = large.frame().now_or_never().expect("it is there").expect("a piece").expect("no error");
+        assert_eq!(first.into_data().expect("data").len(), PIECE_MAX);
+        assert!(!large.is_end_stream(), "a byte is left");
+        let rest = large.frame().now_or_never().expect("it is there").expect("a piece").expect("no error");
+        assert_eq!(rest.into_data().expect("data").len(), 1);
+        assert!(large.is_end_stream());
+    }
+
+    #[test]
+    fn messages_are_held_for_their_client_from_when_they_are_there() {
+        let (context, held) = counted();
+        let message = || Message::Encoded(Bytes::from_static(b"12345678"));
+        let one = Messages::of(Payload::One(message()), &context).expect("there is room");
+        assert_eq!(held(), HEADER + 8);
+        drop(one);
+        let many = Payload::Stream(stream::iter([Ok(message()), Ok(message())]).boxed());
+        let mut many = Messages::of(many, &context).expect("there is room");
+        assert_eq!(held(), HEADER + 8, "none of the stream was made so far");
+        many.next().now_or_never().expect("it is there").expect("a message").expect("there is room");
+        assert_eq!(held(), 2 * (HEADER + 8));
+    }
+
+    #[test]
+    fn a_message_for_which_there_is_no_room_is_the_end_of_its_stream() {
+        let (context, _) = counted();
+        let large = || Ok(Message::Encoded(vec![0; 1024 * 1024].into()));
+        let many = Payload::Stream(stream::repeat_with(large).boxed());
+        let mut many = Messages::of(many, &context).expect("nothing was made so far");
+        let refused = many.next().now_or_never().expect("it is there").expect("an end");
+        assert_eq!(refused.err().map(|status| status.code()), Some(Code::ResourceExhausted));
+        assert!(many.next().now_or_never().expect("it is over").is_none());
+    }
 }

@@ -3,19 +3,17 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, select_ok};
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, Uri};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::{MapErr, MapFrame};
 use hyper::body::Incoming;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::metadata::MetadataMap;
@@ -24,7 +22,10 @@ use tower::Service;
 
 use super::Keepalive;
 use super::codec::{Raw, repair_size};
-use super::subchannel::{Pick, Sender, Subchannel};
+use super::endpoints::{Endpoints, Wanted};
+use super::lines::Line;
+use super::outgoing::outgoing;
+use super::sent::{Sent, Watched};
 use crate::channel::{Request, Response};
 use crate::gauges::{Count, Gauge, Gauges, Holds, Reading};
 use crate::metadata;
@@ -32,22 +33,22 @@ use crate::net::{Address, Net};
 use crate::payload::{Message, MessageStream, Payload, wrong_count};
 use crate::status::{self, NotSent, Result};
 use crate::timeout;
+use crate::trail::Step;
 
 /// Carries calls to one service over gRPC. Cheap to clone; it must stay on one worker.
 ///
-/// There is one HTTP/2 connection to each address, opened with the first call. Calls take those that
-/// are connected in turn. A call that finds none waits for the first to be so, and fails at once with
-/// `UNAVAILABLE` when all are down. A call that provably never left goes to the next connection by itself.
+/// There is one HTTP/2 connection to each address, opened with the first call. A call goes to the better of two
+/// that are connected, by what their calls take and how many they have; those that fail call after call are left out,
+/// and tried now and then. A call that finds none waits for the first to be connected, and fails at once with
+/// `UNAVAILABLE` when all are down. A call that provably never left goes to another connection by itself.
 #[derive(Clone)]
 pub struct Grpc(Arc<Inner>);
 
 struct Inner {
     service: &'static str,
-    subchannels: Vec<Arc<Subchannel>>,
-    next: AtomicUsize,
+    endpoints: Arc<Endpoints>,
     message_size: usize,
     calls: Count,
-    waiting: Count,
 }
 
 impl Grpc {
@@ -61,12 +62,8 @@ impl Grpc {
         message_size: usize,
     ) -> Self {
         assert!(!addresses.is_empty(), "{service} has no address");
-        let subchannels = addresses
-            .iter()
-            .map(|address| Subchannel::new(service, address.clone(), net.clone(), keepalive))
-            .collect();
-        let (next, calls, waiting) = (AtomicUsize::new(0), Count::default(), Count::default());
-        Self(Arc::new(Inner { service, subchannels, next, message_size, calls, waiting }))
+        let endpoints = Endpoints::new(service, addresses, net, keepalive);
+        Self(Arc::new(Inner { service, endpoints, message_size, calls: Count::default() }))
     }
 
     /// Lets `gauges` tell of its calls and connections.
@@ -85,8 +82,8 @@ impl Grpc {
         request.body = Payload::One(Message::Encoded(again.clone()));
         let (metadata, request_id) = (request.metadata.clone(), request.request_id.clone());
         let body = Payload::One(Message::Encoded(again));
-        let trail = request.trail.clone();
-        let again = Request { metadata, request_id, trail, body, ..request };
+        let (trail, policy) = (request.trail.clone(), request.policy.clone());
+        let again = Request { metadata, request_id, trail, policy, body, ..request };
         match self.clone().carry_once(request).await {
             Err(status) if status::proof_not_sent(&status) == Some(NotSent::Refused) => {
                 self.clone().carry_once(again).await
@@ -102,10 +99,24 @@ impl Grpc {
         let (messages, mut failed) = outgoing(request.body);
         let mut outgoing = tonic::Request::from_parts(request.metadata, Default::default(), messages);
         metadata::insert_request_id(outgoing.metadata_mut().as_mut(), &request.request_id);
-        let mut grpc = tonic::client::Grpc::new(Wire { callee: self, deadline: request.deadline, is_whole })
-            .max_decoding_message_size(limit);
+        metadata::insert_attempt(outgoing.metadata_mut().as_mut(), request.attempt, request.repeated_outside);
+        let Request { attempt, trail, wait_for_ready, .. } = request;
+        let wanted = Wanted { attempt, trail: trail.clone(), wait_for_ready };
+        let failed_with = |status: Status| {
+            let pushback = metadata::pushback(status.metadata().as_ref());
+            pushback.into_iter().for_each(|pushback| trail.pushes_back(attempt, pushback));
+            incoming_status(status, service, limit)
+        };
+        let mut grpc = tonic::client::Grpc::new(Wire {
+            callee: self,
+            deadline: request.deadline,
+            is_whole,
+            streaming,
+            wanted,
+        })
+        .max_decoding_message_size(limit);
         let answer = failed.or(grpc.streaming(outgoing, path, Raw)).await;
-        let answer = answer.map_err(|status| incoming_status(status, service, limit))?;
+        let answer = answer.map_err(&failed_with)?;
         let (headers, messages, _) = answer.into_parts();
         if streaming {
             let metadata = metadata::of_user(headers.into_headers());
@@ -113,7 +124,7 @@ impl Grpc {
             return Ok(Response { metadata, body: Payload::Stream(messages) });
         }
         let answer = failed.or(single(messages)).await;
-        let (message, trailers) = answer.map_err(|status| incoming_status(status, service, limit))?;
+        let (message, trailers) = answer.map_err(&failed_with)?;
         let metadata = metadata::of_user(metadata::join(headers, trailers));
         Ok(Response { metadata, body: Payload::One(Message::Encoded(message)) })
     }
@@ -137,41 +148,15 @@ impl fmt::Debug for Grpc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Grpc")
             .field("service", &self.0.service)
-            .field("subchannels", &self.0.subchannels)
+            .field("endpoints", &self.0.endpoints)
             .finish_non_exhaustive()
-    }
-}
-
-impl Inner {
-    /// A connected subchannel: the next in turn, or the first that gets connected.
-    async fn connected(&self) -> Result<(Arc<Subchannel>, Sender)> {
-        let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let count = self.subchannels.len();
-        let mut waiting = Vec::new();
-        let mut last = None;
-        for subchannel in (0..count).map(|step| &self.subchannels[first.wrapping_add(step) % count]) {
-            match subchannel.pick() {
-                Pick::Ready(sender) => return Ok((subchannel.clone(), sender)),
-                Pick::Wait(connecting) => {
-                    let subchannel = subchannel.clone();
-                    waiting.push(Box::pin(async move { Ok((subchannel, connecting.await?)) }));
-                }
-                Pick::Down(status) => last = Some(status),
-            }
-        }
-        if waiting.is_empty() {
-            return Err(last.expect("a carrier has at least one address"));
-        }
-        let _one = self.waiting.one();
-        select_ok(waiting).await.map(|(connected, _)| connected)
     }
 }
 
 impl Holds for Inner {
     fn tell(&self, reading: &mut Reading) {
         reading.add(Gauge::CalleeCallsInFlight, self.service, "", self.calls.get());
-        reading.add(Gauge::CalleeCallsWaiting, self.service, "", self.waiting.get());
-        self.subchannels.iter().for_each(|subchannel| subchannel.tell(reading));
+        self.endpoints.tell(reading);
     }
 }
 
@@ -182,9 +167,13 @@ struct Wire {
     deadline: Option<Instant>,
     /// Whether the request is one message, so that nothing begins before its body is there.
     is_whole: bool,
+    /// Whether the answer is a stream.
+    streaming: bool,
+    wanted: Wanted,
 }
 
-type ResponseBody = MapFrame<MapErr<Incoming, fn(hyper::Error) -> Status>, fn(Frame<Bytes>) -> Frame<Bytes>>;
+type ResponseBody =
+    Watched<MapFrame<MapErr<Incoming, fn(hyper::Error) -> Status>, fn(Frame<Bytes>) -> Frame<Bytes>>>;
 
 impl Service<http::Request<Body>> for Wire {
     type Response = http::Response<ResponseBody>;
@@ -201,34 +190,39 @@ impl Service<http::Request<Body>> for Wire {
 }
 
 async fn send(wire: Wire, mut request: http::Request<Body>) -> Result<http::Response<ResponseBody>> {
-    let Wire { callee, deadline, is_whole } = wire;
+    let Wire { callee, deadline, is_whole, streaming, wanted } = wire;
+    let endpoints = &callee.0.endpoints;
     // Each attempt that fails has used up a connection, so this many have tried every address, and
     // the connection that was lost with GOAWAY in this very moment.
-    for _ in 0..=callee.0.subchannels.len() {
-        let (subchannel, mut sender) = callee.0.connected().await?;
-        address(&mut request, &subchannel);
+    for _ in 0..=endpoints.count() {
+        let chosen = endpoints.connected(&wanted).await?;
+        let (mut sent, mut sender) = Sent::to(chosen, endpoints, deadline);
+        address(&mut request, sent.line());
         if let Some(deadline) = deadline {
             let left = deadline.saturating_duration_since(Instant::now());
             request.headers_mut().insert(metadata::GRPC_TIMEOUT, timeout::encode(left));
         }
         match sender.try_send_request(request).await {
             Ok(mut response) => {
+                wanted.trail.came(wanted.attempt, Step::Answered);
+                sent.has_head(&response, streaming);
                 without_broken_details(response.headers_mut());
-                return Ok(response.map(|body| body.map_err(repair as _).map_frame(checked as _)));
+                return Ok(response
+                    .map(|body| Watched::new(body.map_err(repair as _).map_frame(checked as _), sent)));
             }
             Err(mut error) => match error.take_message() {
                 Some(unsent) => request = unsent,
-                None => return Err(unanswered(error.into_error(), is_whole)),
+                None => return Err(sent.failed(unanswered(error.into_error(), is_whole))),
             },
         }
     }
     Err(status::not_sent(NotSent::Unreachable, format!("{} closes its connections", callee.0.service)))
 }
 
-fn address(request: &mut http::Request<Body>, subchannel: &Subchannel) {
+fn address(request: &mut http::Request<Body>, line: &Line) {
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     parts.scheme = Some(Scheme::HTTP);
-    parts.authority = Some(subchannel.authority().clone());
+    parts.authority = Some(line.authority().clone());
     *request.uri_mut() = Uri::from_parts(parts).expect("scheme, authority and path make a URI");
 }
 
@@ -318,65 +312,4 @@ async fn single(mut messages: tonic::Streaming<Bytes>) -> Result<(Bytes, Metadat
         return Err(wrong_count());
     }
     Ok((message, messages.trailers().await?.unwrap_or_default()))
-}
-
-/// The messages of a request as HTTP can carry them, and word of an error among them: that cannot be
-/// sent, so it ends the call here and, by way of a reset stream, there.
-fn outgoing(body: Payload) -> (impl Stream<Item = Message> + Send + 'static, Failure) {
-    match body {
-        Payload::One(message) => (stream::iter(Some(message)).left_stream(), Failure(None)),
-        Payload::Stream(messages) => {
-            let (tell, told) = oneshot::channel();
-            let messages = stream::unfold((messages, tell), async |(mut messages, tell)| {
-                match messages.next().await? {
-                    Ok(message) => Some((message, (messages, tell))),
-                    Err(status) => {
-                        // Without a receiver the call has ended already.
-                        drop(tell.send(status));
-                        std::future::pending().await
-                    }
-                }
-            });
-            (messages.boxed().right_stream(), Failure(Some(told)))
-        }
-    }
-}
-
-/// The error among the messages of a request, when it comes.
-struct Failure(Option<oneshot::Receiver<Status>>);
-
-impl Failure {
-    /// The error; none if the messages ended well, or are one only.
-    async fn wait(&mut self) -> Option<Status> {
-        let status = self.0.as_mut()?.await.ok();
-        self.0 = None;
-        status
-    }
-
-    /// What `answer` comes to, or the error, if that comes first.
-    async fn or<T>(&mut self, answer: impl Future<Output = Result<T>>) -> Result<T> {
-        tokio::select! {
-            biased;
-            Some(status) = self.wait() => Err(status),
-            answer = answer => answer,
-        }
-    }
-
-    /// Ends an answer with the error of the request.
-    fn watch(self, messages: MessageStream) -> MessageStream {
-        let Some(failure) = self.0 else { return messages };
-        let failure = stream::once(failure).filter_map(async |failed| failed.ok().map(Err));
-        let mut ended = false;
-        // Items of the answer first, so that what had arrived is not lost; its end counts, that of the
-        // request's messages does not.
-        let messages = messages.map(Some).chain(stream::iter([None]));
-        stream::select_with_strategy(messages, failure.map(Some), |(): &mut ()| stream::PollNext::Left)
-            .take_while(move |item| {
-                let go_on = !ended && item.is_some();
-                ended |= matches!(item, Some(Err(_)));
-                std::future::ready(go_on)
-            })
-            .filter_map(std::future::ready)
-            .boxed()
-    }
 }

@@ -17,7 +17,7 @@ const BUFFER: usize = 1024;
 const AT_ONCE: usize = 32 * 1024;
 
 /// Reads bytes, writes [`Message`]s.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Raw;
 
 impl Codec for Raw {
@@ -120,6 +120,18 @@ mod tests {
 
     fn cuts() -> impl Strategy<Value = Vec<Index>> {
         prop::collection::vec(any::<Index>(), 0..8)
+    }
+
+    #[test]
+    fn a_status_in_a_callees_own_words_is_left_as_it_is() {
+        let tonics = "Error, decoded message length too large: found 9 bytes, the limit is: 5 bytes";
+        for (own, repaired) in [
+            (Status::out_of_range("no such page"), Code::OutOfRange),
+            (Status::internal(tonics), Code::Internal),
+            (Status::out_of_range(tonics), Code::ResourceExhausted),
+        ] {
+            assert_eq!(repair_size(own, 5).code(), repaired);
+        }
     }
 
     proptest! {

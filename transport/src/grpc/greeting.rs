@@ -15,11 +15,14 @@ use crate::net::Io;
 /// A frame begins with three bytes of length, one of type, one of flags and four of its stream (RFC 9113, section 4.1).
 const HEAD_BYTES: usize = 9;
 
+/// The most of the first SETTINGS that is read, in bytes: some forty of them, where six are known.
+const SETTINGS_BYTES_MAX: usize = 256;
+
 /// What was said first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Greeting {
-    /// A SETTINGS frame.
-    Http2,
+    /// A SETTINGS frame, and the most streams that it lets be open at a time, if it says so.
+    Http2(Option<u32>),
     /// Anything else.
     Other,
 }
@@ -40,26 +43,43 @@ impl Greeted {
     }
 
     fn hear(&mut self, bytes: &[u8]) {
-        let missing = HEAD_BYTES - self.head.len();
+        let missing = HEAD_BYTES + SETTINGS_BYTES_MAX - self.head.len();
         self.head.extend_from_slice(&bytes[..missing.min(bytes.len())]);
-        if let Ok(head) = self.head.as_slice().try_into()
+        if let Some(greeting) = Greeting::of(&self.head)
             && let Some(tell) = self.tell.take()
         {
+            self.head = Vec::new();
             // Nobody listens any more if connecting took too long.
-            tell.send(Greeting::of(head)).ok();
+            tell.send(greeting).ok();
         }
     }
 }
 
 impl Greeting {
-    fn of(head: [u8; HEAD_BYTES]) -> Self {
+    /// What these first bytes are; none while too few of them are there.
+    fn of(bytes: &[u8]) -> Option<Self> {
         const SETTINGS: u8 = 4;
         const ACK: u8 = 1;
-        let [_, _, _, kind, flags, stream @ ..] = head;
+        let (head, payload) = bytes.split_first_chunk::<HEAD_BYTES>()?;
+        let [a, b, c, kind, flags, stream @ ..] = *head;
         // The first bit of a stream's number means nothing.
         let is_of_connection = u32::from_be_bytes(stream) << 1 == 0;
-        if kind == SETTINGS && flags & ACK == 0 && is_of_connection { Self::Http2 } else { Self::Other }
+        if kind != SETTINGS || flags & ACK != 0 || !is_of_connection {
+            return Some(Self::Other);
+        }
+        let length = u32::from_be_bytes([0, a, b, c]) as usize;
+        let settings = payload.get(..length.min(SETTINGS_BYTES_MAX))?;
+        Some(Self::Http2(streams_max(settings)))
     }
+}
+
+/// `SETTINGS_MAX_CONCURRENT_STREAMS` (RFC 9113, section 6.5.2). The last one of several is in force.
+fn streams_max(settings: &[u8]) -> Option<u32> {
+    const MAX_CONCURRENT_STREAMS: [u8; 2] = [0, 3];
+    let (settings, _) = settings.as_chunks::<6>();
+    let is_it = |setting: &&[u8; 6]| setting[..2] == MAX_CONCURRENT_STREAMS;
+    let [_, _, value @ ..] = *settings.iter().rfind(is_it)?;
+    Some(u32::from_be_bytes(value))
 }
 
 impl AsyncRead for Greeted {
@@ -105,14 +125,58 @@ impl AsyncWrite for Greeted {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_greeting_is_heard_and_passed_on_however_it_is_cut() {
+        let said = b"\0\0\0\x04\0\0\0\0\0 and more";
+        for size in 1..=said.len() {
+            let (mut far, near) = duplex(said.len());
+            let (mut greeted, greeting) = Greeted::new(Box::new(near));
+            for piece in said.chunks(size) {
+                far.write_all(piece).await.expect("there is room");
+                let mut read = vec![0; size];
+                let count = greeted.read(&mut read).await.expect("a piece");
+                assert_eq!(&read[..count], piece);
+            }
+            assert_eq!(greeting.await, Ok(Greeting::Http2(None)), "in pieces of {size}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_written_reaches_the_other_end_and_so_does_its_end() {
+        let (mut far, near) = duplex(100);
+        let (mut greeted, _) = Greeted::new(Box::new(near));
+        greeted.write_all(b"all of it").await.expect("there is room");
+        let many = [io::IoSlice::new(b", and "), io::IoSlice::new(b"more")];
+        let count = greeted.write_vectored(&many).await.expect("there is room");
+        assert!(count >= 6, "at least the first slice");
+        greeted.shutdown().await.expect("a pipe takes that");
+        let mut read = String::new();
+        far.read_to_string(&mut read).await.expect("it ends, though the stream lives on");
+        assert!(read.starts_with("all of it, and "), "{read}");
+        drop(greeted);
+    }
 
     #[test]
     fn http2_begins_with_settings_and_with_nothing_else() {
-        assert_eq!(Greeting::of([0, 0, 18, 4, 0, 0, 0, 0, 0]), Greeting::Http2);
-        assert_eq!(Greeting::of([0, 0, 0, 4, 0, 0x80, 0, 0, 0]), Greeting::Http2, "that bit means nothing");
+        let http2 = Some(Greeting::Http2(None));
+        assert_eq!(Greeting::of(&[0, 0, 0, 4, 0, 0, 0, 0, 0]), http2);
+        assert_eq!(Greeting::of(&[0, 0, 0, 4, 0, 0x80, 0, 0, 0]), http2, "that bit means nothing");
         let others = [[0, 0, 0, 4, 1, 0, 0, 0, 0], [0, 0, 6, 4, 0, 0, 0, 0, 1], [0, 0, 8, 7, 0, 0, 0, 0, 0]];
-        assert_eq!(others.map(Greeting::of), [Greeting::Other; 3], "an ACK, a stream, a GOAWAY");
-        assert_eq!([*b"HTTP/1.1 ", *b"SSH-2.0-O"].map(Greeting::of), [Greeting::Other; 2]);
+        for other in others.into_iter().chain([*b"HTTP/1.1 ", *b"SSH-2.0-O"]) {
+            assert_eq!(Greeting::of(&other), Some(Greeting::Other), "an ACK, a stream, a GOAWAY, no HTTP/2");
+        }
+    }
+
+    #[test]
+    fn the_most_streams_are_read_when_all_settings_are_there() {
+        let frame = [0, 0, 12, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 255, 255, 0, 3, 0, 0, 1, 2];
+        for some in 0..frame.len() {
+            assert_eq!(Greeting::of(&frame[..some]), None);
+        }
+        assert_eq!(Greeting::of(&frame), Some(Greeting::Http2(Some(258))));
     }
 }

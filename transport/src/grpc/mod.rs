@@ -5,11 +5,20 @@
 
 mod answer;
 mod backoff;
+mod balance;
 mod carrier;
 mod codec;
+mod endpoint;
+mod endpoints;
+mod framing;
 mod greeting;
+mod lines;
+mod name;
+mod outgoing;
 mod preface;
+mod record;
 mod request;
+mod sent;
 mod server;
 mod subchannel;
 

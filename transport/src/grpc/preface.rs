@@ -139,7 +139,44 @@ impl AsyncWrite for Prefaced {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::duplex;
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_was_read_ahead_is_read_again_and_the_rest_after_it() {
+        let (mut far, near) = duplex(100);
+        far.write_all(&[PREFACE, b"and more"].concat()).await.expect("there is room");
+        far.shutdown().await.expect("a pipe takes that");
+        let prefaced = read(Box::new(near), CallerAddress::Unix).await.expect("it came").expect("HTTP/2");
+        let mut pieces = Vec::new();
+        let mut reader = prefaced.clone();
+        loop {
+            let mut piece = [0; 7];
+            match reader.read(&mut piece).await.expect("a piece") {
+                0 => break,
+                count => pieces.extend_from_slice(&piece[..count]),
+            }
+        }
+        assert_eq!(pieces, [PREFACE, b"and more"].concat());
+    }
+
+    #[tokio::test]
+    async fn what_is_written_reaches_the_client_and_so_does_its_end() {
+        let (mut far, near) = duplex(100);
+        far.write_all(PREFACE).await.expect("there is room");
+        let prefaced = read(Box::new(near), CallerAddress::Unix).await.expect("it came").expect("HTTP/2");
+        let mut writer = prefaced.clone();
+        writer.write_all(b"all of it").await.expect("there is room");
+        let many = [io::IoSlice::new(b", and "), io::IoSlice::new(b"more")];
+        let count = writer.write_vectored(&many).await.expect("there is room");
+        assert!(count >= 6, "at least the first slice");
+        writer.shutdown().await.expect("a pipe takes that");
+        let mut read = String::new();
+        far.read_to_string(&mut read).await.expect("it ends, though the stream lives on");
+        assert!(read.starts_with("all of it, and "), "{read}");
+        drop(prefaced);
+    }
 
     #[test]
     fn the_canned_answer_states_its_own_length() {

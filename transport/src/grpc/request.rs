@@ -1,5 +1,5 @@
-//! How the request of a call comes in: it is read when the call was admitted, in bounded time, and what was read of it
-//! counts.
+//! How the request of a call comes in: it is read when the call was admitted, in bounded time, and the buffer that it is
+//! put together in counts.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -7,25 +7,51 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::{Body as HttpBody, Frame};
 use hyper::body::Incoming;
 use tonic::codegen::StdError;
 
 use super::codec::{HEADER, repair_size};
+use super::framing::Framing;
 use crate::context::CallContext;
 use crate::deadline;
 use crate::payload::{Message, Payload, wrong_count};
 use crate::status::{Result, Status};
 
-/// The body of a request. What was read of it is held for its call.
+/// The body of a request. What its buffer takes is held for its call.
 pub(super) struct Request {
     body: Incoming,
     context: CallContext,
+    framing: Framing,
+    /// How large its buffer is by now.
+    held: usize,
+    is_stream: bool,
 }
 
 impl Request {
-    pub(super) fn of(body: Incoming, context: &CallContext) -> Self {
-        Self { body, context: context.clone() }
+    /// A request of messages of at most `limit` bytes: of one, or of many.
+    pub(super) fn of(body: Incoming, context: &CallContext, limit: usize, is_stream: bool) -> Self {
+        Self { body, context: context.clone(), framing: Framing::new(limit), held: 0, is_stream }
+    }
+
+    /// Takes what the buffer needs for `piece`. One that is too small is not always used again from its beginning, so
+    /// what comes may have to stand behind what was there.
+    fn make_room(&mut self, piece: &[u8]) -> Result<()> {
+        let room = self.framing.room_for(piece);
+        if room > self.held {
+            self.context.buffered().map_or(Ok(()), |buffered| buffered.take(room))?;
+            self.held += room;
+        }
+        Ok(())
+    }
+}
+
+/// The buffer of a stream goes with this. That of one message is the message, which lives on.
+impl Drop for Request {
+    fn drop(&mut self) {
+        if let (true, Some(buffered)) = (self.is_stream, self.context.buffered()) {
+            buffered.give_back(self.held);
+        }
     }
 }
 
@@ -39,31 +65,17 @@ impl HttpBody for Request {
     ) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
         let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else { return Poll::Ready(None) };
         let frame = frame.map_err(StdError::from).and_then(|frame| {
-            let read = frame.data_ref().map_or(0, Bytes::len);
-            self.context.buffered().map_or(Ok(()), |buffered| buffered.take(read))?;
+            frame.data_ref().map_or(Ok(()), |piece| self.make_room(piece))?;
             Ok(frame)
         });
         Poll::Ready(Some(frame))
     }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
-/// What was sent, as messages of at most `limit` bytes. A stream counts what it has read of messages that are not
-/// whole yet.
-pub(super) fn stream(messages: tonic::Streaming<Bytes>, limit: usize, context: &CallContext) -> Payload {
-    let context = context.clone();
-    let messages = messages.map(move |item| {
-        let message = item.map_err(|status| repair_size(status, limit))?;
-        give_back(&context, message.len());
-        Ok(Message::Encoded(message))
-    });
+/// What was sent, as messages of at most `limit` bytes.
+pub(super) fn stream(messages: tonic::Streaming<Bytes>, limit: usize) -> Payload {
+    let messages =
+        messages.map(move |item| Ok(Message::Encoded(item.map_err(|status| repair_size(status, limit))?)));
     Payload::Stream(messages.boxed())
 }
 

@@ -174,6 +174,7 @@ async fn serve_call(
     let request_id = metadata::request_id(&headers);
     let criticality = Criticality::said(&headers).unwrap_or_default();
     let refused = refusal(&parts, &headers);
+    let repeated_outside = metadata::is_repeated_outside(&headers);
     let timeout = headers.get(metadata::GRPC_TIMEOUT).map(timeout::parse);
     let unary = endpoint.as_ref().is_some_and(|endpoint| endpoint.is_unary());
     let (deadline, read_within) = bounds(timeout, unary, edge.deadline);
@@ -185,6 +186,7 @@ async fn serve_call(
         metadata::of_user(headers),
     )
     .mattering(criticality)
+    .repeated_outside(repeated_outside)
     .counting(buffered);
     let path = match &endpoint {
         Some(endpoint) => Cow::Borrowed(endpoint.path),
@@ -198,8 +200,9 @@ async fn serve_call(
         (None, Some(_), Some(None)) => Status::invalid_argument("malformed grpc-timeout").into_http(),
         (None, Some(endpoint), _) => {
             let limit = edge.router.limits().message_size;
+            let body = Request::of(body, &context, limit, endpoint.request_streaming);
             let dispatch = Dispatch { endpoint, context: context.clone(), head, limit, read_within };
-            let request = http::Request::from_parts(parts, Request::of(body, &context));
+            let request = http::Request::from_parts(parts, body);
             let mut grpc = tonic::server::Grpc::new(Raw).max_decoding_message_size(limit);
             context.scope(grpc.streaming(dispatch, request)).await
         }
@@ -295,7 +298,7 @@ impl StreamingService<Bytes> for Dispatch {
                 metadata::check_size(context.metadata())?;
                 let (permit, mut messages) = (endpoint.admit(&context)?, request.into_inner());
                 if endpoint.request_streaming {
-                    return endpoint.call(permit, &context, request::stream(messages, limit, &context)).await;
+                    return endpoint.call(permit, &context, request::stream(messages, limit)).await;
                 }
                 let message = {
                     let message = pin!(request::message(&mut messages, limit, read_within));
@@ -312,5 +315,33 @@ impl StreamingService<Bytes> for Dispatch {
             *response.metadata_mut() = answer.metadata;
             Ok(response)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOST: Duration = Duration::from_secs(10);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// How long a call may take, roughly, and how long its message may take to come where that is less.
+    fn bounded(timeout: Option<Duration>, unary: bool) -> (Option<Duration>, Option<Duration>) {
+        let (deadline, read_within) = bounds(timeout.map(Some), unary, MOST);
+        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+        (deadline.map(|at| Duration::from_secs_f64(left(at).as_secs_f64().round())), read_within)
+    }
+
+    #[test]
+    fn a_call_gets_the_nodes_deadline_where_it_brings_none_unless_it_is_a_stream() {
+        assert_eq!(bounded(None, true), (Some(MOST), None));
+        assert_eq!(bounded(None, false), (None, Some(MOST)));
+    }
+
+    #[test]
+    fn a_message_comes_within_the_nodes_deadline_however_long_its_call_may_take() {
+        assert_eq!(bounded(Some(HOUR), true), (Some(HOUR), Some(MOST)));
+        assert_eq!(bounded(Some(MOST), true), (Some(MOST), None));
+        assert_eq!(bounded(Some(MOST), false), (Some(MOST), None));
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use tracing::{debug, warn};
 
 use super::greeting::{Greeted, Greeting};
 use super::{Keepalive, backoff};
-use crate::gauges::{Count, Gauge, Reading};
+use crate::gauges::Count;
 use crate::net::{Address, Net};
 use crate::status::{self, NotSent};
 
@@ -47,8 +48,11 @@ pub(super) struct Subchannel {
     authority: Authority,
     net: Arc<dyn Net>,
     keepalive: Keepalive,
-    /// Connections that are open: this one, and those that were lost and have not ended yet.
+    /// Connections to the service that are open: this one, and those that were lost and have not ended yet.
     open: Arc<Count>,
+    made: AtomicUsize,
+    /// The most calls that the callee lets the connection carry at a time, as its first SETTINGS have it.
+    streams_max: AtomicU32,
     /// Held for moments only and never over an await. A carrier stays on its worker, so that it is only contended
     /// while somebody reads the gauges.
     state: Mutex<State>,
@@ -68,35 +72,49 @@ enum Connection {
 }
 
 impl Subchannel {
+    /// One at `address`, which is spoken to as `authority`. Its connections count among those that are `open`.
     pub(super) fn new(
         service: &'static str,
-        address: Address,
+        (address, authority): (Address, Authority),
         net: Arc<dyn Net>,
         keepalive: Keepalive,
+        open: Arc<Count>,
     ) -> Arc<Self> {
-        let authority = match &address {
-            Address::Tcp { .. } => address.to_string()["http://".len()..].parse(),
-            Address::Unix(_) => "localhost".parse(),
-        };
-        let authority = authority.expect("an address has a host and a port that fit a URI");
         let state = Mutex::new(State { connection: Connection::Idle, failures: 0 });
-        Arc::new(Self { service, address, authority, net, keepalive, open: Arc::default(), state })
+        let (made, streams_max) = (AtomicUsize::new(0), AtomicU32::new(u32::MAX));
+        Arc::new(Self { service, address, authority, net, keepalive, open, made, streams_max, state })
     }
 
     pub(super) fn authority(&self) -> &Authority {
         &self.authority
     }
 
-    /// Tells how things stand.
-    pub(super) fn tell(&self, reading: &mut Reading) {
-        let state = match &self.state.lock().unwrap_or_else(PoisonError::into_inner).connection {
+    /// How its connection stands, as gauges name it.
+    pub(super) fn state(&self) -> &'static str {
+        match &self.state.lock().unwrap_or_else(PoisonError::into_inner).connection {
             Connection::Ready(sender) if !sender.is_closed() => "ready",
             Connection::Connecting(_) => "connecting",
             Connection::Backoff { until, .. } if *until > Instant::now() => "backoff",
             Connection::Idle | Connection::Ready(_) | Connection::Backoff { .. } => "idle",
-        };
-        reading.add(Gauge::CalleeAddresses, self.service, state, 1);
-        reading.add(Gauge::CalleeConnectionsOpen, self.service, "", self.open.get());
+        }
+    }
+
+    /// How many connections were made so far: what is known of the callee is of the last.
+    pub(super) fn made(&self) -> usize {
+        self.made.load(Ordering::Relaxed)
+    }
+
+    /// The most calls that it carries at a time.
+    pub(super) fn streams_max(&self) -> usize {
+        usize::try_from(self.streams_max.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+    }
+
+    /// Until when it is left alone because connecting failed; none if it is not.
+    pub(super) fn rests_until(&self) -> Option<Instant> {
+        match &self.state.lock().unwrap_or_else(PoisonError::into_inner).connection {
+            Connection::Backoff { until, .. } => Some(*until),
+            _ => None,
+        }
     }
 
     /// Looks what there is, and starts connecting where that is due.
@@ -157,7 +175,10 @@ impl Subchannel {
         let greeting = timeout(self.keepalive.greeting, greeting).await;
         let greeting = greeting.map_err(|_| "the peer accepted, and does not speak HTTP/2")?;
         match greeting.map_err(|_| "the peer hung up before it spoke HTTP/2")? {
-            Greeting::Http2 => Ok(sender),
+            Greeting::Http2(streams_max) => {
+                self.streams_max.store(streams_max.unwrap_or(u32::MAX), Ordering::Relaxed);
+                Ok(sender)
+            }
             Greeting::Other => Err("the peer speaks something else than HTTP/2".into()),
         }
     }
@@ -170,6 +191,7 @@ impl Subchannel {
         match outcome {
             Ok(sender) => {
                 debug!(peer = self.service, address = %self.address, "connected");
+                self.made.fetch_add(1, Ordering::Relaxed);
                 *state = State { connection: Connection::Ready(sender.clone()), failures: 0 };
                 Ok(sender)
             }
@@ -202,8 +224,8 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
 }
 
 /// From 0 to 1, without 1.
-#[expect(clippy::disallowed_methods, reason = "backoff is spread by chance; a rehearsal seeds it")]
-fn chance() -> f64 {
+#[expect(clippy::disallowed_methods, reason = "waits and choices are left to chance; a rehearsal seeds it")]
+pub(super) fn chance() -> f64 {
     fastrand::f64()
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
-use bytes::BytesMut;
 use futures_util::StreamExt as _;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
@@ -83,11 +82,10 @@ async fn call(
         let incoming = Incoming {
             query: request.query_string(),
             path: path_values(route, request),
-            body: body.as_deref(),
+            body: body.as_ref().map(|body| body.bytes.as_slice()),
         };
         let message = target.transcoder.decode(&incoming)?;
-        let read = body.as_ref().map_or(0, web::Bytes::len);
-        drop(body);
+        let read = body.map_or(0, |body| body.held);
         let answer = target.endpoint.call(permit, context, Payload::One(message)).await;
         buffered.give_back(read);
         let answer = answer?;
@@ -118,13 +116,13 @@ fn size(request: &HttpRequest) -> usize {
     request.uri().path().len() + request.query_string().len() + fields.sum::<usize>()
 }
 
-/// The body, whose bytes are taken from what may be held as they come.
+/// The body, in a buffer that is taken from what may be held before it is made; and how large that is.
 async fn read_json(
     request: &HttpRequest,
     mut body: web::Payload,
     buffered: &Buffered,
     limit: usize,
-) -> Result<web::Bytes, Failure> {
+) -> Result<Body, Failure> {
     let content_type = request.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     if !content_type.to_ascii_lowercase().starts_with(b"application/json") {
         return Err(Failure::Http(415, Code::InvalidArgument, "expected content-type application/json"));
@@ -135,17 +133,43 @@ async fn read_json(
     if length.is_some_and(|length: usize| length > limit) {
         return Err(too_large());
     }
-    let mut read = BytesMut::new();
+    let mut read = Body::of(length.unwrap_or(0), buffered)?;
     while let Some(chunk) = body.next().await {
         let unread = |_| Failure::Http(400, Code::InvalidArgument, "the body could not be read");
         let chunk = chunk.map_err(unread)?;
-        if read.len() + chunk.len() > limit {
+        if read.bytes.len() + chunk.len() > limit {
             return Err(too_large());
         }
-        buffered.take(chunk.len())?;
-        read.extend_from_slice(&chunk);
+        read.append(&chunk, buffered)?;
     }
-    Ok(read.freeze())
+    Ok(read)
+}
+
+/// A body, or the beginning of one.
+struct Body {
+    bytes: Vec<u8>,
+    /// What it takes of what may be held.
+    held: usize,
+}
+
+impl Body {
+    /// Nothing yet of a body of so many bytes.
+    fn of(length: usize, buffered: &Buffered) -> Result<Self> {
+        buffered.take(length)?;
+        Ok(Self { bytes: Vec::with_capacity(length), held: length })
+    }
+
+    /// Of a body whose length was not announced, the buffer grows: while that is copied, the old one is there, too.
+    fn append(&mut self, chunk: &[u8], buffered: &Buffered) -> Result<()> {
+        let length = self.bytes.len() + chunk.len();
+        if length > self.held {
+            let mut grown = Self::of(length.max(self.held * 2), buffered)?;
+            grown.bytes.extend_from_slice(&self.bytes);
+            buffered.give_back(std::mem::replace(self, grown).held);
+        }
+        self.bytes.extend_from_slice(chunk);
+        Ok(())
+    }
 }
 
 /// Why there is no answer.
@@ -190,4 +214,56 @@ fn call_context(target: &Target, request: &HttpRequest) -> CallContext {
     let admission = Some(target.endpoint.admission.clone());
     let context = CallContext::new(id, deadline, admission, caller(request), metadata);
     context.mattering(criticality).counting(Buffered::alone(edge.router.budget()))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::FromRequest as _;
+    use actix_web::test::TestRequest;
+    use futures_util::stream;
+
+    use super::*;
+    use crate::budget::Budget;
+    use crate::gauges::Gauges;
+
+    const LIMIT: usize = 8;
+
+    /// How much is read of a body that comes in `pieces` and is announced to have `length` bytes; or the HTTP status of
+    /// who sent it.
+    async fn read(pieces: &[&'static str], length: Option<usize>) -> Result<usize, u16> {
+        let mut request = TestRequest::post().insert_header((CONTENT_TYPE, "application/json"));
+        if let Some(length) = length {
+            request = request.insert_header(("content-length", length));
+        }
+        let request = request.to_http_request();
+        let pieces: Vec<_> =
+            pieces.iter().map(|piece| Ok(web::Bytes::from_static(piece.as_bytes()))).collect();
+        let mut payload: actix_web::dev::Payload =
+            actix_http::Payload::Stream { payload: Box::pin(stream::iter(pieces)) };
+        let payload = web::Payload::from_request(&request, &mut payload).await.expect("a payload");
+        let buffered = Buffered::alone(&Budget::new(1024, &Gauges::new()));
+        match read_json(&request, payload, &buffered, LIMIT).await {
+            Ok(body) => Ok(body.bytes.len()),
+            Err(Failure::Http(status, ..)) => Err(status),
+            Err(Failure::Call(status)) => Err(status::http_status(status.code()).as_u16()),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_may_be_as_large_as_a_message_and_no_larger_whether_its_length_is_told_or_not() {
+        for length in [None, Some(LIMIT)] {
+            assert_eq!(read(&["{\"a\": 1}"], length).await, Ok(LIMIT));
+        }
+        for too_large in [&["{\"a\": 10}"][..], &["{\"a\": 10", "}"], &["{\"a\":", " 1", "0}"]] {
+            assert_eq!(read(too_large, None).await, Err(413), "{too_large:?}");
+        }
+        assert_eq!(read(&[], Some(LIMIT + 1)).await, Err(413), "none of it is waited for");
+    }
+
+    #[test]
+    fn a_head_counts_with_its_target_and_its_fields_as_over_http2() {
+        let request = TestRequest::with_uri("/path?query=1").insert_header(("x-name", "value"));
+        let fields = "x-name".len() + "value".len() + 32;
+        assert_eq!(size(&request.to_http_request()), "/path".len() + "query=1".len() + fields);
+    }
 }

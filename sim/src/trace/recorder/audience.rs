@@ -5,7 +5,7 @@ use std::any::{Any, TypeId};
 use crate::invariant::Wants;
 use crate::trace::event::{Event, What};
 
-/// Who wants what of a list of checks, each known by its place there. Each is told in the order of that list.
+/// Who wants what of a list of checks, each known by its index there. Each is told in the order of that list.
 #[derive(Debug)]
 pub(super) struct Audience {
     wants: Vec<Wants>,
@@ -44,13 +44,13 @@ impl Audience {
 
     fn of_fact(&mut self, fact: TypeId) -> &[usize] {
         let known = self.of_facts.iter().position(|(known, _)| *known == fact);
-        let place = known.unwrap_or_else(|| {
+        let index = known.unwrap_or_else(|| {
             let want = |wants: &Wants| wants.facts.as_ref().is_none_or(|facts| facts.contains(&fact));
             let those = self.all.iter().copied().filter(|number| want(&self.wants[*number])).collect();
             self.of_facts.push((fact, those));
             self.of_facts.len() - 1
         });
-        &self.of_facts[place].1
+        &self.of_facts[index].1
     }
 }
 

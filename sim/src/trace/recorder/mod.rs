@@ -16,6 +16,7 @@ mod turns;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,6 +130,17 @@ impl Recorder {
         if let Some(host) = self.hosts.current() {
             self.in_force.met_on(host, is_this);
         }
+    }
+
+    /// The address of a host, unless the plan has names leave it out at the moment.
+    pub(crate) fn listed(&mut self, host: &str) -> Option<IpAddr> {
+        let is_this = |kind: &FaultKind| matches!(kind, FaultKind::Unlisted { .. });
+        let at = self.hosts.named(host)?;
+        if self.in_force.active_on(at).any(|state| is_this(&state.fault.what)) {
+            self.in_force.met_on(at, is_this);
+            return None;
+        }
+        Some(self.hosts.get(at).address)
     }
 
     /// Traffic passed between two hosts. The faults on its way are effective if a call is in flight.

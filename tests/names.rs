@@ -1,0 +1,154 @@
+//! What becomes of calls when the name of a service leads elsewhere.
+
+mod common;
+mod town;
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use common::run_in_no_time;
+use probe_contract::ActRequest;
+use probe_contract::probe::Act;
+use tokio::time::sleep;
+use town::{Manner, Town};
+use transport::gauges::Gauge;
+use transport::status::{self, NotSent};
+use transport::{Client, Status};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// Longer than it may take until a name is asked again.
+const ASKED_WITHIN: Duration = Duration::from_millis(12_100);
+
+async fn act(client: &Client) -> Result<(), Status> {
+    client.call::<Act>(ActRequest::default()).await.map(drop)
+}
+
+/// Calls again and again for so long, one call after the other; none of them may fail.
+async fn call_for(client: &Client, time: Duration) {
+    let gap = MS * 50;
+    for _ in 0..time.as_millis() / gap.as_millis() {
+        act(client).await.expect("an address that was good is there");
+        sleep(gap).await;
+    }
+}
+
+fn town(houses: usize) -> Town {
+    Town::of(&vec![Manner { takes: MS, fails: false, is_away: false }; houses])
+}
+
+#[test]
+fn a_name_leads_to_all_its_addresses_and_is_asked_every_ten_seconds_while_calls_come() {
+    run_in_no_time(async {
+        let town = town(3);
+        town.name_leads_to(Some(&[0, 1, 2]));
+        let (client, _) = town.client_by_name();
+        call_for(&client, Duration::from_secs(60)).await;
+        assert!((5..=9).contains(&town.asked()), "some six times a minute");
+        let shares = town.calls();
+        assert!(shares.iter().all(|share| *share > 200), "{shares:?}");
+        sleep(Duration::from_secs(3600)).await;
+        assert_eq!(town.asked(), 0, "nobody calls");
+    });
+}
+
+#[test]
+fn an_address_that_vanishes_takes_no_new_call_and_ends_with_its_last() {
+    run_in_no_time(async {
+        let town = town(3);
+        town.name_leads_to(Some(&[0, 1]));
+        let (client, gauges) = town.client_by_name();
+        call_for(&client, MS * 200).await;
+        // Two calls that take long: one for each address.
+        for house in &town.0[..2] {
+            house.is(Manner { takes: Duration::from_secs(30), ..Manner::default() });
+        }
+        let long: Vec<_> = (0..2)
+            .map(|_| {
+                let client = client.clone();
+                tokio::task::spawn_local(async move {
+                    let mut request = tonic::Request::new(ActRequest::default());
+                    request.set_timeout(Duration::from_secs(60));
+                    client.exchange::<Act>(request).await.map(drop)
+                })
+            })
+            .collect();
+        sleep(MS * 10).await;
+        for house in &town.0[..2] {
+            house.is(Manner { takes: MS, ..Manner::default() });
+        }
+        town.name_leads_to(Some(&[1, 2]));
+        call_for(&client, ASKED_WITHIN).await;
+        town.calls();
+        call_for(&client, Duration::from_secs(10)).await;
+        let shares = town.calls();
+        assert!(shares[0] == 0 && shares[1] > 50 && shares[2] > 50, "{shares:?}");
+        let open = || town.0[0].open.load(Ordering::Relaxed);
+        assert_eq!(open(), 1, "its call is under way");
+        for call in long {
+            call.await
+                .expect("no panic")
+                .unwrap_or_else(|error| assert_ne!(error.code(), transport::Code::Unavailable));
+        }
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(open(), 0, "nobody uses it");
+        assert_eq!(gauges.read().sum(Gauge::CalleeConnectionsOpen), 2);
+    });
+}
+
+#[test]
+fn an_empty_or_failed_answer_keeps_the_last_addresses() {
+    run_in_no_time(async {
+        let town = town(2);
+        town.name_leads_to(Some(&[0, 1]));
+        let (client, _) = town.client_by_name();
+        call_for(&client, MS * 200).await;
+        for answer in [Some(&[][..]), None] {
+            town.name_leads_to(answer);
+            call_for(&client, ASKED_WITHIN * 2).await;
+            assert!(town.asked() > 0);
+            assert!(town.calls().iter().all(|share| *share > 100));
+        }
+        town.name_leads_to(Some(&[1]));
+        call_for(&client, ASKED_WITHIN).await;
+        town.calls();
+        call_for(&client, MS * 400).await;
+        assert_eq!(town.0[0].calls(), 0, "an answer counts again");
+    });
+}
+
+#[test]
+fn a_name_that_leads_nowhere_fails_calls_at_once_and_is_asked_once_a_second() {
+    run_in_no_time(async {
+        let town = town(1);
+        town.name_leads_to(None);
+        let (client, _) = town.client_by_name();
+        for _ in 0..200 {
+            let error = act(&client).await.expect_err("nobody is known");
+            assert_eq!(status::proof_not_sent(&error), Some(NotSent::Unreachable));
+            sleep(MS * 50).await;
+        }
+        assert!((9..=11).contains(&town.asked()), "in ten seconds");
+        town.name_leads_to(Some(&[0]));
+        sleep(MS * 1100).await;
+        act(&client).await.expect("the first call after that waits for the answer");
+    });
+}
+
+#[test]
+fn where_an_address_is_down_the_name_is_asked_sooner() {
+    run_in_no_time(async {
+        let town = town(2);
+        town.name_leads_to(Some(&[0]));
+        let (client, _) = town.client_by_name();
+        call_for(&client, MS * 1500).await;
+        town.0[0].is(Manner { is_away: true, ..Manner::default() });
+        town.0[0].close();
+        town.name_leads_to(Some(&[1]));
+        for _ in 0..20 {
+            act(&client).await.ok();
+            sleep(MS * 20).await;
+        }
+        act(&client).await.expect("it was asked at once, and leads to another");
+    });
+}

@@ -1,0 +1,109 @@
+//! Rehearsals of replicas of which one fails and one is slow: who is sound gets the calls.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protos::app::grpc::service1::{ProcessName, Service1};
+use protos::app::grpc::service2::SayHello;
+use protos::app::grpc::{ProcessNameResponse, SayHelloRequest};
+use rehearse::facts::{CallOutcome, HandlerBegun, Outcome};
+use rehearse::proptest::strategy::Strategy as _;
+use rehearse::{
+    Code, Event, Expect, Failed, Foreign, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching,
+    promises,
+};
+
+use crate::{checks, scenarios};
+
+/// So many failures in a row make a replica an outlier, and so many calls may be under way to it until they are known.
+const FOUND_OUT_AFTER: usize = 5 + 8;
+
+/// The shortest waits after which a call tries an outlier again, each counted from the one before.
+const TRIED_AFTER_MS: [u64; 5] = [800, 1280, 2048, 3276, 5242];
+
+/// The scenario of a replica that fails at once, and another that is slow.
+pub(crate) fn replicas() -> sim::Scenario {
+    drawn("replicas", "of three hosts of service1 one fails each call at once, and one is slow", world)
+}
+
+fn failing() -> Foreign {
+    let message = "nobody is behind it".to_owned();
+    let failed = Failed { code: Code::Unavailable, message, details: String::new() };
+    Foreign::of::<Service1>().answer::<ProcessName>(move |_| Err(failed.clone()))
+}
+
+fn world(picks: &mut Picks<'_>) -> Scenario {
+    let slow = Foreign::of::<Service1>()
+        .answer::<ProcessName>(|request| Ok(ProcessNameResponse { name: request.name.to_uppercase() }))
+        .takes(250.ms());
+    let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
+    let right = || Expect::ok().or(Code::Unavailable);
+    let load = Load::new(100, 5000.ms(), 400.ms()..=800.ms())
+        .bursts(picks.pick("bursts", &[1, 4]))
+        .rpc::<SayHello>(Via::Rest, requests(), right())
+        .rpc::<SayHello>(Via::Grpc, requests(), right());
+    let scenario = Scenario::new("replicas", "", load, Swarm::calm())
+        .nodes(&["service2"], scenarios::app)
+        .foreign("failing", failing());
+    let scenario = match picks.pick("the others", &["answer", "fail, too"]) {
+        "answer" => scenario.foreign("slow", slow).nodes(&["service1"], scenarios::app),
+        _ => scenario.foreign("failing2", failing()).foreign("failing3", failing()),
+    };
+    scenario
+        .workers(1)
+        .promises(promises::of_calls().except(promises::REPLICAS_SHARE))
+        .every_call("every reply belongs to its request", checks::right_value)
+        .fold("where all fail, calls still go out", calls_go_out)
+        .fold("who fails call after call is found out, and who is slow is asked less", sound_ones_take_calls)
+}
+
+fn calls_go_out(_: &mut (), event: &Event) -> Result<(), String> {
+    match event.told::<CallOutcome>() {
+        Some(ended) if ended.outcome == Outcome::NotSent => {
+            Err("a call was not sent, and there are three hosts".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How many calls came to each host of service1, and when the first did.
+#[derive(Debug, Default)]
+struct Calls {
+    first: Option<Duration>,
+    calls: BTreeMap<Arc<str>, usize>,
+}
+
+fn sound_ones_take_calls(calls: &mut Calls, event: &Event) -> Result<(), String> {
+    if event.told::<HandlerBegun>().is_none_or(|begun| begun.service != "service1") {
+        return Ok(());
+    }
+    *calls.calls.entry(Arc::clone(&event.host)).or_default() += 1;
+    let since = event.at - *calls.first.get_or_insert(event.at);
+    let of = |host: &str| calls.calls.get(host).copied().unwrap_or_default();
+    let most = FOUND_OUT_AFTER + trials_within(since);
+    if calls.calls.contains_key("failing2") || calls.calls.contains_key("failing3") {
+        return Ok(());
+    }
+    let (failing, slow, all) = (of("failing"), of("slow"), calls.calls.values().sum::<usize>());
+    if failing > most {
+        return Err(format!(
+            "{failing} of {all} calls went to the host that fails each; expected {most} at most"
+        ));
+    }
+    if slow > FOUND_OUT_AFTER + all / 4 {
+        return Err(format!(
+            "{slow} of {all} calls went to the host that is slow; expected a quarter of them"
+        ));
+    }
+    Ok(())
+}
+
+/// How many calls may have tried the outlier in this time.
+fn trials_within(time: Duration) -> usize {
+    let tried_at = TRIED_AFTER_MS.iter().scan(Duration::ZERO, |at, wait| {
+        *at += Duration::from_millis(*wait);
+        Some(*at)
+    });
+    tried_at.take_while(|at| *at <= time).count()
+}

@@ -1,0 +1,103 @@
+//! Calls that are repeated and hedged: a callee dies, is slow, refuses, or pushes back, and its callers make the best of it
+//! without making it worse.
+
+use std::time::Duration;
+
+use probe_contract::{Script, front, middle};
+use protos::app::grpc::service1::{ProcessName, Service1};
+use protos::app::grpc::service2::SayHello;
+use protos::app::grpc::{ProcessNameResponse, SayHelloRequest};
+use rehearse::proptest::prelude::*;
+use rehearse::{
+    Code, Expect, Failed, Family, Foreign, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching,
+    promises,
+};
+
+use crate::{checks, scenarios, scripts, trial};
+
+/// What a healthy call may take here: up to three hops.
+const ENOUGH: Duration = Duration::from_millis(400);
+
+/// Replicas everywhere, so that there is somewhere else to go.
+const NODES: [(&str, &[&str]); 5] = [
+    ("edge", &["service2", "front"]),
+    ("inner", &["service1", "middle"]),
+    ("spare", &["service1", "middle"]),
+    ("last1", &["back"]),
+    ("last2", &["back"]),
+];
+
+/// The scenario of callees that die, are slow, or refuse calls.
+pub(crate) fn retries() -> sim::Scenario {
+    drawn("retries", "replicas die, are slow and refuse calls: callers repeat and hedge", world)
+}
+
+fn world(picks: &mut Picks<'_>) -> Scenario {
+    let attempts = picks.pick("attempts", &[3, 1, 2, 5]);
+    let hedge = picks.pick("hedge", &[false, true]);
+    let calls_max = picks.pick("--max-calls", &[1024, 4]);
+    let over = Duration::from_millis(picks.pick("load over ms", &[600, 3000]));
+    let policy = format!("attempts={attempts};hedge={hedge};backoff=20ms");
+    let hosts = ["inner", "spare", "last1"];
+    let swarm = Swarm::new(1..=4, over, 50.ms()..=800.ms()).link("edge", "inner").link("inner", "last1");
+    let swarm = hosts.iter().fold(swarm, |swarm, host| swarm.host(host));
+    let scenario = Scenario::new("retries", "", load(over), swarm);
+    let scenario = NODES.iter().fold(scenario, |scenario, (host, services)| {
+        scenario.node(host, services, |_| trial::add_to(actors::services().into_iter().collect(), 1000.ms()))
+    });
+    scenario
+        .workers(1)
+        .flags(&["--policy", &policy, "--max-calls", &calls_max.to_string(), "--deadline", "1s"])
+        .promises(promises::of_calls().enough(ENOUGH))
+        .every_call("every reply belongs to its request", |call| scripts::as_the_script_says(call, u32::MAX))
+}
+
+fn load(over: Duration) -> Load {
+    let scripts = (matching("[a-z]{4,8}"), 0..=2_u32, 0..=5_u32)
+        .prop_map(|(text, hops, wait_ms)| Script { text, hops, wait_ms, ..Script::default() })
+        .sboxed();
+    let expect = Expect::ok();
+    let load = Load::new(70, over, 450.ms()..=1500.ms());
+    scenarios::hello(scenarios::hello(load, Via::Rest), Via::Grpc)
+        .rpc::<front::Play>(Via::Grpc, scripts.clone(), expect.clone())
+        .rpc::<middle::Play>(Via::Grpc, scripts, expect)
+}
+
+/// The scenario of a callee that is no node, and says of some calls whether and when they may be made again.
+pub(crate) fn pushback() -> sim::Scenario {
+    drawn("pushback", "service1 is no node, fails, and says when it may be called again", pushed_back)
+}
+
+fn pushed_back(picks: &mut Picks<'_>) -> Scenario {
+    let server = Foreign::of::<Service1>().answer::<ProcessName>(|request| {
+        said_of(&request.name)
+            .map_or_else(|| Ok(ProcessNameResponse { name: request.name.to_uppercase() }), Err)
+    });
+    let policy = picks.pick("policy", &["attempts=3", "attempts=5", "hedge=true"]);
+    let requests = || matching("[a-h][a-z]{3,7}").prop_map(|name| SayHelloRequest { name });
+    let right =
+        || Expect::ok().or_as_asked::<SayHelloRequest>(|asked| said_of(&asked.name).map(|said| said.code));
+    let load = Load::new(40, 2000.ms(), 300.ms()..=800.ms())
+        .rpc::<SayHello>(Via::Rest, requests(), right())
+        .rpc::<SayHello>(Via::Grpc, requests(), right());
+    let faults = Swarm::new(1..=2, 1500.ms(), 50.ms()..=500.ms()).host("service1");
+    Scenario::new("pushback", "", load, faults.only(&[Family::RefusedStreams]))
+        .nodes(&["service2"], scenarios::app)
+        .foreign("service1", server)
+        .workers(1)
+        .flags(&["--policy", policy])
+        .promises(promises::of_calls())
+        .every_call("every reply belongs to its request", checks::right_value)
+}
+
+/// What the server says of some names in place of an answer.
+fn said_of(name: &str) -> Option<Failed> {
+    let pushback = match name.chars().next()? {
+        'a' => None,
+        'b' => Some("-1"),
+        'c' => Some("150"),
+        'd' => Some("soon"),
+        _ => return None,
+    };
+    Some(Failed { code: Code::Unavailable, message: "not now".to_owned(), details: String::new(), pushback })
+}

@@ -1,0 +1,142 @@
+//! One endpoint of a service: its connection, the calls that it has, and the record of those that it had.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::lines::{Lines, Pick};
+use super::record::{Record, Standing, Verdict};
+use super::subchannel::{Subchannel, chance};
+use crate::gauges::{Count, Gauge, Reading};
+use crate::net::Address;
+
+pub(super) struct Endpoint {
+    service: &'static str,
+    address: Address,
+    lines: Arc<Lines>,
+    calls: Count,
+    /// As the state of a subchannel: held for moments only, and contended by nobody but who reads the gauges.
+    record: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    record: Record,
+    /// When it was chosen last, as a number that grows.
+    turn: usize,
+    /// Of which of its connections it is.
+    connection: usize,
+}
+
+/// How an endpoint looks to a call that seeks one.
+pub(super) struct Look {
+    pub(super) standing: Standing,
+    /// How many calls it has.
+    pub(super) calls: usize,
+    /// When it was chosen last, as a number that grows.
+    pub(super) turn: usize,
+}
+
+impl Endpoint {
+    pub(super) fn new(service: &'static str, address: Address, lines: Arc<Lines>) -> Arc<Self> {
+        let (calls, record) = Default::default();
+        Arc::new(Self { service, address, lines, calls, record })
+    }
+
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// What connects to it first of all.
+    pub(super) fn subchannel(&self) -> &Subchannel {
+        self.lines.first()
+    }
+
+    /// A connection to it; starts connecting where that is due.
+    pub(super) fn pick(&self) -> Pick {
+        self.lines.pick()
+    }
+
+    pub(super) fn look(&self, now: Instant) -> Look {
+        let made = self.subchannel().made();
+        let mut known = self.known();
+        if known.connection != made {
+            // Another process may be there now. Failures in a row still count: it may fail call after call.
+            known.connection = made;
+            known.record.forget_mean();
+        }
+        Look { standing: known.record.standing(now), calls: self.calls.get(), turn: known.turn }
+    }
+
+    /// It gets a call, the `turn`th of all, which may be one that tries whether it is sound again.
+    pub(super) fn begin(&self, turn: usize, is_trial: bool) {
+        self.calls.add();
+        let mut known = self.known();
+        known.turn = turn;
+        if is_trial {
+            known.record.try_it();
+        }
+    }
+
+    /// A call of it has ended, whatever it has shown.
+    pub(super) fn end(&self) {
+        self.calls.take_away();
+    }
+
+    /// A call that was sent at that time has shown this after a while; whether it is one failure too many.
+    pub(super) fn showed(&self, verdict: Verdict, sent: Instant, after: Duration) -> bool {
+        let now = Instant::now();
+        let mut known = self.known();
+        if verdict != Verdict::Sound {
+            return known.record.failed(verdict, sent, after, now);
+        }
+        if known.record.answered(sent, after, now) {
+            info!(peer = self.service, address = %self.address, "back: it answers again");
+        }
+        false
+    }
+
+    /// A call was given up by its caller, after so long.
+    pub(super) fn was_given_up(&self, after: Duration) {
+        self.known().record.given_up(after, Instant::now());
+    }
+
+    /// The call that tried it has ended and shown nothing.
+    pub(super) fn was_not_tried(&self) {
+        self.known().record.not_tried();
+    }
+
+    pub(super) fn is_ejected(&self) -> bool {
+        self.known().record.is_ejected()
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.subchannel().state() == "ready"
+    }
+
+    /// Tells how things stand.
+    pub(super) fn tell(&self, reading: &mut Reading) {
+        let state = if self.is_ejected() { "ejected" } else { self.subchannel().state() };
+        reading.add(Gauge::CalleeAddresses, self.service, state, 1);
+    }
+
+    /// Leaves it out for a while.
+    pub(super) fn eject(&self) {
+        let wait = self.known().record.eject(Instant::now(), chance());
+        let ejected_for_ms = wait.as_secs_f64() * 1e3;
+        warn!(peer = self.service, address = %self.address, ejected_for_ms, "ejected: its calls fail");
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Endpoint").field(&self.address).finish()
+    }
+}

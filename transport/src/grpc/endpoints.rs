@@ -1,0 +1,272 @@
+//! The endpoints of one service: which there are, which of them a call goes to, and how many may be left out.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, select_all, select_ok};
+use http::uri::Authority;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::Keepalive;
+use super::balance::{Choice, Chosen, order};
+use super::endpoint::Endpoint;
+use super::lines::{Lines, Pick};
+use super::name::Name;
+use super::subchannel::Subchannel;
+use crate::gauges::{Count, Gauge, Reading};
+use crate::net::{Address, Net};
+use crate::status::{self, NotSent, Result, Status};
+use crate::trail::{Step, Trail};
+
+/// The longest that the answer of a name is waited for.
+const RESOLVE_MAX: Duration = Duration::from_secs(5);
+
+/// The endpoints of a service.
+pub(super) struct Endpoints {
+    service: &'static str,
+    net: Arc<dyn Net>,
+    keepalive: Keepalive,
+    /// Where it is said to be.
+    fixed: Vec<Address>,
+    names: Vec<Arc<Name>>,
+    /// All that there are now. Held for moments only, as the state of a subchannel.
+    all: Mutex<Vec<Arc<Endpoint>>>,
+    /// How many calls have chosen an endpoint.
+    next: AtomicUsize,
+    /// Calls that wait for a connection.
+    waiting: Count,
+    /// Connections that are open.
+    open: Arc<Count>,
+}
+
+/// What a call wants of an endpoint.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    /// Which attempt of its call it is.
+    pub(super) attempt: u32,
+    /// Where the others went: it goes elsewhere, if it can.
+    pub(super) trail: Trail,
+    /// Whether it waits where all are down.
+    pub(super) wait_for_ready: bool,
+}
+
+type Waiting = BoxFuture<'static, Result<Chosen>>;
+
+impl Endpoints {
+    pub(super) fn new(
+        service: &'static str,
+        addresses: &[Address],
+        net: &Arc<dyn Net>,
+        keepalive: Keepalive,
+    ) -> Arc<Self> {
+        let (mut fixed, mut names) = (Vec::new(), Vec::new());
+        for address in addresses {
+            match address {
+                Address::Dns { name, port } => names.push(Name::new(service, name, *port)),
+                Address::Tcp { .. } | Address::Unix(_) => fixed.push(address.clone()),
+            }
+        }
+        let (all, next, waiting, open) = Default::default();
+        let endpoints = Self { service, net: net.clone(), keepalive, fixed, names, all, next, waiting, open };
+        endpoints.renew();
+        Arc::new(endpoints)
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.all().len()
+    }
+
+    /// A connected endpoint: the better of two, or the first that gets connected.
+    pub(super) async fn connected(self: &Arc<Self>, wanted: &Wanted) -> Result<Chosen> {
+        let chosen = loop {
+            self.ask_names();
+            match self.look_for(wanted).await {
+                Err(_) if wanted.wait_for_ready => self.rest().await,
+                outcome => break outcome?,
+            }
+        };
+        wanted.trail.goes_to(wanted.attempt, chosen.endpoint.address());
+        wanted.trail.came(wanted.attempt, Step::Connected);
+        Ok(chosen)
+    }
+
+    async fn look_for(&self, wanted: &Wanted) -> Result<Chosen> {
+        if self.count() == 0 {
+            self.found().await;
+        }
+        loop {
+            let waiting = match self.choose(wanted)? {
+                Ok(chosen) => return Ok(chosen),
+                Err(waiting) => waiting,
+            };
+            let _one = self.waiting.one();
+            let connected = select_ok(waiting).await.map(|(connected, _)| connected);
+            let connected = connected.inspect_err(|_| self.hurry())?;
+            // More may have waited for it than it carries: the others go on to the next.
+            if connected.line.has_room() {
+                return Ok(connected);
+            }
+        }
+    }
+
+    /// The endpoint that is best now, or those that are being connected to.
+    fn choose(&self, wanted: &Wanted) -> Result<Result<Chosen, Vec<Waiting>>> {
+        let all = self.all();
+        let mut choice = Choice::new(wanted.attempt, &wanted.trail);
+        let mut waiting: Vec<Waiting> = Vec::new();
+        let mut last = None;
+        for endpoint in order(all.len()).map(|index| &all[index]) {
+            match endpoint.pick() {
+                Pick::Ready(line, sender) => {
+                    if choice.offer(endpoint, line, sender) {
+                        break;
+                    }
+                }
+                Pick::Wait(line, connecting) => {
+                    let endpoint = endpoint.clone();
+                    waiting.push(Box::pin(async move {
+                        Ok(Chosen { endpoint, line, sender: connecting.await?, is_trial: false })
+                    }));
+                }
+                Pick::Down(status) => last = Some(status),
+            }
+        }
+        if last.is_some() {
+            self.hurry();
+        }
+        match choice.made() {
+            Some(chosen) => Ok(Ok(chosen)),
+            None if waiting.is_empty() => Err(last.unwrap_or_else(|| self.nowhere())),
+            None => Ok(Err(waiting)),
+        }
+    }
+
+    fn nowhere(&self) -> Status {
+        status::not_sent(NotSent::Unreachable, format!("no address of {} is known", self.service))
+    }
+
+    /// Waits until something may have changed where all are down: an endpoint may be connected to again, or a name asked.
+    async fn rest(&self) {
+        let rests = |endpoint: &Arc<Endpoint>| endpoint.subchannel().rests_until();
+        let endpoints = self.all().iter().filter_map(rests).min();
+        let names = self.names.iter().filter_map(|name| name.is_asked_again()).min();
+        if let Some(until) = endpoints.into_iter().chain(names).min() {
+            let _one = self.waiting.one();
+            sleep_until(until).await;
+        }
+    }
+
+    /// Waits for the first name that has an answer, if any is asked.
+    async fn found(&self) {
+        let asking: Vec<_> = self.names.iter().filter_map(|name| name.asking()).collect();
+        if !asking.is_empty() {
+            let _one = self.waiting.one();
+            select_all(asking).await;
+        }
+    }
+
+    /// Asks the names where it is time, and waits for none.
+    fn ask_names(self: &Arc<Self>) {
+        let now = Instant::now;
+        for name in self.names.iter().filter(|name| name.is_due(now())) {
+            let (tell, told) = oneshot::channel::<()>();
+            name.begin(now(), told.map(drop).boxed().shared());
+            let (endpoints, name) = (self.clone(), name.clone());
+            tokio::task::spawn_local(async move {
+                let answer = timeout(RESOLVE_MAX, endpoints.net.resolve(&name.name, name.port)).await;
+                name.answered(answer.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())));
+                endpoints.renew();
+                // Dropped, it tells all who wait.
+                drop(tell);
+            });
+        }
+    }
+
+    fn hurry(&self) {
+        self.names.iter().for_each(|name| name.hurry());
+    }
+
+    /// Brings the endpoints in line with the addresses. One that is still there stays as it is; one that has gone takes no
+    /// new call, and its connection ends when nobody has it any more: after its last call.
+    fn renew(&self) {
+        let mut all = self.all();
+        let mut now: Vec<Arc<Endpoint>> = Vec::new();
+        let mut add = |address: Address, authority: Authority| {
+            if now.iter().any(|known| *known.address() == address) {
+                return;
+            }
+            let known = all.iter().find(|known| *known.address() == address).cloned();
+            now.push(known.unwrap_or_else(|| self.endpoint(address, authority)));
+        };
+        for address in &self.fixed {
+            add(address.clone(), authority_of(address));
+        }
+        for name in &self.names {
+            let authority = format!("{}:{}", name.name, name.port).parse();
+            let authority: Authority = authority.expect("a name and a port fit a URI");
+            for found in name.found() {
+                add(address_of(found), authority.clone());
+            }
+        }
+        *all = now;
+    }
+
+    fn endpoint(&self, address: Address, authority: Authority) -> Arc<Endpoint> {
+        let (service, net, open) = (self.service, self.net.clone(), self.open.clone());
+        let (at, keepalive) = ((address.clone(), authority), self.keepalive);
+        let lines =
+            Lines::new(move || Subchannel::new(service, at.clone(), net.clone(), keepalive, open.clone()));
+        Endpoint::new(service, address, lines)
+    }
+
+    /// The number of a call that has chosen an endpoint.
+    pub(super) fn turn(&self) -> usize {
+        self.next.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+    }
+
+    /// Leaves `endpoint` out for a while: it has failed once too often. No more than half of those that are connected,
+    /// rounded up, and never the last: were all to fail, none would be better than the others.
+    pub(super) fn leave_out(&self, endpoint: &Arc<Endpoint>) {
+        let all = self.all();
+        let others = || all.iter().filter(|other| !Arc::ptr_eq(other, endpoint));
+        let ejected = others().filter(|other| other.is_ejected()).count();
+        let sound = others().filter(|other| !other.is_ejected() && other.is_connected()).count();
+        if endpoint.is_ejected() || sound > 0 && ejected < (sound + ejected + 1).div_ceil(2) {
+            endpoint.eject();
+        }
+    }
+
+    pub(super) fn tell(&self, reading: &mut Reading) {
+        reading.add(Gauge::CalleeCallsWaiting, self.service, "", self.waiting.get());
+        reading.add(Gauge::CalleeConnectionsOpen, self.service, "", self.open.get());
+        self.all().iter().for_each(|endpoint| endpoint.tell(reading));
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<Arc<Endpoint>>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Endpoints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.all().iter()).finish()
+    }
+}
+
+/// What a fixed address is spoken to as.
+fn authority_of(address: &Address) -> Authority {
+    let authority = match address {
+        Address::Tcp { .. } => address.to_string()["http://".len()..].parse(),
+        Address::Dns { .. } | Address::Unix(_) => "localhost".parse(),
+    };
+    authority.expect("an address has a host and a port that fit a URI")
+}
+
+fn address_of(found: SocketAddr) -> Address {
+    Address::Tcp { host: found.ip().to_string(), port: found.port() }
+}

@@ -1,0 +1,262 @@
+//! What the calls of one endpoint have shown: how long it takes, and whether it fails call after call.
+//!
+//! It knows no connection and no other endpoint. The mean is linkerd's peak-EWMA: a call that took longer counts at once,
+//! shorter ones pull it down over some ten seconds.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::backoff;
+
+/// In this time the weight of what was seen falls to 1/e.
+const DECAY: Duration = Duration::from_secs(10);
+
+/// What calls count as taking after a failed one, in seconds, so that an endpoint which fails at once does not look quick.
+const PENALTY: f64 = 5.0;
+
+/// For how long they do. linkerd takes the penalty for a sample of its mean, from which it fades in some 70 s where calls
+/// take milliseconds: long after the endpoint may be sound again.
+const PENALTY_LASTS: Duration = Duration::from_secs(1);
+
+/// The longest that a callee's own wish to be left alone counts.
+const PUSHBACK_MAX: Duration = Duration::from_secs(60);
+
+/// So many failures in a row make an endpoint an outlier. A rate over a window is not needed beside it: who fails now and
+/// then is slow for a second each time, and is asked little for that.
+const FAILURES_IN_A_ROW: u32 = 5;
+
+/// What a call has shown of its endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It answers, whatever it said.
+    Sound,
+    /// It has no room. It is asked less, and never ejected for that: the others would get its calls and be full next.
+    Full(Option<Duration>),
+    /// It cannot answer, or the connection broke.
+    Failed(Option<Duration>),
+    /// The deadline passed before its answer came.
+    Late,
+}
+
+/// The record of one endpoint.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    /// What a call takes, in seconds, as of then; none where nothing is known.
+    mean: Option<(f64, Instant)>,
+    /// What the last call took that was answered.
+    usual: Duration,
+    /// Until when it pays for a failure.
+    penalty: Option<Instant>,
+    /// Failures in a row.
+    failures: u32,
+    ejected: Option<Ejected>,
+}
+
+#[derive(Debug)]
+struct Ejected {
+    since: Instant,
+    /// When a call may try it.
+    until: Instant,
+    /// How often it was in a row.
+    times: u32,
+    /// Whether a call tries it now.
+    is_tried: bool,
+}
+
+/// What is known of an endpoint at one moment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Standing {
+    /// What a call takes, in seconds.
+    pub(super) mean: Option<f64>,
+    /// Whether it fails call after call.
+    pub(super) is_failing: bool,
+    pub(super) is_ejected: bool,
+    /// Whether it is time to try whether it is sound again.
+    pub(super) is_due: bool,
+}
+
+impl Record {
+    pub(super) fn standing(&self, now: Instant) -> Standing {
+        let is_due = |ejected: &Ejected| !ejected.is_tried && ejected.until <= now;
+        let pays = self.penalty.is_some_and(|until| until > now);
+        Standing {
+            mean: if pays { Some(PENALTY) } else { self.mean_at(now) },
+            is_failing: self.failures >= FAILURES_IN_A_ROW,
+            is_ejected: self.ejected.is_some(),
+            is_due: self.ejected.as_ref().is_some_and(is_due),
+        }
+    }
+
+    pub(super) fn is_ejected(&self) -> bool {
+        self.ejected.is_some()
+    }
+
+    /// A call has taken so long without an answer, or has got one after so long.
+    pub(super) fn took(&mut self, time: Duration, now: Instant) {
+        let time = time.as_secs_f64();
+        let mean = match self.mean {
+            Some((mean, _)) if mean < time => time,
+            Some((mean, at)) => {
+                let weight = weight(now - at);
+                mean * weight + time * (1.0 - weight)
+            }
+            None => time,
+        };
+        self.mean = Some((mean, now));
+    }
+
+    /// A call that took longer than others do was given up by its caller.
+    pub(super) fn given_up(&mut self, after: Duration, now: Instant) {
+        if self.mean_at(now).is_some_and(|mean| mean < after.as_secs_f64()) {
+            self.took(after, now);
+        }
+    }
+
+    /// A call that was sent then was answered after so long; whether that ends an ejection.
+    pub(super) fn answered(&mut self, sent: Instant, after: Duration, now: Instant) -> bool {
+        self.usual = after;
+        self.failures = 0;
+        // What was sent before says how things stood then.
+        let is_back = self.ejected.take_if(|ejected| ejected.since <= sent).is_some();
+        if is_back {
+            (self.mean, self.penalty) = (None, None);
+        }
+        self.took(after, now);
+        is_back
+    }
+
+    /// A call that was sent then has failed after so long, or was not answered within its deadline; whether it is one too many.
+    pub(super) fn failed(&mut self, verdict: Verdict, sent: Instant, after: Duration, now: Instant) -> bool {
+        let (pushback, counts) = match verdict {
+            Verdict::Sound => return false,
+            Verdict::Full(pushback) => {
+                // It answers.
+                self.ejected.take_if(|ejected| ejected.since <= sent);
+                (pushback, false)
+            }
+            Verdict::Failed(pushback) => (pushback, true),
+            // A caller that gave it less time than it takes has learnt nothing of it.
+            Verdict::Late if after < self.usual => return false,
+            Verdict::Late => (None, true),
+        };
+        self.penalty = Some(now + pushback.unwrap_or(PENALTY_LASTS).min(PUSHBACK_MAX));
+        self.failures = self.failures.saturating_add(u32::from(counts));
+        counts && self.failures >= FAILURES_IN_A_ROW && self.ejected.is_none()
+    }
+
+    /// Leaves the endpoint out for some time, which it tells; `chance` is in 0..1.
+    pub(super) fn eject(&mut self, now: Instant, chance: f64) -> Duration {
+        let times = self.ejected.take().map_or(0, |ejected| ejected.times).saturating_add(1);
+        let wait = backoff::wait(times, chance);
+        self.ejected = Some(Ejected { since: now, until: now + wait, times, is_tried: false });
+        wait
+    }
+
+    /// A call tries it.
+    pub(super) fn try_it(&mut self) {
+        if let Some(ejected) = &mut self.ejected {
+            ejected.is_tried = true;
+        }
+    }
+
+    /// The call that tried it has ended, and shown nothing.
+    pub(super) fn not_tried(&mut self) {
+        if let Some(ejected) = &mut self.ejected {
+            ejected.is_tried = false;
+        }
+    }
+
+    /// What was known of the process at the other end of a connection that is no more.
+    pub(super) fn forget_mean(&mut self) {
+        self.mean = None;
+    }
+
+    /// What is not confirmed counts ever less, so that who was slow once is asked again.
+    fn mean_at(&self, now: Instant) -> Option<f64> {
+        self.mean.map(|(mean, at)| mean * weight(now - at))
+    }
+}
+
+fn weight(age: Duration) -> f64 {
+    (-age.as_secs_f64() / DECAY.as_secs_f64()).exp()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(10);
+
+    fn failing(times: u32, now: Instant) -> (Record, bool) {
+        let mut record = Record::default();
+        let outcomes = (0..times).map(|_| record.failed(Verdict::Failed(None), now, SOON, now));
+        let last = outcomes.last().unwrap_or_default();
+        (record, last)
+    }
+
+    #[test]
+    fn a_peak_counts_at_once_and_fades_over_ten_seconds() {
+        let (mut record, now) = (Record::default(), Instant::now());
+        record.took(SOON, now);
+        record.took(SOON * 10, now);
+        assert_eq!(record.standing(now).mean, Some(0.1));
+        record.took(SOON, now + DECAY);
+        let mean = record.standing(now + DECAY).mean.expect("it is known");
+        assert!((0.04..0.05).contains(&mean), "0.1 / e and 0.01 * (1 - 1 / e): {mean}");
+    }
+
+    #[test]
+    fn a_failure_makes_slow_for_a_second_or_for_as_long_as_the_callee_says() {
+        let (mut record, now) = (Record::default(), Instant::now());
+        let mut paid_for = |verdict| {
+            record.failed(verdict, now, SOON, now);
+            let pays = |after: &u64| record.standing(now + Duration::from_secs(*after)).mean.is_some();
+            (0..100).take_while(pays).count()
+        };
+        assert_eq!(paid_for(Verdict::Failed(None)), 1);
+        assert_eq!(paid_for(Verdict::Full(Some(Duration::from_secs(2)))), 2);
+        assert_eq!(paid_for(Verdict::Failed(Some(Duration::MAX))), 60);
+    }
+
+    #[test]
+    fn the_fifth_failure_in_a_row_is_one_too_many() {
+        let now = Instant::now();
+        assert!(!failing(4, now).1);
+        assert!(failing(5, now).1);
+        let (mut record, _) = failing(4, now);
+        record.answered(now, SOON, now);
+        assert!(!record.failed(Verdict::Failed(None), now, SOON, now), "an answer lies between");
+    }
+
+    #[test]
+    fn who_has_no_room_is_never_one_too_many() {
+        let (mut record, now) = (Record::default(), Instant::now());
+        assert!((0..100).all(|_| !record.failed(Verdict::Full(None), now, SOON, now)));
+    }
+
+    #[test]
+    fn a_deadline_shorter_than_what_calls_take_shows_nothing() {
+        let (mut record, now) = (Record::default(), Instant::now());
+        record.answered(now, SOON, now);
+        assert!((0..100).all(|_| !record.failed(Verdict::Late, now, SOON / 2, now)));
+        assert_eq!(record.standing(now).mean, Some(0.01));
+        assert!((0..5).any(|_| record.failed(Verdict::Late, now, SOON * 2, now)));
+    }
+
+    #[test]
+    fn an_ejected_endpoint_is_tried_once_at_a_time_and_is_left_out_longer_each_time() {
+        let now = Instant::now();
+        let (mut record, _) = failing(5, now);
+        assert_eq!(record.eject(now, 0.5), Duration::from_secs(1));
+        assert!(!record.standing(now).is_due);
+        let later = now + Duration::from_secs(1);
+        assert!(record.standing(later).is_due);
+        record.try_it();
+        assert!(!record.standing(later).is_due, "one call tries it");
+        assert_eq!(record.eject(later, 0.5), Duration::from_millis(1600));
+        assert!(!record.answered(now, SOON, later), "that call was sent before");
+        assert!(record.answered(later, SOON, later) && !record.is_ejected());
+        assert_eq!(record.standing(later).mean, Some(0.01), "what it did before is forgotten");
+    }
+}

@@ -1,0 +1,182 @@
+//! A call on its way to an endpoint and back, and what it shows of that endpoint.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::{HeaderMap, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
+use tonic::{Code, Status};
+
+use super::balance::Chosen;
+use super::endpoint::Endpoint;
+use super::endpoints::Endpoints;
+use super::lines::Line;
+use super::record::Verdict;
+use super::subchannel::Sender;
+use crate::status::{self, NotSent};
+
+/// When the callee wants to be tried again, in milliseconds; a negative number means never (gRFC A6).
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+/// A call that an endpoint has, until it has ended or is dropped.
+pub(super) struct Sent {
+    endpoints: Arc<Endpoints>,
+    endpoint: Arc<Endpoint>,
+    line: Arc<Line>,
+    at: Instant,
+    deadline: Option<Instant>,
+    /// How long it took until the head of its answer was there.
+    head_after: Option<Duration>,
+    /// Whether it tries an endpoint that is ejected, and has shown nothing yet.
+    is_trial: bool,
+    is_settled: bool,
+}
+
+impl Sent {
+    /// A call to the endpoint that was chosen, and the connection that takes it.
+    pub(super) fn to(
+        chosen: Chosen,
+        endpoints: &Arc<Endpoints>,
+        deadline: Option<Instant>,
+    ) -> (Self, Sender) {
+        let Chosen { endpoint, line, sender, is_trial } = chosen;
+        line.begin();
+        endpoint.begin(endpoints.turn(), is_trial);
+        let (endpoints, at) = (endpoints.clone(), Instant::now());
+        (
+            Self { endpoints, endpoint, line, at, deadline, head_after: None, is_trial, is_settled: false },
+            sender,
+        )
+    }
+
+    /// The connection that it goes over.
+    pub(super) fn line(&self) -> &Line {
+        &self.line
+    }
+
+    /// The head of its answer is there. That a stream has begun is all that is waited for; the status of what is one
+    /// message comes after it.
+    pub(super) fn has_head<B>(&mut self, answer: &Response<B>, streaming: bool) {
+        let verdict = verdict_in(answer.headers()).or_else(|| verdict_of(answer.status()));
+        self.head_after = Some(self.at.elapsed());
+        if let Some(verdict) = verdict.or(streaming.then_some(Verdict::Sound)) {
+            self.shows(verdict);
+        }
+    }
+
+    /// It has ended with this error of its connection or stream.
+    pub(super) fn failed(mut self, status: Status) -> Status {
+        self.shows(verdict_on(&status));
+        status
+    }
+
+    fn shows(&mut self, verdict: Verdict) {
+        self.is_settled = true;
+        let after = self.head_after.unwrap_or_else(|| self.at.elapsed());
+        let is_too_often = self.endpoint.showed(verdict, self.at, after);
+        // One that has shown something else has ended the ejection.
+        let has_failed_trial = std::mem::take(&mut self.is_trial) && self.endpoint.is_ejected();
+        if is_too_often || has_failed_trial {
+            self.endpoints.leave_out(&self.endpoint);
+        }
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            match self.deadline {
+                Some(deadline) if deadline <= Instant::now() => self.shows(Verdict::Late),
+                _ => self.endpoint.was_given_up(self.at.elapsed()),
+            }
+        }
+        if self.is_trial {
+            self.endpoint.was_not_tried();
+        }
+        self.line.end();
+        self.endpoint.end();
+    }
+}
+
+/// The body of an answer, which belongs to its call until it has ended.
+pub(super) struct Watched<B> {
+    body: B,
+    sent: Sent,
+}
+
+impl<B> Watched<B> {
+    pub(super) fn new(body: B, sent: Sent) -> Self {
+        Self { body, sent }
+    }
+}
+
+impl<B: Body<Error = Status> + Unpin> Body for Watched<B> {
+    type Data = B::Data;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, Status>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let verdict = match &frame {
+            Some(Ok(frame)) => frame.trailers_ref().and_then(verdict_in),
+            Some(Err(status)) => Some(verdict_on(status)),
+            None => None,
+        };
+        // The end of a stream that began well shows something only where it is an outlier's.
+        if let Some(verdict) = verdict.filter(|verdict| !self.sent.is_settled || *verdict != Verdict::Sound) {
+            self.sent.shows(verdict);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// What an answer's status shows, if there is one among `headers`.
+fn verdict_in(headers: &HeaderMap) -> Option<Verdict> {
+    let code = Code::from_bytes(headers.get("grpc-status")?.as_bytes());
+    Some(match code {
+        Code::Unavailable => Verdict::Failed(pushback(headers)),
+        Code::ResourceExhausted => Verdict::Full(pushback(headers)),
+        Code::DeadlineExceeded => Verdict::Late,
+        // The application's own word, or a bug of it: another endpoint would say the same.
+        _ => Verdict::Sound,
+    })
+}
+
+/// What an answer shows that is HTTP's only, as of a proxy that finds nobody behind it.
+fn verdict_of(status: StatusCode) -> Option<Verdict> {
+    match status.as_u16() {
+        200 => None,
+        429 => Some(Verdict::Full(None)),
+        502..=504 => Some(Verdict::Failed(None)),
+        _ => Some(Verdict::Sound),
+    }
+}
+
+/// What the end of a stream or a connection shows. Who refuses calls unread drains or is full, and does not break.
+fn verdict_on(status: &Status) -> Verdict {
+    match status.code() {
+        _ if status::was_lost(status) => Verdict::Failed(None),
+        _ if status::proof_not_sent(status) == Some(NotSent::Refused) => Verdict::Full(None),
+        Code::ResourceExhausted => Verdict::Full(None),
+        Code::Internal => Verdict::Failed(None),
+        _ => Verdict::Sound,
+    }
+}
+
+fn pushback(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(PUSHBACK)?.to_str().ok()?;
+    text.parse().ok().map(Duration::from_millis)
+}
