@@ -170,7 +170,11 @@ impl LinesKnowTheirCallers {
 
     /// The calls without a legal id that come to the host of `event`, and for which no id was seen yet.
     fn new_here(&self, event: &Event) -> Vec<u32> {
-        let is_here = |call: &Caller| event.host.is_empty() || call.entry.is(&event.host);
+        // A process may have nothing to say of a call before the next one on its way has.
+        let is_here = |call: &Caller| match self.setting.is_of_processes() {
+            true => is_on_way(&self.setting, call, event),
+            false => event.host.is_empty() || call.entry.is(&event.host),
+        };
         let nameless = self.calls.iter().filter(|(_, call)| call.id.is_none() && is_here(call));
         let numbers = nameless.map(|(number, _)| number);
         numbers.filter(|number| !self.made.values().any(|calls| *calls == [*number])).collect()
