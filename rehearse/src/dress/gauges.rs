@@ -11,16 +11,29 @@ use super::words::kept;
 use crate::clients::get;
 use crate::facts::GaugesRead;
 
+/// Where a node tells what it holds.
+pub(super) const PATH: &str = "/metrics";
+
 /// How long a node may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks `target` for its gauges.
 pub(super) async fn ask(clients: HostContext, target: String) -> Result<Arc<dyn Fact>, String> {
     let asked = async {
-        let answer = get(&clients, &target, "/metrics").await.map_err(|error| error.to_string())?;
-        read(&answer).map(|reading| Arc::new(GaugesRead(reading)) as Arc<dyn Fact>)
+        let answer = get(&clients, &target, PATH).await.map_err(|error| error.to_string())?;
+        read(&answer).map(|reading| Arc::new(GaugesRead(without_ours(&reading))) as Arc<dyn Fact>)
     };
     timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err("no answer to GET /metrics".to_owned()))
+}
+
+/// Without the connection over which was asked.
+fn without_ours(reading: &Reading) -> Reading {
+    let is_ours = |sample: Sample| {
+        sample.gauge == Gauge::DrainWaitsFor || sample.gauge == Gauge::ConnectionsOpen && sample.of == "rest"
+    };
+    let rest =
+        |(sample, count): (Sample, usize)| (sample, count.saturating_sub(usize::from(is_ours(sample))));
+    reading.samples().map(rest).collect()
 }
 
 /// Reads the text format of Prometheus, as far as a node writes it.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 use sim::{Fact, Line, Said, Value};
 
+use super::gauges;
 use super::words::kept;
 use crate::clients::{GRPC_PORT, HTTP_PORT};
 use crate::facts::{NodeStarted, NodeStopped};
@@ -16,6 +17,9 @@ const OF_EVERY_LINE: [&str; 6] = ["timestamp", "level", "target", "message", "re
 /// The target of what a node says of its own life.
 const OF_NODE: &str = "node";
 
+/// The target of the lines of what the player asks.
+const OF_OURS: &str = "dress";
+
 /// Reads a line; `None` if it is none that a node writes.
 pub(super) fn read(line: &str) -> Option<Said> {
     let line: Map<String, Json> = serde_json::from_str(line).ok()?;
@@ -23,7 +27,10 @@ pub(super) fn read(line: &str) -> Option<Said> {
     let at = humantime::parse_rfc3339(text("timestamp")?).ok()?;
     let (target, message) = (text("target")?, text("message").unwrap_or_default());
     let (fact, listens) = if target == OF_NODE { of_life(message, &line) } else { (None, Vec::new()) };
-    let request_id = text("request_id").map(str::to_owned);
+    // We asked ourselves what the node holds: that is no call.
+    let is_ours = text("path") == Some(gauges::PATH);
+    let target = if is_ours { OF_OURS } else { target };
+    let request_id = text("request_id").filter(|_| !is_ours).map(str::to_owned);
     let own = line.iter().filter(|(name, _)| !OF_EVERY_LINE.contains(&name.as_str()));
     let read = Line {
         target: kept(target),

@@ -33,7 +33,7 @@ const LAST_CALL: Duration = Duration::from_secs(60);
 /// How long the last lines take to come.
 const LAST_LINES: Duration = Duration::from_millis(100);
 /// How often processes are asked what they hold.
-const OBSERVE: Duration = Duration::from_millis(50);
+const OBSERVE: Duration = Duration::from_millis(100);
 
 /// A play that goes on.
 struct Play<'a> {

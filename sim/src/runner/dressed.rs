@@ -60,7 +60,7 @@ struct Player {
 
 impl Player {
     fn new(project: &Project, options: &Options) -> Result<Self, String> {
-        let path = project.program.clone();
+        let path = options.program.as_deref().map(user::meant).or_else(|| project.program.clone());
         let path = path.ok_or("there is no program to play on: expected Runner::dress in main")?;
         let guard = std::env::current_exe().map_err(|error| format!("this program is not found: {error}"))?;
         let logs = target_folder(&guard).join("dress");

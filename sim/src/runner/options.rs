@@ -74,6 +74,10 @@ pub(super) struct Options {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100), help_heading = "How")]
     pub(super) stretch: u32,
 
+    /// With --dress: play on this program in place of the one that the tests name
+    #[arg(long, value_name = "FILE", help_heading = "How", requires = "dress")]
+    pub(super) program: Option<PathBuf>,
+
     /// Print one line of JSON for each rehearsal, and nothing else
     #[arg(long, help_heading = "What to show")]
     pub(super) json: bool,
@@ -143,6 +147,9 @@ impl Options {
         let shows_one = self.trace || self.report.is_some();
         if shows_one && !self.is_single() {
             return Err("--trace and --report show one rehearsal: give --scenario and --seed, or --plan\n");
+        }
+        if self.planted.is_some() && self.dress && !self.is_single() {
+            return Err("--planted prints a table of simulated worlds: --dress goes with --seed or --plan\n");
         }
         if self.planted.is_some() && self.json && !self.is_single() {
             return Err("--planted prints a table: --json goes with --seed or --plan\n");
