@@ -79,7 +79,8 @@ impl Node {
     pub(crate) fn flags_of(&self, graph: &Graph, places: &Places<'_>) -> Vec<String> {
         let callees = callees(graph, &self.host);
         let chosen = orders(graph, &callees);
-        let chosen: Vec<_> = chosen.iter().map(|order| places.option(order).unwrap_or_default().to_owned()).collect();
+        let chosen: Vec<_> =
+            chosen.iter().map(|order| places.option(order).unwrap_or_default().to_owned()).collect();
         self.flags(graph, &callees, &chosen, &|host| places.address(host, GRPC_PORT).to_string())
     }
 

@@ -85,12 +85,7 @@ async fn call(caller: Caller, request: Request, is_probe: bool, tempo: Tempo) ->
     is_right
 }
 
-async fn probe_until_it_works(
-    caller: Caller,
-    probe: Request,
-    probes_left: Rc<Cell<usize>>,
-    tempo: Tempo,
-) {
+async fn probe_until_it_works(caller: Caller, probe: Request, probes_left: Rc<Cell<usize>>, tempo: Tempo) {
     /// Apart in numbers, so that the attempts of one probe are not taken for those of another.
     const ATTEMPTS: u32 = 1000;
     let mut in_a_row = 0;

@@ -200,10 +200,7 @@ impl Scenario {
 
     /// Says how the hosts are played as processes of their own, at a tempo; or why they cannot be.
     #[must_use]
-    pub fn dressed(
-        mut self,
-        dress: impl Fn(Tempo) -> Result<Dress, String> + Send + Sync + 'static,
-    ) -> Self {
+    pub fn dressed(mut self, dress: impl Fn(Tempo) -> Result<Dress, String> + Send + Sync + 'static) -> Self {
         self.dress = Some(Box::new(dress));
         self
     }

@@ -130,7 +130,9 @@ struct Flags {
 
 /// A node with the services of these worlds, as a process.
 pub(crate) fn node() -> ExitCode {
-    node::main(STAND_IN, |flags: Flags| trial::add_to(actors::services().into_iter().collect(), flags.ledger_idle))
+    node::main(STAND_IN, |flags: Flags| {
+        trial::add_to(actors::services().into_iter().collect(), flags.ledger_idle)
+    })
 }
 
 fn app(ledger_idle: Duration) -> impl Fn(&Host) -> App + Send + Sync + 'static {

@@ -43,7 +43,7 @@ impl Dressing {
         if let Some(host) = &self.foreign {
             return Err(format!("{host} is no node, but a server that only a simulated host runs"));
         }
-        let setting = Arc::new(Setting { held_up: tempo.slack(), ..Setting::clone(&self.setting) });
+        let setting = Arc::new(self.setting_at(tempo));
         let judged = self.checks.iter().fold(sim::Scenario::nothing(), |to, check| check(to, &setting));
         let tells = [
             TypeId::of::<NodeStarted>(),
@@ -58,6 +58,18 @@ impl Dressing {
             Some(name) => dress.by_this_program(name),
             None => dress,
         })
+    }
+
+    /// What checks know of it. A node waits for a word of others longer than a busy machine may hold it up.
+    fn setting_at(&self, tempo: Tempo) -> Setting {
+        let (setting, held_up) = (Setting::clone(&self.setting), tempo.slack());
+        Setting {
+            held_up,
+            ping_after: setting.ping_after + held_up * 2,
+            silence: setting.silence + held_up,
+            greeting: setting.greeting + held_up,
+            ..setting
+        }
     }
 
     fn as_process(&self, node: &Node) -> AsProcess {
@@ -76,15 +88,23 @@ impl Dressing {
 fn arguments(node: &Node, setting: &Setting, flags: &[String], places: &Places<'_>) -> Vec<String> {
     let mut all = node.flags_of(&setting.graph, places);
     all.extend(stretched(flags, places.tempo()));
-    let of_process = ["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--log-format", "json", "--log", "info"];
+    let of_process =
+        ["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--log-format", "json", "--log", "info"];
     all.extend(of_process.map(str::to_owned));
     all
 }
 
-/// The flags, with times that are as much longer as those of the plan. A time has a unit, and nothing else has.
+/// The flags, with times that are as much longer as those of the plan. A time has a unit, and nothing else has. What is
+/// silent for half of `--keepalive` is taken for dead, and a busy machine is not to be.
 fn stretched(flags: &[String], tempo: Tempo) -> impl Iterator<Item = String> {
-    let in_words = move |time| humantime::format_duration(tempo.stretched(time)).to_string().replace(' ', "");
-    flags.iter().map(move |word| humantime::parse_duration(word).map_or_else(|_| word.clone(), in_words))
+    let mut before = "";
+    flags.iter().map(move |word| {
+        let flag = std::mem::replace(&mut before, word);
+        let held_up = if flag == "--keepalive" { tempo.slack() * 2 } else { Duration::ZERO };
+        let longer = |time| tempo.stretched(time + held_up);
+        let in_words = |time| humantime::format_duration(longer(time)).to_string().replace(' ', "");
+        humantime::parse_duration(word).map_or_else(|_| word.clone(), in_words)
+    })
 }
 
 #[cfg(test)]
@@ -93,8 +113,8 @@ mod tests {
 
     #[test]
     fn only_times_take_longer() {
-        let flags = ["--deadline", "500ms", "--max-calls", "12", "--rest-headers", "x-trial"].map(str::to_owned);
-        let stretched: Vec<_> = stretched(&flags, Tempo::default()).collect();
-        assert_eq!(stretched, flags);
+        let flags = ["--deadline", "1s 500ms", "--max-calls", "12", "--rest-headers", "x-trial"];
+        let stretched: Vec<_> = stretched(&flags.map(str::to_owned), Tempo::default()).collect();
+        assert_eq!(stretched, ["--deadline", "1s500ms", "--max-calls", "12", "--rest-headers", "x-trial"]);
     }
 }

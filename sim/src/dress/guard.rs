@@ -48,7 +48,8 @@ impl Program {
 
 /// Becomes the program that is named after the id of the parent; returns only when that fails.
 pub(crate) fn become_program(mut arguments: impl Iterator<Item = OsString>) -> io::Error {
-    let missing = || io::Error::new(io::ErrorKind::InvalidInput, "expected a process id, a program and its name");
+    let missing =
+        || io::Error::new(io::ErrorKind::InvalidInput, "expected a process id, a program and its name");
     let parent = arguments.next().and_then(|id| id.to_str()?.parse().ok());
     let Some((parent, program)) = parent.zip(arguments.next()) else { return missing() };
     let Some(name) = arguments.next() else { return missing() };

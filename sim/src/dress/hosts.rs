@@ -129,10 +129,11 @@ impl<'a> Hosts<'a> {
         self.running[host].take();
     }
 
-    /// The process is told to leave.
+    /// The process is told to leave; once, since programs take a second word for more than the first.
     pub(super) fn tell_to_leave(&self, host: usize) {
-        if let Some(running) = self.running[host].borrow_mut().as_mut() {
-            running.is_told_to_leave = true;
+        if let Some(running) = self.running[host].borrow_mut().as_mut()
+            && !std::mem::replace(&mut running.is_told_to_leave, true)
+        {
             running.process.signal(Signal::TERM);
         }
     }

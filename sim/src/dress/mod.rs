@@ -99,8 +99,7 @@ fn play(scenario: &Scenario, dress: &Dress, stage: Stage<'_>) -> (Rehearsal, Vec
     let violation = recorder.checks.violation().or(judge.checks.violation()).cloned();
     let mut events = recorder.kept.since(0).to_vec();
     events.sort_by_key(|event| event.at);
-    let is_before =
-        |violation: &Violation| events.iter().filter(|event| event.at <= violation.at).count();
+    let is_before = |violation: &Violation| events.iter().filter(|event| event.at <= violation.at).count();
     let rehearsal = Rehearsal {
         plan: stage.plan.clone(),
         trace_hash: 0,

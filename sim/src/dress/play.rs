@@ -137,10 +137,16 @@ impl Play<'_> {
                     return violate("after healing, calls succeed", detail);
                 }
                 None if now > self.horizon + LAST_CALL && !self.is_quiet() => {
-                    return violate("every call ends", "one was in flight when the play had to end".to_owned());
+                    return violate(
+                        "every call ends",
+                        "one was in flight when the play had to end".to_owned(),
+                    );
                 }
                 None if now > self.horizon + LAST_CALL => {
-                    return violate("every process starts again", "one did not say that it listens".to_owned());
+                    return violate(
+                        "every process starts again",
+                        "one did not say that it listens".to_owned(),
+                    );
                 }
                 _ if is_broken() => return,
                 _ => {}
@@ -173,7 +179,10 @@ impl Play<'_> {
             let slack = self.stage.tempo.slack();
             if let Some(late) = missing.iter().find(|missing| now > since + missing.within + slack) {
                 let within = late.within.as_millis();
-                return violate(&late.promise, format!("{} ({within} ms after calls work again)", late.detail));
+                return violate(
+                    &late.promise,
+                    format!("{} ({within} ms after calls work again)", late.detail),
+                );
             }
             if missing.is_empty() {
                 return;

@@ -100,12 +100,7 @@ pub(super) fn each<'a, T: Send>(
 }
 
 /// Goes round the scenarios with each seed, so that any part of a batch is a fair sample.
-fn nth<'a>(
-    project: &Project,
-    scenarios: &[&'a Scenario],
-    options: &Options,
-    n: u64,
-) -> (&'a Scenario, Plan) {
+fn nth<'a>(project: &Project, scenarios: &[&'a Scenario], options: &Options, n: u64) -> (&'a Scenario, Plan) {
     let count = scenarios.len() as u64;
     let scenario = scenarios[usize::try_from(n % count).unwrap_or_default()];
     (scenario, project.draw(scenario, options.seed_at(n / count)))

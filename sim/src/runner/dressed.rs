@@ -124,7 +124,8 @@ impl Player {
 
 /// Where cargo builds: the folder above the one of the profile, in which `program` is among what it depends on.
 fn target_folder(program: &Path) -> PathBuf {
-    program.ancestors().nth(3).unwrap_or(program).to_owned()
+    let deps = program.parent().filter(|folder| folder.ends_with("deps"));
+    deps.and_then(|deps| deps.ancestors().nth(2)).or(program.parent()).unwrap_or(program).to_owned()
 }
 
 fn in_a_line(dressed: &Dressed, tempo: Tempo) -> String {
