@@ -14,6 +14,9 @@ use crate::facts::{NodeStarted, NodeStopped};
 /// The keys that every line has, or that each has in a call: what else there is are its own fields.
 const OF_EVERY_LINE: [&str; 6] = ["timestamp", "level", "target", "message", "request_id", "service"];
 
+/// Ports that others know, and where they are.
+type Listens = Vec<(u16, SocketAddr)>;
+
 /// The target of what a node says of its own life.
 const OF_NODE: &str = "node";
 
@@ -26,7 +29,7 @@ pub(super) fn read(line: &str) -> Option<Said> {
     let text = |key: &str| line.get(key).and_then(Json::as_str);
     let at = humantime::parse_rfc3339(text("timestamp")?).ok()?;
     let (target, message) = (text("target")?, text("message").unwrap_or_default());
-    let (fact, listens) = if target == OF_NODE { of_life(message, &line) } else { (None, Vec::new()) };
+    let (fact, listens) = if target == OF_NODE { of_life(message, &line) } else { (None, None) };
     // We asked ourselves what the node holds: that is no call.
     let is_ours = text("path") == Some(gauges::PATH);
     let target = if is_ours { OF_OURS } else { target };
@@ -43,17 +46,19 @@ pub(super) fn read(line: &str) -> Option<Said> {
 }
 
 /// What a node says of its own life: the fact, and where it listens, by the ports that others know.
-fn of_life(message: &str, line: &Map<String, Json>) -> (Option<Arc<dyn Fact>>, Vec<(u16, SocketAddr)>) {
+fn of_life(message: &str, line: &Map<String, Json>) -> (Option<Arc<dyn Fact>>, Option<Listens>) {
     let text = |key: &str| line.get(key).and_then(Json::as_str).unwrap_or_default();
     match message {
         "node started" => {
             let services = text("services").split(',').map(kept).collect();
             let ports = [(HTTP_PORT, "http"), (GRPC_PORT, "grpc")];
             let listens = ports.into_iter().filter_map(|(port, key)| Some((port, text(key).parse().ok()?)));
-            (Some(Arc::new(NodeStarted { services })), listens.collect())
+            (Some(Arc::new(NodeStarted { services })), Some(listens.collect()))
         }
-        "node stopped" => (Some(Arc::new(NodeStopped)), Vec::new()),
-        _ => (None, Vec::new()),
+        // It closes its listeners then.
+        "draining" => (None, Some(Vec::new())),
+        "node stopped" => (Some(Arc::new(NodeStopped)), None),
+        _ => (None, None),
     }
 }
 
@@ -80,7 +85,7 @@ mod tests {
         assert_eq!((said.request_id.as_deref(), said.line.of_call.as_deref()), (Some("a"), Some("a")));
         assert_eq!(said.line.field("bytes"), Some(&Value::U64(7)));
         assert_eq!(said.line.field("duration_ms"), Some(&Value::F64(1.5)));
-        assert!(said.line.field("service").is_none() && said.listens.is_empty());
+        assert!(said.line.field("service").is_none() && said.listens.is_none());
         assert!(read("thread 'main' panicked").is_none());
     }
 
@@ -88,7 +93,7 @@ mod tests {
     fn the_first_line_of_a_node_says_where_it_listens() {
         let line = r#"{"timestamp":"2026-11-28T13:00:00.250000Z","level":"INFO","target":"node","message":"node started","http":"127.0.0.1:81","grpc":"none","services":"one,two","workers":1}"#;
         let said = read(line).unwrap();
-        assert_eq!(said.listens, [(HTTP_PORT, "127.0.0.1:81".parse().unwrap())]);
+        assert_eq!(said.listens, Some(vec![(HTTP_PORT, "127.0.0.1:81".parse().unwrap())]));
         assert_eq!(said.fact.unwrap().to_string(), "node started one two");
     }
 }

@@ -75,8 +75,8 @@ pub struct Said {
     pub line: Line,
     /// What a simulated host would have told then.
     pub fact: Option<Arc<dyn Fact>>,
-    /// Where it listens, by the ports under which others know it, if it says that.
-    pub listens: Vec<(u16, SocketAddr)>,
+    /// Where it listens from now on, by the ports under which others know it, if it says that; it may be nowhere.
+    pub listens: Option<Vec<(u16, SocketAddr)>>,
 }
 
 /// Where a process finds the others, and what the plan chose.

@@ -262,19 +262,19 @@ impl Hears {
                 recorder::with(|recorder| recorder.violate("a process says what can be read", detail));
                 continue;
             };
-            if self.is_there.get() && !said.listens.is_empty() {
-                self.lead_to(&said.listens);
+            if let Some(listens) = said.listens.as_ref().filter(|_| self.is_there.get()) {
+                self.lead_to(listens);
             }
             tell(self.host, said, self.begun.get(), self.tempo);
         }
     }
 
     fn lead_to(&self, listens: &[(u16, SocketAddr)]) {
-        for (port, address) in listens {
-            let here = self.proxies.iter().filter(|proxy| proxy.port == *port);
-            here.for_each(|proxy| proxy.lead_to(Some(*address)));
+        for proxy in &self.proxies {
+            let here = listens.iter().find(|(port, _)| *port == proxy.port);
+            proxy.lead_to(here.map(|(_, address)| *address));
         }
-        self.listens.set(true);
+        self.listens.set(!listens.is_empty());
     }
 }
 

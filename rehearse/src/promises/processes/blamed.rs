@@ -11,7 +11,7 @@ use transport::Code;
 
 use crate::clients::asked;
 use crate::facts::NodeStarted;
-use crate::load::Kind;
+use crate::load::{Kind, Via};
 use crate::promises::failure::{Failure, in_words};
 use crate::promises::faults::{Fault, Faults};
 use crate::promises::table::{Side, allows};
@@ -52,17 +52,18 @@ impl FailuresHaveAFault {
         faults.any(|fault| {
             let is_at_entry = fault.is_on(entry) || fault.is_between(CLIENTS, entry);
             let is_further = way.iter().any(|host| fault.is_at(host)) && !fault.is_at(CLIENTS);
-            is_at_entry && self.may_end(fault, span, failure) || is_further && self.may_fail(fault, failure)
+            is_at_entry && self.may_end(fault, kind, span, failure)
+                || is_further && self.may_fail(fault, failure)
         })
     }
 
     /// Whether a fault between the client and the host that it calls, or on that host, can do this.
-    fn may_end(&self, fault: &Fault, span: (Duration, Duration), failure: Failure) -> bool {
-        // What its machine had queued for a node that closes its listeners is reset.
+    fn may_end(&self, fault: &Fault, kind: &Kind, span: (Duration, Duration), failure: Failure) -> bool {
+        // What its machine had queued for a node that closes its listeners is reset. Over gRPC clients are connected.
         let is_queued = fault.family == Family::Drain
-            && span.0 >= fault.from
-            && matches!(failure, Failure::Broken | Failure::HungUp);
-        // Who is paused for a while, or has lost its power, is found by those who wait.
+            && kind.via == Via::Rest
+            && (fault.from..=fault.from + self.setting.held_up).contains(&span.0)
+            && failure == Failure::Broken;
         is_queued || allows(fault, Side::Entry, failure)
     }
 
