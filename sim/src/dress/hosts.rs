@@ -53,11 +53,18 @@ pub(super) struct Hosts<'a> {
 #[derive(Debug)]
 struct Running {
     process: Process,
-    /// Whether it has said where it listens.
-    listens: Rc<Cell<bool>>,
+    listens: Rc<Cell<Listens>>,
     /// Whether it is still the process of its host: its last words are read later.
     is_there: Rc<Cell<bool>>,
     is_told_to_leave: bool,
+}
+
+/// What a process has said of where it listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Listens {
+    NotYet,
+    Yes,
+    NoMore,
 }
 
 impl Drop for Running {
@@ -104,7 +111,7 @@ impl<'a> Hosts<'a> {
     /// Whether all run, and have said where they listen.
     pub(super) fn all_listen(&self) -> bool {
         let listens = |running: &RefCell<Option<Running>>| {
-            running.borrow().as_ref().is_some_and(|running| running.listens.get())
+            running.borrow().as_ref().is_some_and(|running| running.listens.get() == Listens::Yes)
         };
         self.running.iter().all(listens)
     }
@@ -171,9 +178,11 @@ impl<'a> Hosts<'a> {
         for (host, running) in self.running.iter().enumerate() {
             let ended = running.borrow_mut().as_mut().and_then(|running| {
                 let status = running.process.ended().ok().flatten()?;
-                Some((status, running.is_told_to_leave))
+                // Who is told before it listens knows no better way yet.
+                let ends_well = status.success() || running.listens.get() == Listens::NotYet;
+                Some((status, running.is_told_to_leave, ends_well))
             });
-            let Some((status, is_told_to_leave)) = ended else { continue };
+            let Some((status, is_told_to_leave, ends_well)) = ended else { continue };
             running.take();
             self.stay_down(host);
             let name = &self.stage.hosts[host].0;
@@ -184,7 +193,7 @@ impl<'a> Hosts<'a> {
                 });
                 if !is_told_to_leave {
                     recorder.violate("no process ends unasked", format!("{name} ended with {status}"));
-                } else if !status.success() {
+                } else if !ends_well {
                     recorder.violate(ENDS_WELL, format!("{name} ended with {status}"));
                 }
             });
@@ -224,7 +233,7 @@ impl<'a> Hosts<'a> {
         let arguments = (as_process.arguments)(&places);
         let file = |kind: &str| appended(&logs.join(format!("{name}.{kind}")));
         let (process, output) = Process::start(program, &arguments, file("err")?)?;
-        let (listens, is_there) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(true)));
+        let (listens, is_there) = (Rc::new(Cell::new(Listens::NotYet)), Rc::new(Cell::new(true)));
         let hears = Hears {
             host,
             reads: as_process.reads,
@@ -247,7 +256,7 @@ impl<'a> Hosts<'a> {
 struct Hears {
     host: usize,
     reads: fn(&str) -> Option<super::as_process::Said>,
-    listens: Rc<Cell<bool>>,
+    listens: Rc<Cell<Listens>>,
     is_there: Rc<Cell<bool>>,
     proxies: Vec<Rc<Proxy>>,
     begun: Rc<Cell<Option<SystemTime>>>,
@@ -274,7 +283,7 @@ impl Hears {
             let here = listens.iter().find(|(port, _)| *port == proxy.port);
             proxy.lead_to(here.map(|(_, address)| *address));
         }
-        self.listens.set(!listens.is_empty());
+        self.listens.set(if listens.is_empty() { Listens::NoMore } else { Listens::Yes });
     }
 }
 

@@ -20,6 +20,8 @@ mod pipe;
 mod play;
 mod process;
 mod proxy;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
