@@ -63,6 +63,12 @@ impl Graph {
         self.callees.get(service).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether any service calls `service`.
+    #[must_use]
+    pub(crate) fn is_called(&self, service: &str) -> bool {
+        self.callees.values().flatten().any(|callee| *callee == service)
+    }
+
     /// Whether `service` runs on `host`.
     #[must_use]
     pub(crate) fn is_on(&self, service: &str, host: &str) -> bool {

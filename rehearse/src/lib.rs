@@ -81,6 +81,7 @@
 //! ```
 
 pub mod clients;
+mod dress;
 mod expect;
 pub mod facts;
 mod fold;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use node::{App, Config, Hooks};
-use sim::{HostContext, HostResult};
+use sim::{HostContext, HostResult, Places};
 use tokio::time::sleep;
 use transport::Gauges;
 
@@ -63,19 +63,43 @@ impl Node {
         let callees = callees(graph, &self.host);
         let mut configs = BTreeMap::new();
         for chosen in choices(graph, &callees) {
-            let mut all = self.flags(graph, &callees, &chosen);
+            let mut all = self.flags(graph, &callees, &chosen, &|hosts| match self.by_names {
+                true => format!("dns:///{}:{GRPC_PORT}", hosts.join(".")),
+                false => listed(hosts, |host| format!("{host}:{GRPC_PORT}")),
+            });
+            let listen = [("--http", HTTP_PORT), ("--grpc", GRPC_PORT)];
+            all.extend(
+                listen.into_iter().flat_map(|(flag, port)| [flag.to_owned(), format!("0.0.0.0:{port}")]),
+            );
             all.extend_from_slice(flags);
             let config = Config::from_flags(app, &all);
             let config = config.unwrap_or_else(|error| panic!("{} cannot start: {error}", self.host));
             configs.insert(chosen, config);
         }
-        let replicated = callees.iter().filter(|callee| graph.hosts_of(callee).count() > 1);
-        let orders = replicated.map(|callee| order_option(callee)).collect();
+        let orders = orders(graph, &callees);
         Ready { make: Arc::clone(&self.make), services, orders, configs }
     }
 
-    /// The flags that say where what is; `chosen` are the hosts that come first, for each callee with replicas.
-    fn flags(&self, graph: &Graph, callees: &[&'static str], chosen: &[String]) -> Vec<String> {
+    /// The flags that say where what is, for a process that finds others at `places`.
+    pub(crate) fn flags_of(&self, graph: &Graph, places: &Places<'_>) -> Vec<String> {
+        let callees = callees(graph, &self.host);
+        let chosen = orders(graph, &callees);
+        let chosen: Vec<_> =
+            chosen.iter().map(|order| places.option(order).unwrap_or_default().to_owned()).collect();
+        self.flags(graph, &callees, &chosen, &|hosts| {
+            listed(hosts, |host| places.address(host, GRPC_PORT).to_string())
+        })
+    }
+
+    /// The flags that say where what is; `chosen` are the hosts that come first, for each callee with replicas, and
+    /// `address` says where hosts serve gRPC.
+    fn flags(
+        &self,
+        graph: &Graph,
+        callees: &[&'static str],
+        chosen: &[String],
+        address: &dyn Fn(&[&str]) -> String,
+    ) -> Vec<String> {
         let mut flags = vec!["--services".to_owned(), self.services.join(",")];
         let mut chosen = chosen.iter();
         for callee in callees {
@@ -85,17 +109,15 @@ impl Node {
                 let first = chosen.next().and_then(|first| hosts.iter().position(|host| host == first));
                 hosts.rotate_left(first.unwrap_or_default());
             }
-            let addresses: Vec<_> = match self.by_names {
-                true => vec![format!("dns:///{}:{GRPC_PORT}", hosts.join("."))],
-                false => hosts.iter().map(|host| format!("http://{host}:{GRPC_PORT}")).collect(),
-            };
-            flags.extend(["--peer".to_owned(), format!("{callee}={}", addresses.join(","))]);
+            flags.extend(["--peer".to_owned(), format!("{callee}={}", address(&hosts))]);
         }
-        let listen = [("--http", HTTP_PORT), ("--grpc", GRPC_PORT)];
-        flags
-            .extend(listen.into_iter().flat_map(|(flag, port)| [flag.to_owned(), format!("0.0.0.0:{port}")]));
         flags
     }
+}
+
+/// A list of addresses, one for each host.
+fn listed(hosts: &[&str], address: impl Fn(&str) -> String) -> String {
+    hosts.iter().map(|host| format!("http://{}", address(host))).collect::<Vec<_>>().join(",")
 }
 
 /// The services that those of `host` call on other hosts.
@@ -105,6 +127,12 @@ fn callees(graph: &Graph, host: &str) -> Vec<&'static str> {
     callees.sort_unstable();
     callees.dedup();
     callees
+}
+
+/// The options that say which host of each callee with replicas comes first.
+fn orders(graph: &Graph, callees: &[&str]) -> Vec<String> {
+    let replicated = callees.iter().filter(|callee| graph.hosts_of(callee).count() > 1);
+    replicated.map(|callee| order_option(callee)).collect()
 }
 
 /// Each way to say which host of each callee with replicas comes first.

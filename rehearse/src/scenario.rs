@@ -38,13 +38,15 @@ pub struct Scenario {
     pub(crate) tick: Duration,
     pub(crate) latency_max: Duration,
     pub(crate) recovers_within: Duration,
+    /// The name under which the program that rehearses is that of its nodes, and the flags that it takes besides.
+    pub(crate) stand_in: Option<(String, Vec<String>)>,
     pub(crate) checks: Vec<Check>,
     /// What was given to [`Scenario::fold`], by the type of its state.
     folds: Vec<(TypeId, Box<dyn Any>)>,
 }
 
 /// Adds a check to a scenario whose setting is known.
-pub(crate) type Check = Box<dyn FnOnce(sim::Scenario, &Arc<Setting>) -> sim::Scenario>;
+pub(crate) type Check = Box<dyn Fn(sim::Scenario, &Arc<Setting>) -> sim::Scenario + Send + Sync>;
 
 impl Scenario {
     /// A world in which `load` is put on, and `swarm` says what may break.
@@ -63,6 +65,7 @@ impl Scenario {
             tick: Duration::from_millis(10),
             latency_max: Duration::from_millis(12),
             recovers_within: Duration::from_secs(5),
+            stand_in: None,
             checks: Vec::new(),
             folds: Vec::new(),
         }
@@ -137,6 +140,15 @@ impl Scenario {
         Self { workers, ..self }
     }
 
+    /// Where hosts are processes, runs the program that rehearses in place of the one that the runner names, under the name
+    /// `name` and with these flags besides: for apps that no other program has. Its `main` has to look under which name
+    /// it was started (the first of `std::env::args`), and to be [`node::main`] then.
+    #[must_use]
+    pub fn stand_in(self, name: &str, flags: &[&str]) -> Self {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Self { stand_in: Some((name.to_owned(), flags)), ..self }
+    }
+
     /// The step of the simulated network, in whole milliseconds; 10 ms at first. A segment takes at least until the
     /// next tick. A longer tick is less work for each simulated second.
     #[must_use]
@@ -166,7 +178,11 @@ impl Scenario {
     /// Adds a check; `new` makes it for each rehearsal.
     #[must_use]
     pub fn invariant<I: Invariant + 'static>(mut self, new: impl Fn() -> I + Send + Sync + 'static) -> Self {
-        self.checks.push(Box::new(move |scenario, _| scenario.invariant(new)));
+        let new = Arc::new(new);
+        self.checks.push(Box::new(move |scenario, _| {
+            let new = Arc::clone(&new);
+            scenario.invariant(move || new())
+        }));
         self
     }
 
@@ -178,9 +194,13 @@ impl Scenario {
         check: impl Fn(&CallRecord) -> Result<(), String> + Send + Sync + 'static,
     ) -> Self {
         let promise = promise.to_owned();
-        let check =
-            move |call: &CallRecord| if asked(&call.request).is_some() { Ok(()) } else { check(call) };
-        self.checks.push(Box::new(move |scenario, _| scenario.every_call(&promise, check)));
+        let check = Arc::new(check);
+        self.checks.push(Box::new(move |scenario, _| {
+            let check = Arc::clone(&check);
+            let check =
+                move |call: &CallRecord| if asked(&call.request).is_some() { Ok(()) } else { check(call) };
+            scenario.every_call(&promise, check)
+        }));
         self
     }
 
@@ -193,9 +213,10 @@ impl Scenario {
     {
         let (promise, step): (Arc<str>, Arc<Step<S>>) = (promise.into(), Arc::new(step));
         self.folds.push((TypeId::of::<S>(), Box::new(Arc::clone(&step))));
-        let check: Check =
-            Box::new(move |scenario, _| scenario.invariant(move || Fold::new(&promise, &step)));
-        self.checks.push(check);
+        self.checks.push(Box::new(move |scenario, _| {
+            let (promise, step) = (Arc::clone(&promise), Arc::clone(&step));
+            scenario.invariant(move || Fold::new(&promise, &step))
+        }));
         self
     }
 
@@ -215,6 +236,7 @@ impl Scenario {
         let step = step.expect("a promise about the state of a fold comes after that fold");
         let (promise, holds) = (promise.to_owned(), Arc::new(holds));
         self.checks.push(Box::new(move |scenario, _| {
+            let (step, holds) = (Arc::clone(&step), Arc::clone(&holds));
             let new = move || Eventually::new(&step, Arc::clone(&holds));
             scenario.eventually(&promise, new, EVENTUALLY)
         }));

@@ -1,6 +1,7 @@
 //! What clients and checks know of a scenario: its graph, its sorts of calls, its limits and times.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sim::Request;
@@ -10,12 +11,12 @@ use crate::graph::Graph;
 use crate::load::{Kind, Via};
 
 /// What all rehearsals of a scenario have in common.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Setting {
     pub(crate) graph: Graph,
     /// The hosts that a call may come to, by the service that the client calls.
     pub(crate) ways: BTreeMap<&'static str, BTreeSet<String>>,
-    pub(crate) kinds: Vec<Kind>,
+    pub(crate) kinds: Arc<[Kind]>,
     /// Whether gRPC clients say how long they are willing to wait.
     pub(crate) says_timeouts: bool,
     /// Whether clients ask for the health of nodes.
@@ -40,6 +41,8 @@ pub(crate) struct Setting {
     pub(crate) tick: Duration,
     /// The longest that a segment takes over a healthy link.
     pub(crate) latency_max: Duration,
+    /// By how much a busy machine may hold up a process; nothing in a simulated world.
+    pub(crate) held_up: Duration,
 }
 
 impl Setting {
@@ -50,7 +53,12 @@ impl Setting {
 
     /// One segment from one host to the next over a healthy link: it waits for the end of a tick at last.
     pub(crate) fn hop(&self) -> Duration {
-        self.tick + self.latency_max
+        self.tick + self.latency_max + self.held_up
+    }
+
+    /// Whether the hosts are processes, which tell less of themselves than simulated ones.
+    pub(crate) fn is_of_processes(&self) -> bool {
+        !self.held_up.is_zero()
     }
 
     /// How long it takes at most to find that nobody answers on a connection on which calls wait.

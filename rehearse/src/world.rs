@@ -8,10 +8,11 @@ use node::App;
 use transport::{CallContext, Placement, Service};
 
 use crate::clients::{self, HEALTH};
+use crate::dress::Dressing;
 use crate::graph::Graph;
 use crate::load::Load;
 use crate::nodes::{Node, Ready, order_option};
-use crate::scenario::Scenario;
+use crate::scenario::{Check, Scenario};
 use crate::setting::Setting;
 
 /// The scenario as the simulator plays it.
@@ -23,8 +24,12 @@ impl From<Scenario> for sim::Scenario {
         let apps = described(&scenario);
         let mut graph = graph(&scenario.nodes, &apps);
         scenario.foreign.iter().for_each(|(host, server)| graph.add_foreign(host, server.service()));
-        let ready = ready(&scenario, &apps, &graph);
-        let Scenario { name, about, load, swarm, options, recovers_within, checks, foreign, .. } = scenario;
+        let flags = flags(&scenario);
+        let ready = ready(&scenario, &apps, &graph, &flags);
+        let Scenario { name, about, load, swarm, options, recovers_within, checks, foreign, nodes, .. } =
+            scenario;
+        let (stand_in, of_processes) = scenario.stand_in.unzip();
+        let of_processes = of_processes.unwrap_or_default();
         let config = ready.first().expect("a scenario has a node").1.config();
         let sim_load = with_health_checks(&load, &graph);
         let setting = Arc::new(Setting {
@@ -39,7 +44,8 @@ impl From<Scenario> for sim::Scenario {
             tick: scenario.tick,
             latency_max: scenario.latency_max,
             in_node: in_node(&apps),
-            kinds: load.kinds,
+            held_up: Duration::ZERO,
+            kinds: load.kinds.into(),
             says_timeouts: load.says_timeouts,
             checks_health: load.health_checks.is_some(),
             graph,
@@ -53,11 +59,21 @@ impl From<Scenario> for sim::Scenario {
         let world = ready
             .into_iter()
             .fold(world, |world, (host, ready)| world.host(&host, move |host| Arc::clone(&ready).run(host)));
+        let checks: Arc<[Check]> = checks.into();
+        let dressing = Dressing {
+            nodes,
+            flags: [flags, of_processes].concat(),
+            stand_in,
+            checks: Arc::clone(&checks),
+            setting: Arc::clone(&setting),
+            foreign: foreign.first().map(|(host, _)| host.clone()),
+        };
         let world = foreign.into_iter().fold(world, |world, (host, server)| {
             world.host(&host, move |host| Arc::clone(&server).run(host))
         });
         let world = with_clients(world, &setting);
-        checks.into_iter().fold(world, |world, check| check(world, &setting))
+        let world = world.dressed(move |tempo| dressing.at(tempo));
+        checks.iter().fold(world, |world, check| check(world, &setting))
     }
 }
 
@@ -79,11 +95,15 @@ fn graph(nodes: &[Node], apps: &[App]) -> Graph {
 }
 
 /// The nodes as they can be started, by their hosts.
-fn ready(scenario: &Scenario, apps: &[App], graph: &Graph) -> Vec<(String, Arc<Ready>)> {
-    let workers = ["--workers".to_owned(), scenario.workers.to_string()];
-    let flags = [scenario.flags.as_slice(), &workers].concat();
+fn ready(scenario: &Scenario, apps: &[App], graph: &Graph, flags: &[String]) -> Vec<(String, Arc<Ready>)> {
     let nodes = scenario.nodes.iter().zip(apps);
-    nodes.map(|(node, app)| (node.host.clone(), Arc::new(node.ready(graph, app, &flags)))).collect()
+    nodes.map(|(node, app)| (node.host.clone(), Arc::new(node.ready(graph, app, flags)))).collect()
+}
+
+/// The flags that all nodes have.
+fn flags(scenario: &Scenario) -> Vec<String> {
+    let workers = ["--workers".to_owned(), scenario.workers.to_string()];
+    [scenario.flags.as_slice(), &workers].concat()
 }
 
 /// Where calls may come to, by the services that clients call.

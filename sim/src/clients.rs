@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use crate::host::process::Signal;
 use crate::plan::{Plan, Request};
 use crate::scenario::{Caller, HostResult};
+use crate::tempo::Tempo;
 use crate::trace::recorder;
 
 /// How often in a row each sort of call must work before things count as recovered.
@@ -50,14 +51,15 @@ pub(crate) async fn play(
     start: tokio::time::Instant,
     plan: Plan,
     signals: Signals,
+    tempo: Tempo,
 ) -> HostResult {
     let permits = Arc::new(Semaphore::new(plan.in_flight_max.unwrap_or(Semaphore::MAX_PERMITS)));
     for request in plan.requests {
-        tokio::time::sleep_until(start + request.at).await;
+        tokio::time::sleep_until(start + tempo.stretched(request.at)).await;
         let permit = Arc::clone(&permits).acquire_owned().await?;
         signals.requests_left.set(signals.requests_left.get() - 1);
         if let Some(caller) = callers.get(&request.client) {
-            let call = call(Rc::clone(caller), request, false);
+            let call = call(Rc::clone(caller), request, false, tempo);
             tokio::task::spawn_local(async move { (call.await, permit).0 });
         }
     }
@@ -68,27 +70,29 @@ pub(crate) async fn play(
             Rc::clone(caller),
             probe,
             Rc::clone(&signals.probes_left),
+            tempo,
         ));
     }
     std::future::pending().await
 }
 
 /// Whether the call got an answer that is right for it.
-async fn call(caller: Caller, request: Request, is_probe: bool) -> bool {
+async fn call(caller: Caller, request: Request, is_probe: bool, tempo: Tempo) -> bool {
     let number = recorder::with(|recorder| recorder.start_call(&request, is_probe));
-    let reply = caller(request).await;
+    let reply = caller(Request { deadline: tempo.stretched(request.deadline), ..request }).await;
     let is_right = reply.is_right;
     recorder::with(|recorder| recorder.end_call(number, reply));
     is_right
 }
 
-async fn probe_until_it_works(caller: Caller, probe: Request, probes_left: Rc<Cell<usize>>) {
+async fn probe_until_it_works(caller: Caller, probe: Request, probes_left: Rc<Cell<usize>>, tempo: Tempo) {
     /// Apart in numbers, so that the attempts of one probe are not taken for those of another.
     const ATTEMPTS: u32 = 1000;
     let mut in_a_row = 0;
     for attempt in 0.. {
         let id = probe.id * ATTEMPTS + attempt;
-        in_a_row = match call(Rc::clone(&caller), Request { id, ..probe.clone() }, true).await {
+        let attempt = Request { id, ..probe.clone() };
+        in_a_row = match call(Rc::clone(&caller), attempt, true, tempo).await {
             true => in_a_row + 1,
             false => 0,
         };
@@ -96,7 +100,7 @@ async fn probe_until_it_works(caller: Caller, probe: Request, probes_left: Rc<Ce
             break;
         }
         if in_a_row == 0 {
-            tokio::time::sleep(PROBE_PAUSE).await;
+            tokio::time::sleep(tempo.stretched(PROBE_PAUSE)).await;
         }
     }
     probes_left.set(probes_left.get() - 1);

@@ -92,6 +92,8 @@ pub struct Wants {
     pub(crate) lines: bool,
     /// The types of facts; `None` for all.
     pub(crate) facts: Option<Vec<TypeId>>,
+    /// The types of facts without which nothing can be judged.
+    needs: Vec<TypeId>,
     pub(crate) waiting: bool,
 }
 
@@ -99,13 +101,13 @@ impl Wants {
     /// All that there is.
     #[must_use]
     pub fn everything() -> Self {
-        Self { lines: true, facts: None, waiting: true }
+        Self { lines: true, facts: None, needs: Vec::new(), waiting: true }
     }
 
     /// No log line, no fact, and not which calls wait.
     #[must_use]
     pub fn nothing() -> Self {
-        Self { lines: false, facts: Some(Vec::new()), waiting: false }
+        Self { lines: false, facts: Some(Vec::new()), needs: Vec::new(), waiting: false }
     }
 
     /// Log lines, too.
@@ -122,6 +124,19 @@ impl Wants {
             facts
         });
         Self { facts, ..self }
+    }
+
+    /// It can judge nothing where facts of this type are not told, as of processes, whose seams nobody stands in. What is
+    /// asked for by [`fact`](Self::fact) is needed, too.
+    #[must_use]
+    pub fn needing<T: Fact>(mut self) -> Self {
+        self.needs.push(TypeId::of::<T>());
+        self
+    }
+
+    /// Whether facts of these types are enough to judge by.
+    pub(crate) fn are_met_by(&self, told: &[TypeId]) -> bool {
+        self.facts.iter().flatten().chain(&self.needs).all(|fact| told.contains(fact))
     }
 
     /// All log lines and all facts, but not which calls wait.

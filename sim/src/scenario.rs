@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
 use crate::call::{CallRecord, Reply};
+use crate::dress::Dress;
 use crate::host::HostContext;
 use crate::invariant::{Eventual, EventualPromise, Invariant};
 use crate::load::Load;
@@ -19,6 +20,7 @@ use crate::picks::Picks;
 use crate::plan::{Fault, Plan, Request};
 use crate::promises::{CallCheck, SharedCallCheck};
 use crate::swarm::Swarm;
+use crate::tempo::Tempo;
 
 /// How a host's program ends: `Ok` when it was told to, else with what went wrong.
 pub type HostResult = Result<(), Box<dyn std::error::Error>>;
@@ -27,6 +29,7 @@ type Program = Box<dyn Fn(HostContext) -> LocalBoxFuture<'static, HostResult> + 
 type Client = Box<dyn Fn(HostContext) -> Caller + Send + Sync>;
 type NewCheck = Box<dyn Fn() -> Box<dyn Invariant> + Send + Sync>;
 type Draws = Box<dyn Fn(&mut Picks<'_>) -> Scenario + Send + Sync>;
+type NewDress = Box<dyn Fn(Tempo) -> Result<Dress, String> + Send + Sync>;
 type NewEventual = Box<dyn Fn() -> EventualPromise + Send + Sync>;
 
 /// Makes one call, and resolves to what the caller got.
@@ -52,6 +55,7 @@ pub struct Scenario {
     pub(crate) recovers_within: Duration,
     pub(crate) tick: Duration,
     pub(crate) latency_max: Duration,
+    pub(crate) dress: Option<NewDress>,
 }
 
 impl Scenario {
@@ -73,7 +77,14 @@ impl Scenario {
             recovers_within: Duration::from_secs(5),
             tick: Duration::from_millis(1),
             latency_max: Duration::from_millis(5),
+            dress: None,
         }
+    }
+
+    /// A world without hosts, clients and calls: a place for promises.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self::new("", "", Load::new(0..=0, Duration::ZERO, Duration::ZERO..=Duration::ZERO), Swarm::calm())
     }
 
     /// Many worlds: `world` makes the one of each plan, of what the plan's seed picks.
@@ -86,9 +97,8 @@ impl Scenario {
     where
         W: Into<Self>,
     {
-        let nothing = Load::new(0..=0, Duration::ZERO, Duration::ZERO..=Duration::ZERO);
         let draws: Draws = Box::new(move |picks| world(picks).into());
-        Self { draws: Some(draws), ..Self::new(name, about, nothing, Swarm::calm()) }
+        Self { draws: Some(draws), name: name.to_owned(), about: about.to_owned(), ..Self::nothing() }
     }
 
     /// Adds a host and the program it runs each time it is started. Local tasks die with the program.
@@ -185,6 +195,13 @@ impl Scenario {
     #[must_use]
     pub fn recovers_within(mut self, bound: Duration) -> Self {
         self.recovers_within = bound;
+        self
+    }
+
+    /// Says how the hosts are played as processes of their own, at a tempo; or why they cannot be.
+    #[must_use]
+    pub fn dressed(mut self, dress: impl Fn(Tempo) -> Result<Dress, String> + Send + Sync + 'static) -> Self {
+        self.dress = Some(Box::new(dress));
         self
     }
 

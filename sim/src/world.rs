@@ -15,11 +15,12 @@ use crate::faults::Timeline;
 use crate::host::process::HostShared;
 use crate::host::{Choices, HostContext};
 use crate::panics;
-use crate::plan::{Fault, Plan};
+use crate::plan::Plan;
 use crate::scenario::{CLIENTS, HostResult, Scenario};
 use crate::set_up;
+use crate::tempo::Tempo;
 use crate::trace::event::{Phase, What};
-use crate::trace::recorder::{self, Checks, FaultState, HostState, Keep, Recorder, Status};
+use crate::trace::recorder::{self, Checks, Clock, HostState, Keep, Recorder, Status};
 
 /// How many segments a simulated connection, and how many connections a listener, can have under way.
 const TCP_CAPACITY: usize = 1024;
@@ -49,7 +50,7 @@ pub(crate) fn run(scenario: &Scenario, plan: &Plan, keep: Keep) -> Duration {
     let invariants = scenario.checks.iter().map(|new| new()).collect();
     let checks = Checks::new(invariants, scenario.eventual.iter().map(|new| new()).collect());
     let warm_up = warm_up(scenario);
-    recorder::install(Recorder::new(plan, warm_up, checks, scenario.request_id_of_line, keep));
+    recorder::install(Recorder::new(plan, Clock::new(warm_up), checks, scenario.request_id_of_line, keep));
     let mut world = World::build(scenario, plan);
     world.warm_up();
     set_up::check(warm_up);
@@ -84,11 +85,10 @@ impl<'a> World<'a> {
             let callers = scenario.clients.iter();
             let callers = callers.map(|(name, client)| (name.clone(), client(host.clone()))).collect();
             let start = tokio::time::Instant::now() + warm_up(scenario);
-            Box::pin(clients::play(callers, start, plan.clone(), of_clients.clone()))
+            Box::pin(clients::play(callers, start, plan.clone(), of_clients.clone(), Tempo::default()))
         });
         recorder::with(|recorder| {
-            let faults = plan.faults.iter().map(|fault| fault_state(recorder, fault)).collect();
-            recorder.in_force.set(faults);
+            recorder.set_faults(&plan.faults);
         });
         let timeline = Timeline::new(plan, scenario.recovers_within / 2);
         let (now, horizon) = (Duration::ZERO, plan.horizon());
@@ -236,12 +236,6 @@ fn announce(phase: Phase) {
 
 fn warm_up(scenario: &Scenario) -> Duration {
     scenario.tick * WARM_UP_TICKS
-}
-
-fn fault_state(recorder: &Recorder, fault: &Fault) -> FaultState {
-    let host = |name| recorder.hosts.named(name).expect("the plan was checked against its scenario");
-    let (a, b) = fault.what.hosts();
-    FaultState::new(fault.clone(), host(a), b.map(host))
 }
 
 /// Registers a host whose program runs under the simulator's hand.

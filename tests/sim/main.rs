@@ -23,7 +23,11 @@ mod worlds;
 static ALLOCATOR: rehearse::MiMalloc = rehearse::MiMalloc;
 
 fn main() -> std::process::ExitCode {
+    if std::env::args().next().is_some_and(|name| name == worlds::STAND_IN) {
+        return worlds::node();
+    }
     rehearse::Runner::new(env!("CARGO_MANIFEST_DIR"))
+        .dress(env!("CARGO_BIN_EXE_node"))
         .scenarios(scenarios::all())
         .scenario(keys::keys())
         .scenario(refused::refused())

@@ -1,6 +1,7 @@
 //! Worlds that are drawn whole: which nodes there are, how they are configured, what they are asked, what breaks.
 
 use std::ops::RangeInclusive;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use node::App;
@@ -90,7 +91,8 @@ fn world(picks: &mut Picks<'_>, loads: &[&str]) -> Scenario {
     let swarm = swarm(picks, over);
     let size = picks.pick("--max-message-size", &[4_194_304, 32_768]);
     let idle = Duration::from_millis(picks.pick("ledger idle ms", &[1000, 20]));
-    let scenario = Scenario::new("", "", load(picks, loads, over, size), swarm);
+    let scenario = Scenario::new("", "", load(picks, loads, over, size), swarm)
+        .stand_in(STAND_IN, &["--ledger-idle", &format!("{}ms", idle.as_millis())]);
     let scenario =
         nodes.iter().fold(scenario, |scenario, (host, services)| scenario.node(host, services, app(idle)));
     let drain_ms = picks.pick("--drain-timeout in ms", &[5000, 600, 2000]);
@@ -115,6 +117,24 @@ fn world(picks: &mut Picks<'_>, loads: &[&str]) -> Scenario {
         })
         .fold("what is shown ends when its host drains", state::shows_end_with_drains)
         .eventually("what calls leave behind is done", state::nothing_is_left)
+}
+
+/// The name under which this program is a node with the services of these worlds.
+pub(crate) const STAND_IN: &str = "node-of-worlds";
+
+/// The flags of that node, besides every node's.
+#[derive(Debug, clap::Args)]
+struct Flags {
+    /// How long an actor of the ledger stays that nobody asks
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    ledger_idle: Duration,
+}
+
+/// A node with the services of these worlds, as a process.
+pub(crate) fn node() -> ExitCode {
+    node::main(STAND_IN, |flags: Flags| {
+        trial::add_to(actors::services().into_iter().collect(), flags.ledger_idle)
+    })
 }
 
 fn app(ledger_idle: Duration) -> impl Fn(&Host) -> App + Send + Sync + 'static {

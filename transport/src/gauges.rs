@@ -47,6 +47,24 @@ pub enum Gauge {
 }
 
 impl Gauge {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::ConnectionsOpen,
+        Self::ConnectionsSilent,
+        Self::CallsInFlight,
+        Self::PermitsTaken,
+        Self::HandlersRunning,
+        Self::StreamsOpen,
+        Self::KeyedActors,
+        Self::KeyedActorsIdle,
+        Self::CalleeCallsInFlight,
+        Self::CalleeCallsWaiting,
+        Self::CalleeConnectionsOpen,
+        Self::CalleeAddresses,
+        Self::BufferedBytes,
+        Self::DrainWaitsFor,
+    ];
+
     /// Its name in the text format of Prometheus.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -200,6 +218,13 @@ impl Reading {
         let mut samples = self.samples();
         let found = samples.find(|(known, _)| (known.gauge, known.of, known.what) == (gauge, of, what));
         found.map_or(0, |(_, count)| count)
+    }
+}
+
+/// A reading that was taken elsewhere.
+impl FromIterator<(Sample, usize)> for Reading {
+    fn from_iter<I: IntoIterator<Item = (Sample, usize)>>(samples: I) -> Self {
+        Self(samples.into_iter().collect())
     }
 }
 

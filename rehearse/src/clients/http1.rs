@@ -1,5 +1,7 @@
 //! A connection of HTTP/1.1, as all clients make it that speak that.
 
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Body;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -26,4 +28,12 @@ where
     let (connection, driver) = http1::handshake(io).await?;
     tokio::task::spawn_local(driver);
     Ok(connection)
+}
+
+/// The body of what `target` answers to `GET path`, over a connection of its own.
+pub(crate) async fn get(host: &HostContext, target: &str, path: &str) -> Result<String, Trouble> {
+    let mut connection = connected(host, target, None).await?;
+    let head = http::Request::builder().uri(path).header("host", target).header("connection", "close");
+    let answer = connection.send_request(head.body(Empty::<Bytes>::new())?).await?;
+    Ok(String::from_utf8_lossy(&answer.into_body().collect().await?.to_bytes()).into_owned())
 }

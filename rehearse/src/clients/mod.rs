@@ -11,6 +11,7 @@ mod words;
 pub(crate) use codes::{code_named, http_status_of};
 pub(crate) use grpc::connect as grpc;
 pub(crate) use health::{HEALTH, Health, asked, connect as health, kinds_of as health_kinds};
+pub(crate) use http1::get;
 pub(crate) use rest::connect as rest;
 pub use words::{BROKEN, GAVE_UP, HUNG_UP, MALFORMED, NOT_SENT};
 

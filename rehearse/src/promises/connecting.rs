@@ -10,7 +10,7 @@ use super::attempts::{Attempt, Attempts, Told};
 use super::deadlines::TURN;
 use super::faults::{Fault, Faults};
 use super::names::{CONNECTING_ENDS_BY_ITSELF, ONE_CONNECTION};
-use crate::facts::{ConnectionStep, NodeStarted};
+use crate::facts::{Connection, ConnectionStep, NodeStarted};
 use crate::setting::Setting;
 
 /// The longest that connecting takes: gRPC's `MIN_CONNECT_TIMEOUT`.
@@ -83,7 +83,7 @@ impl Invariant for ConnectingEndsByItself {
     }
 
     fn wants(&self) -> Wants {
-        Wants::events()
+        Wants::events().needing::<Connection>()
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {

@@ -15,13 +15,20 @@ use crate::setting::Setting;
 pub(super) const TURN: Duration = Duration::from_millis(2);
 
 /// Every call ends by its deadline, whatever happens.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct CallsEnd {
+    grace: Duration,
     met: u64,
 }
 
 /// What is allowed on top: a client keeps the time itself, by a timer.
 const GRACE: Duration = Duration::from_millis(4);
+
+impl CallsEnd {
+    pub(super) fn new(setting: &Setting) -> Self {
+        Self { grace: GRACE + setting.held_up, met: 0 }
+    }
+}
 
 impl Invariant for CallsEnd {
     fn name(&self) -> &str {
@@ -33,12 +40,12 @@ impl Invariant for CallsEnd {
     }
 
     fn call_waiting(&mut self, call: &CallRecord, now: Duration) -> Result<(), String> {
-        judge(call, now, "its client still waits")
+        judge(call, now, self.grace, "its client still waits")
     }
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
         self.met += 1;
-        judge(call, call.ended.unwrap_or_default(), "its client had its reply")
+        judge(call, call.ended.unwrap_or_default(), self.grace, "its client had its reply")
     }
 
     fn met(&self) -> u64 {
@@ -46,12 +53,12 @@ impl Invariant for CallsEnd {
     }
 }
 
-fn judge(call: &CallRecord, now: Duration, what: &str) -> Result<(), String> {
-    if now <= call.due() + GRACE {
+fn judge(call: &CallRecord, now: Duration, grace: Duration, what: &str) -> Result<(), String> {
+    if now <= call.due() + grace {
         return Ok(());
     }
     let (id, kind, given) = (&call.request_id, &call.request.kind, call.request.deadline.as_millis());
-    let (late, grace) = ((now - call.due()).as_millis(), GRACE.as_millis());
+    let (late, grace) = ((now - call.due()).as_millis(), grace.as_millis());
     Err(format!(
         "{id} {kind} had {given} ms, and {what} {late} ms after its deadline; expected {grace} ms after it at most"
     ))

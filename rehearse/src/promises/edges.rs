@@ -133,7 +133,7 @@ impl Invariant for EndsInTime {
     }
 
     fn wants(&self) -> Wants {
-        Wants::events()
+        Wants::events().needing::<HandlerBegun>()
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {

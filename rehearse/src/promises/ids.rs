@@ -6,8 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use sim::{CLIENTS, CallRecord, Event, Invariant, Request, Wants};
+use sim::{CLIENTS, CallRecord, Event, Family, Invariant, Request, Wants, What};
 
 use super::names::{LINES_KNOW_THEIR_CALLERS, REPLIES_CARRY_IDS};
 use super::requests::ByRequest;
@@ -84,6 +85,8 @@ pub(super) struct LinesKnowTheirCallers {
     calls: ByRequest<Caller>,
     /// Ids that nodes made, and the calls that each may have been made for.
     made: BTreeMap<String, Vec<u32>>,
+    /// When each host was taken down.
+    deaths: Vec<(String, Duration)>,
     met: u64,
 }
 
@@ -127,7 +130,26 @@ impl Entry {
 
 impl LinesKnowTheirCallers {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        Self { setting: Arc::clone(setting), calls: ByRequest::default(), made: BTreeMap::new(), met: 0 }
+        let (calls, made, deaths) = (ByRequest::default(), BTreeMap::new(), Vec::new());
+        Self { setting: Arc::clone(setting), calls, made, deaths, met: 0 }
+    }
+
+    /// A process writes its lines a moment later, and one that is taken down writes nothing any more.
+    fn note_death(&mut self, event: &Event) {
+        let fault = match &event.what {
+            What::FaultBegins { fault, .. } if fault.what.family() != Family::Drain => fault,
+            What::FaultEnds { fault, .. } if fault.what.family() == Family::Drain => fault,
+            _ => return,
+        };
+        if self.setting.is_of_processes() && fault.what.family().takes_down() {
+            self.deaths.push((fault.what.hosts().0.to_owned(), event.at));
+        }
+    }
+
+    /// Whether the line of a call was lost with the process of the host that it came to.
+    fn is_line_lost(&self, caller: &Caller, ended: Duration) -> bool {
+        let span = ended.saturating_sub(self.setting.held_up)..=ended + self.setting.held_up;
+        self.deaths.iter().any(|(host, at)| caller.entry.is(host) && span.contains(at))
     }
 
     /// Judges what is told under the id that a client sent.
@@ -170,7 +192,11 @@ impl LinesKnowTheirCallers {
 
     /// The calls without a legal id that come to the host of `event`, and for which no id was seen yet.
     fn new_here(&self, event: &Event) -> Vec<u32> {
-        let is_here = |call: &Caller| event.host.is_empty() || call.entry.is(&event.host);
+        // A process may have nothing to say of a call before the next one on its way has.
+        let is_here = |call: &Caller| match self.setting.is_of_processes() {
+            true => is_on_way(&self.setting, call, event),
+            false => event.host.is_empty() || call.entry.is(&event.host),
+        };
         let nameless = self.calls.iter().filter(|(_, call)| call.id.is_none() && is_here(call));
         let numbers = nameless.map(|(number, _)| number);
         numbers.filter(|number| !self.made.values().any(|calls| *calls == [*number])).collect()
@@ -222,6 +248,7 @@ impl Invariant for LinesKnowTheirCallers {
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
+        self.note_death(event);
         // Clients speak of their calls by name. What did not become a request has an id that means nothing.
         if *event.host == *CLIENTS || access_path(event) == Some(NO_REQUEST) {
             return Ok(());
@@ -244,6 +271,9 @@ impl Invariant for LinesKnowTheirCallers {
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
         let carried = call.reply.as_ref().and_then(|reply| reply.request_id.as_deref());
         let (Some(id), Some(caller)) = (carried, self.calls.get(call.request.id)) else { return Ok(()) };
+        if self.is_line_lost(caller, call.ended.unwrap_or_default()) {
+            return Ok(());
+        }
         if caller.id.is_none() {
             return self.end_made(call, id);
         }

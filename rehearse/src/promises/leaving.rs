@@ -187,7 +187,7 @@ impl Invariant for DrainsEnd {
     }
 
     fn wants(&self) -> Wants {
-        Wants::events()
+        Wants::events().needing::<HandlerBegun>()
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {

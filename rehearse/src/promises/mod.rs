@@ -24,6 +24,7 @@ mod losers;
 mod moments;
 mod names;
 mod outermost;
+mod processes;
 mod proof;
 mod pushback;
 mod requests;
@@ -124,14 +125,16 @@ impl OfCalls {
     /// Adds each of them to a scenario.
     pub(crate) fn add_to(&self, scenario: Scenario, setting: &Arc<Setting>) -> Scenario {
         let taken = ALL.iter().filter(|(name, _)| !self.except.contains(name));
-        taken.fold(scenario, |scenario, (_, add)| add(scenario, self.clone(), Arc::clone(setting)))
+        let scenario =
+            taken.fold(scenario, |scenario, (_, add)| add(scenario, self.clone(), Arc::clone(setting)));
+        if setting.is_of_processes() { processes::add_to(scenario, self, setting) } else { scenario }
     }
 }
 
 type Add = fn(Scenario, OfCalls, Arc<Setting>) -> Scenario;
 
 const ALL: &[(&str, Add)] = &[
-    (CALLS_END, |to, _, _| to.invariant(CallsEnd::default)),
+    (CALLS_END, |to, _, setting| to.invariant(move || CallsEnd::new(&setting))),
     (REPLIES_CARRY_IDS, |to, _, _| to.invariant(RepliesCarryIds::default)),
     (LINES_KNOW_THEIR_CALLERS, |to, _, setting| to.invariant(move || LinesKnowTheirCallers::new(&setting))),
     (STATUSES_ARE_EXPLAINED, |to, set, setting| {

@@ -20,13 +20,20 @@ pub(super) struct Links {
 
 /// What does not pass on a link between a lower and a higher host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Block {
+pub(crate) struct Block {
     up: bool,
     down: bool,
 }
 
-const OPEN: Block = Block { up: false, down: false };
+pub(crate) const OPEN: Block = Block { up: false, down: false };
 const CLOSED: Block = Block { up: true, down: true };
+
+impl Block {
+    /// Whether it lets segments pass from one host to the other.
+    pub(crate) fn lets_pass(self, from: usize, to: usize) -> bool {
+        if from < to { !self.up } else { !self.down }
+    }
+}
 
 impl Links {
     pub(super) fn new(latency_min: Duration, latency_max: Duration) -> Self {
@@ -101,7 +108,7 @@ impl Links {
         let ends = recorder::with(|recorder| recorder.hosts.at(from).zip(recorder.hosts.at(to)));
         ends.is_some_and(|(from, to)| {
             let block = self.block_of(from, to);
-            block.up != block.down && if from < to { !block.up } else { !block.down }
+            block.up != block.down && block.lets_pass(from, to)
         })
     }
 
@@ -128,7 +135,8 @@ fn touch_if_under_way(sim: &turmoil::Sim<'_>, a: usize, b: usize) {
     });
 }
 
-fn wanted_block(in_force: &InForce, low: usize, high: usize) -> Block {
+/// What the faults in force keep from passing between a lower and a higher host.
+pub(crate) fn wanted_block(in_force: &InForce, low: usize, high: usize) -> Block {
     let mut block = OPEN;
     for state in in_force.active() {
         let is_here = state.is_between(low, high);
@@ -143,7 +151,8 @@ fn wanted_block(in_force: &InForce, low: usize, high: usize) -> Block {
     block
 }
 
-fn latency_of_faults(in_force: &InForce, low: usize, high: usize) -> Option<Duration> {
+/// How long a segment takes over a link that is slow.
+pub(crate) fn latency_of_faults(in_force: &InForce, low: usize, high: usize) -> Option<Duration> {
     let latency = |state: &FaultState| match state.fault.what {
         FaultKind::SlowLink { latency, .. } => Some(latency),
         _ => None,

@@ -4,7 +4,7 @@
 //! would stop a connection for good; under TCP it is only late (see [`links`]). And turmoil closes the sockets of a
 //! crashed host, which is what the death of a process looks like; at a power loss nobody is told (see [`machines`]).
 
-mod links;
+pub(crate) mod links;
 mod machines;
 
 use std::collections::BTreeMap;
@@ -107,7 +107,7 @@ impl Timeline {
 }
 
 /// How long after a partition has healed a sender tries again: its timeouts double from the first loss on.
-fn retransmission_lag(lasted: Duration) -> Duration {
+pub(crate) fn retransmission_lag(lasted: Duration) -> Duration {
     let mut timeout = RETRANSMISSION_TIMEOUT;
     let mut tried_at = timeout;
     while tried_at < lasted {

@@ -26,6 +26,7 @@ pub struct HostContext {
     name: Arc<str>,
     shared: Arc<HostShared>,
     choices: Arc<Choices>,
+    net: Arc<dyn Net>,
 }
 
 /// What the plan chose for the whole world.
@@ -50,7 +51,12 @@ impl HostContext {
     /// The context of a process that starts.
     pub(crate) fn start(name: Arc<str>, shared: Arc<HostShared>, choices: Arc<Choices>) -> Self {
         shared.start();
-        Self { name, shared, choices }
+        Self { name, shared, choices, net: Arc::new(SimNet::new()) }
+    }
+
+    /// The context of clients that call processes over `net`.
+    pub(crate) fn outside(name: &str, choices: Arc<Choices>, net: Arc<dyn Net>) -> Self {
+        Self { name: name.into(), shared: Arc::default(), choices, net }
     }
 
     /// The host's name, by which others connect to it.
@@ -62,7 +68,7 @@ impl HostContext {
     /// Makes connections from this host.
     #[must_use]
     pub fn net(&self) -> Arc<dyn Net> {
-        Arc::new(SimNet::new())
+        Arc::clone(&self.net)
     }
 
     /// Listens on `port` of this host.

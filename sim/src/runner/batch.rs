@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Instant;
 
+use crate::plan::Plan;
 use crate::rehearsal::{Keep, Rehearsal, rehearse, rehearse_twice};
 use crate::scenario::Scenario;
 
@@ -20,7 +21,8 @@ pub(super) fn run(project: &Project, scenarios: &[&Scenario], options: &Options)
     let total = options.seed_count().map(|_| options.share() * scenarios.len() as u64);
     let mut progress = Progress::start(total, !options.json);
     let (mut trouble, mut vacuity, mut is_whole) = (Ok(()), Vacuity::default(), options.scenario.is_empty());
-    each(project, scenarios, options, |scenario, rehearsal| {
+    let play = |scenario: &Scenario, plan: &Plan| rehearsed(scenario, plan, options);
+    each(project, scenarios, options, play, |scenario, rehearsal| {
         progress.add(&rehearsal.summary());
         vacuity.add(&rehearsal);
         if options.json {
@@ -53,13 +55,15 @@ pub(super) fn run(project: &Project, scenarios: &[&Scenario], options: &Options)
     Ok(progress.violated == 0)
 }
 
-/// Shows every rehearsal to `show`, in the order in which they end, until it says no.
+/// Plays a seed of every scenario in turn, and shows what comes of each to `show`, in the order in which they end, until
+/// it says no.
 #[expect(clippy::disallowed_methods, reason = "--time is about the real world")]
-pub(super) fn each<'a>(
+pub(super) fn each<'a, T: Send>(
     project: &Project,
     scenarios: &[&'a Scenario],
     options: &Options,
-    mut show: impl FnMut(&'a Scenario, Rehearsal) -> bool,
+    play: impl Fn(&'a Scenario, &Plan) -> T + Sync,
+    mut show: impl FnMut(&'a Scenario, T) -> bool,
 ) {
     if scenarios.is_empty() {
         return;
@@ -72,23 +76,23 @@ pub(super) fn each<'a>(
         let (sender, results) = mpsc::sync_channel(jobs);
         for _ in 0..jobs {
             let sender = sender.clone();
-            scope.spawn(|| {
-                let sender = sender;
+            let (play, next, stop) = (&play, &next, &stop);
+            scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) && ends_at.is_none_or(|end| Instant::now() < end) {
                     let n = next.fetch_add(1, Ordering::Relaxed);
                     if n >= total {
                         break;
                     }
-                    let (scenario, rehearsal) = play_nth(project, scenarios, options, n);
-                    if sender.send((scenario, rehearsal)).is_err() {
+                    let (scenario, plan) = nth(project, scenarios, options, n);
+                    if sender.send((scenario, play(scenario, &plan))).is_err() {
                         break;
                     }
                 }
             });
         }
         drop(sender);
-        for (scenario, rehearsal) in results {
-            if !stop.load(Ordering::Relaxed) && !show(scenario, rehearsal) {
+        for (scenario, played) in results {
+            if !stop.load(Ordering::Relaxed) && !show(scenario, played) {
                 stop.store(true, Ordering::Relaxed);
             }
         }
@@ -96,16 +100,13 @@ pub(super) fn each<'a>(
 }
 
 /// Goes round the scenarios with each seed, so that any part of a batch is a fair sample.
-fn play_nth<'a>(
-    project: &Project,
-    scenarios: &[&'a Scenario],
-    options: &Options,
-    n: u64,
-) -> (&'a Scenario, Rehearsal) {
+fn nth<'a>(project: &Project, scenarios: &[&'a Scenario], options: &Options, n: u64) -> (&'a Scenario, Plan) {
     let count = scenarios.len() as u64;
     let scenario = scenarios[usize::try_from(n % count).unwrap_or_default()];
-    let plan = project.draw(scenario, options.seed_at(n / count));
-    let rehearsal =
-        if options.twice { rehearse_twice(scenario, &plan) } else { rehearse(scenario, &plan, Keep::Hash) };
-    (scenario, rehearsal)
+    (scenario, project.draw(scenario, options.seed_at(n / count)))
+}
+
+/// What comes of a plan in a simulated world, played as the options have it.
+pub(super) fn rehearsed(scenario: &Scenario, plan: &Plan, options: &Options) -> Rehearsal {
+    if options.twice { rehearse_twice(scenario, plan) } else { rehearse(scenario, plan, Keep::Hash) }
 }

@@ -1,6 +1,8 @@
 //! The program that rehearses: as a test under `cargo test`, as a tool behind the word `rehearse`.
 
+mod agreement;
 mod batch;
+mod dressed;
 mod failure;
 mod graveyard;
 mod options;
@@ -16,6 +18,7 @@ mod vacuity;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::dress::{GUARD, become_program};
 use crate::scenario::Scenario;
 
 use options::Options;
@@ -64,6 +67,13 @@ impl Runner {
         self
     }
 
+    /// Plays plans on processes of this program, too, where `--dress` asks for it: `env!("CARGO_BIN_EXE_NAME")`.
+    #[must_use]
+    pub fn dress(mut self, program: impl Into<PathBuf>) -> Self {
+        self.0.program = Some(program.into());
+        self
+    }
+
     /// Takes planted bugs from this folder.
     #[must_use]
     pub fn planted(mut self, folder: impl Into<PathBuf>) -> Self {
@@ -78,6 +88,10 @@ impl Runner {
     #[must_use]
     pub fn main(self) -> ExitCode {
         let mut arguments: Vec<_> = std::env::args_os().collect();
+        if arguments.get(1).is_some_and(|argument| argument == GUARD) {
+            eprintln!("error: {}", become_program(arguments.into_iter().skip(2)));
+            return ExitCode::from(EXIT_USAGE);
+        }
         if arguments.get(1).is_none_or(|argument| argument != TOOL) {
             return suite::run(self.0);
         }
@@ -111,6 +125,7 @@ fn rehearse(project: &Project, options: &Options) -> Result<ExitCode, String> {
         Options { hunt: true, .. } => planted::hunt_here(project, options).map(|()| true),
         _ if is_planted_elsewhere && options.is_single() => return planted::play(project, options),
         _ if is_planted_elsewhere => planted::find_all(project, options),
+        Options { dress: true, .. } => dressed::run(project, options),
         _ if options.is_single() => single::run(project, options),
         _ => batch::run(project, &project.chosen(&options.scenario)?, options),
     };

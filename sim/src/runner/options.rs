@@ -65,6 +65,19 @@ pub(super) struct Options {
     #[arg(long, value_name = "NAME", num_args = 0..=1, help_heading = "How", conflicts_with_all = ["time", "shard"])]
     pub(super) planted: Option<Option<String>>,
 
+    /// A dress rehearsal: play on processes of the program that is to go on stage, in real time, with proxies between them
+    /// that do what the plan's faults do to links, and signals that do the rest. What can only be done to a simulated host
+    /// is left out, and named
+    #[arg(long, help_heading = "How", conflicts_with_all = ["twice", "report", "json"])]
+    pub(super) dress: bool,
+    /// With --dress: how much longer everything takes than the plan says
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100), help_heading = "How")]
+    pub(super) stretch: u32,
+
+    /// With --dress: play on this program in place of the one that the tests name
+    #[arg(long, value_name = "FILE", help_heading = "How", requires = "dress")]
+    pub(super) program: Option<PathBuf>,
+
     /// Print one line of JSON for each rehearsal, and nothing else
     #[arg(long, help_heading = "What to show")]
     pub(super) json: bool,
@@ -103,6 +116,7 @@ Examples, after TOOL:
   --time 8h --shard 2/8 --json                one of eight machines
   --planted --failures 5                      how bugs are found, and how small plans get
   --planted late --scenario storm --seed 7    one world, with the patch late.patch
+  --dress --scenario storm --seeds 5          on real processes
 
 Built with `cargo test --release`, rehearsals are several times as fast. Paths are relative to where you stand.
 
@@ -133,6 +147,9 @@ impl Options {
         let shows_one = self.trace || self.report.is_some();
         if shows_one && !self.is_single() {
             return Err("--trace and --report show one rehearsal: give --scenario and --seed, or --plan\n");
+        }
+        if self.planted.is_some() && self.dress && !self.is_single() {
+            return Err("--planted prints a table of simulated worlds: --dress goes with --seed or --plan\n");
         }
         if self.planted.is_some() && self.json && !self.is_single() {
             return Err("--planted prints a table: --json goes with --seed or --plan\n");

@@ -16,6 +16,8 @@ pub(super) struct Project {
     pub(super) scenarios: Vec<Scenario>,
     pub(super) graveyard: PathBuf,
     pub(super) planted: PathBuf,
+    /// What dress rehearsals play on.
+    pub(super) program: Option<PathBuf>,
     /// The patch that this program was built with.
     pub(super) patch: Option<String>,
     pub(super) tool: OnceLock<Tool>,
@@ -28,6 +30,7 @@ impl Project {
             graveyard: manifest_dir.join("tests/graveyard"),
             planted: manifest_dir.join("tests/planted"),
             scenarios: Vec::new(),
+            program: None,
             patch: None,
             tool: OnceLock::new(),
             manifest_dir,

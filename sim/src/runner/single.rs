@@ -70,7 +70,8 @@ pub(super) fn json(rehearsal: &Rehearsal) -> Result<String, String> {
     serde_json::to_string(&rehearsal.summary()).map_err(|error| error.to_string())
 }
 
-fn plan(project: &Project, options: &Options, file: Option<&Path>) -> Result<Plan, String> {
+/// The plan that the options name.
+pub(super) fn plan(project: &Project, options: &Options, file: Option<&Path>) -> Result<Plan, String> {
     if let Some(file) = file {
         let planted = project.patch().map(str::to_owned);
         return Ok(Plan { planted, ..graveyard::read(project, file)? });
@@ -81,7 +82,8 @@ fn plan(project: &Project, options: &Options, file: Option<&Path>) -> Result<Pla
     Ok(project.draw(project.named(name)?, seed))
 }
 
-fn print_trace(rehearsal: &Rehearsal, request: Option<&str>) -> io::Result<()> {
+/// Prints all that happened, or what belongs to one request.
+pub(super) fn print_trace(rehearsal: &Rehearsal, request: Option<&str>) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let number = request.and_then(Request::number_of);
     let belongs = |event: &&Event| match request {

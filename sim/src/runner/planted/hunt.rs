@@ -81,7 +81,8 @@ fn hunt(project: &Project, scenario: &Scenario, options: &Options) -> Result<Hun
     let options = Options { jobs: Some(1), ..options.clone() };
     let mut hunt = Hunt { scenario: scenario.name.clone(), ..Hunt::default() };
     let (mut failures, mut trouble) = (0, Ok(()));
-    batch::each(project, &[scenario], &options, |_, rehearsal| {
+    let play = |scenario: &Scenario, plan: &Plan| batch::rehearsed(scenario, plan, &options);
+    batch::each(project, &[scenario], &options, play, |_, rehearsal| {
         if let Some(mistake) = failure::of_set_up(&rehearsal) {
             trouble = Err(mistake);
             return false;

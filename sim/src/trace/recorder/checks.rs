@@ -55,7 +55,7 @@ impl Checks {
         self.violation.get_or_insert(Violation { promise, detail, at, kind });
     }
 
-    pub(super) fn show(&mut self, event: &Event, now: Duration) {
+    pub(crate) fn show(&mut self, event: &Event, now: Duration) {
         for number in self.audience.of(event) {
             let check = self.invariants[*number].as_mut();
             if let Err(detail) = check.event(event) {
@@ -67,7 +67,7 @@ impl Checks {
         }
     }
 
-    pub(super) fn call_started(&mut self, call: &CallRecord, now: Duration) {
+    pub(crate) fn call_started(&mut self, call: &CallRecord, now: Duration) {
         self.ask(now, |check| check.call_started(call));
     }
 
@@ -80,7 +80,7 @@ impl Checks {
         }
     }
 
-    pub(super) fn call_ended(&mut self, call: &CallRecord, now: Duration) {
+    pub(crate) fn call_ended(&mut self, call: &CallRecord, now: Duration) {
         self.ask(now, |check| check.call_ended(call));
         self.eventual.iter_mut().for_each(|promise| promise.check.call_ended(call));
     }

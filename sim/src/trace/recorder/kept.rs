@@ -58,6 +58,11 @@ impl Kept {
         }
     }
 
+    /// The events from this number on; none if they are not kept.
+    pub(crate) fn since(&self, number: usize) -> &[Event] {
+        self.events.as_deref().and_then(|events| events.get(number..)).unwrap_or_default()
+    }
+
     /// A promise was broken by now.
     pub(super) fn note_broken(&mut self) {
         self.until_broken.get_or_insert(self.events.as_ref().map_or(0, Vec::len));

@@ -21,11 +21,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::{CallRecord, Reply};
-use crate::plan::{FaultKind, Plan, Request};
+use crate::plan::{Fault, FaultKind, Plan, Request};
 use crate::trace::event::{CallStep, Event, Fact, Line, What};
 
 pub(crate) use calls::Calls;
-pub(crate) use checks::Checks;
+pub(crate) use checks::{Checks, Missing};
 pub(crate) use clock::Clock;
 pub(crate) use hosts::{HostState, Hosts, Status};
 pub(crate) use in_force::{FaultState, InForce};
@@ -92,7 +92,7 @@ impl Recorder {
     /// A recorder of `plan`, which is about to be played.
     pub(crate) fn new(
         plan: &Plan,
-        warm_up: Duration,
+        clock: Clock,
         checks: Checks,
         request_id_of_line: Option<fn() -> Option<String>>,
         keep: Keep,
@@ -103,14 +103,25 @@ impl Recorder {
             calls: Calls::default(),
             checks,
             kept: Kept::new(keep),
-            clock: Clock::new(warm_up),
+            clock,
             turns: Turns::new(plan.seed, plan.network.yield_percent),
             sent_ids: sent_ids(plan),
             request_id_of_line,
         }
     }
 
-    /// The virtual time.
+    /// Takes the faults of the plan, whose hosts are all there.
+    pub(crate) fn set_faults(&mut self, faults: &[Fault]) {
+        let host = |name: &str| self.hosts.named(name).expect("the plan was checked against its scenario");
+        let state = |fault: &Fault| {
+            let (a, b) = fault.what.hosts();
+            FaultState::new(fault.clone(), host(a), b.map(host))
+        };
+        let faults = faults.iter().map(state).collect();
+        self.in_force.set(faults);
+    }
+
+    /// The time of the plan.
     pub(crate) fn now(&self) -> Duration {
         self.clock.now(self.hosts.current().is_some())
     }
@@ -123,6 +134,15 @@ impl Recorder {
         self.hosts.enter(host);
         let offset = host.map_or(0, |host| self.in_force.wall_offset_nanos(host, self.clock.tick_start()));
         self.clock.set_wall_offset(offset);
+    }
+
+    /// Does `work` as if it were `at`, and `host` ran: processes of their own tell later of what they did.
+    pub(crate) fn told_of(&mut self, host: usize, at: Duration, work: impl FnOnce(&mut Self)) {
+        self.clock.show(Some(at));
+        self.hosts.enter(Some(host));
+        work(self);
+        self.hosts.enter(None);
+        self.clock.show(None);
     }
 
     /// The program asked for, and met, a fault of this sort on the host that runs: it is effective.
@@ -178,7 +198,7 @@ impl Recorder {
     }
 
     /// A host's program tells a fact.
-    fn tell(&mut self, fact: Arc<dyn Fact>, request_id: Option<&str>) {
+    pub(crate) fn tell(&mut self, fact: Arc<dyn Fact>, request_id: Option<&str>) {
         let event = self.event(What::Told(fact), request_id.map(str::to_owned));
         self.show_printed(event, Sort::Told);
     }

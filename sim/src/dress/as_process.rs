@@ -1,0 +1,137 @@
+//! What a scenario says of its hosts as processes: how each is started, what it says of itself, what is promised.
+
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::LocalBoxFuture;
+
+use crate::host::HostContext;
+use crate::plan::Plan;
+use crate::scenario::Scenario;
+use crate::tempo::Tempo;
+use crate::trace::event::{Fact, Line};
+
+/// A scenario as processes.
+#[derive(Debug)]
+pub struct Dress {
+    pub(crate) hosts: Vec<(String, AsProcess)>,
+    /// Whose promises are judged.
+    pub(crate) promises: Scenario,
+    /// The types of facts that are told.
+    pub(crate) tells: Vec<TypeId>,
+    pub(crate) leaves_within: Duration,
+    /// The name under which the program that rehearses is that of the hosts.
+    pub(super) stand_in: Option<String>,
+}
+
+impl Dress {
+    /// Hosts that are judged by those promises of `promises` for which facts of the types `tells` are enough.
+    /// Each leaves within the time of the plan `leaves_within`, when it is told to.
+    #[must_use]
+    pub fn new(
+        hosts: Vec<(String, AsProcess)>,
+        promises: Scenario,
+        tells: Vec<TypeId>,
+        leaves_within: Duration,
+    ) -> Self {
+        Self { hosts, promises, tells, leaves_within, stand_in: None }
+    }
+
+    /// Runs the program that rehearses, started under the name `name`.
+    #[must_use]
+    pub fn by_this_program(self, name: &str) -> Self {
+        Self { stand_in: Some(name.to_owned()), ..self }
+    }
+}
+
+/// Asks a process what it holds, from the host of the clients.
+pub(super) type Observes =
+    Box<dyn Fn(HostContext) -> LocalBoxFuture<'static, Result<Arc<dyn Fact>, String>> + Send + Sync>;
+
+/// A host as a process of its own.
+pub struct AsProcess {
+    /// The ports by which others know it.
+    pub ports: Vec<u16>,
+    /// What its program is started with.
+    pub arguments: Box<dyn Fn(&Places<'_>) -> Vec<String> + Send + Sync>,
+    /// What a line of its output says; `None` if it is none that it should write.
+    pub reads: fn(&str) -> Option<Said>,
+    /// Looks what it holds, when nothing is asked any more.
+    pub observes: Observes,
+}
+
+/// What a process said.
+#[derive(Debug)]
+pub struct Said {
+    /// When.
+    pub at: SystemTime,
+    /// The request that it is about, if it is about one.
+    pub request_id: Option<String>,
+    /// Its words and its values.
+    pub line: Line,
+    /// What a simulated host would have told then.
+    pub fact: Option<Arc<dyn Fact>>,
+    /// Where it listens from now on, by the ports under which others know it, if it says that; it may be nowhere.
+    pub listens: Option<Vec<(u16, SocketAddr)>>,
+}
+
+/// Where a process finds the others, and what the plan chose.
+#[derive(Debug)]
+pub struct Places<'a> {
+    pub(super) caller: &'a str,
+    pub(super) addresses: &'a BTreeMap<(String, String, u16), SocketAddr>,
+    pub(super) plan: &'a Plan,
+    pub(super) tempo: Tempo,
+}
+
+impl Places<'_> {
+    /// Where it finds `port` of `host`.
+    ///
+    /// # Panics
+    /// When there is no such host, or others do not know it by this port.
+    #[must_use]
+    pub fn address(&self, host: &str, port: u16) -> SocketAddr {
+        let place = (self.caller.to_owned(), host.to_owned(), port);
+        self.addresses.get(&place).copied().unwrap_or_else(|| panic!("{host} has no port {port}"))
+    }
+
+    /// What the plan chose for an option of the scenario.
+    #[must_use]
+    pub fn option(&self, name: &str) -> Option<&str> {
+        self.plan.options.get(name).map(String::as_str)
+    }
+
+    /// How fast the plan is played.
+    #[must_use]
+    pub fn tempo(&self) -> Tempo {
+        self.tempo
+    }
+}
+
+/// A process has ended by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessEnded {
+    /// Its exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+}
+
+impl Fact for ProcessEnded {}
+
+impl fmt::Display for ProcessEnded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code {
+            Some(code) => write!(f, "process ended with {code}"),
+            None => f.write_str("process ended by a signal"),
+        }
+    }
+}
+
+impl fmt::Debug for AsProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsProcess").field("ports", &self.ports).finish_non_exhaustive()
+    }
+}
