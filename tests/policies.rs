@@ -6,7 +6,7 @@ mod process;
 use std::io::Write as _;
 use std::process::Command;
 
-use process::{Said, command, output};
+use process::{Node, Said, command, output};
 use tempfile::NamedTempFile;
 
 const PEER: [&str; 4] = ["--services", "service2", "--peer", "service1=http://a:1,http://b:2"];
@@ -126,6 +126,31 @@ fn what_goes_over_memory_is_said_to_be_tried_once() {
             && said.contains("attempts =       1              in memory"),
         "{said}"
     );
+}
+
+#[test]
+fn a_call_that_failed_is_told_with_each_of_its_attempts() {
+    let node = Node::start(&[
+        "--services",
+        "service2",
+        "--peer",
+        "service1=http://127.0.0.1:1",
+        "--policy",
+        "backoff=1ms",
+    ]);
+    let answer = node.http().get("/api/v1/say-hello", "");
+    assert_eq!(answer.status, 503);
+    let lines = node.stop().lines;
+    let failed: Vec<_> = lines.iter().filter(|line| line["message"] == "call failed").collect();
+    let [line] = failed[..] else { panic!("one line in {lines:?}") };
+    let words =
+        [("path", "/app.grpc.Service1/ProcessName"), ("code", "UNAVAILABLE"), ("service", "service2")];
+    for (field, word) in words {
+        assert_eq!(line[field], word);
+    }
+    let attempts: Vec<_> = line["attempts"].as_str().expect("a text").split("; ").collect();
+    assert_eq!(attempts.len(), 3, "{attempts:?}");
+    assert!(attempts.iter().all(|attempt| attempt.contains("UNAVAILABLE after ")), "{attempts:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actors::services;
 use node::Address;
-use node::config::{Listen, LogFormat, PeerConfig, Switch};
+use node::config::{Listen, LogFormat, PeerConfig, PolicyConfig, Switch};
 use node::{Config, ConfigError};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -55,6 +55,26 @@ fn peers() -> impl Strategy<Value = Vec<PeerConfig>> {
         })
 }
 
+/// What may be said of calls, from the widest to the narrowest.
+fn policies() -> impl Strategy<Value = Vec<PolicyConfig>> {
+    let said = (duration(), 0..=1000_u32, 1..=10_u32).prop_map(|(deadline, ratio, attempts)| {
+        vec![
+            format!("attempts={attempts}"),
+            format!("deadline={}", humantime::format_duration(deadline)),
+            format!("budget-ratio={}", f64::from(ratio) / 1e3),
+            "retry-codes=none".to_owned(),
+            format!("service1.attempts={attempts}"),
+            "service1.max-in-flight=none".to_owned(),
+            "service2.max-in-flight=1".to_owned(),
+            "service1.ProcessName.retry-codes=CANCELLED,UNAVAILABLE".to_owned(),
+            format!("service1.ProcessName.backoff={}", humantime::format_duration(deadline)),
+            "service2.SayHello.hedge=true".to_owned(),
+        ]
+    });
+    said.prop_flat_map(|said| subsequence(said, 0..=10))
+        .prop_map(|said| said.iter().map(|text| text.parse().expect("it may be said")).collect())
+}
+
 /// Up to the nanosecond, and up to a year.
 fn duration() -> impl Strategy<Value = Duration> {
     prop_oneof![
@@ -76,35 +96,39 @@ fn rest_headers() -> impl Strategy<Value = Vec<String>> {
 /// Every configuration that a node would start with.
 fn config() -> impl Strategy<Value = Config> {
     let services = subsequence(names(), 1..=services().len()).prop_shuffle();
-    let places = (services, http(), grpc(), peers());
+    let places = (services, http(), grpc(), peers(), policies());
     let times = (duration(), duration(), duration(), duration());
     let sizes = (1..=u32::MAX).prop_flat_map(|size| (Just(size), u64::from(size) * 4..=1 << 40));
     let keys = (1..=100_000_000_u32, 1..=1_u64 << 40);
     let numbers = (1..=512_u16, 1..=1_000_000_u32, 1..=1_000_000_u32, sizes, keys);
     let log_format = select(&[LogFormat::Auto, LogFormat::Json, LogFormat::Text][..]);
     (places, times, numbers, rest_headers(), log_format, log())
-        .prop_map(|((services, http, grpc, peers), times, numbers, rest_headers, log_format, log)| Config {
-            services,
-            http,
-            grpc,
-            peers,
-            workers: numbers.0,
-            deadline: times.0,
-            drain_timeout: times.1,
-            keepalive: times.2,
-            max_calls: numbers.1,
-            max_streams: numbers.2,
-            max_message_size: numbers.3.0,
-            max_buffered: numbers.3.1,
-            policies: Vec::new(),
-            shed_by_deadline: if numbers.0 > 256 { Switch::On } else { Switch::Off },
-            idempotency_keys_for: times.3,
-            max_idempotency_keys: numbers.4.0,
-            max_idempotency_bytes: numbers.4.1,
-            rest_headers,
-            log_format,
-            log,
-        })
+        .prop_map(
+            |((services, http, grpc, peers, policies), times, numbers, rest_headers, log_format, log)| {
+                Config {
+                    services,
+                    http,
+                    grpc,
+                    peers,
+                    policies,
+                    workers: numbers.0,
+                    deadline: times.0,
+                    drain_timeout: times.1,
+                    keepalive: times.2,
+                    max_calls: numbers.1,
+                    max_streams: numbers.2,
+                    max_message_size: numbers.3.0,
+                    max_buffered: numbers.3.1,
+                    shed_by_deadline: if numbers.0 > 256 { Switch::On } else { Switch::Off },
+                    idempotency_keys_for: times.3,
+                    max_idempotency_keys: numbers.4.0,
+                    max_idempotency_bytes: numbers.4.1,
+                    rest_headers,
+                    log_format,
+                    log,
+                }
+            },
+        )
         .prop_filter("a node serves something, and knows where its peers are", is_complete)
 }
 
@@ -115,7 +139,8 @@ fn is_complete(config: &Config) -> bool {
         && peers.all(|peer| config.hosts(peer) || !config.addresses(peer).is_empty())
 }
 
-const KEYS: &str = "(services|http|grpc|peer|workers|deadline|drain-timeout|max-calls|rest-headers|log)";
+const KEYS: &str =
+    "(services|http|grpc|peer|policy|workers|deadline|drain-timeout|max-calls|rest-headers|log)";
 
 /// Lines of a file, of which some are right.
 fn close_to_a_file() -> impl Strategy<Value = String> {
@@ -163,7 +188,7 @@ proptest! {
 
     #[test]
     fn no_file_whatever_is_in_it_makes_the_parser_panic(
-        key in select(&["services", "http", "grpc", "peer", "workers", "deadline", "rest-headers", "log", "check"][..]),
+        key in select(&["services", "http", "grpc", "peer", "policy", "workers", "deadline", "rest-headers", "log", "check"][..]),
         value in prop_oneof![".{0,20}", "[0-9.:a-z=,/-]{0,20}"]
     ) {
         let mut file = NamedTempFile::new().expect("a file can be made");

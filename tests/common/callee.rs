@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use h2::Reason;
 use h2::server::SendResponse;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -72,8 +72,9 @@ impl Callee {
 
     /// The values of a header of each of its calls; empty where there is none.
     pub(crate) fn header(&self, name: &str) -> Vec<String> {
-        let text =
-            |seen: &Seen| seen.headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+        let text = |seen: &Seen| {
+            seen.headers.get(name).map_or("", |value| value.to_str().expect("it is ASCII")).to_owned()
+        };
         self.seen.borrow().iter().map(text).collect()
     }
 }
@@ -127,7 +128,8 @@ fn answer(respond: &mut SendResponse<Bytes>, message: Option<&'static [u8]>, cod
     if let Some(message) = message {
         body.send_data(Bytes::from_static(message), false).expect("an answer can go on");
     }
-    let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from(code as i32))]);
+    let trailers =
+        HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from(code as i32))]);
     body.send_trailers(trailers).expect("an answer can end");
 }
 

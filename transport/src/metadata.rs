@@ -197,6 +197,15 @@ mod tests {
         }
 
         #[test]
+        fn what_is_no_number_of_milliseconds_means_not_again(said in "[!-~]{0,6}") {
+            let header = |said: &str| HeaderMap::from_iter([(GRPC_RETRY_PUSHBACK, said.parse().unwrap())]);
+            let number = said.parse::<u64>().ok();
+            let expected = number.map_or(Pushback::Stop, |wait| Pushback::Wait(Duration::from_millis(wait)));
+            prop_assert_eq!(pushback(&header(&said)), Some(expected));
+            prop_assert_eq!(pushback(&HeaderMap::new()), None);
+        }
+
+        #[test]
         fn metadata_are_refused_exactly_above_the_limit(
             names in prop::collection::btree_set("[a-z]{1,20}", 1..5), size in METADATA_MAX - 200..METADATA_MAX + 200
         ) {

@@ -18,8 +18,8 @@ const ATTEMPTS_MAX: u64 = 10;
 /// The most tokens of a budget.
 const TOKENS_MAX: u64 = 1000;
 
-/// One thing that is said of calls.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One thing that is said of calls. Two are the same that say the same, wherever it is said.
+#[derive(Debug, Clone)]
 pub struct PolicyConfig {
     pub(super) scope: Scope,
     pub(super) setting: Setting,
@@ -213,6 +213,14 @@ pub(super) fn merged(sources: impl IntoIterator<Item = PolicyConfig>) -> Result<
     all.sort_by(|one, other| one.scope.cmp(&other.scope));
     Ok(all)
 }
+
+impl PartialEq for PolicyConfig {
+    fn eq(&self, other: &Self) -> bool {
+        self.scope == other.scope && self.setting == other.setting
+    }
+}
+
+impl Eq for PolicyConfig {}
 
 impl FromStr for PolicyConfig {
     type Err = String;
