@@ -96,10 +96,9 @@ fn sound_ones_take_calls(calls: &mut Calls, event: &Event, share: usize) -> Resu
             "{failing} of {all} calls went to the host that fails each; expected {most} at most"
         ));
     }
-    if slow > FOUND_OUT_AFTER + all / 4 {
-        return Err(format!(
-            "{slow} of {all} calls went to the host that is slow; expected a quarter of them"
-        ));
+    let most = FOUND_OUT_AFTER + all / share;
+    if slow > most {
+        return Err(format!("{slow} of {all} calls went to the host that is slow; expected {most} at most"));
     }
     Ok(())
 }
