@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
-use transport::net::{CallerAddress, Io};
+use transport::net::{CallerAddress, Io, Sockets};
 
 use crate::config::Listen;
 use crate::machine::Accepted;
@@ -24,9 +24,10 @@ pub(crate) enum Listening {
 }
 
 impl Listening {
-    pub(crate) fn at(address: &Listen) -> io::Result<Self> {
+    /// Listens at `address`; what is accepted there is of `sockets`.
+    pub(crate) fn at(address: &Listen, sockets: Sockets) -> io::Result<Self> {
         match address {
-            Listen::Tcp(address) => tcp(*address),
+            Listen::Tcp(address) => tcp(*address, sockets),
             Listen::Unix(path) => unix(path),
             Listen::None => Err(io::Error::new(io::ErrorKind::InvalidInput, "none is no address")),
         }
@@ -66,11 +67,13 @@ fn open_unix(stream: UnixStream) -> io::Result<Io> {
     Ok(Box::new(tokio::net::UnixStream::from_std(stream)?))
 }
 
-fn tcp(address: SocketAddr) -> io::Result<Listening> {
+fn tcp(address: SocketAddr, sockets: Sockets) -> io::Result<Listening> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A port whose last connections are still in TIME_WAIT is free.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // What is accepted inherits it.
+    sockets.watch(&socket)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into()).map(Listening::Tcp)

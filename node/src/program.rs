@@ -72,10 +72,11 @@ fn serve(name: &str, app: App, config: Config) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(name, &error.to_string(), EX_SOFTWARE),
     };
+    let machine = ThisMachine { dead_after: Some(config.keepalive().timeout) };
     let outcome = runtime.block_on(async {
         let shutdown = shutdown(log.clone())?;
         tokio::select! {
-            outcome = run(app, config, &ThisMachine, Hooks::default(), shutdown) => outcome,
+            outcome = run(app, config, &machine, Hooks::default(), shutdown) => outcome,
             never = give_back_memory() => match never {},
         }
     });

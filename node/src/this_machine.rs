@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::runtime::{Builder, LocalOptions};
@@ -15,17 +16,20 @@ use crate::machine::{Accepted, Listener, Machine, WorkerEnd, WorkerMain};
 
 /// The machine that this process runs on. Needs a tokio runtime with I/O.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct ThisMachine;
+pub struct ThisMachine {
+    /// When a TCP connection is dead whose other end acknowledges nothing; never if nobody says.
+    pub dead_after: Option<Duration>,
+}
 
 impl Machine for ThisMachine {
     type Listener = Socket;
 
     fn net(&self) -> Arc<dyn Net> {
-        Arc::new(Sockets)
+        Arc::new(Sockets { dead_after: self.dead_after })
     }
 
     async fn listen(&self, at: &Listen) -> io::Result<Socket> {
-        Listening::at(at).map(Socket)
+        Listening::at(at, Sockets { dead_after: self.dead_after }).map(Socket)
     }
 
     #[allow(clippy::disallowed_methods, reason = "this is where a node's threads are made")]

@@ -28,7 +28,7 @@ impl Machine for Told {
     type Listener = ToldListener;
 
     fn net(&self) -> Arc<dyn Net> {
-        ThisMachine.net()
+        ThisMachine::default().net()
     }
 
     async fn listen(&self, _: &Listen) -> io::Result<ToldListener> {
@@ -36,7 +36,7 @@ impl Machine for Told {
     }
 
     fn start_worker(&self, index: u16, main: WorkerMain) -> io::Result<WorkerEnd> {
-        ThisMachine.start_worker(index, main)
+        ThisMachine::default().start_worker(index, main)
     }
 }
 

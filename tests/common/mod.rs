@@ -337,7 +337,7 @@ pub(crate) fn grpc_client(address: &str) -> Client {
 pub(crate) fn client_of(addresses: &[String], keepalive: Keepalive) -> Client {
     let addresses: Vec<Address> =
         addresses.iter().map(|address| address.parse().expect("a valid address")).collect();
-    client_over(&(Arc::new(Sockets) as Arc<dyn Net>), &addresses, keepalive)
+    client_over(&(Arc::new(Sockets::default()) as Arc<dyn Net>), &addresses, keepalive)
 }
 
 /// A client of a service with several addresses, whose calls go by `policies`.

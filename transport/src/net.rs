@@ -5,8 +5,10 @@ use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 
@@ -32,8 +34,29 @@ pub trait Net: fmt::Debug + Send + Sync + 'static {
 }
 
 /// The sockets of this machine.
-#[derive(Debug, Clone, Copy)]
-pub struct Sockets;
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sockets {
+    /// A TCP connection is dead if what was sent over it is not acknowledged for so long, which is found on Linux only
+    /// (`TCP_USER_TIMEOUT`, gRFC A18); none for as long as the kernel takes, a quarter of an hour or so.
+    pub dead_after: Option<Duration>,
+}
+
+impl Sockets {
+    /// Lets the kernel give up `socket` when it is dead.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not take the time.
+    pub fn watch<'a, S>(self, socket: &'a S) -> io::Result<()>
+    where
+        SockRef<'a>: From<&'a S>,
+    {
+        #[cfg(target_os = "linux")]
+        return SockRef::from(socket).set_tcp_user_timeout(self.dead_after);
+        #[cfg(not(target_os = "linux"))]
+        Ok(drop(SockRef::from(socket)))
+    }
+}
 
 impl Net for Sockets {
     fn connect<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
@@ -42,6 +65,7 @@ impl Net for Sockets {
                 Address::Tcp { host, port } | Address::Dns { name: host, port } => {
                     let stream = TcpStream::connect((host.as_str(), *port)).await?;
                     stream.set_nodelay(true)?;
+                    self.watch(&stream)?;
                     Ok(Box::new(stream) as Io)
                 }
                 Address::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?) as Io),
@@ -207,6 +231,18 @@ mod tests {
             assert!(matches!(bad.parse::<Address>(), Err(AddressError::Form(_))), "{bad}");
         }
         assert!(matches!("https://host:1".parse::<Address>(), Err(AddressError::Tls(_))));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_is_accepted_is_dead_as_soon_as_its_listener_says() {
+        let dead_after = Some(Duration::from_secs(7));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        Sockets { dead_after }.watch(&listener).expect("Linux has it");
+        let address = listener.local_addr().expect("a listener has an address");
+        let _near = std::net::TcpStream::connect(address).expect("somebody listens");
+        let (far, _) = listener.accept().expect("somebody comes");
+        assert_eq!(SockRef::from(&far).tcp_user_timeout().expect("Linux has it"), dead_after);
     }
 
     proptest! {
