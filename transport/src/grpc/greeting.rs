@@ -139,7 +139,10 @@ mod tests {
         let count = greeted.write_vectored(&many).await.expect("there is room");
         greeted.shutdown().await.expect("a pipe takes that");
         let mut rest = String::new();
-        far.read_to_string(&mut rest).now_or_never().expect("it ends, though the stream lives on").expect("text");
+        far.read_to_string(&mut rest)
+            .now_or_never()
+            .expect("it ends, though the stream lives on")
+            .expect("text");
         assert_eq!((&first, &*rest), (b"one", &"twothree"[..count]));
     }
 
