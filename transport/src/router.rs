@@ -133,6 +133,12 @@ mod tests {
     use crate::gauges::Gauge;
 
     #[test]
+    fn a_router_that_is_told_nothing_lets_its_edges_hold_64_mib() {
+        let router = Router::builder(Limits::default(), Drain::new()).build();
+        assert_eq!(router.budget().most(), 64 << 20);
+    }
+
+    #[test]
     fn a_router_that_is_told_of_gauges_keeps_its_bounds_and_tells_what_it_holds() {
         let gauges = Gauges::new();
         let mut router = Router::builder(Limits::default(), Drain::new());
