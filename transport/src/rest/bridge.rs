@@ -109,10 +109,6 @@ impl Bridge {
         // Whom an absolute form names is no matter here.
         let uri = parts.uri.path_and_query().map_or("/", |uri| uri.as_str());
         head.uri = actix::Uri::from_maybe_shared(Bytes::copy_from_slice(uri.as_bytes())).ok()?;
-        head.version = match parts.version {
-            Version::HTTP_10 => actix::Version::HTTP_10,
-            _ => actix::Version::HTTP_11,
-        };
         head.peer_addr = self.caller;
         for (name, value) in &parts.headers {
             if let Some((name, _)) = self.known.0.iter().find(|(_, known)| known == name) {
