@@ -192,6 +192,16 @@ fn an_answered_request_whose_body_never_ends_does_not_keep_its_connection() {
     });
 }
 
+/// What the edge says of a request that it could not read.
+fn said_of(status: &str) -> &'static str {
+    match &status[..3] {
+        "408" => "the request did not come in time",
+        "414" => "the target of the request is too long",
+        "431" => "the head of the request is too large",
+        _ => "this is not an HTTP/1.1 request",
+    }
+}
+
 #[test]
 fn what_is_no_request_is_answered_after_the_requests_before_it() {
     for (no_request, status) in [
@@ -222,7 +232,7 @@ fn what_is_no_request_is_answered_after_the_requests_before_it() {
                 assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{head}");
                 assert!(head.contains("connection: close") && head.contains("x-request-id: "), "{head}");
                 assert!(head.contains("content-type: application/problem+json"), "{head}");
-                assert!(body.contains("\"request_id\""), "{body}");
+                assert!(body.contains("\"request_id\"") && body.contains(said_of(status)), "{body}");
                 assert_eq!(connection.rest().await, "");
             });
         }
@@ -271,6 +281,7 @@ fn a_head_that_does_not_come_in_time_is_answered_and_a_client_that_says_nothing_
             let said = connection.rest().await;
             assert!(is_about(started.elapsed(), limit), "{:?}", started.elapsed());
             assert!(said.is_empty() == status.is_empty() && said.contains(status), "{said}");
+            assert!(status.is_empty() || said.contains(said_of(status)), "{said}");
         });
     }
 }
@@ -381,6 +392,12 @@ fn a_drain_ends_idle_connections_at_once_and_others_with_the_answer() {
         tokio::time::sleep(SECOND).await;
         edge.drain.start();
         for connection in [&mut silent, &mut idle] {
+            assert_eq!(connection.rest().await, "");
+            connection
+                .near
+                .write_all(GET.repeat(100).as_bytes())
+                .await
+                .expect("what crosses the end is read");
             assert_eq!(connection.rest_at_once().await, "");
         }
         edge.free.notify_one();
@@ -416,7 +433,8 @@ fn a_body_is_asked_for_if_its_client_waits_for_that() {
         connection.near.read_exact(&mut go_on).await.expect("an answer");
         assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
         connection.near.write_all(b"{\"text\":\"a\"}").await.expect("the edge reads");
-        assert_eq!(connection.answer(true).await.1, "\"a\"");
+        let (head, body) = connection.answer(true).await;
+        assert_eq!((head.contains("connection: close"), &*body), (false, "\"a\""));
     });
 }
 

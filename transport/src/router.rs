@@ -153,3 +153,29 @@ impl fmt::Debug for RouterBuilder {
         f.debug_struct("RouterBuilder").field("limits", &self.limits).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Buffered;
+    use crate::gauges::Gauge;
+
+    #[test]
+    fn a_router_that_is_told_nothing_lets_its_edges_hold_64_mib() {
+        let router = Router::builder(Limits::default(), Drain::new()).build();
+        assert_eq!(router.budget().most(), 64 << 20);
+    }
+
+    #[test]
+    fn a_router_that_is_told_of_gauges_keeps_its_bounds_and_tells_what_it_holds() {
+        let gauges = Gauges::new();
+        let mut router = Router::builder(Limits::default(), Drain::new());
+        router.max_buffered(1000);
+        router.watch(&gauges);
+        let router = router.build();
+        let held = Buffered::alone(router.budget());
+        held.take(1000).expect("there is room");
+        held.take(1).expect_err("there is no more");
+        assert_eq!(gauges.read().sum(Gauge::BufferedBytes), 1000);
+    }
+}

@@ -100,3 +100,39 @@ impl<A: Actor<Context = actix::Context<A>>> ActorFuture<A> for Acts<A> {
         Poll::Ready(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::LocalSet;
+    use tokio::time::Instant;
+    use tonic::Code;
+    use tonic::metadata::MetadataMap;
+
+    use super::*;
+    use crate::net::CallerAddress;
+    use crate::request_id::RequestId;
+
+    struct Counter(u32);
+
+    impl Actor for Counter {
+        type Context = actix::Context<Self>;
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_late_changes_nothing_though_nobody_has_told_it_so() {
+        let claim = async {
+            let mut state = None;
+            let _counter = Counter::create(|context| {
+                state = Some(State::of(context));
+                Counter(0)
+            });
+            let state = state.expect("the actor was made");
+            let (now, nothing) = (Some(Instant::now()), MetadataMap::new());
+            let late = CallContext::new(RequestId::fresh(), now, None, CallerAddress::Memory, nothing);
+            let refused = late.scope(state.with(|counter| counter.0 += 1)).await.expect_err("it is late");
+            assert_eq!(refused.code(), Code::DeadlineExceeded);
+            assert_eq!(state.with(|counter| counter.0).await.expect("it lives"), 0);
+        };
+        LocalSet::new().run_until(claim).await;
+    }
+}

@@ -203,4 +203,35 @@ mod tests {
         assert_eq!(proof_not_sent(&refused), Some(NotSent::Refused));
         assert_eq!(proof_not_sent(&Status::unavailable("no connection")), None);
     }
+
+    #[test]
+    fn what_a_handler_answers_proves_nothing_of_the_call_to_it_and_keeps_all_else() {
+        let broken = lost(Arc::new(std::io::Error::from(std::io::ErrorKind::BrokenPipe)));
+        assert!(was_lost(&broken), "which the call inside of the handler was");
+        for mut inner in [not_sent(NotSent::Unreachable, "nobody"), broken, Status::aborted("no")] {
+            inner.metadata_mut().insert("x-reason", "told so".parse().expect("a value"));
+            let answered = without_proof(inner.clone());
+            assert!(proof_not_sent(&answered).is_none() && !was_lost(&answered));
+            assert_eq!((answered.code(), answered.message()), (inner.code(), inner.message()));
+            assert_eq!(answered.metadata().get("x-reason"), inner.metadata().get("x-reason"));
+        }
+    }
+
+    /// A status with a message and details of so many bytes, as it travels.
+    fn carried(message: usize, details: usize) -> Status {
+        let details = vec![1; details].into();
+        within_limits(Status::with_details(Code::Aborted, "\u{e9}".repeat(message / 2), details))
+    }
+
+    #[test]
+    fn a_status_whose_texts_are_too_long_together_is_cut_and_loses_its_details() {
+        const MOST: usize = 4096;
+        for (message, details) in [(MOST, 0), (MOST / 2, MOST / 2), (0, MOST)] {
+            let whole = carried(message, details);
+            assert_eq!((whole.message().len(), whole.details().len()), (message, details));
+            let cut = carried(message, details + 1);
+            assert_eq!(cut.code(), Code::Aborted);
+            assert_eq!((cut.message().len(), cut.details().len()), (message.min(MOST / 2), 0));
+        }
+    }
 }

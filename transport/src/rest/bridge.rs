@@ -105,14 +105,10 @@ impl Bridge {
         }
         let mut request = actix_http::Request::new();
         let head = request.head_mut();
-        head.method = method(&parts.method)?;
+        head.method = actix::Method::from_bytes(parts.method.as_str().as_bytes()).ok()?;
         // Whom an absolute form names is no matter here.
         let uri = parts.uri.path_and_query().map_or("/", |uri| uri.as_str());
         head.uri = actix::Uri::from_maybe_shared(Bytes::copy_from_slice(uri.as_bytes())).ok()?;
-        head.version = match parts.version {
-            Version::HTTP_10 => actix::Version::HTTP_10,
-            _ => actix::Version::HTTP_11,
-        };
         head.peer_addr = self.caller;
         for (name, value) in &parts.headers {
             if let Some((name, _)) = self.known.0.iter().find(|(_, known)| known == name) {
@@ -122,14 +118,6 @@ impl Bridge {
         }
         Some(request)
     }
-}
-
-fn method(method: &http::Method) -> Option<actix::Method> {
-    Some(match *method {
-        http::Method::GET => actix::Method::GET,
-        http::Method::POST => actix::Method::POST,
-        _ => actix::Method::from_bytes(method.as_str().as_bytes()).ok()?,
-    })
 }
 
 /// The body of a request, for the application.

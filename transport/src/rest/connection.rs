@@ -34,7 +34,6 @@ pub(super) async fn serve(bridge: Bridge, caller: CallerAddress, open: &OpenWork
     let refusal = wire.take_refusal().or(is_refused.then_some(400));
     let closed = match (refusal, &ended) {
         (Some(status), _) => refuse(&mut wire, status, caller).await,
-        (None, Ok(())) if wire.has_ended() => wire.finish().await,
         (None, Ok(())) => linger(&mut wire).await,
         (None, Err(_)) => Ok(()),
     };

@@ -130,11 +130,6 @@ impl Wire {
         inner.body != RequestBody::Ended || inner.drain.has_started()
     }
 
-    /// Whether the client has said all that it will ever say.
-    pub(super) fn has_ended(&self) -> bool {
-        self.0.borrow().end.is_some()
-    }
-
     /// Resolves when the client of the request in flight does not want its answer any more.
     pub(super) fn poll_hung_up(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.0.borrow_mut().poll_hung_up(cx)
