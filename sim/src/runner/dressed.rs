@@ -65,7 +65,9 @@ impl Player {
         let path = options.program.as_deref().map(user::meant).or_else(|| project.program.clone());
         let path = path.ok_or("there is no program to play on: expected Runner::dress in main")?;
         let guard = std::env::current_exe().map_err(|error| format!("this program is not found: {error}"))?;
-        let logs = target_folder(&guard).join("dress");
+        // A program with a patch is taken away afterwards, with the folder that it is in.
+        let folder = options.keep_in.clone().unwrap_or_else(|| target_folder(&guard));
+        let logs = folder.join("dress");
         let program = Program::at(path, guard);
         let named =
             options.program.as_deref().map(|path| format!(" --program {}", user::shown(&user::meant(path))));
