@@ -32,19 +32,21 @@ impl HealthIsTold {
         span: (Duration, Duration),
         reply: &Reply,
     ) -> Result<(), String> {
-        let drain = self.drain(host, span.1);
+        let drain = |after| self.drain(host, span.1, after);
         match (asked, reply.status.as_str()) {
             (Health::Alive, "OK") => Ok(()),
-            (Health::Ready, "OK") => match drain.filter(|from| span.0 > *from + self.setting.hop()) {
-                Some(from) if !self.has_paused(host, (from, span.1)) => {
-                    let ago = (span.0 - from).as_millis();
-                    Err(format!(
-                        "{host} said that it is ready when it was asked {ago} ms after it was told to drain"
-                    ))
+            (Health::Ready, "OK") => {
+                match drain(Duration::ZERO).filter(|from| span.0 > *from + self.setting.hop()) {
+                    Some(from) if !self.has_paused(host, (from, span.1)) => {
+                        let ago = (span.0 - from).as_millis();
+                        Err(format!(
+                            "{host} said that it is ready when it was asked {ago} ms after it was told to drain"
+                        ))
+                    }
+                    _ => Ok(()),
                 }
-                _ => Ok(()),
-            },
-            (Health::Ready, "503") if drain.is_some() => Ok(()),
+            }
+            (Health::Ready, "503") if drain(self.setting.hop()).is_some() => Ok(()),
             (_, status) if status.parse::<u16>().is_ok() => Err(format!(
                 "{host} said {} when it was asked whether it is {}, and it was told nothing that makes it so",
                 in_words(reply),
@@ -55,10 +57,11 @@ impl HealthIsTold {
         }
     }
 
-    /// When the host was told to drain, if it was before `now` and has not been started again since.
-    fn drain(&self, host: &str, now: Duration) -> Option<Duration> {
+    /// When the host was told to drain, if it was before `now` and has not been started again since, or no longer than
+    /// `after` before.
+    fn drain(&self, host: &str, now: Duration, after: Duration) -> Option<Duration> {
         let mut drains = self.faults.on_host(host).filter(|fault| fault.family == Family::Drain);
-        let drain = drains.find(|drain| drain.is_felt((now, now), self.setting.hop()))?;
+        let drain = drains.find(|drain| drain.is_felt((now, now), after))?;
         Some(drain.from)
     }
 

@@ -48,6 +48,9 @@ impl Dress {
     }
 }
 
+/// Says what a program is started with, by where the others are.
+pub(super) type Arguments = Box<dyn Fn(&Places<'_>) -> Vec<String> + Send + Sync>;
+
 /// Asks a process what it holds, from the host of the clients.
 pub(super) type Observes =
     Box<dyn Fn(HostContext) -> LocalBoxFuture<'static, Result<Arc<dyn Fact>, String>> + Send + Sync>;
@@ -57,7 +60,7 @@ pub struct AsProcess {
     /// The ports by which others know it.
     pub ports: Vec<u16>,
     /// What its program is started with.
-    pub arguments: Box<dyn Fn(&Places<'_>) -> Vec<String> + Send + Sync>,
+    pub arguments: Arguments,
     /// What a line of its output says; `None` if it is none that it should write.
     pub reads: fn(&str) -> Option<Said>,
     /// Looks what it holds, when nothing is asked any more.

@@ -140,6 +140,10 @@ fn a_machine_without_power_says_nothing_and_knows_nothing_afterwards() {
         switch(&link.links, true);
         link.links.forget_those_of(1);
         recorder::with(|recorder| recorder.hosts.set_status(1, Status::Dark));
+        let wire = link.links.wire(WAY);
+        for way in [WAY, WAY.back()] {
+            assert!(link.links.pass(&wire, way).now_or_never().is_none());
+        }
         drop(link.callee);
         assert!(link.caller.read(&mut [0]).now_or_never().is_none(), "it heard of the end");
         recorder::with(|recorder| recorder.hosts.set_status(1, Status::Running));

@@ -12,10 +12,10 @@ use crate::tempo::Tempo;
 use super::agreement::Agreement;
 use super::options::Options;
 use super::project::Project;
-use super::{batch, single, user};
+use super::{batch, failure, single, user};
 
 /// How many of the last lines of each process are shown when a promise was broken.
-const LAST_LINES: usize = 6;
+const LAST_LINES: usize = 3;
 
 /// Plays what the options name on processes; whether all promises held.
 pub(super) fn run(project: &Project, options: &Options) -> Result<bool, String> {
@@ -56,6 +56,8 @@ struct Player {
     program: Program,
     tempo: Tempo,
     logs: PathBuf,
+    /// The option that names the program, if one does.
+    named: String,
 }
 
 impl Player {
@@ -63,9 +65,14 @@ impl Player {
         let path = options.program.as_deref().map(user::meant).or_else(|| project.program.clone());
         let path = path.ok_or("there is no program to play on: expected Runner::dress in main")?;
         let guard = std::env::current_exe().map_err(|error| format!("this program is not found: {error}"))?;
-        let logs = target_folder(&guard).join("dress");
+        // A program with a patch is taken away afterwards, with the folder that it is in.
+        let folder = options.keep_in.clone().unwrap_or_else(|| target_folder(&guard));
+        let logs = folder.join("dress");
         let program = Program::at(path, guard);
-        Ok(Self { program, tempo: Tempo::stretched_by(options.stretch), logs })
+        let named =
+            options.program.as_deref().map(|path| format!(" --program {}", user::shown(&user::meant(path))));
+        let named = named.unwrap_or_default();
+        Ok(Self { program, tempo: Tempo::stretched_by(options.stretch), logs, named })
     }
 
     fn play(&self, scenario: &Scenario, plan: &Plan) -> Result<Dressed, String> {
@@ -102,7 +109,8 @@ impl Player {
         let file = file.map_or_else(|| self.keep(plan, &logs), |file| Ok(file.to_owned()));
         let again = file.map_or_else(|error| error, |file| project.tool().plan(&file, project.patch()));
         let stretch = self.tempo.stretch();
-        let mut text = format!("  again     {again} --dress --stretch {stretch}\n{}", dressed.rehearsal.plan);
+        let (plan, why) = (&dressed.rehearsal.plan, failure::why(&dressed.rehearsal));
+        let mut text = format!("  again     {again} --dress --stretch {stretch}{}\n{plan}{why}", self.named);
         for host in &dressed.rehearsal.hosts {
             for kind in ["log", "err"] {
                 let said = fs::read_to_string(logs.join(format!("{host}.{kind}"))).unwrap_or_default();

@@ -44,12 +44,17 @@ pub(super) fn explain(
 pub(super) fn show(scenario: &Scenario, failed: &Rehearsal) -> String {
     // Most rehearsals pass, so that their events are not kept.
     let traced = rehearse(scenario, &failed.plan, Keep::Trace);
-    let why = Why::of(&traced).map(|why| why_in_lines(&why)).unwrap_or_default();
+    let why = why(&traced);
     let violation = failed.violation.as_ref().map(|violation| {
         let Violation { promise, detail, at, .. } = violation;
         format!("  violated  {promise}\n  seen      {detail} (at {} ms)\n", at.as_millis())
     });
     format!("{}{}{why}", failed.plan, violation.unwrap_or_default())
+}
+
+/// What led to the violation of a rehearsal whose events were kept.
+pub(super) fn why(traced: &Rehearsal) -> String {
+    Why::of(traced).map(|why| why_in_lines(&why)).unwrap_or_default()
 }
 
 fn why_in_lines(why: &Why<'_>) -> String {

@@ -106,37 +106,3 @@ pub(super) fn give_back(context: &CallContext, message: usize) {
         buffered.give_back(HEADER + message);
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use futures_util::{FutureExt as _, stream as streams};
-    use http_body_util::StreamBody;
-    use tonic::metadata::MetadataMap;
-
-    use super::*;
-    use crate::budget::{Budget, Buffered};
-    use crate::gauges::{Gauge, Gauges};
-    use crate::grpc::codec::Raw;
-    use crate::net::CallerAddress;
-    use crate::request_id::RequestId;
-
-    #[test]
-    fn a_stream_holds_no_message_any_more_that_its_handler_was_given() {
-        let gauges = Gauges::new();
-        let held = || gauges.read().sum(Gauge::BufferedBytes);
-        let buffered = Buffered::alone(&Budget::new(1000, &gauges));
-        let wire = Bytes::from_static(b"\0\0\0\0\x02hi\0\0\0\0\x05there");
-        buffered.take(wire.len()).expect("there is room");
-        let (id, nothing) = (RequestId::fresh(), MetadataMap::new());
-        let context = CallContext::new(id, None, None, CallerAddress::Memory, nothing).counting(buffered);
-        let body = StreamBody::new(streams::iter([Ok::<_, Status>(Frame::data(wire))]));
-        let messages = tonic::Streaming::new_request(Raw, body, None, None);
-        let Payload::Stream(mut messages) = stream(messages, 100, &context) else {
-            unreachable!("many messages are a stream");
-        };
-        for left in [HEADER + 5, 0] {
-            messages.next().now_or_never().expect("it is there").expect("a message").expect("no error");
-            assert_eq!(held(), left);
-        }
-    }
-}

@@ -2,7 +2,7 @@
 //! judged as a whole: what its client got needs a fault in force somewhere on the way, or in its aftermath, that can do
 //! this to a call there, or a service that was full.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,13 +31,16 @@ pub(super) struct FailuresHaveAFault {
     starts: BTreeMap<Arc<str>, Vec<Duration>>,
     /// From when to when each call lasted, as far as it has ended.
     spans: BTreeMap<u32, (Duration, Option<Duration>)>,
+    /// The services that answered a call over gRPC.
+    answered: BTreeSet<&'static str>,
     met: u64,
 }
 
 impl FailuresHaveAFault {
     pub(super) fn new(setting: &Arc<Setting>, allowed: Vec<(Family, Code)>, enough: Duration) -> Self {
         let (faults, starts, spans) = (Faults::default(), BTreeMap::new(), BTreeMap::new());
-        Self { setting: Arc::clone(setting), allowed, enough, faults, starts, spans, met: 0 }
+        let (setting, answered) = (Arc::clone(setting), BTreeSet::new());
+        Self { setting, allowed, enough, faults, starts, spans, answered, met: 0 }
     }
 
     fn is_explained(&self, kind: &Kind, entry: &str, span: (Duration, Duration), failure: Failure) -> bool {
@@ -59,11 +62,12 @@ impl FailuresHaveAFault {
 
     /// Whether a fault between the client and the host that it calls, or on that host, can do this.
     fn may_end(&self, fault: &Fault, kind: &Kind, span: (Duration, Duration), failure: Failure) -> bool {
-        // What its machine had queued for a node that closes its listeners is reset. Over gRPC clients are connected.
-        let is_queued = fault.family == Family::Drain
-            && kind.via == Via::Rest
-            && (fault.from..=fault.from + self.setting.held_up).contains(&span.0)
-            && failure == Failure::Broken;
+        // What its machine had queued for a node that closes its listeners is reset. Over gRPC who was answered once is
+        // connected.
+        let on_way = self.setting.tick + self.setting.latency_max;
+        let is_late = (fault.from..=fault.from + self.setting.held_up + on_way).contains(&(span.0 + on_way));
+        let is_new = kind.via == Via::Rest || !self.answered.contains(kind.service);
+        let is_queued = fault.family == Family::Drain && is_late && is_new && failure == Failure::Broken;
         is_queued || allows(fault, Side::Entry, failure)
     }
 
@@ -170,9 +174,12 @@ impl Invariant for FailuresHaveAFault {
             return Ok(());
         }
         self.met += 1;
-        let Some(failure) = Failure::of_reply(reply).filter(|_| !reply.is_right) else { return Ok(()) };
         let setting = Arc::clone(&self.setting);
         let kind = setting.kind(&call.request).ok_or("a call that no client of this scenario makes")?;
+        if kind.via == Via::Grpc && reply.request_id.is_some() {
+            self.answered.insert(kind.service);
+        }
+        let Some(failure) = Failure::of_reply(reply).filter(|_| !reply.is_right) else { return Ok(()) };
         self.judge(call, kind, failure, ended)
     }
 
