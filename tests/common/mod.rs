@@ -344,7 +344,7 @@ pub(crate) fn client_of(addresses: &[String], keepalive: Keepalive) -> Client {
 pub(crate) fn client_with(addresses: &[&str], policies: Policies) -> Client {
     let addresses: Vec<Address> =
         addresses.iter().map(|address| address.parse().expect("a valid address")).collect();
-    let net = Arc::new(Sockets) as Arc<dyn Net>;
+    let net = Arc::new(Sockets::default()) as Arc<dyn Net>;
     let carrier = Grpc::new("probe", &addresses, &net, Keepalive::default(), LIMITS.message_size);
     Client::with_policies("probe", carrier, policies, LIMITS)
 }
