@@ -310,6 +310,23 @@ fn more_calls_than_may_be_in_flight_are_refused_at_once_by_name() {
     });
 }
 
+#[test]
+fn a_streamed_answer_is_in_flight_until_it_has_ended() {
+    run_in_no_time(async {
+        let (carrier, _) = carrier(|_| {
+            let body = Payload::Stream(futures_util::stream::pending().boxed());
+            Ok(Response { metadata: MetadataMap::new(), body })
+        });
+        let one = Policies { max_in_flight: Some(1), ..quick() };
+        let client = Client::with_policies("probe", carrier, one, LIMITS);
+        let ask = || client.call::<Count>(CountRequest::default());
+        let answer = ask().await.expect("it begins");
+        assert_eq!(ask().await.expect_err("it is one too many").code(), Code::ResourceExhausted);
+        drop(answer);
+        ask().await.expect("there is room again");
+    });
+}
+
 /// How often a handler calls a callee that never takes a call, when it is itself called by `client` of it.
 async fn calls_inside(client: impl FnOnce(&str) -> Client) -> u32 {
     let (carrier, calls) = carrier(|_| Err(not_sent(NotSent::Refused, "never")));
