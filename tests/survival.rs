@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -13,13 +15,15 @@ use futures_util::future::{join_all, ready};
 use futures_util::{FutureExt as _, StreamExt as _};
 use probe_contract::probe::{self, Act, Count};
 use probe_contract::{ActRequest, CountRequest, Deed};
-use protos::app::grpc::ProcessNameRequest;
 use protos::app::grpc::service1::ProcessName;
+use protos::app::grpc::{ProcessNameRequest, ProcessNameResponse};
 use tokio::net::TcpListener;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
+use tonic::metadata::MetadataMap;
 use tower::service_fn;
 use transport::channel::{Request, Response};
 use transport::grpc::Keepalive;
+use transport::payload::{Message, Payload};
 use transport::policy::{Policies, Policy};
 use transport::status::{NotSent, not_sent};
 use transport::{Client, Code, Drain, Idempotency, Method, ServiceClient as _, Status};
@@ -225,13 +229,18 @@ fn waits_double_up_to_the_longest_and_are_spread_by_a_fifth() {
 #[test]
 fn a_slow_call_is_hedged_at_another_endpoint_and_the_loser_is_cancelled() {
     run(async {
-        let slow = Callee::start(|call| if call < 10 { Say::Yes } else { Say::Nothing }).await;
+        let is_slow = Rc::new(Cell::new(false));
+        let says = Rc::clone(&is_slow);
+        let slow = Callee::start(move |_| if says.get() { Say::Nothing } else { Say::Yes }).await;
         let other = Callee::start(|_| Say::Yes).await;
-        let client = client_with(&[&slow.uri, &other.uri], policies(|policy| policy.hedge = true));
-        for _ in 0..25 {
+        let mut hedging = policies(|policy| policy.hedge = true);
+        // Of quick calls, too, some take longer than is usual.
+        hedging.budget.tokens = 1000;
+        let client = client_with(&[&slow.uri, &other.uri], hedging);
+        for call in 0..40 {
+            is_slow.set(call >= 20);
             idempotent(&client).await.expect("one of them answers");
         }
-        assert!(slow.count() > 10, "it was asked when it was slow, too");
         timeout(SOON, slow.left.notified()).await.expect("the call that lost is cancelled");
         assert!(other.header("grpc-previous-rpc-attempts").contains(&"1".to_owned()), "{:?}", other.seen);
     });
@@ -239,20 +248,48 @@ fn a_slow_call_is_hedged_at_another_endpoint_and_the_loser_is_cancelled() {
 
 #[test]
 fn hedges_are_paid_for_by_calls_that_work() {
-    run(async {
-        let callee = Callee::start(|call| if call < 20 { Say::Yes } else { Say::Nothing }).await;
-        let client = client_with(
-            &[&callee.uri],
-            policies(|policy| {
-                (policy.hedge, policy.deadline) = (true, Duration::from_millis(300));
-            }),
-        );
+    run_in_no_time(async {
+        let calls = Arc::new(AtomicU32::new(0));
+        let counter = calls.clone();
+        let carrier = service_fn(move |_: Request| {
+            let takes_ms = if counter.fetch_add(1, Ordering::Relaxed) < 20 { 10 } else { 10_000 };
+            sleep(Duration::from_millis(takes_ms)).map(|()| Ok(answer()))
+        });
+        let client = Client::with_policies("probe", carrier, policies(|policy| policy.hedge = true), LIMITS);
         for _ in 0..20 {
             idempotent(&client).await.expect("it is quick");
         }
         let slow = join_all((0..50).map(|_| idempotent(&client))).await;
         assert!(slow.into_iter().all(|answer| code(answer) == Code::DeadlineExceeded));
-        assert_eq!(callee.count(), 74, "4 of 10 tokens are above half");
+        assert_eq!(calls.load(Ordering::Relaxed), 74, "4 of 10 tokens are above half");
+    });
+}
+
+fn answer() -> Response {
+    let (metadata, message) = (MetadataMap::new(), Message::of(ProcessNameResponse::default()));
+    Response { metadata, body: Payload::One(message) }
+}
+
+#[test]
+fn a_hedge_that_fails_does_not_end_the_call_and_neither_does_a_call_that_its_hedge_outlives() {
+    run_in_no_time(async {
+        // Attempts from the 40th on, in pairs: what each takes and comes to.
+        let script = [(50, true), (1, false), (50, false), (100, true), (50, false), (1, false), (1, true)];
+        let calls = Arc::new(AtomicU32::new(0));
+        let counter = calls.clone();
+        let carrier = service_fn(move |_: Request| {
+            let number = counter.fetch_add(1, Ordering::Relaxed) as usize;
+            let (ms, works) = number.checked_sub(40).map_or((10, true), |number| script[number]);
+            let ends = if works { Ok(answer()) } else { Err(Status::unavailable("not now")) };
+            sleep(Duration::from_millis(ms)).map(|()| ends)
+        });
+        let mut hedging = policies(|policy| policy.hedge = true);
+        hedging.budget.tokens = 1000;
+        let client = Client::with_policies("probe", carrier, hedging, LIMITS);
+        for _ in 0..43 {
+            idempotent(&client).await.expect("one of its attempts works");
+        }
+        assert_eq!(calls.load(Ordering::Relaxed), 47, "where both have failed there is a third");
     });
 }
 
@@ -270,6 +307,23 @@ fn more_calls_than_may_be_in_flight_are_refused_at_once_by_name() {
             assert!(error.message().contains("2 calls to probe are in flight"), "{error}");
         }
         assert!(idempotent(&client).now_or_never().is_none(), "callers that have left make room");
+    });
+}
+
+#[test]
+fn a_streamed_answer_is_in_flight_until_it_has_ended() {
+    run_in_no_time(async {
+        let (carrier, _) = carrier(|_| {
+            let body = Payload::Stream(futures_util::stream::pending().boxed());
+            Ok(Response { metadata: MetadataMap::new(), body })
+        });
+        let one = Policies { max_in_flight: Some(1), ..quick() };
+        let client = Client::with_policies("probe", carrier, one, LIMITS);
+        let ask = || client.call::<Count>(CountRequest::default());
+        let answer = ask().await.expect("it begins");
+        assert_eq!(ask().await.expect_err("it is one too many").code(), Code::ResourceExhausted);
+        drop(answer);
+        ask().await.expect("there is room again");
     });
 }
 

@@ -1,14 +1,16 @@
 //! What a rehearsed node and the clients tell the checks, as values. A check never reads a sentence.
 
+mod connection;
+
 use std::fmt;
-use std::io;
 use std::time::Duration;
 
 use sim::{CallFault, Fact};
 use transport::gauges::Reading;
 use transport::status::{self, NotSent};
-use transport::{Address, Code, Status};
+use transport::{Code, Status};
 
+pub use self::connection::{Connection, ConnectionStep};
 use crate::rpc::JsonMessage;
 
 /// A node is about to listen.
@@ -163,37 +165,6 @@ pub enum Outcome {
     Said(Code),
 }
 
-/// What a node does to have a connection to another, and what becomes of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Connection {
-    /// The number of the attempt among all of the rehearsal.
-    pub attempt: u32,
-    /// Where.
-    pub address: Address,
-    /// How far it has come.
-    pub step: ConnectionStep,
-}
-
-/// How far a connection has come that a node makes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectionStep {
-    /// The node begins to connect.
-    Begun,
-    /// It cannot connect, and why.
-    Failed(io::ErrorKind),
-    /// It does not wait any longer for an outcome.
-    GivenUp,
-    /// The other side has accepted.
-    Connected,
-    /// The other side has begun to speak HTTP/2, by its SETTINGS.
-    Spoken,
-    /// The node has let go of a connection.
-    Closed {
-        /// Whether the other side, or the network, had ended it before, or it spoke something else than HTTP/2.
-        by_other: bool,
-    },
-}
-
 /// A host that is no node, but a server of the scenario's own, has seen a stream that a call opened, and says what it
 /// does with it. It is told on that host, with the request id of the call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -258,7 +229,6 @@ impl Fact for HandlerEnded {}
 impl Fact for HandlerDisturbed {}
 impl Fact for CallMade {}
 impl Fact for CallOutcome {}
-impl Fact for Connection {}
 impl Fact for StreamSeen {}
 impl Fact for PushedBack {}
 impl Fact for GaugesRead {}
@@ -352,26 +322,6 @@ impl fmt::Display for Outcome {
             Self::Dropped => "DROPPED",
             Self::Said(code) => status::code_name(*code),
         })
-    }
-}
-
-impl fmt::Display for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "connection {} to {} {}", self.attempt, self.address, self.step)
-    }
-}
-
-impl fmt::Display for ConnectionStep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Begun => f.write_str("begun"),
-            Self::Failed(why) => write!(f, "failed: {why}"),
-            Self::GivenUp => f.write_str("given up"),
-            Self::Connected => f.write_str("connected"),
-            Self::Spoken => f.write_str("spoken"),
-            Self::Closed { by_other: true } => f.write_str("closed by the other side"),
-            Self::Closed { by_other: false } => f.write_str("closed"),
-        }
     }
 }
 

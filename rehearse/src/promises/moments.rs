@@ -46,7 +46,8 @@ impl DeadlinesAreMoments {
         };
         // What a client has called itself is judged where that call ends.
         let first = dues.iter().min_by_key(|(due, _)| *due);
-        let last = dues.iter().max_by_key(|(due, _)| *due);
+        // Attempts of one call have one deadline: any of them may be this one, and the first had the longest way.
+        let last = dues.iter().rev().max_by_key(|(due, _)| *due);
         let Some(((earliest, _), (latest, call))) = first.zip(last) else { return Ok(()) };
         self.met += 1;
         let due = event.at.saturating_add(left);
