@@ -38,7 +38,8 @@ fn a_node_that_is_asked_to_stop_does_not_wait_for_an_actor_that_is_being_made() 
             begun.recv().await;
             TcpStream::connect(http).expect("it listens by now");
         };
-        let ended = node::run(app, config, &ThisMachine::default(), Hooks::default(), asked_to_stop);
+        let machine = ThisMachine::default();
+        let ended = node::run(app, config, &machine, Hooks::default(), asked_to_stop);
         timeout(SOON, ended).await.expect("it ends soon").expect("nothing went wrong");
     });
     TcpStream::connect(http).expect_err("it does not listen any more");
