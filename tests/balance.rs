@@ -86,7 +86,7 @@ fn more_calls_than_an_endpoint_answers_go_to_slower_ones_too() {
         town.calls();
         calls(&client, 1000, MS).await;
         let shares = town.calls();
-        assert!(shares[0] > shares[1] && shares[1] > 100, "{shares:?}");
+        assert!(shares[0] > shares[1] && shares[1] > 50, "{shares:?}");
     });
 }
 

@@ -12,7 +12,8 @@ use super::lines::Line;
 use super::subchannel::{Sender, chance};
 use crate::trail::Trail;
 
-/// Costs that differ less than so many times are alike: they are guesses, and the one who waited longer has its turn.
+/// Times that differ less than so many times are alike: they are guesses, and who has fewer calls, or waited longer, has its
+/// turn.
 const ALIKE: f64 = 2.0;
 
 /// The endpoints in the order in which they are looked at: two by chance, then all others for where these are not there.
@@ -76,7 +77,8 @@ impl<'a> Choice<'a> {
             return true;
         }
         let place = if standing.is_ejected { &mut self.ejected } else { &mut self.best };
-        self.offers += u32::from(!standing.is_ejected);
+        // Who has just failed is no choice: there would be but one with it.
+        self.offers += u32::from(!standing.is_ejected && !standing.pays);
         if place.as_ref().is_none_or(|best| offer.is_better_than(best)) {
             *place = Some(offer);
         }
@@ -101,12 +103,11 @@ impl Offer {
         // Who is new is taken to be as quick as the other: it is tried at once, and what it has not answered yet is what
         // keeps more from coming.
         let guess = self.mean.or(other.mean).unwrap_or(1.0);
-        let cost = |offer: &Self| offer.mean.unwrap_or(guess) * (offer.calls + 1) as f64;
-        let (own, others) = (cost(self), cost(other));
-        if own * ALIKE <= others || others * ALIKE <= own {
-            return own < others;
+        let (own, others) = (self.mean.unwrap_or(guess), other.mean.unwrap_or(guess));
+        if own * ALIKE > others && others * ALIKE > own {
+            return (self.calls, self.turn) < (other.calls, other.turn);
         }
-        self.turn < other.turn
+        own * (self.calls + 1) as f64 <= others * (other.calls + 1) as f64
     }
 }
 

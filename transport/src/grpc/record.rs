@@ -69,6 +69,8 @@ struct Ejected {
 pub(super) struct Standing {
     /// What a call takes, in seconds.
     pub(super) mean: Option<f64>,
+    /// Whether it pays for a failure.
+    pub(super) pays: bool,
     /// Whether it fails call after call.
     pub(super) is_failing: bool,
     pub(super) is_ejected: bool,
@@ -82,6 +84,7 @@ impl Record {
         let pays = self.penalty.is_some_and(|until| until > now);
         Standing {
             mean: if pays { Some(PENALTY) } else { self.mean_at(now) },
+            pays,
             is_failing: self.failures >= FAILURES_IN_A_ROW,
             is_ejected: self.ejected.is_some(),
             is_due: self.ejected.as_ref().is_some_and(is_due),
