@@ -3,6 +3,8 @@
 
 mod process;
 
+use std::io::Read as _;
+
 use http::{HeaderValue, Request};
 use process::http2::{ANSWER_1, Begun, Client, SERVICE_1, TEST, post};
 use process::{Connection, Node, wait_until};
@@ -157,6 +159,26 @@ fn calls_that_are_reset_as_they_come_take_no_place_of_others() {
         let reply = honest.call(post(SERVICE_1), TEST);
         assert_eq!(reply.body, ANSWER_1, "in round {round}: {reply:?}");
     }
+    // They are few enough, so that its connection may go on.
+    hostile.send(frame(PING, 0, 0, &[1; 8]));
+    let frames = std::iter::from_fn(|| Some(read_frame(&mut hostile)));
+    let last =
+        frames.map(|[kind, flags]| (kind, flags)).find(|frame| [(PING, ACK), (GOAWAY, 0)].contains(frame));
+    assert_eq!(last, Some((PING, ACK)));
+}
+
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const ACK: u8 = 1;
+
+/// Type and flags of the next frame.
+fn read_frame(connection: &mut Connection) -> [u8; 2] {
+    let mut head = [0; 9];
+    connection.0.read_exact(&mut head).expect("a frame comes soon");
+    let [a, b, c, kind, flags, ..] = head;
+    let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+    connection.0.read_exact(&mut payload).expect("it is whole");
+    [kind, flags]
 }
 
 /// A whole call on `stream`, which is taken back at once: HEADERS, DATA with its end, RST_STREAM with CANCEL.

@@ -6,38 +6,63 @@ mod common;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::{LIMITS, SOON, run_in_no_time};
 use futures_util::StreamExt as _;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, try_join};
 use h2::Reason;
 use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue, Response};
 use probe_contract::probe::{Act, Count};
 use probe_contract::{ActRequest, CountRequest};
-use tokio::io::{DuplexStream, duplex};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex, split};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use transport::grpc::{Grpc, Keepalive};
 use transport::{Address, Client, Code, Io, Net};
+
+/// What a pipe holds, in bytes.
+const ROOM: usize = 64 * 1024;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// How long connecting may take.
 const CONNECT_MAX: Duration = Duration::from_secs(20);
 
-/// Every connection is a pipe to whoever holds the other end.
+/// Every connection is a pipe to whoever holds the other end, on which what the caller says is counted, in bytes.
 #[derive(Debug)]
-struct Pipes(UnboundedSender<DuplexStream>);
+struct Pipes {
+    connected: UnboundedSender<DuplexStream>,
+    said: Arc<AtomicUsize>,
+}
 
 impl Net for Pipes {
     fn connect<'a>(&'a self, _: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
-        let (near, far) = duplex(64 * 1024);
-        self.0.send(far).expect("the callee lives as long as the test");
+        let ((near, middle), (inner, far)) = (duplex(ROOM), duplex(ROOM));
+        self.connected.send(far).expect("the callee lives as long as the test");
+        tokio::task::spawn_local(counted(middle, inner, self.said.clone()));
         Box::pin(async { Ok(Box::new(near) as Io) })
     }
+}
+
+/// Hands on what comes from either side, and counts what comes from the first.
+async fn counted(caller: DuplexStream, callee: DuplexStream, said: Arc<AtomicUsize>) -> io::Result<()> {
+    let ((mut from_caller, mut to_caller), (mut from_callee, mut to_callee)) = (split(caller), split(callee));
+    let forth = async {
+        let mut bytes = vec![0; ROOM];
+        loop {
+            let count = from_caller.read(&mut bytes).await?;
+            if count == 0 {
+                return to_callee.shutdown().await;
+            }
+            said.fetch_add(count, Ordering::Relaxed);
+            to_callee.write_all(&bytes[..count]).await?;
+        }
+    };
+    try_join(forth, tokio::io::copy(&mut from_callee, &mut to_caller)).await.map(drop)
 }
 
 /// Nobody answers, as behind a firewall that drops.
@@ -56,10 +81,27 @@ fn client_over(net: impl Net) -> Client {
     Client::new(carrier, HOUR, LIMITS)
 }
 
-/// A client, and the heads of the calls that its callee saw. `answer` is given each with its number, counted from 0.
-fn callee(
-    answer: impl FnMut(usize, SendResponse<Bytes>) + 'static,
-) -> (Client, UnboundedReceiver<HeaderMap>) {
+/// What a callee learns of its caller.
+struct Seen {
+    heads: UnboundedReceiver<HeaderMap>,
+    /// How many bytes came.
+    said: Arc<AtomicUsize>,
+}
+
+impl Seen {
+    /// The head of the next call that has come.
+    fn next(&mut self) -> Option<HeaderMap> {
+        self.heads.try_recv().ok()
+    }
+
+    /// How many calls have come that nobody has looked at.
+    fn count(mut self) -> usize {
+        std::iter::from_fn(|| self.next()).count()
+    }
+}
+
+/// A client, and what its callee sees. `answer` is given each call with its number, counted from 0.
+fn callee(answer: impl FnMut(usize, SendResponse<Bytes>) + 'static) -> (Client, Seen) {
     let (connected, mut connections) = unbounded_channel();
     let (tell, heads) = unbounded_channel();
     let (mut answer, mut count) = (answer, 0);
@@ -72,7 +114,8 @@ fn callee(
             count += 1;
         }
     });
-    (client_over(Pipes(connected)), heads)
+    let said = Arc::new(AtomicUsize::new(0));
+    (client_over(Pipes { connected, said: said.clone() }), Seen { heads, said })
 }
 
 fn head() -> Response<()> {
@@ -88,11 +131,6 @@ fn answer_emptily(mut respond: SendResponse<Bytes>) {
     body.send_trailers(ok).expect("the call is open");
 }
 
-/// How many calls a callee has seen.
-fn count(mut heads: UnboundedReceiver<HeaderMap>) -> usize {
-    std::iter::from_fn(|| heads.try_recv().ok()).count()
-}
-
 #[test]
 fn a_call_whose_stream_is_reset_has_the_code_of_grpc_for_the_reason_and_is_not_sent_again() {
     for (reason, code) in [
@@ -102,9 +140,9 @@ fn a_call_whose_stream_is_reset_has_the_code_of_grpc_for_the_reason_and_is_not_s
         (Reason::PROTOCOL_ERROR, Code::Internal),
     ] {
         run_in_no_time(async move {
-            let (client, heads) = callee(move |_, mut respond| respond.send_reset(reason));
+            let (client, seen) = callee(move |_, mut respond| respond.send_reset(reason));
             let error = client.call::<Act>(ActRequest::default()).await.expect_err("it was reset");
-            assert_eq!((error.code(), count(heads)), (code, 1), "{reason:?}: {error}");
+            assert_eq!((error.code(), seen.count()), (code, 1), "{reason:?}: {error}");
         });
     }
 }
@@ -112,20 +150,20 @@ fn a_call_whose_stream_is_reset_has_the_code_of_grpc_for_the_reason_and_is_not_s
 #[test]
 fn a_call_that_was_refused_unread_is_sent_again_with_all_that_its_caller_added() {
     run_in_no_time(async {
-        let (client, mut heads) = callee(|number, mut respond| match number {
+        let (client, mut seen) = callee(|number, mut respond| match number {
             0 => respond.send_reset(Reason::REFUSED_STREAM),
             _ => answer_emptily(respond),
         });
         let mut request = tonic::Request::new(ActRequest::default());
         request.metadata_mut().insert("x-probe", "mine".parse().expect("a value"));
         client.exchange::<Act>(request).await.expect("the second attempt is answered");
-        let (first, second) = (heads.try_recv().expect("a call"), heads.try_recv().expect("another"));
+        let (first, second) = (seen.next().expect("a call"), seen.next().expect("another"));
         assert_eq!(second.get("x-probe"), Some(&HeaderValue::from_static("mine")));
         for name in ["x-probe", "x-request-id", "request_id", "te", "content-type"] {
             assert_eq!(first.get(name), second.get(name), "{name}");
         }
         assert!(second.contains_key("grpc-timeout"), "{second:?}");
-        assert_eq!(count(heads), 0, "there is no third");
+        assert_eq!(seen.count(), 0, "there is no third");
     });
 }
 
@@ -133,7 +171,7 @@ fn a_call_that_was_refused_unread_is_sent_again_with_all_that_its_caller_added()
 fn a_stream_ends_at_its_deadline_whatever_its_callee_does() {
     run_in_no_time(async {
         let mut open = Vec::new();
-        let (client, _heads) = callee(move |_, mut respond| {
+        let (client, _seen) = callee(move |_, mut respond| {
             open.push(respond.send_response(head(), false).expect("the call is open"));
         });
         let mut request = tonic::Request::new(CountRequest::default());
@@ -143,6 +181,20 @@ fn a_stream_ends_at_its_deadline_whatever_its_callee_does() {
         let end = timeout(HOUR, answer.next()).await.expect("it ends").expect("with an error");
         assert_eq!(end.expect_err("no message came").code(), Code::DeadlineExceeded);
         assert!(started.elapsed() < SOON * 2, "{:?}", started.elapsed());
+    });
+}
+
+#[test]
+fn a_caller_says_nothing_on_a_connection_without_calls() {
+    run_in_no_time(async {
+        let (client, seen) = callee(|_, respond| answer_emptily(respond));
+        client.call::<Act>(ActRequest::default()).await.expect("an answer");
+        sleep(Duration::from_secs(1)).await;
+        let said = seen.said.load(Ordering::Relaxed);
+        sleep(HOUR).await;
+        assert_eq!(seen.said.load(Ordering::Relaxed), said, "a server may take pings amiss");
+        client.call::<Act>(ActRequest::default()).await.expect("the connection is as good as before");
+        assert_eq!(seen.count(), 2);
     });
 }
 

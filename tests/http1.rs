@@ -10,16 +10,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use common::{Event, LIMITS, SOON, host, run_in_no_time};
-use probe_contract::probe;
+use common::http1::Edge;
+use common::{Event, LIMITS, run_in_no_time};
 use tokio::io::{
     AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex,
 };
-use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinHandle;
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
-use transport::memory::Memory;
-use transport::{CallerAddress, Client, Drain, Io, ServiceClient as _, rest};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SECOND: Duration = Duration::from_secs(1);
@@ -38,96 +35,6 @@ const GET: &str = "GET /probe/hello HTTP/1.1\r\nhost: probe\r\n\r\n";
 const HEAD: &str = "HEAD /probe/hello HTTP/1.1\r\nhost: probe\r\n\r\n";
 const LAST: &str = "GET /probe/hello HTTP/1.1\r\nhost: probe\r\nconnection: close\r\n\r\n";
 const HANG: &str = "GET /probe/hello?deed=HANG HTTP/1.1\r\nhost: probe\r\n\r\n";
-
-/// An edge in front of a probe.
-struct Edge {
-    server: rest::Server,
-    drain: Drain,
-    events: mpsc::UnboundedReceiver<Event>,
-    free: Arc<Notify>,
-}
-
-impl Edge {
-    async fn new() -> Self {
-        let memory = Memory::new();
-        let (router, events, free) = host(&probe::Client::new(Client::new(memory.clone(), SOON, LIMITS)));
-        memory.lead_to(&router);
-        let drain = Drain::new();
-        let options = rest::Options { deadline: HOUR, headers: Vec::new() };
-        let server = rest::Server::new(router, options, drain.clone()).await;
-        Self { server, drain, events, free }
-    }
-
-    /// A connection with room for `room` bytes on the way to its client and back.
-    fn open(&self, room: usize) -> Connection {
-        let (near, far) = duplex(room);
-        Connection { near, serving: self.serve(Box::new(far)) }
-    }
-
-    fn serve(&self, io: Io) -> JoinHandle<()> {
-        let (server, open) = (self.server.clone(), self.drain.work());
-        tokio::task::spawn_local(async move { server.serve_connection(io, CallerAddress::Unix, open).await })
-    }
-
-    /// A connection over which `bytes` were sent.
-    async fn told(&self, bytes: &str) -> Connection {
-        let mut connection = self.open(1024 * 1024);
-        connection.near.write_all(bytes.as_bytes()).await.expect("the edge reads");
-        connection
-    }
-
-    /// Keeps the probe busy, so that the calls to it wait.
-    async fn occupy(&mut self) {
-        let occupy = "GET /probe/hello?deed=OCCUPY HTTP/1.1\r\nhost: probe\r\nconnection: close\r\n\r\n";
-        self.told(occupy).await.rest().await;
-        assert_eq!(self.events.recv().await, Some(Event::Started));
-    }
-}
-
-struct Connection {
-    near: DuplexStream,
-    serving: JoinHandle<()>,
-}
-
-impl Connection {
-    /// All that comes until the edge closes the connection.
-    async fn rest(&mut self) -> String {
-        let mut said = String::new();
-        let read = timeout(HOUR, self.near.read_to_string(&mut said)).await;
-        read.expect("the edge closes").expect("the edge says text");
-        said
-    }
-
-    /// The same, which comes at once; then this side is closed, and that was what the edge waited for.
-    async fn rest_at_once(&mut self) -> String {
-        let started = Instant::now();
-        let said = self.rest().await;
-        self.near.shutdown().await.expect("a pipe takes that");
-        self.served().await;
-        assert!(started.elapsed() < SECOND / 10, "{:?}", started.elapsed());
-        said
-    }
-
-    /// The head of an answer, and its body, which is as long as the head says if it is to have one.
-    async fn answer(&mut self, has_body: bool) -> (String, String) {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(self.near.read_u8().await.expect("an answer"));
-        }
-        let head = String::from_utf8(head).expect("ASCII");
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
-        let mut body = vec![0; if has_body { length.parse().expect("a number") } else { 0 }];
-        self.near.read_exact(&mut body).await.expect("a body");
-        (head, String::from_utf8(body).expect("JSON"))
-    }
-
-    /// How long it takes until the edge is done with it.
-    async fn served(&mut self) -> Duration {
-        let started = Instant::now();
-        timeout(HOUR, &mut self.serving).await.expect("it ends").expect("no panic");
-        started.elapsed()
-    }
-}
 
 fn is_about(took: Duration, expected: Duration) -> bool {
     took >= expected && took < expected + Duration::from_millis(100)

@@ -4,6 +4,7 @@
 
 pub(crate) mod callee;
 pub(crate) mod counter;
+pub(crate) mod http1;
 mod simulated;
 
 use std::sync::Arc;

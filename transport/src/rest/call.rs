@@ -267,3 +267,27 @@ mod tests {
         assert_eq!(size(&request.to_http_request()), "/path".len() + "query=1".len() + fields);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+    use crate::gauges::{Gauge, Gauges};
+
+    #[test]
+    fn a_body_counts_as_large_as_its_buffer_however_it_comes() {
+        for announced in [0, 1000] {
+            let gauges = Gauges::new();
+            let buffered = Buffered::alone(&Budget::new(1 << 20, &gauges));
+            let mut body = Body::of(announced, &buffered).expect("there is room");
+            for _ in 0..10 {
+                body.append(&[1; 100], &buffered).expect("there is room");
+                assert_eq!(
+                    (body.held, gauges.read().sum(Gauge::BufferedBytes)),
+                    (body.bytes.capacity(), body.held)
+                );
+            }
+            assert_eq!((body.bytes.len(), body.held >= 1000), (1000, true));
+        }
+    }
+}
