@@ -224,7 +224,7 @@ mod tests {
 
     use super::*;
     use crate::budget::Budget;
-    use crate::gauges::Gauges;
+    use crate::gauges::{Gauge, Gauges};
 
     const LIMIT: usize = 8;
 
@@ -266,13 +266,6 @@ mod tests {
         let fields = "x-name".len() + "value".len() + 32;
         assert_eq!(size(&request.to_http_request()), "/path".len() + "query=1".len() + fields);
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::budget::Budget;
-    use crate::gauges::{Gauge, Gauges};
 
     #[test]
     fn a_body_counts_as_large_as_its_buffer_however_it_comes() {
