@@ -7,7 +7,7 @@ use crate::policy::RetryBudget;
 /// One token, in thousandths.
 const TOKEN: u32 = 1000;
 
-/// The tokens of one client. A client stays on its worker, so that nobody contends for them.
+/// The tokens of one client. In a node a client stays on its worker, so that nobody contends for them.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     most: u32,
@@ -23,27 +23,22 @@ impl Tokens {
 
     /// An attempt failed in a way that may be repeated. Whether another one may be made: more than half is left now.
     pub(crate) fn charge(&self) -> bool {
-        let left = self.left.load(Ordering::Relaxed).saturating_sub(TOKEN);
-        self.left.store(left, Ordering::Relaxed);
-        left > self.most / 2
+        let taken = |left: u32| Some(left.saturating_sub(TOKEN));
+        let before = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken);
+        before.is_ok_and(|before| before.saturating_sub(TOKEN) > self.most / 2)
     }
 
     /// Takes a token for an attempt beside one that has not failed; nothing if no more than half would be left.
     pub(crate) fn spend(&self) -> bool {
-        let left = self.left.load(Ordering::Relaxed).saturating_sub(TOKEN);
-        let may = left > self.most / 2;
-        if may {
-            self.left.store(left, Ordering::Relaxed);
-        }
-        may
+        let taken = |left: u32| Some(left.saturating_sub(TOKEN)).filter(|left| *left > self.most / 2);
+        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_ok()
     }
 
     /// A call worked.
     pub(crate) fn credit(&self) {
-        let left = self.left.load(Ordering::Relaxed);
-        if left < self.most {
-            self.left.store(left.saturating_add(self.ratio).min(self.most), Ordering::Relaxed);
-        }
+        // Mostly all of them are there, and nothing is written.
+        let given = |left: u32| (left < self.most).then(|| left.saturating_add(self.ratio).min(self.most));
+        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, given).ok();
     }
 }
 
