@@ -18,9 +18,12 @@ from callees import Refusing, Silent, Slow  # noqa: E402
 from node import Failure, Node  # noqa: E402
 
 URL = "http://127.0.0.1:%d/api/v1/say-hello?name=test"
-CONNECTIONS = 16
+# So few that a lost replica's share of them is within the default budget of attempts, for each of the two workers.
+CONNECTIONS = 8
 WARM_UP_S = 2.0
 SLOW_S = 0.05
+# A node asks a name every ten seconds.
+NAMES_S = 30.0
 HOSTS = "127.0.0.1 localhost\n"
 
 
@@ -94,12 +97,12 @@ class Scene:
         words = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:.0f}s", "--timeout", "15s", "-s", HERE / "load.lua", self.url]
         return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
-    def play(self, disturb):
-        """Drives the caller until it was asked as often as wanted, and disturbs it meanwhile."""
+    def play(self, disturb, seconds=8.0):
+        """Drives the caller until it was asked as often as wanted, and so long at least, and disturbs it meanwhile."""
         rate = result_of(self.drive(WARM_UP_S))["good"] / WARM_UP_S
         if rate == 0:
             raise Failure("the caller answers nothing, before anything is done to it")
-        seconds = max(8.0, self.options.requests / rate * 1.3)
+        seconds = max(seconds, self.options.requests / rate * 1.3)
         begun = threading.Timer(seconds / 4, disturb)
         begun.start()
         said = self.drive(seconds)
@@ -115,9 +118,9 @@ def killed(scene):
 
 
 def rolled(scene):
-    """SIGTERM of each of two in turn, each started again"""
+    """SIGTERM of each of two in turn, each started again (the node waits for who is down)"""
     one, two = scene.replica(), scene.replica()
-    scene.start_caller([one.address, two.address])
+    scene.start_caller([one.address, two.address], "--policy", "wait-for-ready=true")
     return scene.play(lambda: [replica.roll() for replica in (one, two)])
 
 
@@ -158,11 +161,9 @@ def names(scene):
     def move():
         scene.write_hosts(one.host)
         two.roll()
-        scene.write_hosts(two.host)
-        one.roll()
         scene.write_hosts(one.host, two.host)
 
-    return scene.play(move)
+    return scene.play(move, seconds=NAMES_S)
 
 
 CASES = [killed, rolled, stopped, slow, refusing, silent, names]
