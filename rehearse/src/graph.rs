@@ -40,6 +40,11 @@ impl Graph {
         hosts.filter(|host| !self.is_foreign(host))
     }
 
+    /// Whether there are hosts that are no nodes.
+    pub(crate) fn has_foreign(&self) -> bool {
+        !self.foreign.is_empty()
+    }
+
     /// Whether `host` is no node.
     #[must_use]
     pub(crate) fn is_foreign(&self, host: &str) -> bool {

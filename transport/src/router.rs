@@ -134,7 +134,7 @@ impl RouterBuilder {
     }
 
     /// Tells of the services that were added so far how they are, as gRPC's own protocol asks for it
-    /// ([`health`](crate::health)).
+    /// (`grpc.health.v1`).
     pub fn serve_health(&mut self) {
         let names = self.order.iter().map(|endpoint| health::full_name(endpoint.path).to_owned()).collect();
         let service = health::service(names, self.drain.clone());

@@ -24,13 +24,13 @@ impl LosersAreCancelled {
         let Some(call) = self.going.remove(&ended.hop) else { return Ok(()) };
         let has_others = self.going.values().any(|other| *other == call);
         let worked = self.worked.get(&call).copied();
+        self.met += u64::from(ended.outcome == Outcome::Ok);
         if ended.outcome == Outcome::Ok && has_others {
             self.worked.entry(call).or_insert(event.at);
         } else if !has_others {
             self.worked.remove(&call);
         }
         let Some(worked) = worked else { return Ok(()) };
-        self.met += 1;
         // What is torn down with its host tells so when that happens.
         if event.at <= worked + TURN || event.host.is_empty() {
             return Ok(());

@@ -176,7 +176,11 @@ const ALL: &[(&str, Add)] = &[
     }),
     (LOSERS_ARE_CANCELLED, |to, _, _| to.invariant(LosersAreCancelled::default)),
     (ATTEMPTS_ARE_PAID_FOR, |to, _, _| to.invariant(AttemptsArePaidFor::default)),
-    (PUSHBACK_IS_HEEDED, |to, _, _| to.invariant(PushbackIsHeeded::default)),
+    // Nodes do not push back; a server that is none may.
+    (PUSHBACK_IS_HEEDED, |to, _, setting| match setting.graph.has_foreign() {
+        true => to.invariant(PushbackIsHeeded::default),
+        false => to,
+    }),
     (DRAINS_END, |to, _, setting| to.invariant(move || DrainsEnd::new(&setting))),
     (DRAINS_TAKE_NOTHING_ON, |to, _, setting| to.invariant(move || DrainsTakeNothingOn::new(&setting))),
     (ONE_CONNECTION, |to, _, setting| to.invariant(move || OneConnection::new(&setting))),

@@ -21,10 +21,10 @@ pub(super) struct RepeatedOnlyWithProof {
 
 impl RepeatedOnlyWithProof {
     fn made(&mut self, event: &Event, made: &CallMade) -> Result<(), String> {
+        self.met += 1;
         if made.is_idempotent {
             return Ok(());
         }
-        self.met += u64::from(made.attempt > 0);
         self.calls.insert(made.hop, made.call);
         let (count, last) = self.unproven.entry(made.call).or_default();
         *count += 1;
