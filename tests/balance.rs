@@ -190,7 +190,7 @@ fn an_attempt_goes_where_no_other_went() {
             for number in 0..3 {
                 carrier.call(attempt(number, &trail)).await.expect("an answer");
             }
-            let mut addresses: Vec<_> = trail.legs().into_iter().map(|leg| leg.address).collect();
+            let mut addresses: Vec<_> = trail.legs().into_iter().map(|leg| (*leg.address).clone()).collect();
             addresses.sort();
             assert_eq!(addresses, town.addresses(), "three attempts, three endpoints");
             carrier.call(attempt(3, &trail)).await.expect("there is none left, and one is better than none");

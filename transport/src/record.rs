@@ -13,7 +13,7 @@ use tracing::warn;
 
 use crate::channel::{Request, Response};
 use crate::status::{Code, Result, Status, code_name, http_status};
-use crate::trail::{Leg, Mark, Step, Trail};
+use crate::trail::{Leg, Mark, Trail};
 
 /// One line in the log of the caller's node for each call that failed, which names the addresses that no status does.
 #[derive(Debug, Clone, Copy)]
@@ -120,11 +120,11 @@ fn attempts(
 }
 
 fn steps(leg: &Leg, since: impl Fn(Instant) -> f64) -> String {
-    let steps = leg.steps.iter().map(|(step, at)| match step {
-        Step::Connected => format!("connected after {}, ", since(*at)),
-        Step::Answered => format!("answered after {}, ", since(*at)),
-    });
-    steps.collect()
+    let mut line = format!("connected after {}, ", since(leg.connected));
+    if let Some(at) = leg.answered {
+        write!(line, "answered after {}, ", since(at)).expect("a text takes all");
+    }
+    line
 }
 
 /// In milliseconds, to a thousandth.
@@ -134,16 +134,20 @@ fn ms(time: Duration) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
     fn each_attempt_is_told_with_its_address_its_steps_and_its_end() {
         let (trail, began) = (Trail::default(), Instant::now());
         let at = |ms: u64| began + Duration::from_millis(ms);
-        trail.goes_to(0, &"http://a:1".parse().expect("an address"));
-        trail.goes_to(2, &"http://b:2".parse().expect("an address"));
+        let address = |text: &str| Arc::new(text.parse().expect("an address"));
+        trail.goes_to(0, &address("http://a:1"));
+        trail.goes_to(2, &address("http://b:2"));
         let mut legs = trail.legs();
-        legs[0].steps = vec![(Step::Connected, at(2)), (Step::Answered, at(5))];
+        (legs[0].connected, legs[0].answered) = (at(2), Some(at(5)));
+        legs[1].connected = at(161);
         let marks = [
             (0, Mark::Failed(Code::Unavailable), at(6)),
             (1, Mark::Begun, at(60)),
@@ -153,7 +157,7 @@ mod tests {
         assert_eq!(
             attempts(&legs, &marks, (began, at(200)), Code::DeadlineExceeded),
             "http://a:1: connected after 2, answered after 5, UNAVAILABLE after 6; sent nowhere: UNAVAILABLE after 0; \
-             http://b:2: DEADLINE_EXCEEDED after 40"
+             http://b:2: connected after 1, DEADLINE_EXCEEDED after 40"
         );
     }
 

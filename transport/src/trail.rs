@@ -8,24 +8,17 @@ use tokio::time::Instant;
 use crate::net::Address;
 use crate::status::Code;
 
-/// How far an attempt has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// It has a connection to send its request over.
-    Connected,
-    /// The head of its answer is there.
-    Answered,
-}
-
 /// Where one attempt went, and when it came how far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leg {
     /// Which attempt of its call it is, from 0.
     pub attempt: u32,
     /// The address that was chosen last; an attempt that was given back unsent has tried several.
-    pub address: Address,
-    /// When it had come how far.
-    pub steps: Vec<(Step, Instant)>,
+    pub address: Arc<Address>,
+    /// When it had a connection to that address to send its request over.
+    pub connected: Instant,
+    /// When the head of its answer was there.
+    pub answered: Option<Instant>,
 }
 
 /// What the policies note of an attempt.
@@ -61,20 +54,21 @@ struct Written {
 }
 
 impl Trail {
-    /// The `attempt` goes to `address`.
-    pub fn goes_to(&self, attempt: u32, address: &Address) {
-        self.change(|Written { legs, .. }| match legs.iter_mut().find(|leg| leg.attempt == attempt) {
-            Some(leg) => leg.address = address.clone(),
-            None => legs.push(Leg { attempt, address: address.clone(), steps: Vec::new() }),
+    /// The `attempt` goes to `address`, over a connection that is there.
+    pub fn goes_to(&self, attempt: u32, address: &Arc<Address>) {
+        let leg = Leg { attempt, address: address.clone(), connected: Instant::now(), answered: None };
+        self.change(|Written { legs, .. }| match legs.iter_mut().find(|known| known.attempt == attempt) {
+            Some(known) => *known = leg,
+            None => legs.push(leg),
         });
     }
 
-    /// The `attempt` has come so far.
-    pub fn came(&self, attempt: u32, step: Step) {
+    /// The head of the answer of the `attempt` is there.
+    pub fn answered(&self, attempt: u32) {
         let now = Instant::now();
         self.change(|Written { legs, .. }| {
             if let Some(leg) = legs.iter_mut().find(|leg| leg.attempt == attempt) {
-                leg.steps.push((step, now));
+                leg.answered = Some(now);
             }
         });
     }
@@ -87,7 +81,7 @@ impl Trail {
     /// Whether another than `attempt` went to `address`.
     #[must_use]
     pub fn was_at(&self, attempt: u32, address: &Address) -> bool {
-        let elsewhere = |leg: &Leg| leg.attempt != attempt && leg.address == *address;
+        let elsewhere = |leg: &Leg| leg.attempt != attempt && *leg.address == *address;
         self.change(|written| written.legs.iter().any(elsewhere))
     }
 

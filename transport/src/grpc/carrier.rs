@@ -33,7 +33,6 @@ use crate::net::{Address, Net};
 use crate::payload::{Message, MessageStream, Payload, wrong_count};
 use crate::status::{self, NotSent, Result};
 use crate::timeout;
-use crate::trail::Step;
 
 /// Carries calls to one service over gRPC. Cheap to clone; it must stay on one worker.
 ///
@@ -204,7 +203,7 @@ async fn send(wire: Wire, mut request: http::Request<Body>) -> Result<http::Resp
         }
         match sender.try_send_request(request).await {
             Ok(mut response) => {
-                wanted.trail.came(wanted.attempt, Step::Answered);
+                wanted.trail.answered(wanted.attempt);
                 sent.has_head(&response, streaming);
                 without_broken_details(response.headers_mut());
                 return Ok(response

@@ -15,7 +15,7 @@ use crate::net::Address;
 
 pub(super) struct Endpoint {
     service: &'static str,
-    address: Address,
+    address: Arc<Address>,
     lines: Arc<Lines>,
     calls: Count,
     /// As the state of a subchannel: held for moments only, and contended by nobody but who reads the gauges.
@@ -43,10 +43,10 @@ pub(super) struct Look {
 impl Endpoint {
     pub(super) fn new(service: &'static str, address: Address, lines: Arc<Lines>) -> Arc<Self> {
         let (calls, record) = Default::default();
-        Arc::new(Self { service, address, lines, calls, record })
+        Arc::new(Self { service, address: Arc::new(address), lines, calls, record })
     }
 
-    pub(super) fn address(&self) -> &Address {
+    pub(super) fn address(&self) -> &Arc<Address> {
         &self.address
     }
 

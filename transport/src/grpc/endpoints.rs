@@ -21,7 +21,7 @@ use super::subchannel::Subchannel;
 use crate::gauges::{Count, Gauge, Reading};
 use crate::net::{Address, Net};
 use crate::status::{self, NotSent, Result, Status};
-use crate::trail::{Step, Trail};
+use crate::trail::Trail;
 
 /// The longest that the answer of a name is waited for.
 const RESOLVE_MAX: Duration = Duration::from_secs(5);
@@ -91,7 +91,6 @@ impl Endpoints {
             }
         };
         wanted.trail.goes_to(wanted.attempt, chosen.endpoint.address());
-        wanted.trail.came(wanted.attempt, Step::Connected);
         Ok(chosen)
     }
 
@@ -197,10 +196,10 @@ impl Endpoints {
         let mut all = self.all();
         let mut now: Vec<Arc<Endpoint>> = Vec::new();
         let mut add = |address: Address, authority: Authority| {
-            if now.iter().any(|known| *known.address() == address) {
+            if now.iter().any(|known| **known.address() == address) {
                 return;
             }
-            let known = all.iter().find(|known| *known.address() == address).cloned();
+            let known = all.iter().find(|known| **known.address() == address).cloned();
             now.push(known.unwrap_or_else(|| self.endpoint(address, authority)));
         };
         for address in &self.fixed {
