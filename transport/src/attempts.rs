@@ -62,11 +62,10 @@ where
             return Attempting::First { call: self.inner.call(request), repeat: None };
         };
         let hedges = request.policy.hedge && request.idempotent;
-        let began = Instant::now();
         let repeat = Repeat::new(self.inner.clone(), self.spent.clone(), copy);
         let call = self.inner.call(request);
         match hedges {
-            true => Attempting::Further { attempts: Box::pin(repeat.hedged(call, began)) },
+            true => Attempting::Further { attempts: Box::pin(repeat.hedged(call, Instant::now())) },
             false => Attempting::First { call, repeat: Some(repeat) },
         }
     }
