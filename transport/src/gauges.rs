@@ -46,9 +46,12 @@ pub enum Gauge {
     DrainWaitsFor,
 }
 
+// A gauge that is not listed would be told to operators and not known to who reads what they are told.
+const _: () = assert!(Gauge::ALL.len() == Gauge::DrainWaitsFor as usize + 1, "every gauge is listed");
+
 impl Gauge {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::ConnectionsOpen,
         Self::ConnectionsSilent,
         Self::CallsInFlight,
@@ -62,6 +65,8 @@ impl Gauge {
         Self::CalleeConnectionsOpen,
         Self::CalleeAddresses,
         Self::BufferedBytes,
+        Self::IdempotencyKeys,
+        Self::IdempotencyBytes,
         Self::DrainWaitsFor,
     ];
 
