@@ -16,10 +16,9 @@ use super::endpoints::Endpoints;
 use super::lines::Line;
 use super::record::Verdict;
 use super::subchannel::Sender;
+use crate::metadata;
 use crate::status::{self, NotSent};
-
-/// When the callee wants to be tried again, in milliseconds; a negative number means never (gRFC A6).
-const PUSHBACK: &str = "grpc-retry-pushback-ms";
+use crate::trail::Pushback;
 
 /// A call that an endpoint has, until it has ended or is dropped.
 pub(super) struct Sent {
@@ -176,7 +175,10 @@ fn verdict_on(status: &Status) -> Verdict {
     }
 }
 
+/// For how long the callee wants to be left alone, if it says so.
 fn pushback(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(PUSHBACK)?.to_str().ok()?;
-    text.parse().ok().map(Duration::from_millis)
+    match metadata::pushback(headers)? {
+        Pushback::Wait(wait) => Some(wait),
+        Pushback::Stop => None,
+    }
 }
