@@ -1,58 +1,23 @@
-//! What a scenario says of its hosts as processes: how each is started, what it says of itself, what is promised.
+//! A host as a process: how it is started, and what it says of itself.
 
-use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use futures_util::future::LocalBoxFuture;
 
 use crate::host::HostContext;
 use crate::plan::Plan;
-use crate::scenario::Scenario;
 use crate::tempo::Tempo;
 use crate::trace::event::{Fact, Line};
 
-/// A scenario as processes.
-#[derive(Debug)]
-pub struct Dress {
-    pub(crate) hosts: Vec<(String, AsProcess)>,
-    /// Whose promises are judged.
-    pub(crate) promises: Scenario,
-    /// The types of facts that are told.
-    pub(crate) tells: Vec<TypeId>,
-    pub(crate) leaves_within: Duration,
-    /// The name under which the program that rehearses is that of the hosts.
-    pub(super) stand_in: Option<String>,
-}
-
-impl Dress {
-    /// Hosts that are judged by those promises of `promises` for which facts of the types `tells` are enough.
-    /// Each leaves within the time of the plan `leaves_within`, when it is told to.
-    #[must_use]
-    pub fn new(
-        hosts: Vec<(String, AsProcess)>,
-        promises: Scenario,
-        tells: Vec<TypeId>,
-        leaves_within: Duration,
-    ) -> Self {
-        Self { hosts, promises, tells, leaves_within, stand_in: None }
-    }
-
-    /// Runs the program that rehearses, started under the name `name`.
-    #[must_use]
-    pub fn by_this_program(self, name: &str) -> Self {
-        Self { stand_in: Some(name.to_owned()), ..self }
-    }
-}
-
 /// Says what a program is started with, by where the others are.
-pub(super) type Arguments = Box<dyn Fn(&Places<'_>) -> Vec<String> + Send + Sync>;
+pub(crate) type Arguments = Box<dyn Fn(&Places<'_>) -> Vec<String> + Send + Sync>;
 
 /// Asks a process what it holds, from the host of the clients.
-pub(super) type Observes =
+pub(crate) type Observes =
     Box<dyn Fn(HostContext) -> LocalBoxFuture<'static, Result<Arc<dyn Fact>, String>> + Send + Sync>;
 
 /// A host as a process of its own.
@@ -85,10 +50,10 @@ pub struct Said {
 /// Where a process finds the others, and what the plan chose.
 #[derive(Debug)]
 pub struct Places<'a> {
-    pub(super) caller: &'a str,
-    pub(super) addresses: &'a BTreeMap<(String, String, u16), SocketAddr>,
-    pub(super) plan: &'a Plan,
-    pub(super) tempo: Tempo,
+    pub(crate) caller: &'a str,
+    pub(crate) addresses: &'a BTreeMap<(String, String, u16), SocketAddr>,
+    pub(crate) plan: &'a Plan,
+    pub(crate) tempo: Tempo,
 }
 
 impl Places<'_> {

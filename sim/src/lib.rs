@@ -73,6 +73,7 @@ compile_error!(
      Linux' C libraries. Rehearse in a container or a virtual machine."
 );
 
+mod as_process;
 mod call;
 mod clients;
 mod draw;
@@ -99,9 +100,9 @@ mod violation;
 mod why;
 mod world;
 
+pub use as_process::{AsProcess, Places, ProcessEnded, Said};
 pub use call::{CallRecord, Reply};
 pub use draw::plan as draw_plan;
-pub use dress::{AsProcess, Dress, Places, ProcessEnded, Said};
 pub use host::disk::Disk;
 pub use host::net::host_at;
 pub use host::net::{Listener, SimNet};
@@ -116,7 +117,7 @@ pub use promises::{EndsByDeadline, LogsKnowTheirCaller, ReplyCarriesId};
 pub use rehearsal::{Rehearsal, Summary, rehearse, rehearse_seed, rehearse_twice};
 pub use report::page as report_page;
 pub use runner::Runner;
-pub use scenario::{CLIENTS, HostResult, Scenario};
+pub use scenario::{CLIENTS, Dress, HostResult, Scenario};
 pub use swarm::Swarm;
 pub use tempo::Tempo;
 pub use trace::difference::first_difference;

@@ -1,5 +1,6 @@
 //! A scenario: which hosts there are, who calls them, what may break, and what must hold nevertheless.
 
+use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
@@ -11,8 +12,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
+use crate::as_process::AsProcess;
 use crate::call::{CallRecord, Reply};
-use crate::dress::Dress;
 use crate::host::HostContext;
 use crate::invariant::{Eventual, EventualPromise, Invariant};
 use crate::load::Load;
@@ -56,6 +57,39 @@ pub struct Scenario {
     pub(crate) tick: Duration,
     pub(crate) latency_max: Duration,
     pub(crate) dress: Option<NewDress>,
+}
+
+/// A scenario as processes.
+#[derive(Debug)]
+pub struct Dress {
+    pub(crate) hosts: Vec<(String, AsProcess)>,
+    /// Whose promises are judged.
+    pub(crate) promises: Scenario,
+    /// The types of facts that are told.
+    pub(crate) tells: Vec<TypeId>,
+    pub(crate) leaves_within: Duration,
+    /// The name under which the program that rehearses is that of the hosts.
+    pub(crate) stand_in: Option<String>,
+}
+
+impl Dress {
+    /// Hosts that are judged by those promises of `promises` for which facts of the types `tells` are enough.
+    /// Each leaves within the time of the plan `leaves_within`, when it is told to.
+    #[must_use]
+    pub fn new(
+        hosts: Vec<(String, AsProcess)>,
+        promises: Scenario,
+        tells: Vec<TypeId>,
+        leaves_within: Duration,
+    ) -> Self {
+        Self { hosts, promises, tells, leaves_within, stand_in: None }
+    }
+
+    /// Runs the program that rehearses, started under the name `name`.
+    #[must_use]
+    pub fn by_this_program(self, name: &str) -> Self {
+        Self { stand_in: Some(name.to_owned()), ..self }
+    }
 }
 
 impl Scenario {

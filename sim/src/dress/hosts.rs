@@ -12,12 +12,12 @@ use std::time::SystemTime;
 
 use rustix::process::Signal;
 
-use super::as_process::{AsProcess, Places, ProcessEnded};
 use super::guard::Program;
 use super::links::{Links, Way};
 use super::output::{Output, tell};
 use super::process::Process;
 use super::proxy::Proxy;
+use crate::as_process::{AsProcess, Places, ProcessEnded, Said};
 use crate::plan::{FaultKind, Plan};
 use crate::scenario::CLIENTS;
 use crate::tempo::Tempo;
@@ -255,7 +255,7 @@ impl<'a> Hosts<'a> {
 /// Hears what one process says.
 struct Hears {
     host: usize,
-    reads: fn(&str) -> Option<super::as_process::Said>,
+    reads: fn(&str) -> Option<Said>,
     listens: Rc<Cell<Listens>>,
     is_there: Rc<Cell<bool>>,
     proxies: Vec<Rc<Proxy>>,

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::as_process::Dress;
 use crate::call::CallRecord;
+use crate::scenario::Dress;
 use crate::trace::event::{Event, What};
 use crate::trace::recorder::{Checks, Missing, Recorder};
 

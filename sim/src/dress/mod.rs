@@ -8,7 +8,6 @@
 //!
 //! It knows no node: what a process is started with, and how its lines are read, a scenario says ([`Dress`]).
 
-mod as_process;
 mod faults;
 mod guard;
 mod hosts;
@@ -30,12 +29,11 @@ use tokio::task::LocalSet;
 
 use crate::plan::{Fault, Plan};
 use crate::rehearsal::Rehearsal;
-use crate::scenario::Scenario;
+use crate::scenario::{Dress, Scenario};
 use crate::tempo::Tempo;
 use crate::trace::recorder;
 use crate::violation::{Violation, ViolationKind};
 
-pub use as_process::{AsProcess, Dress, Places, ProcessEnded, Said};
 pub(crate) use guard::{GUARD, Program, become_program};
 use hosts::Stage;
 use judge::Judge;

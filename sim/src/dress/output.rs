@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 
-use super::as_process::Said;
+use crate::as_process::Said;
 use crate::tempo::Tempo;
 use crate::trace::recorder;
 

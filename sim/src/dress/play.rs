@@ -10,7 +10,6 @@ use std::time::{Duration, SystemTime};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::as_process::Dress;
 use super::faults::Timeline;
 use super::hosts::{ENDS_WELL, Hosts, Stage};
 use super::judge::Judge;
@@ -20,6 +19,7 @@ use crate::clients::{self, Signals};
 use crate::entropy::mix;
 use crate::host::process::HostShared;
 use crate::host::{Choices, HostContext};
+use crate::scenario::Dress;
 use crate::scenario::{CLIENTS, Scenario};
 use crate::trace::event::{Phase, What};
 use crate::trace::recorder::{self, Checks, Clock, Keep, Recorder};
