@@ -106,17 +106,17 @@ class Stage:
 
     def rest(self, **how):
         """A connection to the REST edge, which the attacker holds until the case is over."""
-        return self._held(wire.connect(self.edge.http, **how))
+        return self._held(wire.connect(self.edge.http, **how), self.edge.http)
 
     def grpc(self, **how):
-        return self._held(wire.Http2(self.edge.grpc, **how))
+        return self._held(wire.Http2(self.edge.grpc, **how), self.edge.grpc)
 
     def grpc_sock(self, **how):
         """A connection to the gRPC edge on which nothing was said."""
-        return self._held(wire.connect(self.edge.grpc, **how))
+        return self._held(wire.connect(self.edge.grpc, **how), self.edge.grpc)
 
-    def _held(self, thing):
-        self.socks.append(Held(thing))
+    def _held(self, thing, address):
+        self.socks.append(Held(thing, address))
         return thing
 
     def let_go(self):
@@ -133,11 +133,11 @@ class Stage:
 
 
 class Held:
-    """A connection of the attacker's, known by its port."""
+    """A connection of the attacker's, known by its two ports: others may have either of them."""
 
-    def __init__(self, thing):
+    def __init__(self, thing, address):
         self.close = thing.close
-        self.port = getattr(thing, "sock", thing).getsockname()[1]
+        self.ports = (getattr(thing, "sock", thing).getsockname()[1], address[1])
 
 
 @dataclass
@@ -193,15 +193,15 @@ def attack(stage):
 def released(stage, before, result):
     """Waits until the node has let go of the attacker's connections, and then until it has as few descriptors as
     before."""
-    began, ports = time.monotonic(), [thing.port for thing in stage.socks]
+    began, ports = time.monotonic(), [thing.ports for thing in stage.socks]
     if stage.case.given_up_s is None:
         stage.let_go()
     limit = stage.case.given_up_s or RELEASE_MAX_S
-    if within(limit, lambda: not held_by(stage.edge, ports)):
+    if within(limit, lambda: not held_by_a_process(ports)):
         result.release_s = time.monotonic() - began
     else:
         stage.expect(
-            False, f"{len(held_by(stage.edge, ports))} of {len(ports)} connections are held after {limit:.0f} s"
+            False, f"{len(held_by_a_process(ports))} of {len(ports)} connections are held after {limit:.0f} s"
         )
     stage.let_go()
     within(RELEASE_MAX_S, lambda: stage.edge.descriptors() <= before + SPARE_DESCRIPTORS)
@@ -221,15 +221,16 @@ def within(seconds, is_true):
     return True
 
 
-def held_by(node, ports):
-    """Those of a client's ports to which the node has a socket (proc(5): one that no process holds has no inode)."""
-    own, wanted, held = {address[1] for address in (node.http, node.grpc) if address}, set(ports), []
+def held_by_a_process(ports):
+    """Those connections, by their clients' ports and their servers', of which a process still holds the server's end
+    (proc(5): what no process holds has no inode)."""
+    wanted, held = set(ports), []
     with open("/proc/net/tcp") as table:
         for line in list(table)[1:]:
             fields = line.split()
             near, far = (int(field.rpartition(":")[2], 16) for field in fields[1:3])
-            if near in own and far in wanted and fields[9] != "0":
-                held.append(far)
+            if (far, near) in wanted and fields[9] != "0":
+                held.append((far, near))
     return held
 
 
