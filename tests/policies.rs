@@ -62,6 +62,7 @@ backoff =        20ms           {file}, of service1
 backoff-max =    1s             default
 hedge =          true           --policy, of service1.ProcessName
 wait-for-ready = false          default
+key =            none           default
 budget =         20             NODE_POLICY, of service1
 budget-ratio =   0.1            default
 max-in-flight =  none           default
@@ -69,6 +70,18 @@ max-in-flight =  none           default
         file = path(&file)
     );
     assert_eq!(said, expected);
+}
+
+#[test]
+fn a_call_that_goes_by_a_key_is_not_hedged_and_in_memory_there_is_nothing_to_choose() {
+    let key = ["--policy", "service1.ProcessName.key=name", "--policy", "hedge=true"];
+    let of = |node: &mut Command, what: &str| explained(node, what);
+    assert_eq!(of(&mut command(&key), "key").0, "name");
+    assert_eq!(of(&mut command(&key), "hedge"), ("false".to_owned(), "not with a key".to_owned()));
+    let here = [&key[..], &["--services", "service1,service2"]].concat();
+    assert_eq!(of(&mut command(&here), "key"), ("none".to_owned(), "in memory".to_owned()));
+    let none = ["--policy", "service1.ProcessName.key=none"];
+    assert_eq!(of(command(&none).env("NODE_POLICY", "service1.ProcessName.key=name"), "key").0, "none");
 }
 
 #[test]
@@ -168,6 +181,11 @@ fn a_wrong_policy_is_told_its_key_and_what_was_expected_wherever_it_stands() {
         ("budget-ratio=1.5", "budget-ratio: expected a number from 0 to 1"),
         ("max-in-flight=0", "max-in-flight: expected a whole number from 1 to"),
         ("service1.ProcessName.budget=5", "budget is of a service and not of a method"),
+        ("service1.key=name", "key is of a method: expected SERVICE.METHOD.key=VALUE"),
+        (
+            "service1.ProcessName.key=nam",
+            "ProcessName has no field nam that can be a key: expected name, none",
+        ),
     ] {
         let invalid = format!("invalid value '{policy}' for '--policy");
         assert_wrong(&output(&mut command(&["--check", "--policy", policy])), &[&invalid, expected]);

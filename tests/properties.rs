@@ -69,9 +69,10 @@ fn policies() -> impl Strategy<Value = Vec<PolicyConfig>> {
             "service1.ProcessName.retry-codes=CANCELLED,UNAVAILABLE".to_owned(),
             format!("service1.ProcessName.backoff={}", humantime::format_duration(deadline)),
             "service2.SayHello.hedge=true".to_owned(),
+            "service2.SayHello.key=name".to_owned(),
         ]
     });
-    said.prop_flat_map(|said| subsequence(said, 0..=10))
+    said.prop_flat_map(|said| subsequence(said, 0..=11))
         .prop_map(|said| said.iter().map(|text| text.parse().expect("it may be said")).collect())
 }
 

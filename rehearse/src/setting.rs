@@ -23,6 +23,8 @@ pub(crate) struct Setting {
     pub(crate) checks_health: bool,
     /// Services of which there is one in a node, for all its workers.
     pub(crate) in_node: Vec<&'static str>,
+    /// Services of which calls go by a key: each has its home, whoever else is there.
+    pub(crate) by_key: Vec<&'static str>,
     pub(crate) limits: Limits,
     /// What a call has that comes without a deadline.
     pub(crate) deadline: Duration,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use node::App;
+use node::{App, Config};
 use transport::{CallContext, Placement, Service};
 
 use crate::clients::{self, HEALTH};
@@ -44,6 +44,7 @@ impl From<Scenario> for sim::Scenario {
             tick: scenario.tick,
             latency_max: scenario.latency_max,
             in_node: in_node(&apps),
+            by_key: by_key(ready.iter().map(|(_, ready)| ready.config()), &apps),
             held_up: Duration::ZERO,
             kinds: load.kinds.into(),
             says_timeouts: load.says_timeouts,
@@ -117,6 +118,19 @@ fn ways(
         (entry, way.into_iter().map(str::to_owned).collect())
     };
     entries.map(way).collect()
+}
+
+/// The services of which a method is called by a key.
+fn by_key<'a>(configs: impl Iterator<Item = &'a Config>, apps: &[App]) -> Vec<&'static str> {
+    let services: Vec<_> = apps.iter().flat_map(App::services).collect();
+    let of_one = |config: &Config| {
+        let goes_by_key = |service: &&&Service| {
+            let policies = config.policies(service.name(), service.rpcs());
+            policies.methods.iter().any(|(_, policy)| policy.key.is_some())
+        };
+        services.iter().filter(goes_by_key).map(|service| service.name()).collect::<Vec<_>>()
+    };
+    configs.flat_map(of_one).collect()
 }
 
 /// The services of which there is one in a node.

@@ -5,6 +5,7 @@
 //! how to rehearse many.
 
 mod checks;
+mod homes;
 mod keys;
 mod ledger;
 mod names;
@@ -29,6 +30,7 @@ fn main() -> std::process::ExitCode {
     rehearse::Runner::new(env!("CARGO_MANIFEST_DIR"))
         .dress(env!("CARGO_BIN_EXE_node"))
         .scenarios(scenarios::all())
+        .scenario(homes::homes())
         .scenario(keys::keys())
         .scenario(refused::refused())
         .scenario(refused::rude())

@@ -48,6 +48,18 @@ pub struct Rpc {
     pub path: &'static str,
     /// Whether it may be sent again, as [`Method::IDEMPOTENCY`] has it.
     pub idempotency: Idempotency,
+    /// The fields of its request that can be the key of a call: each has one value, and is no message and no fraction. None
+    /// if its request is a stream.
+    pub fields: &'static [Field],
+}
+
+/// A field of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// Its name in the contract.
+    pub name: &'static str,
+    /// Its number on the wire.
+    pub number: u32,
 }
 
 impl Rpc {
@@ -55,6 +67,12 @@ impl Rpc {
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.path.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The field with this name, if it can be the key of a call.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<Field> {
+        self.fields.iter().find(|field| field.name == name).copied()
     }
 }
 

@@ -62,8 +62,8 @@ pub struct Watch;
 impl Contract for Health {
     const NAME: &'static str = "health";
     const METHODS: &'static [Rpc] = &[
-        Rpc { path: Check::PATH, idempotency: Check::IDEMPOTENCY },
-        Rpc { path: Watch::PATH, idempotency: Watch::IDEMPOTENCY },
+        Rpc { path: Check::PATH, idempotency: Check::IDEMPOTENCY, fields: &[] },
+        Rpc { path: Watch::PATH, idempotency: Watch::IDEMPOTENCY, fields: &[] },
     ];
 }
 

@@ -79,7 +79,7 @@ pub use call::{Call, Held, Interceptor, Reply};
 pub use channel::Channel;
 pub use client::{Client, Clients, ServiceClient};
 pub use context::CallContext;
-pub use contract::{Body, Contract, Idempotency, Method, Rpc};
+pub use contract::{Body, Contract, Field, Idempotency, Method, Rpc};
 pub use criticality::Criticality;
 pub use drain::Drain;
 pub use gauges::Gauges;

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::contract::Field;
 use crate::status::{Code, code_name};
 
 /// The policies of the calls to one service.
@@ -40,6 +41,9 @@ pub struct Policy {
     pub hedge: bool,
     /// Whether a call waits where the callee is down, in place of failing at once.
     pub wait_for_ready: bool,
+    /// The field of the request by which endpoints are chosen: calls with the same value go to the same one, for as long as
+    /// it is there. None: by their load.
+    pub key: Option<Field>,
 }
 
 /// What repeated attempts may cost (gRFC A6): a failure that could be repeated takes one token, a success gives back
@@ -71,7 +75,7 @@ impl Policies {
         let methods = self.methods.iter_mut().map(|(_, policy)| policy);
         for policy in methods.chain([&mut self.service]) {
             let policy = Arc::make_mut(policy);
-            (policy.attempts, policy.hedge) = (1, false);
+            (policy.attempts, policy.hedge, policy.key) = (1, false, None);
         }
         self
     }
@@ -95,6 +99,7 @@ impl Policy {
             backoff_max: Duration::from_secs(1),
             hedge: false,
             wait_for_ready: false,
+            key: None,
         }
     }
 }

@@ -7,7 +7,7 @@ use transport::{Idempotency, Rpc, Service};
 
 use super::error::ConfigError;
 use super::keys::Config;
-use super::policies::{KEYS, PolicyConfig, Scope, Setting, narrowest};
+use super::policies::{KEYS, NONE, PolicyConfig, Scope, Setting, narrowest};
 
 /// The policy of the calls to `SERVICE/METHOD`, each value with where it comes from.
 pub(super) fn explained(
@@ -26,9 +26,10 @@ pub(super) fn explained(
     for key in KEYS {
         let said = narrowest(&config.policies, key, (service.name(), Some(rpc.name())));
         let why = match said {
-            _ if config.hosts(service.name()) && ["attempts", "hedge"].contains(&key) => {
+            _ if config.hosts(service.name()) && ["attempts", "hedge", "key"].contains(&key) => {
                 "in memory".to_owned()
             }
+            _ if key == "hedge" && policy.key.is_some() => "not with a key".to_owned(),
             Some(said) => origin(said),
             None if key == "deadline" => is_deadline_said.clone().unwrap_or_else(|| "default".to_owned()),
             None => "default".to_owned(),
@@ -79,6 +80,7 @@ fn value(key: &str, policies: &Policies, policy: &Policy) -> String {
         "backoff-max" => Setting::BackoffMax(policy.backoff_max),
         "hedge" => Setting::Hedge(policy.hedge),
         "wait-for-ready" => Setting::WaitForReady(policy.wait_for_ready),
+        "key" => Setting::Key(policy.key.map_or(NONE, |field| field.name).to_owned()),
         "budget" => Setting::Budget(policies.budget.tokens),
         "budget-ratio" => Setting::BudgetRatio(policies.budget.ratio),
         _ => Setting::MaxInFlight(policies.max_in_flight),

@@ -36,7 +36,7 @@ pub(super) enum Scope {
 }
 
 /// What is said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Setting {
     Deadline(Duration),
     Attempts(u32),
@@ -45,16 +45,21 @@ pub(super) enum Setting {
     BackoffMax(Duration),
     Hedge(bool),
     WaitForReady(bool),
+    /// The name of a field, or [`NONE`].
+    Key(String),
     Budget(u32),
     BudgetRatio(u32),
     MaxInFlight(Option<u32>),
 }
 
+/// The value of what is not there.
+pub(super) const NONE: &str = "none";
+
 /// The services that there are, with their rpcs.
 pub(super) type Known = Vec<(&'static str, &'static [Rpc])>;
 
 /// The keys, in the order in which they are explained; the last three are of a service and not of one method.
-pub(super) const KEYS: [&str; 10] = [
+pub(super) const KEYS: [&str; 11] = [
     "deadline",
     "attempts",
     "retry-codes",
@@ -62,6 +67,7 @@ pub(super) const KEYS: [&str; 10] = [
     "backoff-max",
     "hedge",
     "wait-for-ready",
+    "key",
     "budget",
     "budget-ratio",
     "max-in-flight",
@@ -88,9 +94,10 @@ impl Setting {
             Self::BackoffMax(_) => KEYS[4],
             Self::Hedge(_) => KEYS[5],
             Self::WaitForReady(_) => KEYS[6],
-            Self::Budget(_) => KEYS[7],
-            Self::BudgetRatio(_) => KEYS[8],
-            Self::MaxInFlight(_) => KEYS[9],
+            Self::Key(_) => KEYS[7],
+            Self::Budget(_) => KEYS[8],
+            Self::BudgetRatio(_) => KEYS[9],
+            Self::MaxInFlight(_) => KEYS[10],
         }
     }
 
@@ -103,9 +110,10 @@ impl Setting {
             "backoff-max" => Self::BackoffMax(duration(value)?),
             "hedge" => Self::Hedge(switch(value)?),
             "wait-for-ready" => Self::WaitForReady(switch(value)?),
+            "key" => Self::Key(value.to_owned()),
             "budget" => Self::Budget(number(value, TOKENS_MAX)?),
             "budget-ratio" => Self::BudgetRatio(ratio(value)?),
-            "max-in-flight" if value == "none" => Self::MaxInFlight(None),
+            "max-in-flight" if value == NONE => Self::MaxInFlight(None),
             "max-in-flight" => Self::MaxInFlight(Some(number(value, u32::MAX.into())?)),
             _ => return Err(format!("unknown key {key}: expected one of {}", KEYS.join(", "))),
         })
@@ -116,18 +124,19 @@ impl Setting {
         matches!(self, Self::Budget(_) | Self::BudgetRatio(_) | Self::MaxInFlight(_))
     }
 
-    fn set(self, policies: &mut Policies, policy: &mut Policy) {
+    fn set(&self, policies: &mut Policies, policy: &mut Policy, rpc: Option<&Rpc>) {
         match self {
-            Self::Deadline(deadline) => policy.deadline = deadline,
-            Self::Attempts(attempts) => policy.attempts = attempts,
-            Self::RetryCodes(codes) => policy.retry_codes = codes,
-            Self::Backoff(backoff) => policy.backoff = backoff,
-            Self::BackoffMax(longest) => policy.backoff_max = longest,
-            Self::Hedge(hedge) => policy.hedge = hedge,
-            Self::WaitForReady(waits) => policy.wait_for_ready = waits,
-            Self::Budget(tokens) => policies.budget.tokens = tokens,
-            Self::BudgetRatio(ratio) => policies.budget.ratio = ratio,
-            Self::MaxInFlight(most) => policies.max_in_flight = most,
+            Self::Deadline(deadline) => policy.deadline = *deadline,
+            Self::Attempts(attempts) => policy.attempts = *attempts,
+            Self::RetryCodes(codes) => policy.retry_codes = *codes,
+            Self::Backoff(backoff) => policy.backoff = *backoff,
+            Self::BackoffMax(longest) => policy.backoff_max = *longest,
+            Self::Hedge(hedge) => policy.hedge = *hedge,
+            Self::WaitForReady(waits) => policy.wait_for_ready = *waits,
+            Self::Key(name) => policy.key = rpc.and_then(|rpc| rpc.field(name)),
+            Self::Budget(tokens) => policies.budget.tokens = *tokens,
+            Self::BudgetRatio(ratio) => policies.budget.ratio = *ratio,
+            Self::MaxInFlight(most) => policies.max_in_flight = *most,
         }
     }
 }
@@ -150,10 +159,16 @@ impl PolicyConfig {
             let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
             return Err(format!("no service {service}: expected one of {}", names.join(", ")));
         };
-        match method {
-            Some(method) if !rpcs.iter().any(|rpc| rpc.name() == method) => {
-                let names: Vec<_> = rpcs.iter().map(Rpc::name).collect();
-                Err(format!("{service} has no method {method}: expected one of {}", names.join(", ")))
+        let Some(method) = method else { return Ok(read) };
+        let Some(rpc) = rpcs.iter().find(|rpc| rpc.name() == method) else {
+            let names: Vec<_> = rpcs.iter().map(Rpc::name).collect();
+            return Err(format!("{service} has no method {method}: expected one of {}", names.join(", ")));
+        };
+        match &read.setting {
+            Setting::Key(name) if name != NONE && rpc.field(name).is_none() => {
+                let names = rpc.fields.iter().map(|field| field.name).chain([NONE]);
+                let names: Vec<_> = names.collect();
+                Err(format!("{method} has no field {name} that can be a key: expected {}", names.join(", ")))
             }
             _ => Ok(read),
         }
@@ -181,14 +196,16 @@ pub(super) fn policies(
     deadline: Duration,
 ) -> Policies {
     let mut policies = Policies::new(deadline);
-    let mut of = |method: Option<&str>| {
+    let mut of = |rpc: Option<&Rpc>| {
         let mut policy = Policy::new(deadline);
-        let said = KEYS.iter().filter_map(|key| narrowest(all, key, (service, method)));
-        said.for_each(|said| said.setting.set(&mut policies, &mut policy));
+        let said = KEYS.iter().filter_map(|key| narrowest(all, key, (service, rpc.map(Rpc::name))));
+        said.for_each(|said| said.setting.set(&mut policies, &mut policy, rpc));
+        // The other address would be no home of the key.
+        policy.hedge &= policy.key.is_none();
         Arc::new(policy)
     };
     let (every, named) = (of(None), rpcs.iter().filter(|rpc| is_named(all, service, rpc.name())));
-    let named = named.map(|rpc| (rpc.path, of(Some(rpc.name())))).collect();
+    let named = named.map(|rpc| (rpc.path, of(Some(rpc)))).collect();
     Policies { service: every, methods: named, ..policies }
 }
 
@@ -238,6 +255,9 @@ impl FromStr for PolicyConfig {
         if setting.is_of_service() && matches!(scope, Scope::Method(..)) {
             return Err(format!("{key} is of a service and not of a method: expected [SERVICE.]{key}=VALUE"));
         }
+        if matches!((&setting, &scope), (Setting::Key(_), Scope::Every | Scope::Service(_))) {
+            return Err(format!("{key} is of a method: expected SERVICE.METHOD.{key}=VALUE"));
+        }
         Ok(Self { scope, setting, source: None })
     }
 }
@@ -260,11 +280,12 @@ impl fmt::Display for Setting {
                 humantime::format_duration(*time).fmt(f)
             }
             Self::Attempts(number) | Self::Budget(number) | Self::MaxInFlight(Some(number)) => number.fmt(f),
-            Self::RetryCodes(codes) if *codes == Codes::of(&[]) => f.write_str("none"),
+            Self::RetryCodes(codes) if *codes == Codes::of(&[]) => f.write_str(NONE),
             Self::RetryCodes(codes) => codes.fmt(f),
             Self::Hedge(is_on) | Self::WaitForReady(is_on) => is_on.fmt(f),
+            Self::Key(name) => f.write_str(name),
             Self::BudgetRatio(thousandths) => (f64::from(*thousandths) / 1e3).fmt(f),
-            Self::MaxInFlight(None) => f.write_str("none"),
+            Self::MaxInFlight(None) => f.write_str(NONE),
         }
     }
 }
@@ -275,7 +296,7 @@ fn codes(text: &str) -> Result<Codes, String> {
         all.find(|code| status::code_name(*code) == name.trim())
     };
     let codes = match text {
-        "none" => Some(Vec::new()),
+        NONE => Some(Vec::new()),
         _ => text.split(',').map(by_name).collect(),
     };
     codes

@@ -291,8 +291,11 @@ impl Causes {
             || known.is_some_and(|since| self.has_spare(fault, leg, since))
     }
 
-    /// Whether the callee is on another host, too, of which nothing has kept the caller since then.
+    /// Whether the callee is on another host, too, of which nothing has kept the caller since then, and which takes the call.
     fn has_spare(&self, fault: &Fault, leg: Leg<'_>, since: Duration) -> bool {
+        if self.setting.by_key.contains(&leg.callee) {
+            return false;
+        }
         let is_sound = |host: &str| {
             let on_way = |other: &&Fault| other.is_on(host) || other.is_between(leg.caller, host);
             self.faults.iter().filter(on_way).filter(|other| other.cuts_off()).all(|other| {

@@ -24,6 +24,7 @@
 
 mod annotations;
 mod error;
+mod fields;
 mod rest;
 mod service;
 
@@ -38,6 +39,7 @@ use protox::prost_reflect::DescriptorPool;
 
 use crate::annotations::AnnotationsResolver;
 pub use crate::error::Error;
+use crate::fields::Fields;
 use crate::rest::Routes;
 use crate::service::Services;
 
@@ -73,7 +75,7 @@ pub fn compile_for(transport: &str, root: impl AsRef<Path>) -> Result<(), Error>
         // The same message has one encoding: that of a repeated call is compared.
         .btree_map(["."])
         .prost_path(format!("{transport}::codegen::prost"))
-        .service_generator(Box::new(Services::new(routes, transport)))
+        .service_generator(Box::new(Services::new(routes, Fields::read(&pool), transport)))
         .compile_fds(set.clone())?;
     append_json(&set, transport, &out)
 }

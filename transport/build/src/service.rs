@@ -5,17 +5,19 @@ use std::fmt::Write as _;
 use prost_build::{Method, Service, ServiceGenerator};
 use prost_types::method_options::IdempotencyLevel;
 
+use crate::fields::Fields;
 use crate::rest::{Route, Routes};
 
 pub(crate) struct Services {
     routes: Routes,
+    fields: Fields,
     transport: String,
 }
 
 impl Services {
     /// Generated code names what it needs below the path `transport`.
-    pub(crate) fn new(routes: Routes, transport: &str) -> Self {
-        Self { routes, transport: transport.to_owned() }
+    pub(crate) fn new(routes: Routes, fields: Fields, transport: &str) -> Self {
+        Self { routes, fields, transport: transport.to_owned() }
     }
 }
 
@@ -23,18 +25,18 @@ impl ServiceGenerator for Services {
     fn generate(&mut self, service: Service, buf: &mut String) {
         service.comments.append_with_indent(0, buf);
         let mut module = String::new();
-        write_module(&service, &self.routes, &mut module).expect("writing to a string does not fail");
+        write_module(&service, self, &mut module).expect("writing to a string does not fail");
         buf.push_str(&module.replace("::transport::", &format!("{}::", self.transport)));
     }
 }
 
-fn write_module(service: &Service, routes: &Routes, buf: &mut String) -> std::fmt::Result {
+fn write_module(service: &Service, known: &Services, buf: &mut String) -> std::fmt::Result {
     writeln!(buf, "pub mod {} {{", module_name(&service.name))?;
     for method in &service.methods {
         let full = format!("{}.{}", full_name(service), method.proto_name);
-        write_method(service, method, routes.of(&full), buf)?;
+        write_method(service, method, known.routes.of(&full), buf)?;
     }
-    write_contract(service, routes, buf)?;
+    write_contract(service, known, buf)?;
     write_client(service, buf)?;
     writeln!(buf, "}}")
 }
@@ -77,8 +79,9 @@ fn write_routes(routes: &[Route], buf: &mut String) -> std::fmt::Result {
     writeln!(buf, "        ];")
 }
 
-fn write_contract(service: &Service, routes: &Routes, buf: &mut String) -> std::fmt::Result {
+fn write_contract(service: &Service, known: &Services, buf: &mut String) -> std::fmt::Result {
     let name = &service.name;
+    let rpcs = service.methods.iter().map(|method| rpc(service, method, &known.fields));
     writeln!(
         buf,
         "    #[doc = \"The contract `{full}`.\"]
@@ -93,7 +96,7 @@ fn write_contract(service: &Service, routes: &Routes, buf: &mut String) -> std::
         A: ::transport::Serve,",
         full = full_name(service),
         module = module_name(name),
-        rpcs = service.methods.iter().map(|method| rpc(service, method)).collect::<String>(),
+        rpcs = rpcs.collect::<String>(),
     )?;
     for method in &service.methods {
         writeln!(
@@ -105,7 +108,7 @@ fn write_contract(service: &Service, routes: &Routes, buf: &mut String) -> std::
     writeln!(buf, "    {{\n        fn bind(binding: &mut ::transport::Binding<'_, A>) {{")?;
     for method in &service.methods {
         let full = format!("{}.{}", full_name(service), method.proto_name);
-        let bind = if routes.of(&full).is_empty() { "method" } else { "method_with_routes" };
+        let bind = if known.routes.of(&full).is_empty() { "method" } else { "method_with_routes" };
         writeln!(buf, "            binding.{bind}::<{}>();", type_name(method))?;
     }
     writeln!(buf, "        }}\n    }}")
@@ -151,9 +154,17 @@ fn write_client(service: &Service, buf: &mut String) -> std::fmt::Result {
 }
 
 /// An rpc, in the list that its contract has.
-fn rpc(service: &Service, method: &Method) -> String {
+fn rpc(service: &Service, method: &Method, fields: &Fields) -> String {
     let (path, idempotency) = (path(service, method), idempotency(method));
-    format!("::transport::Rpc {{ path: {path:?}, idempotency: ::transport::Idempotency::{idempotency} }},")
+    let fields: String = fields
+        .of(&format!("{}.{}", full_name(service), method.proto_name))
+        .iter()
+        .map(|(name, number)| format!("::transport::Field {{ name: {name:?}, number: {number} }},"))
+        .collect();
+    format!(
+        "::transport::Rpc {{ path: {path:?}, idempotency: ::transport::Idempotency::{idempotency}, \
+         fields: &[{fields}] }},"
+    )
 }
 
 fn idempotency(method: &Method) -> &'static str {

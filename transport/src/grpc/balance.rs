@@ -47,6 +47,21 @@ pub(super) struct Chosen {
     pub(super) is_trial: bool,
 }
 
+/// How an endpoint looks to a call that goes by its key.
+pub(super) enum Seen {
+    /// It is there, or it is ejected and this call tries whether it is sound again.
+    Sound(Chosen),
+    Ejected(Chosen),
+}
+
+/// How a connected endpoint looks to that attempt of such a call.
+pub(super) fn seen(endpoint: &Arc<Endpoint>, line: Arc<Line>, sender: Sender, attempt: u32) -> Seen {
+    let standing = endpoint.look(Instant::now()).standing;
+    let is_trial = standing.is_due && attempt == 0;
+    let chosen = Chosen { endpoint: endpoint.clone(), line, sender, is_trial };
+    if standing.is_ejected && !is_trial { Seen::Ejected(chosen) } else { Seen::Sound(chosen) }
+}
+
 struct Offer {
     chosen: Chosen,
     /// What a call takes there, in seconds; none where nothing is known.

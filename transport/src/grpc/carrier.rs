@@ -25,6 +25,7 @@ use super::codec::{Raw, repair_size};
 use super::endpoints::{Endpoints, Wanted};
 use super::lines::Line;
 use super::outgoing::outgoing;
+use super::rendezvous;
 use super::sent::{Sent, Watched};
 use crate::channel::{Request, Response};
 use crate::gauges::{Count, Gauge, Gauges, Holds, Reading};
@@ -95,12 +96,13 @@ impl Grpc {
         let path = PathAndQuery::from_static(request.path);
         let (service, limit, streaming) = (self.0.service, self.0.message_size, request.streaming);
         let is_whole = matches!(request.body, Payload::One(_));
+        let key = key_of(&request);
         let (messages, mut failed) = outgoing(request.body);
         let mut outgoing = tonic::Request::from_parts(request.metadata, Default::default(), messages);
         metadata::insert_request_id(outgoing.metadata_mut().as_mut(), &request.request_id);
         metadata::insert_attempt(outgoing.metadata_mut().as_mut(), request.attempt, request.repeated_outside);
         let Request { attempt, trail, wait_for_ready, .. } = request;
-        let wanted = Wanted { attempt, trail: trail.clone(), wait_for_ready };
+        let wanted = Wanted { attempt, trail: trail.clone(), wait_for_ready, key };
         let failed_with = |status: Status| {
             let pushback = metadata::pushback(status.metadata().as_ref());
             pushback.into_iter().for_each(|pushback| trail.pushes_back(attempt, pushback));
@@ -156,6 +158,15 @@ impl Holds for Inner {
     fn tell(&self, reading: &mut Reading) {
         reading.add(Gauge::CalleeCallsInFlight, self.service, "", self.calls.get());
         self.endpoints.tell(reading);
+    }
+}
+
+/// The hash of its key, where its policy says which field that is.
+fn key_of(request: &Request) -> Option<u64> {
+    let field = request.policy.key.as_ref()?.number;
+    match &request.body {
+        Payload::One(Message::Encoded(message)) => Some(rendezvous::key_in(message, field)),
+        Payload::One(Message::Value(_)) | Payload::Stream(_) => None,
     }
 }
 

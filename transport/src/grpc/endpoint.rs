@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::lines::{Lines, Pick};
 use super::record::{Record, Standing, Verdict};
+use super::rendezvous;
 use super::subchannel::{Subchannel, chance};
 use crate::gauges::{Count, Gauge, Reading};
 use crate::net::Address;
@@ -16,6 +17,8 @@ use crate::net::Address;
 pub(super) struct Endpoint {
     service: &'static str,
     address: Arc<Address>,
+    /// Of its address.
+    hash: u64,
     lines: Arc<Lines>,
     calls: Count,
     /// As the state of a subchannel: held for moments only, and contended by nobody but who reads the gauges.
@@ -43,7 +46,13 @@ pub(super) struct Look {
 impl Endpoint {
     pub(super) fn new(service: &'static str, address: Address, lines: Arc<Lines>) -> Arc<Self> {
         let (calls, record) = Default::default();
-        Arc::new(Self { service, address: Arc::new(address), lines, calls, record })
+        let hash = rendezvous::hash(address.to_string().as_bytes());
+        Arc::new(Self { service, address: Arc::new(address), hash, lines, calls, record })
+    }
+
+    /// What it is ranked by among the endpoints of a key.
+    pub(super) fn hash(&self) -> u64 {
+        self.hash
     }
 
     pub(super) fn address(&self) -> &Arc<Address> {

@@ -13,15 +13,21 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Keepalive;
-use super::balance::{Choice, Chosen, order};
+use super::balance::{Choice, Chosen, Seen, order, seen};
 use super::endpoint::Endpoint;
-use super::lines::{Lines, Pick};
+use super::lines::{Line, Lines, Pick};
 use super::name::Name;
-use super::subchannel::Subchannel;
+use super::rendezvous::ranked;
+use super::subchannel::{Connecting, Subchannel};
+use crate::deadline;
 use crate::gauges::{Count, Gauge, Reading};
 use crate::net::{Address, Net};
 use crate::status::{self, NotSent, Result, Status};
 use crate::trail::Trail;
+
+/// How long a call waits for the home of its key to be connected to, before the next one has its keys: as long as who has
+/// several addresses waits for one before it tries another (RFC 8305, section 5).
+const HOME_MAX: Duration = Duration::from_millis(250);
 
 /// The longest that the answer of a name is waited for.
 const RESOLVE_MAX: Duration = Duration::from_secs(5);
@@ -53,6 +59,8 @@ pub(super) struct Wanted {
     pub(super) trail: Trail,
     /// Whether it waits where all are down.
     pub(super) wait_for_ready: bool,
+    /// The hash of its key, if calls with the same go to the same endpoint.
+    pub(super) key: Option<u64>,
 }
 
 type Waiting = BoxFuture<'static, Result<Chosen>>;
@@ -99,13 +107,24 @@ impl Endpoints {
             self.found().await;
         }
         loop {
-            let waiting = match self.choose(wanted)? {
+            let choice = match wanted.key {
+                Some(key) => self.choose_by_key(key, wanted)?,
+                None => self.choose(wanted)?,
+            };
+            let waiting = match choice {
                 Ok(chosen) => return Ok(chosen),
                 Err(waiting) => waiting,
             };
             let _one = self.waiting.one();
-            let connected = select_ok(waiting).await.map(|(connected, _)| connected);
-            let connected = connected.inspect_err(|_| self.hurry())?;
+            let connected = match select_ok(waiting).await {
+                Ok((connected, _)) => connected,
+                // It is down now, or waited for no longer.
+                Err(_) if wanted.key.is_some() => continue,
+                Err(status) => {
+                    self.hurry();
+                    return Err(status);
+                }
+            };
             // More may have waited for it than it carries: the others go on to the next.
             if connected.line.has_room() {
                 return Ok(connected);
@@ -127,10 +146,7 @@ impl Endpoints {
                     }
                 }
                 Pick::Wait(line, connecting) => {
-                    let endpoint = endpoint.clone();
-                    waiting.push(Box::pin(async move {
-                        Ok(Chosen { endpoint, line, sender: connecting.await?, is_trial: false })
-                    }));
+                    waiting.push(connected_to(endpoint.clone(), line, connecting))
                 }
                 Pick::Down(status) => last = Some(status),
             }
@@ -142,6 +158,41 @@ impl Endpoints {
             Some(chosen) => Ok(Ok(chosen)),
             None if waiting.is_empty() => Err(last.unwrap_or_else(|| self.nowhere())),
             None => Ok(Err(waiting)),
+        }
+    }
+
+    /// The home of a key: the first in its ranking that is there. One that is being connected to is waited for, unless that
+    /// failed or takes long; then it counts as down, and the next has its keys (as with gRFC A42's ring).
+    fn choose_by_key(&self, key: u64, wanted: &Wanted) -> Result<Result<Chosen, Vec<Waiting>>> {
+        let all = self.all();
+        let hashes: Vec<_> = all.iter().map(|endpoint| endpoint.hash()).collect();
+        let (mut late, mut ejected, mut last) = (Vec::new(), None, None);
+        for endpoint in ranked(key, &hashes).into_iter().map(|index| &all[index]) {
+            match endpoint.pick() {
+                Pick::Ready(line, sender) => match seen(endpoint, line, sender, wanted.attempt) {
+                    Seen::Sound(chosen) => return Ok(Ok(chosen)),
+                    Seen::Ejected(chosen) => ejected = ejected.or(Some(chosen)),
+                },
+                Pick::Wait(line, connecting) => {
+                    let connected = connected_to(endpoint.clone(), line, connecting);
+                    let until = endpoint.subchannel().is_new_since().map(|since| since + HOME_MAX);
+                    match until.filter(|until| *until > Instant::now()) {
+                        Some(until) => {
+                            return Ok(Err(vec![Box::pin(deadline::within(Some(until), connected))]));
+                        }
+                        None => late.push(connected),
+                    }
+                }
+                Pick::Down(status) => last = Some(status),
+            }
+        }
+        if last.is_some() {
+            self.hurry();
+        }
+        match ejected {
+            Some(chosen) => Ok(Ok(chosen)),
+            None if late.is_empty() => Err(last.unwrap_or_else(|| self.nowhere())),
+            None => Ok(Err(late)),
         }
     }
 
@@ -255,6 +306,11 @@ impl fmt::Debug for Endpoints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.all().iter()).finish()
     }
+}
+
+/// An endpoint that is being connected to, when it is.
+fn connected_to(endpoint: Arc<Endpoint>, line: Arc<Line>, connecting: Connecting) -> Waiting {
+    Box::pin(async move { Ok(Chosen { endpoint, line, sender: connecting.await?, is_trial: false }) })
 }
 
 /// What a fixed address is spoken to as.

@@ -17,6 +17,7 @@ mod name;
 mod outgoing;
 mod preface;
 mod record;
+mod rendezvous;
 mod request;
 mod sent;
 mod server;

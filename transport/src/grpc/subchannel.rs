@@ -62,6 +62,8 @@ struct State {
     connection: Connection,
     /// Attempts in a row that failed.
     failures: u32,
+    /// When the last attempt began.
+    began: Instant,
 }
 
 enum Connection {
@@ -80,7 +82,7 @@ impl Subchannel {
         keepalive: Keepalive,
         open: Arc<Count>,
     ) -> Arc<Self> {
-        let state = Mutex::new(State { connection: Connection::Idle, failures: 0 });
+        let state = Mutex::new(State { connection: Connection::Idle, failures: 0, began: Instant::now() });
         let (made, streams_max) = (AtomicUsize::new(0), AtomicU32::new(u32::MAX));
         Arc::new(Self { service, address, authority, net, keepalive, open, made, streams_max, state })
     }
@@ -117,6 +119,13 @@ impl Subchannel {
         }
     }
 
+    /// Since when it is being connected to, if that has not failed before.
+    pub(super) fn is_new_since(&self) -> Option<Instant> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = state.failures == 0 && matches!(state.connection, Connection::Connecting(_));
+        is_new.then_some(state.began)
+    }
+
     /// Looks what there is, and starts connecting where that is due.
     pub(super) fn pick(self: &Arc<Self>) -> Pick {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -133,6 +142,7 @@ impl Subchannel {
         }
         let connecting = self.clone().start_connecting();
         state.connection = Connection::Connecting(connecting.clone());
+        state.began = Instant::now();
         Pick::Wait(connecting)
     }
 
@@ -192,7 +202,7 @@ impl Subchannel {
             Ok(sender) => {
                 debug!(peer = self.service, address = %self.address, "connected");
                 self.made.fetch_add(1, Ordering::Relaxed);
-                *state = State { connection: Connection::Ready(sender.clone()), failures: 0 };
+                (state.connection, state.failures) = (Connection::Ready(sender.clone()), 0);
                 Ok(sender)
             }
             Err(error) => {
@@ -204,8 +214,8 @@ impl Subchannel {
                 let status =
                     status::not_sent(NotSent::Unreachable, format!("{} cannot be reached", self.service));
                 let until = Instant::now() + wait;
-                let connection = Connection::Backoff { until, status: status.clone() };
-                *state = State { connection, failures };
+                state.connection = Connection::Backoff { until, status: status.clone() };
+                state.failures = failures;
                 Err(status)
             }
         }

@@ -1,0 +1,99 @@
+//! Rehearsals of calls that go by a key: each key has a home, on which all callers agree.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use protos::app::grpc::SayHelloRequest;
+use protos::app::grpc::service2::SayHello;
+use rehearse::facts::HandlerBegun;
+use rehearse::proptest::strategy::Strategy as _;
+use rehearse::{
+    CallRecord, Event, Expect, Family, Invariant, Load, Ms as _, Scenario, Swarm, Via, Wants, What, matching,
+    promises, request,
+};
+
+use crate::{checks, scenarios};
+
+/// The hosts of service1.
+const HOSTS: [&str; 3] = ["service1", "spare1", "spare2"];
+
+/// The scenario of keys whose homes come and go.
+pub(crate) fn homes() -> Scenario {
+    // Few keys, so that each has many calls, of both callers.
+    let names = || matching("[a-h]").prop_map(|name| SayHelloRequest { name });
+    let load = Load::new(80, 6000.ms(), 400.ms()..=1500.ms())
+        .rpc::<SayHello>(Via::Rest, names(), Expect::ok())
+        .rpc::<SayHello>(Via::Grpc, names(), Expect::ok());
+    let families = [Family::Kill, Family::Drain, Family::PowerLoss, Family::Pause];
+    let swarm = Swarm::new(1..=3, 4000.ms(), 100.ms()..=1500.ms()).only(&families);
+    let swarm = HOSTS[..2].iter().fold(swarm, |swarm, host| swarm.host(host));
+    let scenario =
+        Scenario::new("homes", "calls go by a key, and the homes of keys come and go", load, swarm)
+            .nodes(&["service1", "service2"], scenarios::app)
+            .node("spare1", &["service1"], scenarios::app)
+            .node("spare2", &["service1"], scenarios::app)
+            .node("other", &["service2"], scenarios::app);
+    scenario
+        .workers(1)
+        .flags(&["--policy", "service1.ProcessName.key=name"])
+        // So few keys may have their homes on two hosts.
+        .promises(promises::of_calls().except(promises::REPLICAS_SHARE))
+        .every_call("every reply belongs to its request", checks::right_value)
+        .invariant(HomesAreKept::default)
+}
+
+/// Calls with one key go to one host, whoever makes them, for as long as nothing happens to it.
+#[derive(Debug, Default)]
+struct HomesAreKept {
+    keys: BTreeMap<u32, String>,
+    homes: BTreeMap<String, Arc<str>>,
+    /// The hosts to which something has happened.
+    touched: BTreeSet<String>,
+    met: u64,
+}
+
+impl Invariant for HomesAreKept {
+    fn name(&self) -> &str {
+        "keys keep their homes"
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::nothing().fact::<HandlerBegun>()
+    }
+
+    fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
+        self.keys.extend(request::<SayHello>(call).map(|asked| (call.request.id, asked.name)));
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        if let What::FaultBegins { fault, .. } = &event.what {
+            self.touched.insert(fault.what.hosts().0.to_owned());
+        }
+        if event.told::<HandlerBegun>().is_none_or(|begun| begun.service != "service1") {
+            return Ok(());
+        }
+        let Some(key) = event.request.and_then(|call| self.keys.get(&call)) else { return Ok(()) };
+        let is_touched = |host: &str| self.touched.contains(host);
+        match self.homes.get(key) {
+            // Where it went first may be no home any more, or not have been.
+            None if self.touched.is_empty() => {
+                self.homes.insert(key.clone(), Arc::clone(&event.host));
+            }
+            Some(home) if *home != event.host && !is_touched(home) => {
+                return Err(format!(
+                    "a call with the key {key} came to {}; expected {home}, where others with it went and to which nothing \
+                     has happened",
+                    event.host
+                ));
+            }
+            None | Some(_) => {}
+        }
+        self.met += 1;
+        Ok(())
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
+}
