@@ -31,6 +31,7 @@ mod attempts;
 mod background;
 mod budget;
 pub mod call;
+mod chance;
 pub mod channel;
 pub mod client;
 pub mod codegen;
