@@ -81,6 +81,7 @@ fn value(key: &str, policies: &Policies, policy: &Policy) -> String {
         "wait-for-ready" => Setting::WaitForReady(policy.wait_for_ready),
         "budget" => Setting::Budget(policies.budget.tokens),
         "budget-ratio" => Setting::BudgetRatio(policies.budget.ratio),
+        "breaker" => Setting::Breaker(policies.breaker),
         _ => Setting::MaxInFlight(policies.max_in_flight),
     };
     setting.to_string()
