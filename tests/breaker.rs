@@ -227,8 +227,9 @@ fn a_probe_that_runs_into_its_deadline_has_failed() {
 #[test]
 fn a_service_works_whose_second_attempt_does() {
     run_in_no_time(async {
-        let does =
-            |number: u32| ready(if number % 2 == 0 { Err(Status::unavailable("told so")) } else { Ok(()) });
+        let does = |number: u32| {
+            ready(if number.is_multiple_of(2) { Err(Status::unavailable("told so")) } else { Ok(()) })
+        };
         let mut policies = policies(Breaker::InARow(1));
         policies.budget.tokens = 1000;
         let (client, _) = callee(does, policies);
