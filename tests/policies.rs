@@ -65,6 +65,7 @@ wait-for-ready = false          default
 key =            none           default
 budget =         20             NODE_POLICY, of service1
 budget-ratio =   0.1            default
+breaker =        none           default
 max-in-flight =  none           default
 ",
         file = path(&file)
@@ -132,6 +133,30 @@ fn tables_of_the_file_say_the_same_as_flags() {
 }
 
 #[test]
+fn what_holds_calls_back_is_said_of_a_service_as_a_number_or_a_word() {
+    for (key, value) in
+        [("breaker", "5"), ("breaker", "50%"), ("max-in-flight", "7"), ("max-in-flight", "adaptive")]
+    {
+        let said = format!("service1.{key}={value}");
+        assert_eq!(explained(command(&[]).args(["--policy", &said]), key).0, value);
+        let tables = file(&format!("[policy]\n{key} = \"none\"\n[policy.service1]\n{key} = \"{value}\"\n"));
+        let explained = explained(&mut command(&["--config", path(&tables)]), key);
+        assert_eq!(explained, (value.to_owned(), format!("{}, of service1", path(&tables))));
+    }
+}
+
+#[test]
+fn a_semicolon_may_end_what_the_environment_says() {
+    for said in ["attempts=5;", "attempts=5;backoff=1s; "] {
+        assert_eq!(explained(command(&[]).env("NODE_POLICY", said), "attempts").0, "5");
+    }
+    for wrong in ["attempts=5;;", ";attempts=5", ";"] {
+        let said = output(command(&["--check"]).env("NODE_POLICY", wrong));
+        assert_wrong(&said, &["invalid value ''", "(in NODE_POLICY)"]);
+    }
+}
+
+#[test]
 fn what_goes_over_memory_is_said_to_be_tried_once() {
     let said = good(output(&mut command(&["--explain", "service1/ProcessName"])));
     assert!(
@@ -179,7 +204,16 @@ fn a_wrong_policy_is_told_its_key_and_what_was_expected_wherever_it_stands() {
         ("retry-codes=OK", "retry-codes: expected names of codes like UNAVAILABLE, or none"),
         ("hedge=yes", "hedge: expected true or false"),
         ("budget-ratio=1.5", "budget-ratio: expected a number from 0 to 1"),
-        ("max-in-flight=0", "max-in-flight: expected a whole number from 1 to"),
+        (
+            "breaker=0",
+            "breaker: expected failures in a row from 1 to 1000, percent of calls like 50%, or none",
+        ),
+        (
+            "breaker=101%",
+            "breaker: expected failures in a row from 1 to 1000, percent of calls like 50%, or none",
+        ),
+        ("service1.ProcessName.breaker=5", "breaker is of a service and not of a method"),
+        ("max-in-flight=0", "max-in-flight: expected a whole number from 1 to 4294967295, adaptive or none"),
         ("service1.ProcessName.budget=5", "budget is of a service and not of a method"),
         ("service1.key=name", "key is of a method: expected SERVICE.METHOD.key=VALUE"),
         (

@@ -63,7 +63,10 @@ fn policies() -> impl Strategy<Value = Vec<PolicyConfig>> {
             format!("deadline={}", humantime::format_duration(deadline)),
             format!("budget-ratio={}", f64::from(ratio) / 1e3),
             "retry-codes=none".to_owned(),
+            format!("breaker={attempts}"),
+            "max-in-flight=adaptive".to_owned(),
             format!("service1.attempts={attempts}"),
+            "service1.breaker=50%".to_owned(),
             "service1.max-in-flight=none".to_owned(),
             "service2.max-in-flight=1".to_owned(),
             "service1.ProcessName.retry-codes=CANCELLED,UNAVAILABLE".to_owned(),
@@ -72,7 +75,7 @@ fn policies() -> impl Strategy<Value = Vec<PolicyConfig>> {
             "service2.SayHello.key=name".to_owned(),
         ]
     });
-    said.prop_flat_map(|said| subsequence(said, 0..=11))
+    said.prop_flat_map(|said| subsequence(said, 0..=14))
         .prop_map(|said| said.iter().map(|text| text.parse().expect("it may be said")).collect())
 }
 

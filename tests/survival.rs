@@ -24,7 +24,7 @@ use tower::service_fn;
 use transport::channel::{Request, Response};
 use transport::grpc::Keepalive;
 use transport::payload::{Message, Payload};
-use transport::policy::{Policies, Policy};
+use transport::policy::{MaxInFlight, Policies, Policy};
 use transport::status::{NotSent, not_sent};
 use transport::{Client, Code, Drain, Idempotency, Method, ServiceClient as _, Status};
 
@@ -297,7 +297,8 @@ fn a_hedge_that_fails_does_not_end_the_call_and_neither_does_a_call_that_its_hed
 fn more_calls_than_may_be_in_flight_are_refused_at_once_by_name() {
     run(async {
         let callee = Callee::start(|_| Say::Nothing).await;
-        let client = client_with(&[&callee.uri], Policies { max_in_flight: Some(2), ..quick() });
+        let client =
+            client_with(&[&callee.uri], Policies { max_in_flight: Some(MaxInFlight::Calls(2)), ..quick() });
         {
             let held = [idempotent(&client), idempotent(&client)];
             let mut held = Box::pin(join_all(held));
@@ -317,7 +318,7 @@ fn a_streamed_answer_is_in_flight_until_it_has_ended() {
             let body = Payload::Stream(futures_util::stream::pending().boxed());
             Ok(Response { metadata: MetadataMap::new(), body })
         });
-        let one = Policies { max_in_flight: Some(1), ..quick() };
+        let one = Policies { max_in_flight: Some(MaxInFlight::Calls(1)), ..quick() };
         let client = Client::with_policies("probe", carrier, one, LIMITS);
         let ask = || client.call::<Count>(CountRequest::default());
         let answer = ask().await.expect("it begins");

@@ -124,8 +124,10 @@ where
     let known = plan.app.services().iter().find(|known| known.name() == callee);
     let rpcs = known.map_or(&[][..], Service::rpcs);
     let (policies, limits) = (plan.config.policies(callee, rpcs), plan.config.limits());
-    match &plan.hooks.carry {
+    let client = match &plan.hooks.carry {
         Some(wrap) => Client::with_policies(callee, wrap(callee, Channel::new(carrier)), policies, limits),
         None => Client::with_policies(callee, carrier, policies, limits),
-    }
+    };
+    client.watch(&plan.hooks.gauges);
+    client
 }

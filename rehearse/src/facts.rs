@@ -211,7 +211,7 @@ impl Outcome {
     #[must_use]
     pub fn of(status: &Status) -> Self {
         match (status::proof_not_sent(status), status.code()) {
-            (Some(NotSent::Unreachable | NotSent::Refused), _) => Self::NotSent,
+            (Some(NotSent::Unreachable | NotSent::Refused | NotSent::HeldBack), _) => Self::NotSent,
             (None, Code::DeadlineExceeded) => Self::Late,
             (None, _) if status::was_lost(status) => Self::Lost,
             (None, code) => Self::Said(code),

@@ -4,6 +4,7 @@
 //! `cargo test` rehearses a few seeds of every scenario, `cargo test -p rehearsal --test sim -- rehearse --help` tells
 //! how to rehearse many.
 
+mod breakers;
 mod checks;
 mod homes;
 mod keys;
@@ -35,6 +36,8 @@ fn main() -> std::process::ExitCode {
         .scenario(refused::refused())
         .scenario(refused::rude())
         .scenario(replicas::replicas())
+        .scenario(breakers::breakers())
+        .scenario(breakers::limits())
         .scenario(names::names())
         .scenario(retries::retries())
         .scenario(retries::pushback())

@@ -23,7 +23,7 @@ use transport::{
 
 use crate::common::{SOON, grpc_client, host_of};
 
-const LIMITS: Limits = Limits { message_size: 64 * 1024, calls: 1024, streams: 1024 };
+pub(crate) const LIMITS: Limits = Limits { message_size: 64 * 1024, calls: 1024, streams: 1024 };
 
 /// The most that one side of a connection may have sent and the other not read.
 const BUFFER: usize = 64 * 1024;

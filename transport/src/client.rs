@@ -8,12 +8,14 @@ use tonic::metadata::MetadataMap;
 use tower::{Service, ServiceBuilder, ServiceExt as _};
 
 use crate::attempts::AttemptsLayer;
+use crate::breaker::{Breaker, BreakerLayer};
 use crate::channel::{Channel, Request, Response};
 use crate::context::CallContext;
 use crate::contract::{Body, Idempotency, Method};
 use crate::criticality::Criticality;
 use crate::deadline::{self, DeadlineLayer};
-use crate::in_flight::InFlightLayer;
+use crate::gauges::Gauges;
+use crate::in_flight::{InFlightLayer, Limit};
 use crate::limits::Limits;
 use crate::metadata;
 use crate::policy::Policies;
@@ -30,8 +32,15 @@ use crate::trail::Trail;
 #[derive(Clone)]
 pub struct Client {
     channel: Channel,
-    policies: Arc<Policies>,
+    shared: Arc<Shared>,
     message_size: usize,
+}
+
+/// What all clones of a client share.
+struct Shared {
+    policies: Policies,
+    breaker: Option<Arc<Breaker>>,
+    limit: Option<Arc<Limit>>,
 }
 
 impl Client {
@@ -51,8 +60,16 @@ impl Client {
         C: Service<Request, Response = Response, Error = Status> + Clone + Send + Sync + 'static,
         C::Future: Send + 'static,
     {
-        let channel = layers(callee, carrier, &policies);
-        Self { channel, policies: Arc::new(policies), message_size: limits.message_size }
+        let breaker = policies.breaker.map(|most| Arc::new(Breaker::new(callee, most)));
+        let limit = policies.max_in_flight.map(|most| Arc::new(Limit::new(callee, most)));
+        let shared = Arc::new(Shared { policies, breaker, limit });
+        Self { channel: layers(carrier, &shared), shared, message_size: limits.message_size }
+    }
+
+    /// Counts what its policies hold among `gauges`.
+    pub fn watch(&self, gauges: &Gauges) {
+        self.shared.breaker.iter().for_each(|breaker| gauges.watch(breaker));
+        self.shared.limit.iter().for_each(|limit| gauges.watch(limit));
     }
 
     /// Calls `M`.
@@ -112,7 +129,7 @@ impl Client {
         let mut metadata = metadata::of_user(metadata.into_headers());
         criticality.say(metadata.as_mut());
         metadata::check_size(&metadata)?;
-        let policy = self.policies.of(M::PATH).clone();
+        let policy = self.shared.policies.of(M::PATH).clone();
         let own = asked.map_or(policy.deadline, |asked| asked.min(policy.deadline));
         // A stream may last for hours: it is bounded where its caller says so, or has a deadline of its own.
         let is_stream = M::Request::STREAMING || M::Response::STREAMING;
@@ -140,12 +157,12 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("policies", &self.policies).finish_non_exhaustive()
+        f.debug_struct("Client").field("policies", &self.shared.policies).finish_non_exhaustive()
     }
 }
 
 /// The policies, outermost first. Each stands where it does for a reason.
-fn layers<C>(callee: &'static str, carrier: C, policies: &Policies) -> Channel
+fn layers<C>(carrier: C, shared: &Shared) -> Channel
 where
     C: Service<Request, Response = Response, Error = Status> + Clone + Send + Sync + 'static,
     C::Future: Send + 'static,
@@ -157,10 +174,14 @@ where
         .layer(DeadlineLayer)
         // Outside of the attempts: a call that waits to be repeated is still in flight, and one that is refused here was
         // never at the callee, so that it costs none of the budget.
-        .layer(InFlightLayer::new(callee, policies.max_in_flight))
+        .layer(InFlightLayer(shared.limit.clone()))
+        // Inside of the limit, so that it judges calls that went out and no others. Outside of the attempts: a service works
+        // whose second attempt does, one that is refused here is not worth waiting to be repeated and costs none of the
+        // budget, and what is hedged or repeated counts once.
+        .layer(BreakerLayer(shared.breaker.clone()))
         // Innermost, so that each attempt is picked an endpoint of its own: what is below is the carrier's, as balancing,
         // outliers and the one transparent retry of a call that was refused unread.
-        .layer(AttemptsLayer::new(policies.budget))
+        .layer(AttemptsLayer::new(shared.policies.budget))
         .service(carrier);
     Channel::new(stack)
 }

@@ -36,6 +36,12 @@ pub enum Gauge {
     /// Addresses of another service, by callee and by how things stand: idle, connecting, ready, backoff, and
     /// ejected where its calls failed one after the other.
     CalleeAddresses,
+    /// Breakers of calls to another service, by callee and by how things stand: closed, open, and probing where one call
+    /// finds out whether it works again.
+    CalleeBreakers,
+    /// The calls to another service that `max-in-flight` of its policy counts, by callee: those that are there (taken), and
+    /// the most that there may be.
+    CalleeLimit,
     /// Bytes that workers hold for clients: heads of calls, bodies of requests, answers that are not read yet.
     BufferedBytes,
     /// Idempotency keys, by state: of calls that are being handled, and of answers that are remembered.
@@ -51,7 +57,7 @@ const _: () = assert!(Gauge::ALL.len() == Gauge::DrainWaitsFor as usize + 1, "ev
 
 impl Gauge {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::ConnectionsOpen,
         Self::ConnectionsSilent,
         Self::CallsInFlight,
@@ -64,6 +70,8 @@ impl Gauge {
         Self::CalleeCallsWaiting,
         Self::CalleeConnectionsOpen,
         Self::CalleeAddresses,
+        Self::CalleeBreakers,
+        Self::CalleeLimit,
         Self::BufferedBytes,
         Self::IdempotencyKeys,
         Self::IdempotencyBytes,
@@ -86,6 +94,8 @@ impl Gauge {
             Self::CalleeCallsWaiting => "rehearsal_callee_calls_waiting",
             Self::CalleeConnectionsOpen => "rehearsal_callee_connections_open",
             Self::CalleeAddresses => "rehearsal_callee_addresses",
+            Self::CalleeBreakers => "rehearsal_callee_breakers",
+            Self::CalleeLimit => "rehearsal_callee_limit",
             Self::BufferedBytes => "rehearsal_buffered_bytes",
             Self::IdempotencyKeys => "rehearsal_idempotency_keys",
             Self::IdempotencyBytes => "rehearsal_idempotency_bytes",
@@ -111,6 +121,10 @@ impl Gauge {
             Self::CalleeAddresses => {
                 "Addresses of another service, by the state of the connection to each; ejected if its calls fail."
             }
+            Self::CalleeBreakers => "Breakers of calls to another service, by how they stand.",
+            Self::CalleeLimit => {
+                "Calls to another service that max-in-flight counts: taken, and the most on all workers."
+            }
             Self::BufferedBytes => {
                 "Bytes that are held for clients; --max-buffered are the most on each worker."
             }
@@ -130,7 +144,8 @@ impl Gauge {
             Self::StreamsOpen => &["service", "side"],
             Self::HandlersRunning | Self::KeyedActors | Self::KeyedActorsIdle => &["service"],
             Self::CalleeCallsInFlight | Self::CalleeCallsWaiting | Self::CalleeConnectionsOpen => &["callee"],
-            Self::CalleeAddresses => &["callee", "state"],
+            Self::CalleeAddresses | Self::CalleeBreakers => &["callee", "state"],
+            Self::CalleeLimit => &["callee", "what"],
             Self::IdempotencyKeys => &["state"],
             Self::BufferedBytes | Self::IdempotencyBytes | Self::DrainWaitsFor => &[],
         }

@@ -2,67 +2,149 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use futures_util::StreamExt as _;
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use crate::channel::{Request, Response};
+use crate::gauges::{Count, Gauge, Holds, Reading};
+use crate::gradient::Gradient;
 use crate::payload::Payload;
-use crate::status::{Result, Status};
+use crate::policy::MaxInFlight;
+use crate::status::{Code, Result, Status};
+use crate::trail::Trail;
 
-/// Refuses at once what would be one call too many; without a limit it does nothing.
-#[derive(Debug, Clone)]
-pub(crate) struct InFlightLayer {
+/// The limit of the calls to one service.
+#[derive(Debug)]
+pub(crate) struct Limit {
     callee: &'static str,
-    /// The most, and how many there are.
-    limit: Option<(u32, Arc<AtomicU32>)>,
+    taken: Count,
+    most: Most,
 }
 
-impl InFlightLayer {
-    pub(crate) fn new(callee: &'static str, most: Option<u32>) -> Self {
-        Self { callee, limit: most.map(|most| (most, Arc::default())) }
+#[derive(Debug)]
+enum Most {
+    Calls(u32),
+    Adaptive(Mutex<Gradient>),
+}
+
+impl Limit {
+    pub(crate) fn new(callee: &'static str, most: MaxInFlight) -> Self {
+        let most = match most {
+            MaxInFlight::Calls(most) => Most::Calls(most),
+            MaxInFlight::Adaptive => Most::Adaptive(Mutex::new(Gradient::new(Instant::now()))),
+        };
+        Self { callee, taken: Count::default(), most }
     }
 
-    /// Room for one call; the outer one is none if there is no limit.
-    fn take(&self) -> Option<Result<Room>> {
-        let (most, taken) = self.limit.as_ref()?;
-        let one_more = |now: u32| (now < *most).then_some(now + 1);
-        Some(match taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
-            Ok(_) => Ok(Room(taken.clone())),
-            Err(_) => Err(Status::resource_exhausted(format!(
+    /// Room for a call.
+    fn take(self: &Arc<Self>, request: &Request) -> Result<Room> {
+        let most = self.most();
+        if !self.taken.add_below(most as usize) {
+            return Err(Status::resource_exhausted(format!(
                 "{most} calls to {} are in flight, which is max-in-flight of its policy",
                 self.callee
-            ))),
-        })
+            )));
+        }
+        let sample = self.gradient().map(|mut gradient| {
+            gradient.begun(u32::try_from(self.taken.get()).unwrap_or(u32::MAX));
+            let due = request.deadline.into_iter().chain(request.starts_by).min();
+            Sample { began: Instant::now(), due, trail: request.trail.clone() }
+        });
+        Ok(Room { limit: Arc::clone(self), sample })
+    }
+
+    fn most(&self) -> u32 {
+        match &self.most {
+            Most::Calls(most) => *most,
+            Most::Adaptive(gradient) => locked(gradient).limit(),
+        }
+    }
+
+    fn gradient(&self) -> Option<MutexGuard<'_, Gradient>> {
+        match &self.most {
+            Most::Calls(_) => None,
+            Most::Adaptive(gradient) => Some(locked(gradient)),
+        }
+    }
+}
+
+/// Never contended: a client stays on its worker.
+fn locked(gradient: &Mutex<Gradient>) -> MutexGuard<'_, Gradient> {
+    gradient.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Holds for Limit {
+    fn tell(&self, reading: &mut Reading) {
+        reading.add(Gauge::CalleeLimit, self.callee, "taken", self.taken.get());
+        reading.add(Gauge::CalleeLimit, self.callee, "most", self.most() as usize);
     }
 }
 
 /// Room for one call in flight.
 #[derive(Debug)]
-struct Room(Arc<AtomicU32>);
+struct Room {
+    limit: Arc<Limit>,
+    /// What the call will tell an adaptive limit; none once it has, or where there is none.
+    sample: Option<Sample>,
+}
+
+/// A round trip that has not ended.
+#[derive(Debug)]
+struct Sample {
+    began: Instant,
+    /// When its answer must have begun.
+    due: Option<Instant>,
+    trail: Trail,
+}
+
+impl Room {
+    /// Learns from an answer. One of several attempts, or of a stream, took what it took for other reasons, too.
+    fn answered(&mut self, answer: &Result<Response>) {
+        let Some((sample, mut gradient)) = self.sample.take().zip(self.limit.gradient()) else { return };
+        let now = Instant::now();
+        match answer {
+            Ok(Response { body: Payload::One(_), .. }) if sample.trail.is_of_one() => {
+                gradient.answered(now - sample.began, now);
+            }
+            Err(status) if status.code() == Code::ResourceExhausted => gradient.refused(now),
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.limit.taken.take_away();
+        let Some((sample, mut gradient)) = self.sample.take().zip(self.limit.gradient()) else { return };
+        // The deadline is kept further out: whoever runs into it drops the call.
+        let now = Instant::now();
+        if sample.due.is_some_and(|due| due <= now) {
+            gradient.was_late(now - sample.began, now);
+        }
     }
 }
+
+/// Refuses at once what would be one call too many; without a limit it does nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct InFlightLayer(pub(crate) Option<Arc<Limit>>);
 
 impl<S> Layer<S> for InFlightLayer {
     type Service = InFlight<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        InFlight { inner, layer: self.clone() }
+        InFlight { inner, limit: self.0.clone() }
     }
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct InFlight<S> {
     inner: S,
-    layer: InFlightLayer,
+    limit: Option<Arc<Limit>>,
 }
 
 impl<S: Service<Request, Response = Response, Error = Status>> Service<Request> for InFlight<S> {
@@ -75,7 +157,7 @@ impl<S: Service<Request, Response = Response, Error = Status>> Service<Request> 
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        match self.layer.take() {
+        match self.limit.as_ref().map(|limit| limit.take(&request)) {
             Some(Err(full)) => Limited::Refused { full: Some(full) },
             room => Limited::Going { call: self.inner.call(request), room: room.and_then(Result::ok) },
         }
@@ -99,6 +181,7 @@ impl<F: Future<Output = Result<Response>>> Future for Limited<F> {
             Projected::Refused { full } => Poll::Ready(Err(full.take().expect("it is polled once"))),
             Projected::Going { call, room } => {
                 let answer = ready!(call.poll(cx));
+                room.iter_mut().for_each(|room| room.answered(&answer));
                 Poll::Ready(answer.map(|response| until_its_end(response, room.take())))
             }
         }

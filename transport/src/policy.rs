@@ -15,8 +15,10 @@ use crate::status::{Code, code_name};
 pub struct Policies {
     /// What repeated attempts may cost, for all methods together.
     pub budget: RetryBudget,
+    /// What holds calls back that are likely to fail; none is nothing.
+    pub breaker: Option<Breaker>,
     /// The most calls that one client has in flight at once; none is no limit.
-    pub max_in_flight: Option<u32>,
+    pub max_in_flight: Option<MaxInFlight>,
     /// What holds for methods that are not named.
     pub service: Arc<Policy>,
     /// What holds for those that are, by their paths.
@@ -46,6 +48,24 @@ pub struct Policy {
     pub key: Option<Field>,
 }
 
+/// How many calls to a service must fail for its breaker to open. What it says in the line of its work is no failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Breaker {
+    /// So many in a row.
+    InARow(u32),
+    /// So many of a hundred of the last ten seconds, where there were twenty or more.
+    Percent(u32),
+}
+
+/// How many calls to a service may be in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaxInFlight {
+    /// So many.
+    Calls(u32),
+    /// As many as do not make round trips longer: from 4 to 1000, and 20 at first.
+    Adaptive,
+}
+
 /// What repeated attempts may cost (gRFC A6): a failure that could be repeated takes one token, a success gives back
 /// `ratio`. Attempts are repeated only while more than half of the tokens are there, so that there are never more than
 /// (1 + `ratio`) x calls + `tokens` / 2 of them.
@@ -66,7 +86,7 @@ impl Policies {
     #[must_use]
     pub fn new(deadline: Duration) -> Self {
         let (service, methods) = (Arc::new(Policy::new(deadline)), Vec::new());
-        Self { budget: RetryBudget::default(), max_in_flight: None, service, methods }
+        Self { budget: RetryBudget::default(), breaker: None, max_in_flight: None, service, methods }
     }
 
     /// The same, where each call is tried once: in memory there is nothing else to go to.

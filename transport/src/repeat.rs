@@ -9,6 +9,7 @@ use futures_util::future::{Either, select};
 use tokio::time::{Instant, sleep, timeout};
 use tower::{Service, ServiceExt as _};
 
+use crate::chance::doubled;
 use crate::channel::{Request, Response};
 use crate::latencies::Latencies;
 use crate::policy::RetryBudget;
@@ -167,14 +168,8 @@ where
     /// The wait of gRFC A6, spread by a fifth.
     fn backoff(&mut self) -> Duration {
         let policy = &self.request.policy;
-        let wait = policy.backoff.saturating_mul(1 << self.doublings.min(16)).min(policy.backoff_max);
+        let wait = doubled(policy.backoff, policy.backoff_max, self.doublings);
         self.doublings += 1;
-        wait.mul_f64(0.8 + 0.4 * chance())
+        wait
     }
-}
-
-/// From 0 to 1, without 1.
-#[expect(clippy::disallowed_methods, reason = "backoff is spread by chance; a rehearsal seeds it")]
-fn chance() -> f64 {
-    fastrand::f64()
 }

@@ -20,6 +20,9 @@ pub enum NotSent {
     /// It was sent, and the callee says that it did not read it: it was shutting down, or had enough.
     #[error("the call was refused unread")]
     Refused,
+    /// Its caller held it back: calls like it have failed of late.
+    #[error("the call was held back")]
+    HeldBack,
 }
 
 /// `UNAVAILABLE`, with the proof that nobody has handled the call.

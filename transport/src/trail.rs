@@ -109,6 +109,11 @@ impl Trail {
         self.change(|written| written.marks.clone())
     }
 
+    /// Whether all that there is of its call, so far, is the first attempt.
+    pub(crate) fn is_of_one(&self) -> bool {
+        self.change(|written| written.marks.is_empty())
+    }
+
     pub(crate) fn mark(&self, attempt: u32, mark: Mark) {
         let now = Instant::now();
         self.change(|written| written.marks.push((attempt, mark, now)));

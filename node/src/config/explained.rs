@@ -83,6 +83,7 @@ fn value(key: &str, policies: &Policies, policy: &Policy) -> String {
         "key" => Setting::Key(policy.key.map_or(NONE, |field| field.name).to_owned()),
         "budget" => Setting::Budget(policies.budget.tokens),
         "budget-ratio" => Setting::BudgetRatio(policies.budget.ratio),
+        "breaker" => Setting::Breaker(policies.breaker),
         _ => Setting::MaxInFlight(policies.max_in_flight),
     };
     setting.to_string()

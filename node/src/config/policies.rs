@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use transport::policy::{Codes, Policies, Policy};
+use transport::policy::{Breaker, Codes, MaxInFlight, Policies, Policy};
 use transport::{Code, Rpc, Service, status};
 
 use super::source::Source;
@@ -17,6 +17,9 @@ const ATTEMPTS_MAX: u64 = 10;
 
 /// The most tokens of a budget.
 const TOKENS_MAX: u64 = 1000;
+
+/// The most failures in a row that a breaker may wait for.
+const FAILURES_MAX: u64 = 1000;
 
 /// One thing that is said of calls. Two are the same that say the same, wherever it is said.
 #[derive(Debug, Clone)]
@@ -49,7 +52,8 @@ pub(super) enum Setting {
     Key(String),
     Budget(u32),
     BudgetRatio(u32),
-    MaxInFlight(Option<u32>),
+    Breaker(Option<Breaker>),
+    MaxInFlight(Option<MaxInFlight>),
 }
 
 /// The value of what is not there.
@@ -58,8 +62,8 @@ pub(super) const NONE: &str = "none";
 /// The services that there are, with their rpcs.
 pub(super) type Known = Vec<(&'static str, &'static [Rpc])>;
 
-/// The keys, in the order in which they are explained; the last three are of a service and not of one method.
-pub(super) const KEYS: [&str; 11] = [
+/// The keys, in the order in which they are explained; the last four are of a service and not of one method.
+pub(super) const KEYS: [&str; 12] = [
     "deadline",
     "attempts",
     "retry-codes",
@@ -70,6 +74,7 @@ pub(super) const KEYS: [&str; 11] = [
     "key",
     "budget",
     "budget-ratio",
+    "breaker",
     "max-in-flight",
 ];
 
@@ -97,7 +102,8 @@ impl Setting {
             Self::Key(_) => KEYS[7],
             Self::Budget(_) => KEYS[8],
             Self::BudgetRatio(_) => KEYS[9],
-            Self::MaxInFlight(_) => KEYS[10],
+            Self::Breaker(_) => KEYS[10],
+            Self::MaxInFlight(_) => KEYS[11],
         }
     }
 
@@ -113,15 +119,15 @@ impl Setting {
             "key" => Self::Key(value.to_owned()),
             "budget" => Self::Budget(number(value, TOKENS_MAX)?),
             "budget-ratio" => Self::BudgetRatio(ratio(value)?),
-            "max-in-flight" if value == NONE => Self::MaxInFlight(None),
-            "max-in-flight" => Self::MaxInFlight(Some(number(value, u32::MAX.into())?)),
+            "breaker" => Self::Breaker(breaker(value)?),
+            "max-in-flight" => Self::MaxInFlight(max_in_flight(value)?),
             _ => return Err(format!("unknown key {key}: expected one of {}", KEYS.join(", "))),
         })
     }
 
     /// Whether it is about all calls to a service together.
     fn is_of_service(&self) -> bool {
-        matches!(self, Self::Budget(_) | Self::BudgetRatio(_) | Self::MaxInFlight(_))
+        matches!(self, Self::Budget(_) | Self::BudgetRatio(_) | Self::Breaker(_) | Self::MaxInFlight(_))
     }
 
     fn set(&self, policies: &mut Policies, policy: &mut Policy, rpc: Option<&Rpc>) {
@@ -136,6 +142,7 @@ impl Setting {
             Self::Key(name) => policy.key = rpc.and_then(|rpc| rpc.field(name)),
             Self::Budget(tokens) => policies.budget.tokens = *tokens,
             Self::BudgetRatio(ratio) => policies.budget.ratio = *ratio,
+            Self::Breaker(most) => policies.breaker = *most,
             Self::MaxInFlight(most) => policies.max_in_flight = *most,
         }
     }
@@ -279,13 +286,18 @@ impl fmt::Display for Setting {
             Self::Deadline(time) | Self::Backoff(time) | Self::BackoffMax(time) => {
                 humantime::format_duration(*time).fmt(f)
             }
-            Self::Attempts(number) | Self::Budget(number) | Self::MaxInFlight(Some(number)) => number.fmt(f),
+            Self::Attempts(number)
+            | Self::Budget(number)
+            | Self::Breaker(Some(Breaker::InARow(number)))
+            | Self::MaxInFlight(Some(MaxInFlight::Calls(number))) => number.fmt(f),
             Self::RetryCodes(codes) if *codes == Codes::of(&[]) => f.write_str(NONE),
             Self::RetryCodes(codes) => codes.fmt(f),
             Self::Hedge(is_on) | Self::WaitForReady(is_on) => is_on.fmt(f),
             Self::Key(name) => f.write_str(name),
             Self::BudgetRatio(thousandths) => (f64::from(*thousandths) / 1e3).fmt(f),
-            Self::MaxInFlight(None) => f.write_str(NONE),
+            Self::Breaker(Some(Breaker::Percent(percent))) => write!(f, "{percent}%"),
+            Self::MaxInFlight(Some(MaxInFlight::Adaptive)) => f.write_str("adaptive"),
+            Self::Breaker(None) | Self::MaxInFlight(None) => f.write_str(NONE),
         }
     }
 }
@@ -302,6 +314,29 @@ fn codes(text: &str) -> Result<Codes, String> {
     codes
         .map(|codes| Codes::of(&codes))
         .ok_or_else(|| "expected names of codes like UNAVAILABLE, or none".to_owned())
+}
+
+/// So many failures in a row, or percent of the calls.
+fn breaker(text: &str) -> Result<Option<Breaker>, String> {
+    let read = match (text, text.strip_suffix('%')) {
+        ("none", _) => Ok(None),
+        (_, Some(percent)) => number(percent, 100).map(|percent| Some(Breaker::Percent(percent))),
+        (text, None) => number(text, FAILURES_MAX).map(|failures| Some(Breaker::InARow(failures))),
+    };
+    let expected =
+        format!("expected failures in a row from 1 to {FAILURES_MAX}, percent of calls like 50%, or none");
+    read.map_err(|_| expected)
+}
+
+fn max_in_flight(text: &str) -> Result<Option<MaxInFlight>, String> {
+    match text {
+        NONE => Ok(None),
+        "adaptive" => Ok(Some(MaxInFlight::Adaptive)),
+        text => {
+            let most = number(text, u32::MAX.into()).map(|most| Some(MaxInFlight::Calls(most)));
+            most.map_err(|expected| format!("{expected}, adaptive or none"))
+        }
+    }
 }
 
 fn switch(text: &str) -> Result<bool, String> {

@@ -37,7 +37,7 @@ pub(super) fn find(
         for (id, values) in read(flags, file)? {
             let source = Source::File(file.to_owned());
             if id == POLICIES {
-                let values = values.iter().flat_map(|value| value.split(';'));
+                let values = values.iter().flat_map(|value| listed(value));
                 policies.extend(values.map(|value| (value.to_owned(), source.clone())));
             } else {
                 let values = values.into_iter().map(OsString::from).collect();
@@ -51,12 +51,18 @@ pub(super) fn find(
         let source = Source::Variable(variable);
         if flag.get_id() == POLICIES {
             let value = value.to_string_lossy();
-            policies.extend(value.split(';').map(|value| (value.to_owned(), source.clone())));
+            policies.extend(listed(&value).map(|value| (value.to_owned(), source.clone())));
         } else {
             found.insert(flag.get_id().to_string(), (vec![value], source));
         }
     }
     Ok((found, policies))
+}
+
+/// What is listed with semicolons. One that ends the list is none between two.
+fn listed(values: &str) -> impl Iterator<Item = &str> {
+    let values = values.trim_end();
+    values.strip_suffix(';').unwrap_or(values).split(';')
 }
 
 /// The value of a variable. An empty one is none, as it comes of `NODE_PEER=${PEERS}` where nothing is set.

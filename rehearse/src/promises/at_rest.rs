@@ -86,6 +86,9 @@ impl ComesToRest {
             Gauge::DrainWaitsFor => {
                 reading.sum(Gauge::ConnectionsOpen) + reading.sum(Gauge::ConnectionsSilent)
             }
+            Gauge::CalleeLimit if sample.what == "taken" => 0,
+            // What there may be is no call; and a breaker is closed by the next one, if there is any.
+            Gauge::CalleeLimit | Gauge::CalleeBreakers => usize::MAX,
             Gauge::IdempotencyKeys if sample.of == "running" => 0,
             // Answers are remembered for their time, with nobody at work on them.
             Gauge::IdempotencyKeys | Gauge::IdempotencyBytes => usize::MAX,
@@ -219,6 +222,8 @@ fn told(reading: &Reading, sample: Sample, count: usize, most: usize) -> String 
         Gauge::CalleeAddresses => {
             (format!("{} of {of} in the state {what}", some("address")), at_most("any"))
         }
+        Gauge::CalleeLimit => (format!("room for {} to {of} {what}", some("call")), none()),
+        Gauge::CalleeBreakers => (format!("{} to {of} {what}", some("breaker")), at_most("any")),
         Gauge::IdempotencyKeys => (format!("{} {of}", some("idempotency key")), none()),
         Gauge::IdempotencyBytes => {
             (format!("{} remembered for idempotency keys", some("byte")), at_most("any"))

@@ -10,6 +10,7 @@ use transport::Code;
 
 use super::admission::Rooms;
 use super::attempts::{Attempt, Attempts};
+use super::breakers::Breakers;
 use super::connections::Connections;
 use super::failure::Failure;
 use super::faults::{Fault, Faults};
@@ -56,6 +57,7 @@ pub(super) struct Causes {
     rooms: Rooms,
     connections: Connections,
     attempts: Attempts,
+    breakers: Breakers,
     unheard: Unheard,
     /// The faults of the plan that handlers met, by request.
     disturbed: ByRequest<Vec<HandlerDisturbed>>,
@@ -73,6 +75,7 @@ impl Causes {
             rooms: Rooms::new(setting),
             connections: Connections::default(),
             attempts: Attempts::default(),
+            breakers: Breakers::default(),
             unheard: Unheard::default(),
             disturbed: ByRequest::default(),
             sheddable: BTreeSet::new(),
@@ -103,6 +106,7 @@ impl Causes {
         }
         self.rooms.note(event);
         self.attempts.note(event);
+        self.breakers.note(event)?;
         if let Some(disturbed) = event.told::<HandlerDisturbed>() {
             let of_request = event.request.map(|request| self.disturbed.get_or_default(request));
             of_request.into_iter().for_each(|all| all.push(*disturbed));
@@ -186,6 +190,16 @@ impl Causes {
             |host: &str| self.setting.graph.targets(leg.caller, leg.callee).any(|target| target == host);
         let mut panics = self.panics.iter().filter(|(at, ..)| meanwhile.contains(at));
         panics.any(|(_, host, service)| *service == leg.callee && is_there(host))
+    }
+
+    /// Whether the callee held back calls of its own meanwhile, since calls like them had failed.
+    pub(super) fn holds_back(&self, leg: Leg<'_>) -> bool {
+        let graph = &self.setting.graph;
+        let mut hosts = graph.targets(leg.caller, leg.callee).filter(|host| self.is_entered(leg, host));
+        hosts.any(|host| {
+            let mut callees = graph.callees(leg.callee).iter();
+            callees.any(|callee| self.breakers.were_open(host, callee, leg.span, self.setting.tick))
+        })
     }
 
     /// Whether nobody could have been sent the call: none of the hosts that the callee is on. A host next door could not

@@ -5,6 +5,7 @@ mod admission;
 mod at_rest;
 mod attempts;
 mod backoff;
+mod breakers;
 mod callers;
 mod causes;
 mod connecting;
@@ -24,6 +25,7 @@ mod losers;
 mod moments;
 mod names;
 mod outermost;
+mod probes;
 mod processes;
 mod proof;
 mod pushback;
@@ -66,10 +68,12 @@ pub use self::names::{
     DRAINS_CUT_OFF_NOTHING, DRAINS_END, DRAINS_TAKE_NOTHING_ON, EDGES_END_CALLS, EDGES_KEEP_DEADLINES,
     HANDLED_ONCE, HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS, HEALTH_IS_TOLD,
     LINES_KNOW_THEIR_CALLERS, LOSERS_ARE_CANCELLED, NO_MORE_THAN_ADMITTED, NODES_COME_TO_REST,
-    ONE_CONNECTION, ONLY_THE_OUTERMOST_REPEATS, PUSHBACK_IS_HEEDED, REPEATED_ONLY_WITH_PROOF, REPLICAS_SHARE,
-    REPLIES_CARRY_IDS, STATUSES_ARE_EXPLAINED, TRIED_TWICE_AT_MOST, WORK_COMES_TO_REST, WORKERS_SHARE,
+    ONE_CONNECTION, ONE_PROBE_AT_A_TIME, ONLY_THE_OUTERMOST_REPEATS, PUSHBACK_IS_HEEDED,
+    REPEATED_ONLY_WITH_PROOF, REPLICAS_SHARE, REPLIES_CARRY_IDS, STATUSES_ARE_EXPLAINED, TRIED_TWICE_AT_MOST,
+    WORK_COMES_TO_REST, WORKERS_SHARE,
 };
 use self::outermost::OnlyTheOutermostRepeats;
+use self::probes::OneProbeAtATime;
 use self::proof::RepeatedOnlyWithProof;
 use self::pushback::PushbackIsHeeded;
 use self::shares::{ReplicasShare, WorkersShare};
@@ -176,6 +180,7 @@ const ALL: &[(&str, Add)] = &[
     }),
     (LOSERS_ARE_CANCELLED, |to, _, _| to.invariant(LosersAreCancelled::default)),
     (ATTEMPTS_ARE_PAID_FOR, |to, _, _| to.invariant(AttemptsArePaidFor::default)),
+    (ONE_PROBE_AT_A_TIME, |to, _, setting| to.invariant(move || OneProbeAtATime::new(&setting))),
     // Nodes do not push back; a server that is none may.
     (PUSHBACK_IS_HEEDED, |to, _, setting| match setting.graph.has_foreign() {
         true => to.invariant(PushbackIsHeeded::default),

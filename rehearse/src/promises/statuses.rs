@@ -77,7 +77,7 @@ impl StatusesAreExplained {
             Code::ResourceExhausted => {
                 self.causes.met(leg, |by| by == CallFault::Full) || self.causes.was_full(leg)
             }
-            Code::Unavailable => self.causes.has_actor_died(leg),
+            Code::Unavailable => self.causes.has_actor_died(leg) || self.causes.holds_back(leg),
             _ => false,
         };
         let is_passed_on = |outcome| match code {

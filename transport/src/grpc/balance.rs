@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::endpoint::{Endpoint, Look};
 use super::lines::Line;
-use super::subchannel::{Sender, chance};
+use super::subchannel::Sender;
+use crate::chance::chance;
 use crate::trail::Trail;
 
 /// Times that differ less than so many times are alike: they are guesses, and who has fewer calls, or waited longer, has its

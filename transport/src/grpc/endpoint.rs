@@ -10,7 +10,8 @@ use tracing::{info, warn};
 use super::lines::{Lines, Pick};
 use super::record::{Record, Standing, Verdict};
 use super::rendezvous;
-use super::subchannel::{Subchannel, chance};
+use super::subchannel::Subchannel;
+use crate::chance::chance;
 use crate::gauges::{Count, Gauge, Reading};
 use crate::net::Address;
 

@@ -20,6 +20,7 @@ use tracing::{debug, warn};
 
 use super::greeting::{Greeted, Greeting};
 use super::{Keepalive, backoff};
+use crate::chance::chance;
 use crate::gauges::Count;
 use crate::net::{Address, Net};
 use crate::status::{self, NotSent};
@@ -231,12 +232,6 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
     fn execute(&self, task: F) {
         tokio::task::spawn_local(task);
     }
-}
-
-/// From 0 to 1, without 1.
-#[expect(clippy::disallowed_methods, reason = "waits and choices are left to chance; a rehearsal seeds it")]
-pub(super) fn chance() -> f64 {
-    fastrand::f64()
 }
 
 impl fmt::Debug for Subchannel {
