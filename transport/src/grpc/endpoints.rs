@@ -15,9 +15,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::Keepalive;
 use super::balance::{Choice, Chosen, order};
 use super::endpoint::Endpoint;
-use super::lines::{Lines, Pick};
+use super::lines::{Line, Lines, Pick};
 use super::name::Name;
-use super::subchannel::Subchannel;
+use super::subchannel::{Connecting, Connections, Subchannel};
 use crate::gauges::{Count, Gauge, Reading};
 use crate::net::{Address, Net};
 use crate::status::{self, NotSent, Result, Status};
@@ -40,8 +40,7 @@ pub(super) struct Endpoints {
     next: AtomicUsize,
     /// Calls that wait for a connection.
     waiting: Count,
-    /// Connections that are open.
-    open: Arc<Count>,
+    connections: Arc<Connections>,
 }
 
 /// What a call wants of an endpoint.
@@ -71,8 +70,9 @@ impl Endpoints {
                 Address::Tcp { .. } | Address::Unix(_) => fixed.push(address.clone()),
             }
         }
-        let (all, next, waiting, open) = Default::default();
-        let endpoints = Self { service, net: net.clone(), keepalive, fixed, names, all, next, waiting, open };
+        let (all, next, waiting, connections) = Default::default();
+        let net = net.clone();
+        let endpoints = Self { service, net, keepalive, fixed, names, all, next, waiting, connections };
         endpoints.renew();
         Arc::new(endpoints)
     }
@@ -126,23 +126,29 @@ impl Endpoints {
                         break;
                     }
                 }
-                Pick::Wait(line, connecting) => {
-                    let endpoint = endpoint.clone();
-                    waiting.push(Box::pin(async move {
-                        Ok(Chosen { endpoint, line, sender: connecting.await?, is_trial: false })
-                    }));
-                }
+                Pick::Wait(line, connecting) => waiting.push(chosen_when(connecting, endpoint, line)),
                 Pick::Down(status) => last = Some(status),
             }
         }
         if last.is_some() {
             self.hurry();
         }
-        match choice.made() {
-            Some(chosen) => Ok(Ok(chosen)),
-            None if waiting.is_empty() => Err(last.unwrap_or_else(|| self.nowhere())),
-            None => Ok(Err(waiting)),
+        if let Some(chosen) = choice.made() {
+            return Ok(Ok(chosen));
         }
+        waiting.extend(Self::tried_early(&all));
+        if waiting.is_empty() { Err(last.unwrap_or_else(|| self.nowhere())) } else { Ok(Err(waiting)) }
+    }
+
+    /// Where no connection is left, endpoints that could not be reached a while ago are tried before their time: in a rolling
+    /// restart the one that went first is back when the other goes.
+    fn tried_early(all: &[Arc<Endpoint>]) -> impl Iterator<Item = Waiting> {
+        let is_none_left = !all.iter().any(|endpoint| endpoint.is_connected());
+        let tried = all.iter().filter(move |endpoint| is_none_left && endpoint.subchannel().ends_rest());
+        tried.filter_map(|endpoint| match endpoint.pick() {
+            Pick::Wait(line, connecting) => Some(chosen_when(connecting, endpoint, line)),
+            Pick::Ready(..) | Pick::Down(_) => None,
+        })
     }
 
     fn nowhere(&self) -> Status {
@@ -216,10 +222,11 @@ impl Endpoints {
     }
 
     fn endpoint(&self, address: Address, authority: Authority) -> Arc<Endpoint> {
-        let (service, net, open) = (self.service, self.net.clone(), self.open.clone());
+        let (service, net, connections) = (self.service, self.net.clone(), self.connections.clone());
         let (at, keepalive) = ((address.clone(), authority), self.keepalive);
-        let lines =
-            Lines::new(move || Subchannel::new(service, at.clone(), net.clone(), keepalive, open.clone()));
+        let lines = Lines::new(move || {
+            Subchannel::new(service, at.clone(), net.clone(), keepalive, connections.clone())
+        });
         Endpoint::new(service, address, lines)
     }
 
@@ -242,7 +249,7 @@ impl Endpoints {
 
     pub(super) fn tell(&self, reading: &mut Reading) {
         reading.add(Gauge::CalleeCallsWaiting, self.service, "", self.waiting.get());
-        reading.add(Gauge::CalleeConnectionsOpen, self.service, "", self.open.get());
+        reading.add(Gauge::CalleeConnectionsOpen, self.service, "", self.connections.open.get());
         self.all().iter().for_each(|endpoint| endpoint.tell(reading));
     }
 
@@ -255,6 +262,12 @@ impl fmt::Debug for Endpoints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.all().iter()).finish()
     }
+}
+
+/// The choice of `endpoint`, when its `line` is connected.
+fn chosen_when(connecting: Connecting, endpoint: &Arc<Endpoint>, line: Arc<Line>) -> Waiting {
+    let endpoint = endpoint.clone();
+    Box::pin(async move { Ok(Chosen { endpoint, line, sender: connecting.await?, is_trial: false }) })
 }
 
 /// What a fixed address is spoken to as.
