@@ -83,6 +83,8 @@ pub(crate) struct Town(pub(crate) Arc<Vec<Arc<House>>>, Arc<Mutex<Found>>);
 struct Found {
     houses: Option<Vec<usize>>,
     asked: usize,
+    /// How long an answer takes, beyond a millisecond.
+    after: Duration,
 }
 
 impl Town {
@@ -95,6 +97,11 @@ impl Town {
     /// Lets the name lead to these houses; to an error if there is none.
     pub(crate) fn name_leads_to(&self, houses: Option<&[usize]>) {
         self.1.lock().expect("nobody panicked with it").houses = houses.map(<[usize]>::to_vec);
+    }
+
+    /// Lets the name be answered so long after it was asked.
+    pub(crate) fn answers_after(&self, time: Duration) {
+        self.1.lock().expect("nobody panicked with it").after = time;
     }
 
     /// How often the name was asked since this was.
@@ -155,7 +162,8 @@ impl Net for Town {
 
     fn resolve<'a>(&'a self, _: &'a str, _: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
         Box::pin(async move {
-            sleep(Duration::from_millis(1)).await;
+            let after = self.1.lock().expect("nobody panicked with it").after;
+            sleep(Duration::from_millis(1) + after).await;
             let mut found = self.1.lock().expect("nobody panicked with it");
             found.asked += 1;
             let houses = found.houses.clone().ok_or(io::ErrorKind::NotFound)?;

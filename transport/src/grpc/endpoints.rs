@@ -1,6 +1,7 @@
 //! The endpoints of one service: which there are, which of them a call goes to, and how many may be left out.
 
 use std::fmt;
+use std::mem;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +26,10 @@ use crate::trail::Trail;
 
 /// The longest that the answer of a name is waited for.
 const RESOLVE_MAX: Duration = Duration::from_secs(5);
+
+/// The longest that a call waits for that answer where addresses are known and nobody can be reached there. Who answers at all
+/// mostly does so in milliseconds, and a call that will fail is not to be held up.
+const ELSEWHERE_MAX: Duration = Duration::from_millis(200);
 
 /// The endpoints of a service.
 pub(super) struct Endpoints {
@@ -83,11 +88,14 @@ impl Endpoints {
 
     /// A connected endpoint: the better of two, or the first that gets connected.
     pub(super) async fn connected(self: &Arc<Self>, wanted: &Wanted) -> Result<Chosen> {
+        let mut has_asked = false;
         let chosen = loop {
             self.ask_names();
             match self.look_for(wanted).await {
+                Ok(chosen) => break chosen,
+                Err(_) if !mem::replace(&mut has_asked, true) && self.may_be_elsewhere().await => {}
                 Err(_) if wanted.wait_for_ready => self.rest().await,
-                outcome => break outcome?,
+                Err(status) => return Err(status),
             }
         };
         wanted.trail.goes_to(wanted.attempt, chosen.endpoint.address());
@@ -173,6 +181,13 @@ impl Endpoints {
             let _one = self.waiting.one();
             select_all(asking).await;
         }
+    }
+
+    /// Asks the names, if it is time, since nobody can be reached where they led; whether an answer comes in a moment.
+    async fn may_be_elsewhere(self: &Arc<Self>) -> bool {
+        self.ask_names();
+        let is_asked = self.names.iter().any(|name| name.asking().is_some());
+        is_asked && timeout(ELSEWHERE_MAX, self.found()).await.is_ok()
     }
 
     /// Asks the names where it is time, and waits for none.
