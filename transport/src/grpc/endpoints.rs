@@ -148,11 +148,10 @@ impl Endpoints {
         if waiting.is_empty() { Err(last.unwrap_or_else(|| self.nowhere())) } else { Ok(Err(waiting)) }
     }
 
-    /// Where no connection is left, endpoints that could not be reached a while ago are tried before their time: in a rolling
+    /// Where no connection takes a call, endpoints that could not be reached a while ago are tried before their time: in a rolling
     /// restart the one that went first is back when the other goes.
     fn tried_early(all: &[Arc<Endpoint>]) -> impl Iterator<Item = Waiting> {
-        let is_none_left = !all.iter().any(|endpoint| endpoint.is_connected());
-        let tried = all.iter().filter(move |endpoint| is_none_left && endpoint.subchannel().ends_rest());
+        let tried = all.iter().filter(|endpoint| endpoint.subchannel().ends_rest());
         tried.filter_map(|endpoint| match endpoint.pick() {
             Pick::Wait(line, connecting) => Some(chosen_when(connecting, endpoint, line)),
             Pick::Ready(..) | Pick::Down(_) => None,
