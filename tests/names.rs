@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::run_in_no_time;
 use probe_contract::ActRequest;
 use probe_contract::probe::Act;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use town::{Manner, Town};
 use transport::gauges::Gauge;
 use transport::status::{self, NotSent};
@@ -133,6 +133,50 @@ fn a_name_that_leads_nowhere_fails_calls_at_once_and_is_asked_once_a_second() {
         town.name_leads_to(Some(&[0]));
         sleep(MS * 1100).await;
         act(&client).await.expect("the first call after that waits for the answer");
+    });
+}
+
+#[test]
+fn a_name_that_leads_elsewhere_when_its_only_address_goes_costs_no_call() {
+    run_in_no_time(async {
+        let town = town(2);
+        town.name_leads_to(Some(&[0]));
+        let (client, _) = town.client_by_name();
+        for round in 1..=6 {
+            // Longer than the least time between two questions.
+            call_for(&client, MS * 1500).await;
+            let (old, new) = ((round - 1) % 2, round % 2);
+            town.0[new].is(Manner { takes: MS, ..Manner::default() });
+            town.0[old].is(Manner { is_away: true, ..Manner::default() });
+            town.0[old].close();
+            town.name_leads_to(Some(&[new]));
+            sleep(MS).await;
+            let begun = Instant::now();
+            act(&client).await.expect("it waits for the answer, which leads elsewhere");
+            assert!(begun.elapsed() < MS * 40, "less than the first wait before a call is repeated");
+        }
+    });
+}
+
+#[test]
+fn a_name_that_does_not_answer_holds_no_call_up_for_long_whose_addresses_are_all_down() {
+    run_in_no_time(async {
+        let town = town(1);
+        town.name_leads_to(Some(&[0]));
+        let (client, _) = town.client_by_name();
+        call_for(&client, MS * 1500).await;
+        town.0[0].is(Manner { is_away: true, ..Manner::default() });
+        town.0[0].close();
+        town.answers_after(Duration::from_secs(60));
+        let (begun, mut longest) = (Instant::now(), Duration::ZERO);
+        while begun.elapsed() < Duration::from_secs(10) {
+            let asked = Instant::now();
+            act(&client).await.expect_err("nobody is there");
+            longest = longest.max(asked.elapsed());
+            sleep(MS * 50).await;
+        }
+        // Three attempts, of 200 ms each at most, and the waits between them.
+        assert!(longest < MS * 850, "{longest:?}");
     });
 }
 

@@ -78,6 +78,13 @@ impl Setting {
         there.count() * usize::from(self.workers)
     }
 
+    /// Whether two hosts have the same service among those that `host` calls there.
+    pub(crate) fn are_alike(&self, host: &str, one: &str, other: &str) -> bool {
+        let callers = self.graph.services_on(host).iter();
+        let mut callees = callers.flat_map(|service| self.graph.callees(service));
+        callees.any(|service| self.graph.is_on(service, one) && self.graph.is_on(service, other))
+    }
+
     /// The deadline that `request` comes with: a REST client says nothing of its own, so the node's is in force.
     pub(crate) fn given(&self, request: &Request) -> Duration {
         match self.kind(request) {

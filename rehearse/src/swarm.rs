@@ -55,6 +55,12 @@ impl Swarm {
         Self { swarm: self.swarm.host(host), ..self }
     }
 
+    /// Lets the faults come one after the other, and the hosts have their turns, with so much time between two at least.
+    #[must_use]
+    pub fn in_turn(self, pause: Duration) -> Self {
+        Self { swarm: self.swarm.in_turn(pause), ..self }
+    }
+
     /// Adds all nodes, and all links over which calls go: between nodes that call each other, and between clients
     /// and the nodes that they call.
     #[must_use]

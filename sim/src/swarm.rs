@@ -20,6 +20,8 @@ pub struct Swarm {
     count: RangeInclusive<usize>,
     within: Duration,
     pub(crate) lasts: RangeInclusive<Duration>,
+    /// Where faults come in turn, the least time between two.
+    pause: Option<Duration>,
 }
 
 impl Swarm {
@@ -29,7 +31,7 @@ impl Swarm {
     pub fn new(count: RangeInclusive<usize>, within: Duration, lasts: RangeInclusive<Duration>) -> Self {
         let (links, hosts) = (Vec::new(), Vec::new());
         let families = Family::ALL.into_iter().filter(|family| family.is_of_any_host()).collect();
-        Self { families, links, hosts, count, within, lasts }
+        Self { families, links, hosts, count, within, lasts, pause: None }
     }
 
     /// No faults at all.
@@ -59,6 +61,14 @@ impl Swarm {
         self
     }
 
+    /// Lets the faults come one after the other, and the hosts have their turns: one begins when the one before has been
+    /// over for so long, and for the time within which it would begin otherwise.
+    #[must_use]
+    pub fn in_turn(mut self, pause: Duration) -> Self {
+        self.pause = Some(pause);
+        self
+    }
+
     /// The faults of one rehearsal.
     pub fn faults(&self) -> BoxedStrategy<Vec<Fault>> {
         let possible: Vec<_> =
@@ -81,7 +91,7 @@ impl Swarm {
         let times = (0..=millis(self.within), millis(*self.lasts.start())..=millis(*self.lasts.end()));
         let where_at = (any::<prop::sample::Index>(), any::<prop::sample::Index>());
         let amount = (0.0..1.0, any::<bool>());
-        let (links, hosts) = (self.links.clone(), self.hosts.clone());
+        let (links, hosts, pause) = (self.links.clone(), self.hosts.clone(), self.pause);
         let fault =
             (family, times, where_at, amount).prop_map(move |(family, (from, lasts), where_at, amount)| {
                 let pick = |index: prop::sample::Index, count: usize| index.index(count.max(1));
@@ -92,11 +102,26 @@ impl Swarm {
                 let (from, lasts) = (Duration::from_millis(from), Duration::from_millis(lasts));
                 Fault { from, lasts, what: make(family, link, host, amount.0, amount.1) }
             });
-        let faults = prop::collection::vec(fault, self.count.clone());
-        faults.prop_map(|mut faults| {
-            faults.sort_by_key(|fault| fault.from);
+        let (faults, hosts) = (prop::collection::vec(fault, self.count.clone()), self.hosts.clone());
+        faults.prop_map(move |mut faults| {
+            match pause {
+                Some(pause) => take_turns(&mut faults, &hosts, pause),
+                None => faults.sort_by_key(|fault| fault.from),
+            }
             faults
         })
+    }
+}
+
+/// Puts the faults one after the other, `pause` apart at least, and each on the next host.
+fn take_turns(faults: &mut [Fault], hosts: &[String], pause: Duration) {
+    let mut free_from = Duration::ZERO;
+    for (fault, next) in faults.iter_mut().zip(hosts.iter().cycle()) {
+        fault.from += free_from;
+        free_from = fault.from + fault.lasts + pause;
+        if let Some(host) = fault.what.host() {
+            host.clone_from(next);
+        }
     }
 }
 
@@ -147,6 +172,23 @@ mod tests {
     fn a_seed_draws_the_same_faults_each_time() {
         assert_eq!(faults(3), faults(3));
         assert_ne!(faults(3), faults(4));
+    }
+
+    #[test]
+    fn faults_that_take_turns_never_overlap_and_meet_every_host() {
+        let ms = Duration::from_millis;
+        let swarm = Swarm::new(4..=4, ms(500), ms(100)..=ms(300)).host("a").host("b").in_turn(ms(50));
+        for seed in 0..50 {
+            let drains = swarm.clone().only(&[Family::Drain]);
+            let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
+            let faults = draw(&mut TestRunner::new_with_rng(Config::default(), rng), &drains.faults());
+            let hosts: Vec<_> = faults.iter().map(|fault| fault.what.hosts().0).collect();
+            assert_eq!(hosts, ["a", "b", "a", "b"]);
+            assert!(
+                faults.windows(2).all(|two| two[0].from + two[0].lasts + ms(50) <= two[1].from),
+                "{faults:?}"
+            );
+        }
     }
 
     #[test]

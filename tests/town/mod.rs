@@ -34,6 +34,8 @@ pub(crate) struct House {
     manner: Mutex<Manner>,
     calls: AtomicUsize,
     door: mpsc::UnboundedSender<Io>,
+    /// How often somebody tried to connect to it.
+    pub(crate) attempts: AtomicUsize,
     /// Connections that were made, and those that are open.
     pub(crate) made: AtomicUsize,
     pub(crate) open: AtomicUsize,
@@ -81,6 +83,8 @@ pub(crate) struct Town(pub(crate) Arc<Vec<Arc<House>>>, Arc<Mutex<Found>>);
 struct Found {
     houses: Option<Vec<usize>>,
     asked: usize,
+    /// How long an answer takes, beyond a millisecond.
+    after: Duration,
 }
 
 impl Town {
@@ -93,6 +97,11 @@ impl Town {
     /// Lets the name lead to these houses; to an error if there is none.
     pub(crate) fn name_leads_to(&self, houses: Option<&[usize]>) {
         self.1.lock().expect("nobody panicked with it").houses = houses.map(<[usize]>::to_vec);
+    }
+
+    /// Lets the name be answered so long after it was asked.
+    pub(crate) fn answers_after(&self, time: Duration) {
+        self.1.lock().expect("nobody panicked with it").after = time;
     }
 
     /// How often the name was asked since this was.
@@ -139,8 +148,12 @@ impl Net for Town {
     fn connect<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
         Box::pin(async move {
             sleep(Duration::from_millis(1)).await;
-            let house = self.0.iter().find(|house| house.address == *address && !house.manner().is_away);
+            let house = self.0.iter().find(|house| house.address == *address);
             let house = house.ok_or(io::ErrorKind::ConnectionRefused)?;
+            house.attempts.fetch_add(1, Ordering::Relaxed);
+            if house.manner().is_away {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
             let (near, far) = duplex(BUFFER);
             house.door.send(Box::new(far)).map_err(|_| io::ErrorKind::ConnectionRefused)?;
             Ok(Box::new(near) as Io)
@@ -149,7 +162,8 @@ impl Net for Town {
 
     fn resolve<'a>(&'a self, _: &'a str, _: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
         Box::pin(async move {
-            sleep(Duration::from_millis(1)).await;
+            let after = self.1.lock().expect("nobody panicked with it").after;
+            sleep(Duration::from_millis(1) + after).await;
             let mut found = self.1.lock().expect("nobody panicked with it");
             found.asked += 1;
             let houses = found.houses.clone().ok_or(io::ErrorKind::NotFound)?;
@@ -165,8 +179,9 @@ fn socket_address(number: usize) -> SocketAddr {
 fn house(number: usize, manner: Manner) -> Arc<House> {
     let (door, mut guests) = mpsc::unbounded_channel();
     let address = format!("http://{}", socket_address(number)).parse().expect("a valid address");
-    let (calls, made, open, closed) = Default::default();
-    let house = Arc::new(House { address, manner: Mutex::new(manner), calls, door, made, open, closed });
+    let (calls, attempts, made, open, closed) = Default::default();
+    let manner = Mutex::new(manner);
+    let house = Arc::new(House { address, manner, calls, door, attempts, made, open, closed });
     let mut router = Router::builder(LIMITS, Drain::new());
     router.intercept(Arc::new(Keeper(house.clone())));
     // The probe calls nobody here.

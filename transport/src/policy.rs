@@ -66,14 +66,14 @@ pub enum MaxInFlight {
     Adaptive,
 }
 
-/// What repeated attempts may cost (gRFC A6): a failure that could be repeated takes one token, a success gives back
-/// `ratio`. Attempts are repeated only while more than half of the tokens are there, so that there are never more than
-/// (1 + `ratio`) x calls + `tokens` / 2 of them.
+/// What repeated attempts may cost (gRFC A6, with savings): a failure that could be repeated takes one token, a success adds
+/// `ratio`, up to ten times `tokens`. Attempts are repeated only while more than half of `tokens` are there, so that since the
+/// beginning there were never more than (1 + `ratio`) x calls + `tokens` / 2 of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryBudget {
-    /// The most tokens.
+    /// The tokens in the beginning, twice as many as must be left.
     pub tokens: u32,
-    /// What a success gives back, in thousandths of a token.
+    /// What a success adds, in thousandths of a token.
     pub ratio: u32,
 }
 

@@ -92,6 +92,11 @@ impl Attempts {
         self.0.iter()
     }
 
+    /// Those from `host`.
+    pub(super) fn of(&self, host: &str) -> impl DoubleEndedIterator<Item = &Attempt> {
+        self.0.iter().filter(move |attempt| *attempt.host == *host)
+    }
+
     /// Those from `host` to `callee`.
     pub(super) fn between(&self, host: &str, callee: &str) -> impl DoubleEndedIterator<Item = &Attempt> {
         self.0.iter().filter(move |attempt| attempt.is_between(host, callee))

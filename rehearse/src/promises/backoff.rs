@@ -1,24 +1,30 @@
 //! What must hold of the waits between attempts to connect: gRPC's backoff
 //! (<https://github.com/grpc/grpc/blob/master/doc/connection-backoff.md>).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{Event, Invariant, Wants};
+use sim::{Event, Fault, FaultKind, Invariant, Wants, What};
 
-use super::attempts::{Attempts, Told};
+use super::attempts::{Attempt, Attempts, Told};
 use super::connections::CannotConnect;
 use super::deadlines::TURN;
+use super::losses::Losses;
 use super::names::BACKOFF_IS_KEPT;
 use crate::facts::{ConnectionStep, NodeStarted};
 use crate::setting::Setting;
 
 /// A node that could not connect waits: a second at first, 1.6 times as long after each further failure in a row, two
-/// minutes at most, each wait spread by a fifth; a success makes it begin anew; it does not try before the wait is over.
+/// minutes at most, each wait spread by a fifth; a success makes it begin anew. It does not try before the wait is over,
+/// but where it has no connection to any host of the service, and has lost one since it tried last: once for each.
 #[derive(Debug)]
 pub(super) struct BackoffIsKept {
     setting: Arc<Setting>,
     attempts: Attempts,
+    losses: Losses,
+    /// The hosts that names did not lead to for a while: connections to them may live on, and take no new calls.
+    unlisted: BTreeSet<String>,
     waits: Vec<Waits>,
     starts: Vec<(Arc<str>, Duration)>,
     /// How much longer, or shorter, than the nominal wait each wait was.
@@ -33,16 +39,26 @@ struct Waits {
     callee: String,
     /// How many failures in a row each of its connections may have behind it.
     failures: Vec<u32>,
-    /// Until when one is left alone.
-    until: Vec<Duration>,
+    /// The waits of those that are left alone.
+    rests: Vec<Rest>,
+    /// The last attempt that is known to have failed.
+    last: Option<u32>,
     /// When the host last said that it could not connect.
     failed: Option<Duration>,
 }
 
+/// A wait after an attempt that failed.
+#[derive(Debug)]
+struct Rest {
+    attempt: u32,
+    until: Duration,
+}
+
 impl BackoffIsKept {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        let (attempts, waits, spreads) = (Attempts::default(), Vec::new(), Vec::new());
-        Self { setting: Arc::clone(setting), attempts, waits, starts: Vec::new(), spreads, met: 0 }
+        let (attempts, losses, unlisted) = Default::default();
+        let (setting, waits, starts, spreads) = (Arc::clone(setting), Vec::new(), Vec::new(), Vec::new());
+        Self { setting, attempts, losses, unlisted, waits, starts, spreads, met: 0 }
     }
 
     /// A node could not connect.
@@ -54,8 +70,10 @@ impl BackoffIsKept {
         let (number, spread) = failures_before(told.wait).ok_or_else(|| {
             format!("{way}; gRPC's waits are 1000 ms, 1600 ms, 2560 ms and so on up to 120000 ms, each within a fifth")
         })?;
+        let attempt = self.failed(&event.host, &callee);
         let waits = self.waits(&event.host, &callee);
-        waits.until.push(event.at + told.wait);
+        waits.rests.push(Rest { attempt, until: event.at + told.wait });
+        waits.last = Some(attempt);
         waits.failed = Some(event.at);
         let before = waits.failures.clone();
         let Some(known) = waits.failures.iter_mut().find(|known| number == (**known + 1).min(LAST)) else {
@@ -84,8 +102,19 @@ impl BackoffIsKept {
         }
         let failures = vec![0; self.setting.lines(host, callee).max(1)];
         let (host, callee) = (Arc::clone(host), callee.to_owned());
-        self.waits.push(Waits { host, callee, failures, until: Vec::new(), failed: None });
+        self.waits.push(Waits { host, callee, failures, rests: Vec::new(), last: None, failed: None });
         self.waits.last_mut().expect("one was just added")
+    }
+
+    /// The attempt of `host` that has failed: of those to which the callee said nothing, the first that is not known to have.
+    fn failed(&self, host: &str, callee: &str) -> u32 {
+        let known = self.waits.iter().find(|waits| *waits.host == *host && waits.callee == callee);
+        let last = known.and_then(|waits| waits.last);
+        let (mut silent, started) = (self.attempts.between(host, callee), self.started(host));
+        let is_next =
+            |attempt: &&Attempt| attempt.begun >= started && last.is_none_or(|last| attempt.number > last);
+        let failed = silent.find(|attempt| attempt.spoken.is_none() && is_next(attempt));
+        failed.map_or(0, |attempt| attempt.number)
     }
 
     /// When `host` was last started.
@@ -110,16 +139,44 @@ impl BackoffIsKept {
                  expected that such a one counts as failed, and a wait after it"
             ));
         }
-        waits.until.retain(|until| *until > at + TURN);
-        let resting = waits.until.len();
-        if resting == 0 || resting + making < lines {
+        waits.rests.retain(|rest| rest.until > at + TURN);
+        let resting = waits.rests.len();
+        if resting == 0 || resting + making < lines || self.ends_early(host, callee, at) {
             return Ok(());
         }
-        let left = millis(waits.until.iter().min().copied().unwrap_or(at).saturating_sub(at));
+        let ends = self.waits(host, callee).rests.iter().map(|rest| rest.until).min();
+        let left = millis(ends.unwrap_or(at).saturating_sub(at));
         Err(format!(
             "{host} connects to {callee} again {left:.0} ms before its wait is over ({making} other attempts are under \
              way, and {lines} connections may be)"
         ))
+    }
+
+    /// Whether a node has lost all connections to the service since it tried the callee last; that wait is over then.
+    fn ends_early(&mut self, host: &Arc<str>, callee: &str, at: Duration) -> bool {
+        let Self { setting, losses, .. } = self;
+        let has_lost = |rest: &Rest| losses.is_any_since(setting, host, callee, rest.attempt);
+        let mut waits = self.waits.iter_mut().filter(|waits| waits.host == *host && waits.callee == callee);
+        let ends = waits.find_map(|waits| Some((waits.rests.iter().position(has_lost)?, waits)));
+        let Some((ends, waits)) = ends else { return false };
+        waits.rests.remove(ends);
+        !self.is_connected(host, callee, at)
+    }
+
+    /// Whether `host` has a connection that takes calls to another host of what it calls at `callee`. Where it may have
+    /// several to one, nobody tells what each is for.
+    fn is_connected(&self, host: &str, callee: &str, at: Duration) -> bool {
+        let mut seen = BTreeSet::from([callee]);
+        let newest_first = self.attempts.of(host).rev();
+        let mut last_of_each = newest_first.filter(|attempt| seen.insert(&attempt.callee));
+        last_of_each.any(|attempt| {
+            let other = &*attempt.callee;
+            attempt.is_open()
+                && attempt.spoken.is_some_and(|spoken| spoken + TURN < at)
+                && self.setting.are_alike(host, callee, other)
+                && self.setting.lines(host, other) == 1
+                && !self.unlisted.contains(other)
+        })
     }
 
     /// The callee has spoken: that connection has no failure behind it. Of several, it may be any.
@@ -144,6 +201,10 @@ impl Invariant for BackoffIsKept {
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
+        if let What::FaultBegins { fault: Fault { what: FaultKind::Unlisted { host }, .. }, .. } = &event.what
+        {
+            self.unlisted.insert(host.clone());
+        }
         if event.told::<NodeStarted>().is_some() {
             self.waits.retain(|waits| waits.host != event.host);
             self.starts.push((Arc::clone(&event.host), event.at));
@@ -155,7 +216,11 @@ impl Invariant for BackoffIsKept {
         let (host, callee, is_open) =
             (Arc::clone(&attempt.host), Arc::clone(&attempt.callee), attempt.is_open());
         match step {
-            ConnectionStep::Begun => self.begin(&host, &callee, event.at),
+            ConnectionStep::Begun => {
+                let started = self.started(&host);
+                self.losses.note(&self.attempts, (&host, &callee), started);
+                self.begin(&host, &callee, event.at)
+            }
             ConnectionStep::Spoken if is_open => {
                 self.succeed(&host, &callee);
                 Ok(())

@@ -22,6 +22,7 @@ mod hops;
 mod ids;
 mod leaving;
 mod losers;
+mod losses;
 mod moments;
 mod names;
 mod outermost;

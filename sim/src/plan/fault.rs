@@ -139,6 +139,29 @@ impl FaultKind {
         }
     }
 
+    /// The host that it is on; none if it is on a link.
+    pub(crate) fn host(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Partition { .. }
+            | Self::PartitionOneWay { .. }
+            | Self::Hold { .. }
+            | Self::SlowLink { .. }
+            | Self::Reset { .. } => None,
+            Self::PowerLoss { host }
+            | Self::Kill { host }
+            | Self::Pause { host }
+            | Self::ClockSkew { host, .. }
+            | Self::ClockDrift { host, .. }
+            | Self::ClockJump { host, .. }
+            | Self::SlowHandler { host, .. }
+            | Self::PanickingHandler { host }
+            | Self::FullService { host }
+            | Self::RefusedStreams { host }
+            | Self::Unlisted { host }
+            | Self::Drain { host } => Some(host),
+        }
+    }
+
     /// How much goes wrong, where there is more and less.
     pub(crate) fn amount(&mut self) -> Option<Amount<'_>> {
         match self {

@@ -40,7 +40,7 @@ use crate::timeout;
 /// There is one HTTP/2 connection to each address, opened with the first call. A call goes to the better of two
 /// that are connected, by what their calls take and how many they have; those that fail call after call are left out,
 /// and tried now and then. A call that finds none waits for the first to be connected, and fails at once with
-/// `UNAVAILABLE` when all are down. A call that provably never left goes to another connection by itself.
+/// `UNAVAILABLE` when all are down and none is due to be tried again. A call that provably never left goes to another connection by itself.
 #[derive(Clone)]
 pub struct Grpc(Arc<Inner>);
 

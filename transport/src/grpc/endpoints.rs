@@ -1,6 +1,7 @@
 //! The endpoints of one service: which there are, which of them a call goes to, and how many may be left out.
 
 use std::fmt;
+use std::mem;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +19,7 @@ use super::endpoint::Endpoint;
 use super::lines::{Line, Lines, Pick};
 use super::name::Name;
 use super::rendezvous::ranked;
-use super::subchannel::{Connecting, Subchannel};
+use super::subchannel::{Connecting, Connections, Subchannel};
 use crate::deadline;
 use crate::gauges::{Count, Gauge, Reading};
 use crate::net::{Address, Net};
@@ -31,6 +32,10 @@ const HOME_MAX: Duration = Duration::from_millis(250);
 
 /// The longest that the answer of a name is waited for.
 const RESOLVE_MAX: Duration = Duration::from_secs(5);
+
+/// The longest that a call waits for that answer where addresses are known and nobody can be reached there. Who answers at all
+/// mostly does so in milliseconds, and a call that will fail is not to be held up.
+const ELSEWHERE_MAX: Duration = Duration::from_millis(200);
 
 /// The endpoints of a service.
 pub(super) struct Endpoints {
@@ -46,8 +51,7 @@ pub(super) struct Endpoints {
     next: AtomicUsize,
     /// Calls that wait for a connection.
     waiting: Count,
-    /// Connections that are open.
-    open: Arc<Count>,
+    connections: Arc<Connections>,
 }
 
 /// What a call wants of an endpoint.
@@ -79,8 +83,9 @@ impl Endpoints {
                 Address::Tcp { .. } | Address::Unix(_) => fixed.push(address.clone()),
             }
         }
-        let (all, next, waiting, open) = Default::default();
-        let endpoints = Self { service, net: net.clone(), keepalive, fixed, names, all, next, waiting, open };
+        let (all, next, waiting, connections) = Default::default();
+        let net = net.clone();
+        let endpoints = Self { service, net, keepalive, fixed, names, all, next, waiting, connections };
         endpoints.renew();
         Arc::new(endpoints)
     }
@@ -91,11 +96,14 @@ impl Endpoints {
 
     /// A connected endpoint: the better of two, or the first that gets connected.
     pub(super) async fn connected(self: &Arc<Self>, wanted: &Wanted) -> Result<Chosen> {
+        let mut has_asked = false;
         let chosen = loop {
             self.ask_names();
             match self.look_for(wanted).await {
+                Ok(chosen) => break chosen,
+                Err(_) if !mem::replace(&mut has_asked, true) && self.may_be_elsewhere().await => {}
                 Err(_) if wanted.wait_for_ready => self.rest().await,
-                outcome => break outcome?,
+                Err(status) => return Err(status),
             }
         };
         wanted.trail.goes_to(wanted.attempt, chosen.endpoint.address());
@@ -145,20 +153,28 @@ impl Endpoints {
                         break;
                     }
                 }
-                Pick::Wait(line, connecting) => {
-                    waiting.push(connected_to(endpoint.clone(), line, connecting))
-                }
+                Pick::Wait(line, connecting) => waiting.push(chosen_when(connecting, endpoint, line)),
                 Pick::Down(status) => last = Some(status),
             }
         }
         if last.is_some() {
             self.hurry();
         }
-        match choice.made() {
-            Some(chosen) => Ok(Ok(chosen)),
-            None if waiting.is_empty() => Err(last.unwrap_or_else(|| self.nowhere())),
-            None => Ok(Err(waiting)),
+        if let Some(chosen) = choice.made() {
+            return Ok(Ok(chosen));
         }
+        waiting.extend(Self::tried_early(&all));
+        if waiting.is_empty() { Err(last.unwrap_or_else(|| self.nowhere())) } else { Ok(Err(waiting)) }
+    }
+
+    /// Where no connection takes a call, endpoints that could not be reached a while ago are tried before their time: in a rolling
+    /// restart the one that went first is back when the other goes.
+    fn tried_early(all: &[Arc<Endpoint>]) -> impl Iterator<Item = Waiting> {
+        let tried = all.iter().filter(|endpoint| endpoint.subchannel().ends_rest());
+        tried.filter_map(|endpoint| match endpoint.pick() {
+            Pick::Wait(line, connecting) => Some(chosen_when(connecting, endpoint, line)),
+            Pick::Ready(..) | Pick::Down(_) => None,
+        })
     }
 
     /// The home of a key: the first in its ranking that is there. One that is being connected to is waited for, unless that
@@ -174,7 +190,7 @@ impl Endpoints {
                     Seen::Ejected(chosen) => ejected = ejected.or(Some(chosen)),
                 },
                 Pick::Wait(line, connecting) => {
-                    let connected = connected_to(endpoint.clone(), line, connecting);
+                    let connected = chosen_when(connecting, endpoint, line);
                     let until = endpoint.subchannel().is_new_since().map(|since| since + HOME_MAX);
                     match until.filter(|until| *until > Instant::now()) {
                         Some(until) => {
@@ -189,11 +205,11 @@ impl Endpoints {
         if last.is_some() {
             self.hurry();
         }
-        match ejected {
-            Some(chosen) => Ok(Ok(chosen)),
-            None if late.is_empty() => Err(last.unwrap_or_else(|| self.nowhere())),
-            None => Ok(Err(late)),
+        if let Some(chosen) = ejected {
+            return Ok(Ok(chosen));
         }
+        late.extend(Self::tried_early(&all));
+        if late.is_empty() { Err(last.unwrap_or_else(|| self.nowhere())) } else { Ok(Err(late)) }
     }
 
     fn nowhere(&self) -> Status {
@@ -218,6 +234,13 @@ impl Endpoints {
             let _one = self.waiting.one();
             select_all(asking).await;
         }
+    }
+
+    /// Asks the names, if it is time, since nobody can be reached where they led; whether an answer comes in a moment.
+    async fn may_be_elsewhere(self: &Arc<Self>) -> bool {
+        self.ask_names();
+        let is_asked = self.names.iter().any(|name| name.asking().is_some());
+        is_asked && timeout(ELSEWHERE_MAX, self.found()).await.is_ok()
     }
 
     /// Asks the names where it is time, and waits for none.
@@ -267,10 +290,11 @@ impl Endpoints {
     }
 
     fn endpoint(&self, address: Address, authority: Authority) -> Arc<Endpoint> {
-        let (service, net, open) = (self.service, self.net.clone(), self.open.clone());
+        let (service, net, connections) = (self.service, self.net.clone(), self.connections.clone());
         let (at, keepalive) = ((address.clone(), authority), self.keepalive);
-        let lines =
-            Lines::new(move || Subchannel::new(service, at.clone(), net.clone(), keepalive, open.clone()));
+        let lines = Lines::new(move || {
+            Subchannel::new(service, at.clone(), net.clone(), keepalive, connections.clone())
+        });
         Endpoint::new(service, address, lines)
     }
 
@@ -293,7 +317,7 @@ impl Endpoints {
 
     pub(super) fn tell(&self, reading: &mut Reading) {
         reading.add(Gauge::CalleeCallsWaiting, self.service, "", self.waiting.get());
-        reading.add(Gauge::CalleeConnectionsOpen, self.service, "", self.open.get());
+        reading.add(Gauge::CalleeConnectionsOpen, self.service, "", self.connections.open.get());
         self.all().iter().for_each(|endpoint| endpoint.tell(reading));
     }
 
@@ -308,8 +332,9 @@ impl fmt::Debug for Endpoints {
     }
 }
 
-/// An endpoint that is being connected to, when it is.
-fn connected_to(endpoint: Arc<Endpoint>, line: Arc<Line>, connecting: Connecting) -> Waiting {
+/// The choice of `endpoint`, when its `line` is connected.
+fn chosen_when(connecting: Connecting, endpoint: &Arc<Endpoint>, line: Arc<Line>) -> Waiting {
+    let endpoint = endpoint.clone();
     Box::pin(async move { Ok(Chosen { endpoint, line, sender: connecting.await?, is_trial: false }) })
 }
 

@@ -49,8 +49,7 @@ pub(super) struct Subchannel {
     authority: Authority,
     net: Arc<dyn Net>,
     keepalive: Keepalive,
-    /// Connections to the service that are open: this one, and those that were lost and have not ended yet.
-    open: Arc<Count>,
+    connections: Arc<Connections>,
     made: AtomicUsize,
     /// The most calls that the callee lets the connection carry at a time, as its first SETTINGS have it.
     streams_max: AtomicU32,
@@ -59,12 +58,23 @@ pub(super) struct Subchannel {
     state: Mutex<State>,
 }
 
+/// What is known of all connections to a service, whichever subchannel has them.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    /// How many are open, those that were lost and have not ended yet among them.
+    pub(super) open: Count,
+    /// How many were made and then lost, as far as a call has found out.
+    lost: AtomicUsize,
+}
+
 struct State {
     connection: Connection,
     /// Attempts in a row that failed.
     failures: u32,
     /// When the last attempt began.
     began: Instant,
+    /// How many connections to the service were lost when the last attempt began.
+    lost_before: usize,
 }
 
 enum Connection {
@@ -75,17 +85,18 @@ enum Connection {
 }
 
 impl Subchannel {
-    /// One at `address`, which is spoken to as `authority`. Its connections count among those that are `open`.
+    /// One at `address`, which is spoken to as `authority`. Its connections count among `connections`.
     pub(super) fn new(
         service: &'static str,
         (address, authority): (Address, Authority),
         net: Arc<dyn Net>,
         keepalive: Keepalive,
-        open: Arc<Count>,
+        connections: Arc<Connections>,
     ) -> Arc<Self> {
-        let state = Mutex::new(State { connection: Connection::Idle, failures: 0, began: Instant::now() });
+        let state = State { connection: Connection::Idle, failures: 0, began: Instant::now(), lost_before: 0 };
+        let state = Mutex::new(state);
         let (made, streams_max) = (AtomicUsize::new(0), AtomicU32::new(u32::MAX));
-        Arc::new(Self { service, address, authority, net, keepalive, open, made, streams_max, state })
+        Arc::new(Self { service, address, authority, net, keepalive, connections, made, streams_max, state })
     }
 
     pub(super) fn authority(&self) -> &Authority {
@@ -127,6 +138,19 @@ impl Subchannel {
         is_new.then_some(state.began)
     }
 
+    /// Ends the wait after a failed attempt if a connection to the service was lost since that began; whether it did. So
+    /// there is one attempt beyond the backoff at most for each connection that was made and is lost, and none for a
+    /// service that nobody can connect to.
+    pub(super) fn ends_rest(&self) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let rests = matches!(state.connection, Connection::Backoff { .. });
+        let ends = rests && state.lost_before < self.connections.lost.load(Ordering::Relaxed);
+        if ends {
+            state.connection = Connection::Idle;
+        }
+        ends
+    }
+
     /// Looks what there is, and starts connecting where that is due.
     pub(super) fn pick(self: &Arc<Self>) -> Pick {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,10 +162,15 @@ impl Subchannel {
             Connection::Backoff { until, status } if *until > Instant::now() => {
                 return Pick::Down(status.clone());
             }
-            // Never connected, down for long enough, or lost: that is tried once more without a wait.
-            Connection::Idle | Connection::Ready(_) | Connection::Backoff { .. } => {}
+            // Lost: that is tried once more without a wait.
+            Connection::Ready(_) => {
+                self.connections.lost.fetch_add(1, Ordering::Relaxed);
+            }
+            // Never connected, or down for long enough.
+            Connection::Idle | Connection::Backoff { .. } => {}
         }
         let connecting = self.clone().start_connecting();
+        state.lost_before = self.connections.lost.load(Ordering::Relaxed);
         state.connection = Connection::Connecting(connecting.clone());
         state.began = Instant::now();
         Pick::Wait(connecting)
@@ -175,9 +204,9 @@ impl Subchannel {
             .keep_alive_while_idle(false)
             .handshake(TokioIo::new(io))
             .await?;
-        let (service, address, open) = (self.service, self.address.clone(), self.open.clone());
+        let (service, address, connections) = (self.service, self.address.clone(), self.connections.clone());
         tokio::task::spawn_local(async move {
-            let _one = open.one();
+            let _one = connections.open.one();
             if let Err(error) = connection.await {
                 debug!(peer = service, %address, %error, "connection lost");
             }
@@ -215,8 +244,8 @@ impl Subchannel {
                 let status =
                     status::not_sent(NotSent::Unreachable, format!("{} cannot be reached", self.service));
                 let until = Instant::now() + wait;
-                state.connection = Connection::Backoff { until, status: status.clone() };
-                state.failures = failures;
+                let connection = Connection::Backoff { until, status: status.clone() };
+                (state.connection, state.failures) = (connection, failures);
                 Err(status)
             }
         }
