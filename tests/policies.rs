@@ -65,6 +65,7 @@ wait-for-ready = false          default
 budget =         20             NODE_POLICY, of service1
 budget-ratio =   0.1            default
 max-in-flight =  none           default
+health-check =   false          default
 ",
         file = path(&file)
     );

@@ -81,7 +81,8 @@ fn value(key: &str, policies: &Policies, policy: &Policy) -> String {
         "wait-for-ready" => Setting::WaitForReady(policy.wait_for_ready),
         "budget" => Setting::Budget(policies.budget.tokens),
         "budget-ratio" => Setting::BudgetRatio(policies.budget.ratio),
-        _ => Setting::MaxInFlight(policies.max_in_flight),
+        "max-in-flight" => Setting::MaxInFlight(policies.max_in_flight),
+        _ => Setting::HealthCheck(policies.health_check),
     };
     setting.to_string()
 }

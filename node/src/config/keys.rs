@@ -52,7 +52,7 @@ pub struct Config {
 
     /// What holds for calls to other services, or for those to one service, or to one of its methods: attempts,
     /// retry-codes, backoff, backoff-max, hedge, deadline, wait-for-ready, and for all calls to a service together
-    /// budget, budget-ratio, max-in-flight. The narrowest counts, and what different sources say is joined. Repeatable; in
+    /// budget, budget-ratio, max-in-flight, health-check. The narrowest counts, and what different sources say is joined. Repeatable; in
     /// the environment separated by semicolons; in the file also tables like [policy.SERVICE]
     #[arg(long = "policy", value_name = "[SERVICE[.METHOD].]KEY=VALUE", value_delimiter = ';')]
     pub policies: Vec<PolicyConfig>,

@@ -48,13 +48,14 @@ pub(super) enum Setting {
     Budget(u32),
     BudgetRatio(u32),
     MaxInFlight(Option<u32>),
+    HealthCheck(bool),
 }
 
 /// The services that there are, with their rpcs.
 pub(super) type Known = Vec<(&'static str, &'static [Rpc])>;
 
-/// The keys, in the order in which they are explained; the last three are of a service and not of one method.
-pub(super) const KEYS: [&str; 10] = [
+/// The keys, in the order in which they are explained; the last four are of a service and not of one method.
+pub(super) const KEYS: [&str; 11] = [
     "deadline",
     "attempts",
     "retry-codes",
@@ -65,6 +66,7 @@ pub(super) const KEYS: [&str; 10] = [
     "budget",
     "budget-ratio",
     "max-in-flight",
+    "health-check",
 ];
 
 impl Scope {
@@ -91,6 +93,7 @@ impl Setting {
             Self::Budget(_) => KEYS[7],
             Self::BudgetRatio(_) => KEYS[8],
             Self::MaxInFlight(_) => KEYS[9],
+            Self::HealthCheck(_) => KEYS[10],
         }
     }
 
@@ -107,13 +110,14 @@ impl Setting {
             "budget-ratio" => Self::BudgetRatio(ratio(value)?),
             "max-in-flight" if value == "none" => Self::MaxInFlight(None),
             "max-in-flight" => Self::MaxInFlight(Some(number(value, u32::MAX.into())?)),
+            "health-check" => Self::HealthCheck(switch(value)?),
             _ => return Err(format!("unknown key {key}: expected one of {}", KEYS.join(", "))),
         })
     }
 
     /// Whether it is about all calls to a service together.
     fn is_of_service(&self) -> bool {
-        matches!(self, Self::Budget(_) | Self::BudgetRatio(_) | Self::MaxInFlight(_))
+        matches!(self, Self::Budget(_) | Self::BudgetRatio(_) | Self::MaxInFlight(_) | Self::HealthCheck(_))
     }
 
     fn set(self, policies: &mut Policies, policy: &mut Policy) {
@@ -128,6 +132,7 @@ impl Setting {
             Self::Budget(tokens) => policies.budget.tokens = tokens,
             Self::BudgetRatio(ratio) => policies.budget.ratio = ratio,
             Self::MaxInFlight(most) => policies.max_in_flight = most,
+            Self::HealthCheck(checks) => policies.health_check = checks,
         }
     }
 }
@@ -262,7 +267,7 @@ impl fmt::Display for Setting {
             Self::Attempts(number) | Self::Budget(number) | Self::MaxInFlight(Some(number)) => number.fmt(f),
             Self::RetryCodes(codes) if *codes == Codes::of(&[]) => f.write_str("none"),
             Self::RetryCodes(codes) => codes.fmt(f),
-            Self::Hedge(is_on) | Self::WaitForReady(is_on) => is_on.fmt(f),
+            Self::Hedge(is_on) | Self::WaitForReady(is_on) | Self::HealthCheck(is_on) => is_on.fmt(f),
             Self::BudgetRatio(thousandths) => (f64::from(*thousandths) / 1e3).fmt(f),
             Self::MaxInFlight(None) => f.write_str("none"),
         }

@@ -81,7 +81,7 @@ impl ComesToRest {
             Gauge::KeyedActorsIdle => reading.count(Gauge::KeyedActors, sample.of, ""),
             Gauge::CalleeConnectionsOpen => {
                 let addresses = |state| reading.count(Gauge::CalleeAddresses, sample.of, state);
-                addresses("ready") + addresses("connecting") + addresses("ejected")
+                addresses("ready") + addresses("connecting") + addresses("ejected") + addresses("not serving")
             }
             Gauge::DrainWaitsFor => {
                 reading.sum(Gauge::ConnectionsOpen) + reading.sum(Gauge::ConnectionsSilent)

@@ -10,14 +10,14 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, select_all, select_ok};
 use http::uri::Authority;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Keepalive;
 use super::balance::{Choice, Chosen, order};
 use super::endpoint::Endpoint;
 use super::lines::{Lines, Pick};
 use super::name::Name;
-use super::subchannel::Subchannel;
+use super::subchannel::{Connections, Subchannel};
 use crate::gauges::{Count, Gauge, Reading};
 use crate::net::{Address, Net};
 use crate::status::{self, NotSent, Result, Status};
@@ -40,8 +40,7 @@ pub(super) struct Endpoints {
     next: AtomicUsize,
     /// Calls that wait for a connection.
     waiting: Count,
-    /// Connections that are open.
-    open: Arc<Count>,
+    connections: Arc<Connections>,
 }
 
 /// What a call wants of an endpoint.
@@ -63,6 +62,7 @@ impl Endpoints {
         addresses: &[Address],
         net: &Arc<dyn Net>,
         keepalive: Keepalive,
+        health: Option<&'static str>,
     ) -> Arc<Self> {
         let (mut fixed, mut names) = (Vec::new(), Vec::new());
         for address in addresses {
@@ -71,8 +71,9 @@ impl Endpoints {
                 Address::Tcp { .. } | Address::Unix(_) => fixed.push(address.clone()),
             }
         }
-        let (all, next, waiting, open) = Default::default();
-        let endpoints = Self { service, net: net.clone(), keepalive, fixed, names, all, next, waiting, open };
+        let connections = Arc::new(Connections { health, ..Default::default() });
+        let (net, (all, next, waiting)) = (net.clone(), Default::default());
+        let endpoints = Self { service, net, keepalive, fixed, names, all, next, waiting, connections };
         endpoints.renew();
         Arc::new(endpoints)
     }
@@ -149,14 +150,22 @@ impl Endpoints {
         status::not_sent(NotSent::Unreachable, format!("no address of {} is known", self.service))
     }
 
-    /// Waits until something may have changed where all are down: an endpoint may be connected to again, or a name asked.
+    /// Waits until something may have changed where all are down: an endpoint may be connected to again, or says that it
+    /// serves, or a name may be asked.
     async fn rest(&self) {
+        // Listening comes before looking, so that a change in between is not missed.
+        let changed = self.connections.changed.notified();
+        if !self.all().iter().all(|endpoint| endpoint.subchannel().is_down()) {
+            return;
+        }
         let rests = |endpoint: &Arc<Endpoint>| endpoint.subchannel().rests_until();
         let endpoints = self.all().iter().filter_map(rests).min();
         let names = self.names.iter().filter_map(|name| name.is_asked_again()).min();
-        if let Some(until) = endpoints.into_iter().chain(names).min() {
-            let _one = self.waiting.one();
-            sleep_until(until).await;
+        let _one = self.waiting.one();
+        match endpoints.into_iter().chain(names).min() {
+            // Whichever comes first, all are looked at again.
+            Some(until) => drop(timeout_at(until, changed).await),
+            None => changed.await,
         }
     }
 
@@ -180,6 +189,7 @@ impl Endpoints {
                 let answer = timeout(RESOLVE_MAX, endpoints.net.resolve(&name.name, name.port)).await;
                 name.answered(answer.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())));
                 endpoints.renew();
+                endpoints.connections.changed.notify_waiters();
                 // Dropped, it tells all who wait.
                 drop(tell);
             });
@@ -216,10 +226,11 @@ impl Endpoints {
     }
 
     fn endpoint(&self, address: Address, authority: Authority) -> Arc<Endpoint> {
-        let (service, net, open) = (self.service, self.net.clone(), self.open.clone());
+        let (service, net, connections) = (self.service, self.net.clone(), self.connections.clone());
         let (at, keepalive) = ((address.clone(), authority), self.keepalive);
-        let lines =
-            Lines::new(move || Subchannel::new(service, at.clone(), net.clone(), keepalive, open.clone()));
+        let lines = Lines::new(move || {
+            Subchannel::new(service, at.clone(), net.clone(), keepalive, connections.clone())
+        });
         Endpoint::new(service, address, lines)
     }
 
@@ -242,7 +253,7 @@ impl Endpoints {
 
     pub(super) fn tell(&self, reading: &mut Reading) {
         reading.add(Gauge::CalleeCallsWaiting, self.service, "", self.waiting.get());
-        reading.add(Gauge::CalleeConnectionsOpen, self.service, "", self.open.get());
+        reading.add(Gauge::CalleeConnectionsOpen, self.service, "", self.connections.open.get());
         self.all().iter().for_each(|endpoint| endpoint.tell(reading));
     }
 

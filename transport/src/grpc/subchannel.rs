@@ -12,13 +12,14 @@ use futures_util::future::{BoxFuture, Shared};
 use http::uri::Authority;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout};
 use tonic::Status;
 use tonic::body::Body;
 use tracing::{debug, warn};
 
 use super::greeting::{Greeted, Greeting};
+use super::watch::{Subject, Watch};
 use super::{Keepalive, backoff};
 use crate::gauges::Count;
 use crate::net::{Address, Net};
@@ -38,8 +39,19 @@ pub(super) enum Pick {
     Ready(Sender),
     /// It is connecting.
     Wait(Connecting),
-    /// It is down, and not yet to be tried again.
+    /// It is down, and not yet to be tried again, or its callee says that it does not serve.
     Down(Status),
+}
+
+/// What the connections to a service have in common.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    /// Those that are open: the ones in use, and those that were lost and have not ended yet.
+    pub(super) open: Count,
+    /// Tells when a callee has said whether it serves, or a connection has ended.
+    pub(super) changed: Arc<Notify>,
+    /// The full name of the service, if its callees are asked whether they serve.
+    pub(super) health: Option<&'static str>,
 }
 
 pub(super) struct Subchannel {
@@ -48,8 +60,7 @@ pub(super) struct Subchannel {
     authority: Authority,
     net: Arc<dyn Net>,
     keepalive: Keepalive,
-    /// Connections to the service that are open: this one, and those that were lost and have not ended yet.
-    open: Arc<Count>,
+    connections: Arc<Connections>,
     made: AtomicUsize,
     /// The most calls that the callee lets the connection carry at a time, as its first SETTINGS have it.
     streams_max: AtomicU32,
@@ -67,22 +78,26 @@ struct State {
 enum Connection {
     Idle,
     Connecting(Connecting),
-    Ready(Sender),
-    Backoff { until: Instant, status: Status },
+    /// With what the callee says of itself, if it is asked.
+    Ready(Sender, Option<Watch>),
+    Backoff {
+        until: Instant,
+        status: Status,
+    },
 }
 
 impl Subchannel {
-    /// One at `address`, which is spoken to as `authority`. Its connections count among those that are `open`.
+    /// One at `address`, which is spoken to as `authority`. Its connections count among the `connections` to the service.
     pub(super) fn new(
         service: &'static str,
         (address, authority): (Address, Authority),
         net: Arc<dyn Net>,
         keepalive: Keepalive,
-        open: Arc<Count>,
+        connections: Arc<Connections>,
     ) -> Arc<Self> {
         let state = Mutex::new(State { connection: Connection::Idle, failures: 0 });
         let (made, streams_max) = (AtomicUsize::new(0), AtomicU32::new(u32::MAX));
-        Arc::new(Self { service, address, authority, net, keepalive, open, made, streams_max, state })
+        Arc::new(Self { service, address, authority, net, keepalive, connections, made, streams_max, state })
     }
 
     pub(super) fn authority(&self) -> &Authority {
@@ -92,10 +107,16 @@ impl Subchannel {
     /// How its connection stands, as gauges name it.
     pub(super) fn state(&self) -> &'static str {
         match &self.state.lock().unwrap_or_else(PoisonError::into_inner).connection {
-            Connection::Ready(sender) if !sender.is_closed() => "ready",
+            Connection::Ready(sender, watch) if !sender.is_closed() => {
+                if serves(watch.as_ref()) {
+                    "ready"
+                } else {
+                    "not serving"
+                }
+            }
             Connection::Connecting(_) => "connecting",
             Connection::Backoff { until, .. } if *until > Instant::now() => "backoff",
-            Connection::Idle | Connection::Ready(_) | Connection::Backoff { .. } => "idle",
+            Connection::Idle | Connection::Ready(..) | Connection::Backoff { .. } => "idle",
         }
     }
 
@@ -107,6 +128,11 @@ impl Subchannel {
     /// The most calls that it carries at a time.
     pub(super) fn streams_max(&self) -> usize {
         usize::try_from(self.streams_max.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+    }
+
+    /// Whether it takes no call now, since it is left alone, or its callee says that it does not serve.
+    pub(super) fn is_down(&self) -> bool {
+        matches!(self.state(), "backoff" | "not serving")
     }
 
     /// Until when it is left alone because connecting failed; none if it is not.
@@ -121,15 +147,18 @@ impl Subchannel {
     pub(super) fn pick(self: &Arc<Self>) -> Pick {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &state.connection {
-            Connection::Ready(sender) if !sender.is_closed() => {
-                return Pick::Ready(sender.clone());
+            Connection::Ready(sender, watch) if !sender.is_closed() => {
+                return match serves(watch.as_ref()) {
+                    true => Pick::Ready(sender.clone()),
+                    false => Pick::Down(self.not_serving()),
+                };
             }
             Connection::Connecting(connecting) => return Pick::Wait(connecting.clone()),
             Connection::Backoff { until, status } if *until > Instant::now() => {
                 return Pick::Down(status.clone());
             }
             // Never connected, down for long enough, or lost: that is tried once more without a wait.
-            Connection::Idle | Connection::Ready(_) | Connection::Backoff { .. } => {}
+            Connection::Idle | Connection::Ready(..) | Connection::Backoff { .. } => {}
         }
         let connecting = self.clone().start_connecting();
         state.connection = Connection::Connecting(connecting.clone());
@@ -153,8 +182,9 @@ impl Subchannel {
     }
 
     /// Connected means that the callee has spoken HTTP/2, not only that it accepted a connection: one
-    /// that accepts and hangs up, or speaks another language, must not be tried again at once.
-    async fn connect(&self) -> Result<Sender, Box<dyn std::error::Error + Send + Sync>> {
+    /// that accepts and hangs up, or speaks another language, must not be tried again at once. Where callees are asked
+    /// whether they serve, it has an answer, too.
+    async fn connect(&self) -> Result<(Sender, Option<Watch>), Unconnected> {
         let io = self.net.connect(&self.address).await?;
         let (io, greeting) = Greeted::new(io);
         let (sender, connection) = Builder::new(Local)
@@ -164,36 +194,56 @@ impl Subchannel {
             .keep_alive_while_idle(false)
             .handshake(TokioIo::new(io))
             .await?;
-        let (service, address, open) = (self.service, self.address.clone(), self.open.clone());
+        let (service, address, connections) = (self.service, self.address.clone(), self.connections.clone());
+        let (until_lost, lost) = oneshot::channel();
         tokio::task::spawn_local(async move {
-            let _one = open.one();
+            let _one = connections.open.one();
             if let Err(error) = connection.await {
                 debug!(peer = service, %address, %error, "connection lost");
             }
+            drop(until_lost);
+            connections.changed.notify_waiters();
         });
         // The answer may have been lost with the power of the callee, and nothing is sent that would tell.
         let greeting = timeout(self.keepalive.greeting, greeting).await;
         let greeting = greeting.map_err(|_| "the peer accepted, and does not speak HTTP/2")?;
         match greeting.map_err(|_| "the peer hung up before it spoke HTTP/2")? {
             Greeting::Http2(streams_max) => {
-                self.streams_max.store(streams_max.unwrap_or(u32::MAX), Ordering::Relaxed);
-                Ok(sender)
+                let streams_max = streams_max.unwrap_or(u32::MAX);
+                let watch = self.watch(&sender, lost, streams_max).await?;
+                // The watch is a stream, too.
+                let for_calls = streams_max - u32::from(watch.is_some());
+                self.streams_max.store(for_calls, Ordering::Relaxed);
+                Ok((sender, watch))
             }
             Greeting::Other => Err("the peer speaks something else than HTTP/2".into()),
         }
     }
 
-    fn settle(
+    /// Asks whether the callee serves, if that is wanted. A connection that carries a single stream is left to calls.
+    async fn watch(
         &self,
-        outcome: Result<Sender, Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Result<Sender, Status> {
+        sender: &Sender,
+        lost: oneshot::Receiver<()>,
+        streams_max: u32,
+    ) -> Result<Option<Watch>, Unconnected> {
+        let Some(name) = self.connections.health.filter(|_| streams_max > 1) else { return Ok(None) };
+        let (address, authority) = (self.address.clone(), self.authority.clone());
+        let patience = self.keepalive.greeting;
+        let subject = Subject { service: self.service, name, address, authority, patience };
+        let watch = Watch::begin(subject, sender.clone(), lost, self.connections.changed.clone()).await;
+        Ok(Some(watch.ok_or("the peer hung up before it said whether it serves")?))
+    }
+
+    fn settle(&self, outcome: Result<(Sender, Option<Watch>), Unconnected>) -> Result<Sender, Status> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
-            Ok(sender) => {
+            Ok((sender, watch)) => {
                 debug!(peer = self.service, address = %self.address, "connected");
                 self.made.fetch_add(1, Ordering::Relaxed);
-                *state = State { connection: Connection::Ready(sender.clone()), failures: 0 };
-                Ok(sender)
+                let serves = serves(watch.as_ref());
+                *state = State { connection: Connection::Ready(sender.clone(), watch), failures: 0 };
+                if serves { Ok(sender) } else { Err(self.not_serving()) }
             }
             Err(error) => {
                 let failures = state.failures.saturating_add(1);
@@ -210,6 +260,18 @@ impl Subchannel {
             }
         }
     }
+
+    fn not_serving(&self) -> Status {
+        status::not_sent(NotSent::Unreachable, format!("{} does not serve", self.service))
+    }
+}
+
+/// Why there is no connection.
+type Unconnected = Box<dyn std::error::Error + Send + Sync>;
+
+/// Whether a callee serves; one that is not asked does.
+fn serves(watch: Option<&Watch>) -> bool {
+    watch.is_none_or(Watch::serves)
 }
 
 /// Runs hyper's tasks on this worker, and not among the runtime's tasks at large: that keeps those in lists by their
