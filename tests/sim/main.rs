@@ -13,6 +13,7 @@ mod replicas;
 mod retries;
 mod scenarios;
 mod scripts;
+mod serving;
 mod state;
 mod trial;
 mod worlds;
@@ -33,6 +34,7 @@ fn main() -> std::process::ExitCode {
         .scenario(refused::refused())
         .scenario(refused::rude())
         .scenario(replicas::replicas())
+        .scenario(serving::serving())
         .scenario(names::names())
         .scenario(retries::retries())
         .scenario(retries::pushback())

@@ -47,6 +47,8 @@ pub const LOSERS_ARE_CANCELLED: &str = "when an attempt has worked, others of it
 pub const ATTEMPTS_ARE_PAID_FOR: &str = "attempts are no more than eleven tenths of the calls and five";
 /// A callee that pushes back is not called again before the time that it says.
 pub const PUSHBACK_IS_HEEDED: &str = "who pushes back is left alone for as long as it says";
+/// Who says that it does not serve gets no calls of those who ask.
+pub const SERVING_IS_HEEDED: &str = "who says that it does not serve is not called";
 /// A node that was told to drain has left when its work is done, or its time is over.
 pub const DRAINS_END: &str = "a node that drains leaves in time";
 /// A node that was told to drain begins no further call.

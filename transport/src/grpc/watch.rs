@@ -4,6 +4,7 @@
 //! There is one stream for each connection. It is no call of anybody: nothing here counts it among calls, and it ends with
 //! its connection, or when nobody wants that any more.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -108,7 +109,10 @@ impl Watcher {
             let is_lasting = is_heard && began.elapsed() >= LASTED;
             failures = if is_lasting { 0 } else { failures.saturating_add(1) };
             let wait = if is_lasting { Duration::ZERO } else { backoff::wait(failures, chance()) };
-            self.is_not_heard(&end, wait);
+            if !is_of_connection(&end) {
+                self.tell_of(&end, wait);
+            }
+            self.set(false);
             sleep(wait).await;
         }
     }
@@ -183,11 +187,11 @@ impl Watcher {
         self.set(true);
     }
 
-    fn is_not_heard(&mut self, end: &Status, wait: Duration) {
+    fn tell_of(&self, end: &Status, wait: Duration) {
         let Subject { service, address, .. } = &self.subject;
-        let (code, error, next_try_in_ms) = (code_name(end.code()), end.message(), wait.as_secs_f64() * 1e3);
-        warn!(peer = service, %address, code, error, next_try_in_ms, "taken not to serve: it does not say so");
-        self.set(false);
+        let (code, error) = (code_name(end.code()), end.message());
+        let asked_again_in_ms = wait.as_secs_f64() * 1e3;
+        warn!(peer = service, %address, code, error, asked_again_in_ms, "taken not to serve: it does not say so");
     }
 
     fn set(&mut self, serves: bool) {
@@ -198,4 +202,21 @@ impl Watcher {
         }
         self.changed.notify_waiters();
     }
+}
+
+/// Whether the stream has ended because its connection has, which has a line of its own. Of what goes wrong in HTTP/2,
+/// only a reset is of one stream.
+fn is_of_connection(end: &Status) -> bool {
+    let mut cause = end.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            return !error.is_reset();
+        }
+        if error.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_closed() || error.is_canceled())
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
