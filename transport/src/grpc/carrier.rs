@@ -115,6 +115,7 @@ impl Grpc {
         metadata::insert_request_id(outgoing.metadata_mut().as_mut(), &request.request_id);
         metadata::insert_attempt(outgoing.metadata_mut().as_mut(), request.attempt, request.repeated_outside);
         let Request { attempt, trail, wait_for_ready, .. } = request;
+        trail.attempts().into_iter().for_each(|attempts| attempts.add());
         let wanted = Wanted { attempt, trail: trail.clone(), wait_for_ready };
         let failed_with = |status: Status| {
             let pushback = metadata::pushback(status.metadata().as_ref());
