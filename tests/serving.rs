@@ -131,7 +131,10 @@ impl Callee {
                 Says::NotServing => body.send_data(word(2), false)?,
                 Says::Nothing => {}
                 Says::Fails(code) => return body.send_trailers(status(code)),
-                Says::HangsUp => return Ok(body.send_reset(h2::Reason::INTERNAL_ERROR)),
+                Says::HangsUp => {
+                    body.send_reset(h2::Reason::INTERNAL_ERROR);
+                    return Ok(());
+                }
             }
             if self.says.get() == Says::ServingOnce {
                 return body.send_trailers(status(Code::Ok));

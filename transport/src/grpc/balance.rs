@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::chance::chance;
 use super::endpoint::{Endpoint, Look};
 use super::lines::Line;
-use super::subchannel::{Sender, chance};
+use super::subchannel::Sender;
 use crate::trail::Trail;
 
 /// Times that differ less than so many times are alike: they are guesses, and who has fewer calls, or waited longer, has its

@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::chance::chance;
 use super::lines::{Lines, Pick};
 use super::record::{Record, Standing, Verdict};
-use super::subchannel::{Subchannel, chance};
+use super::subchannel::Subchannel;
 use crate::gauges::{Count, Gauge, Reading};
 use crate::net::Address;
 

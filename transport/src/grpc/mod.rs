@@ -7,6 +7,7 @@ mod answer;
 mod backoff;
 mod balance;
 mod carrier;
+mod chance;
 mod codec;
 mod details;
 mod endpoint;

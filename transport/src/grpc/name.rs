@@ -10,7 +10,7 @@ use futures_util::future::{BoxFuture, Shared};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::subchannel::chance;
+use super::chance::chance;
 
 /// How often a name is asked while calls come, give or take a fifth.
 const EVERY: Duration = Duration::from_secs(10);

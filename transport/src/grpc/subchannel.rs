@@ -18,6 +18,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tracing::{debug, warn};
 
+use super::chance::chance;
 use super::greeting::{Greeted, Greeting};
 use super::watch::{Subject, Watch};
 use super::{Keepalive, backoff};
@@ -283,12 +284,6 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
     fn execute(&self, task: F) {
         tokio::task::spawn_local(task);
     }
-}
-
-/// From 0 to 1, without 1.
-#[expect(clippy::disallowed_methods, reason = "waits and choices are left to chance; a rehearsal seeds it")]
-pub(super) fn chance() -> f64 {
-    fastrand::f64()
 }
 
 impl fmt::Debug for Subchannel {

@@ -14,6 +14,7 @@ use futures_util::stream;
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http_body_util::BodyExt as _;
+use hyper::client::conn::http2::SendRequest;
 use prost::Message as _;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, timeout};
@@ -22,9 +23,9 @@ use tonic::{Code, Status, Streaming};
 use tracing::{info, warn};
 
 use super::backoff;
+use super::chance::chance;
 use super::codec::Raw;
 use super::details::{checked, without_broken_details};
-use super::subchannel::{Sender, chance};
 use crate::contract::Method as _;
 use crate::health::{self, HealthCheckRequest, HealthCheckResponse, ServingStatus};
 use crate::net::Address;
@@ -62,7 +63,7 @@ impl Watch {
     /// place; none if the connection is lost before. Each change is told to those who wait for `changed`.
     pub(super) async fn begin(
         subject: Subject,
-        sender: Sender,
+        sender: SendRequest<Body>,
         lost: oneshot::Receiver<()>,
         changed: Arc<Notify>,
     ) -> Option<Self> {
@@ -90,7 +91,7 @@ impl Watch {
 /// Asks, and asks again.
 struct Watcher {
     subject: Subject,
-    sender: Sender,
+    sender: SendRequest<Body>,
     serves: Arc<AtomicBool>,
     /// Tells that there is a first word; none when it was told.
     first: Option<oneshot::Sender<()>>,
