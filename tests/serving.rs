@@ -17,7 +17,7 @@ use probe_contract::ActRequest;
 use probe_contract::probe::Act;
 use tokio::io::{DuplexStream, duplex};
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use transport::channel::Request;
 use transport::contract::Body as _;
 use transport::gauges::Gauge;
@@ -278,7 +278,8 @@ fn a_call_that_waits_goes_as_soon_as_somebody_serves() {
         assert!(!call.is_finished() && gauges.read().sum(Gauge::CalleeCallsWaiting) == 1);
         sick.is(Says::Serving);
         let begun = Instant::now();
-        call.await.expect("no panic").expect("it serves");
+        let answer = timeout(SOON, call).await.expect("it is told").expect("no panic");
+        answer.expect("it serves");
         assert!(begun.elapsed() <= MS * 2, "it is told, and does not look now and then");
     });
 }
