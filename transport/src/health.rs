@@ -47,6 +47,19 @@ pub enum ServingStatus {
     ServiceUnknown = 3,
 }
 
+impl ServingStatus {
+    /// Its name in the contract.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "UNKNOWN",
+            Self::Serving => "SERVING",
+            Self::NotServing => "NOT_SERVING",
+            Self::ServiceUnknown => "SERVICE_UNKNOWN",
+        }
+    }
+}
+
 /// The contract `grpc.health.v1.Health`.
 #[derive(Debug, Clone, Copy)]
 pub struct Health;

@@ -110,7 +110,9 @@ impl Watcher {
             let is_lasting = is_heard && began.elapsed() >= LASTED;
             failures = if is_lasting { 0 } else { failures.saturating_add(1) };
             let wait = if is_lasting { Duration::ZERO } else { backoff::wait(failures, chance()) };
-            if !is_of_connection(&end) {
+            // Who has said that it does not serve has nothing to add to that.
+            let is_news = !is_heard || self.serves.load(Ordering::Relaxed);
+            if is_news && !is_of_connection(&end) {
                 self.tell_of(&end, wait);
             }
             self.set(false);
@@ -174,7 +176,7 @@ impl Watcher {
         match (serves, self.serves.load(Ordering::Relaxed)) {
             (true, false) if !is_first => info!(peer = service, %address, "serving again, as it says"),
             (false, _) => {
-                warn!(peer = service, %address, ?status, "not serving, as it says");
+                warn!(peer = service, %address, status = status.name(), "not serving, as it says");
             }
             (true, _) => {}
         }
