@@ -27,6 +27,7 @@ use super::chance::chance;
 use super::codec::Raw;
 use super::details::{checked, without_broken_details};
 use crate::contract::Method as _;
+use crate::cut::told;
 use crate::health::{self, HealthCheckRequest, HealthCheckResponse, ServingStatus};
 use crate::net::Address;
 use crate::payload::Message;
@@ -172,13 +173,14 @@ impl Watcher {
 
     fn hears(&mut self, status: ServingStatus) {
         let Subject { service, address, .. } = &self.subject;
-        let (serves, is_first) = (status == ServingStatus::Serving, self.first.is_some());
-        match (serves, self.serves.load(Ordering::Relaxed)) {
-            (true, false) if !is_first => info!(peer = service, %address, "serving again, as it says"),
-            (false, _) => {
+        let (serves, served) = (status == ServingStatus::Serving, self.serves.load(Ordering::Relaxed));
+        match self.first.is_some() {
+            // That it serves from the first is nothing to tell.
+            false if serves && !served => info!(peer = service, %address, "serving again, as it says"),
+            is_first if !serves && (is_first || served) => {
                 warn!(peer = service, %address, status = status.name(), "not serving, as it says");
             }
-            (true, _) => {}
+            _ => {}
         }
         self.set(serves);
     }
@@ -190,11 +192,12 @@ impl Watcher {
         self.set(true);
     }
 
+    /// Tells how the stream has ended, and when the callee is asked again.
     fn tell_of(&self, end: &Status, wait: Duration) {
         let Subject { service, address, .. } = &self.subject;
-        let (code, error) = (code_name(end.code()), end.message());
+        let (code, error) = (code_name(end.code()), told(end.message()));
         let asked_again_in_ms = wait.as_secs_f64() * 1e3;
-        warn!(peer = service, %address, code, error, asked_again_in_ms, "taken not to serve: it does not say so");
+        warn!(peer = service, %address, code, %error, asked_again_in_ms, "taken not to serve: it does not say so");
     }
 
     fn set(&mut self, serves: bool) {
