@@ -8,7 +8,7 @@ use process::{Said, command, output};
 use tempfile::NamedTempFile;
 
 /// Every key, as `--check` prints it.
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "services",
     "http",
     "grpc",
@@ -27,6 +27,7 @@ const KEYS: [&str; 20] = [
     "max-idempotency-keys",
     "max-idempotency-bytes",
     "rest-headers",
+    "attempts-header",
     "log-format",
     "log",
 ];
@@ -127,6 +128,8 @@ fn what_check_prints_reads_as_it_was_written() {
         "1099511627776",
         "--rest-headers",
         "X-Tenant,cookie",
+        "--attempts-header",
+        "X-Attempts",
         "--log-format",
         "text",
         "--log",
@@ -278,6 +281,10 @@ fn a_wrong_value_is_told_its_key_and_what_was_expected_wherever_it_stands() {
         ("max-idempotency-keys", "0", NUMBER),
         ("max-idempotency-bytes", "64MiB", NUMBER),
         ("rest-headers", "x tenant", "expected names of headers, or none"),
+        ("attempts-header", "x attempts", "expected the name of a header, or none"),
+        ("attempts-header", "Content-Type", "expected the name of a header that answers do not have anyway"),
+        ("attempts-header", "x-request-id", "expected the name of a header that answers do not have anyway"),
+        ("attempts-header", "connection", "expected the name of a header that answers do not have anyway"),
         ("log-format", "xml", "possible values: auto, json, text"),
         ("log", "a=b=c", "expected a filter like"),
         ("log", "info,[call]=debug", "expected a filter like"),

@@ -79,7 +79,8 @@ async fn over_rest(let_through: &[&str]) -> String {
     }
     let headers = let_through.iter().map(ToString::to_string).collect();
     let drain = Drain::new();
-    let server = rest::Server::new(router, rest::Options { deadline: SOON, headers }, drain.clone()).await;
+    let options = rest::Options { deadline: SOON, headers, attempts_header: None };
+    let server = rest::Server::new(router, options, drain.clone()).await;
     let ((mut near, far), open) = (duplex(64 * 1024), drain.work());
     spawn_local(async move {
         server.serve_connection(Box::new(far), CallerAddress::Unix, open).await;

@@ -13,7 +13,7 @@ async fn ask(let_through: &[&str], headers: &str) -> String {
     let drain = Drain::new();
     let (router, _events, _free) = host(&probe::Client::new(Client::new(Memory::new(), SOON, LIMITS)));
     let headers_let_through = let_through.iter().map(ToString::to_string).collect();
-    let options = rest::Options { deadline: SOON, headers: headers_let_through };
+    let options = rest::Options { deadline: SOON, headers: headers_let_through, attempts_header: None };
     let server = rest::Server::new(router, options, drain.clone()).await;
     let (mut near, far) = duplex(64 * 1024);
     let open = drain.work();

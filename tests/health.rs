@@ -64,7 +64,7 @@ fn a_service_serves_until_a_drain_is_announced() {
 }
 
 #[test]
-fn who_watches_is_told_of_the_drain_and_holds_it_up_no_longer() {
+fn who_watches_is_told_before_the_drain_starts_and_holds_it_up_no_longer() {
     for carrier in ["memory", "tcp"] {
         run(async {
             let drain = Drain::new();
@@ -73,15 +73,32 @@ fn who_watches_is_told_of_the_drain_and_holds_it_up_no_longer() {
             assert_eq!(watched.next().await.map(status), Some(Ok(ServingStatus::Serving)));
             let mut unknown = client.call::<Watch>(of("rehearsal.Nobody")).await.expect("it is watched");
             assert_eq!(unknown.next().await.map(status), Some(Ok(ServingStatus::ServiceUnknown)));
-            drain.start();
+            drain.announce();
             let last = timeout(SOON, watched.next()).await.expect("it is told soon");
             assert_eq!(last.map(status), Some(Ok(ServingStatus::NotServing)));
-            for mut ended in [watched, unknown] {
+            let mut late = client.call::<Watch>(of("rehearsal.Counter")).await.expect("it is watched");
+            assert_eq!(late.next().await.map(status), Some(Ok(ServingStatus::NotServing)));
+            drain.start();
+            for mut ended in [watched, unknown, late] {
                 let end = timeout(SOON, ended.next()).await.expect("it ends soon");
                 assert!(end.is_none());
             }
         });
     }
+}
+
+#[test]
+fn whoever_watches_takes_no_place_of_other_streams() {
+    run(async {
+        let drain = Drain::new();
+        let (_router, client) = asked("tcp", &drain).await;
+        let mut watched = Vec::new();
+        for _ in 0..LIMITS.streams * 2 {
+            let mut watch = client.call::<Watch>(of("rehearsal.Counter")).await.expect("it is watched");
+            assert_eq!(watch.next().await.map(status), Some(Ok(ServingStatus::Serving)));
+            watched.push(watch);
+        }
+    });
 }
 
 #[test]

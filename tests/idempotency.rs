@@ -331,7 +331,7 @@ fn the_workers_of_a_node_remember_the_same() {
 
 /// What the counter answers over REST.
 async fn posted(world: &World, key: &str, amount: i64) -> (u16, String) {
-    let options = rest::Options { deadline: SOON, headers: Vec::new() };
+    let options = rest::Options { deadline: SOON, headers: Vec::new(), attempts_header: None };
     let drain = Drain::new();
     let server = rest::Server::new(world.router.clone(), options, drain.clone()).await;
     let (mut near, far) = duplex(64 * 1024);

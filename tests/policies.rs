@@ -67,6 +67,7 @@ budget =         20             NODE_POLICY, of service1
 budget-ratio =   0.1            default
 breaker =        none           default
 max-in-flight =  none           default
+health-check =   false          default
 ",
         file = path(&file)
     );

@@ -127,6 +127,7 @@ fn config() -> impl Strategy<Value = Config> {
                     idempotency_keys_for: times.3,
                     max_idempotency_keys: numbers.4.0,
                     max_idempotency_bytes: numbers.4.1,
+                    attempts_header: if numbers.0 > 256 { "x-attempts" } else { "none" }.to_owned(),
                     rest_headers,
                     log_format,
                     log,

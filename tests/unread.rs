@@ -195,7 +195,7 @@ fn a_client_that_reads_slowly_gets_all_of_its_answer() {
 async fn http1(bytes: &str) -> (DuplexStream, tokio::task::JoinHandle<()>) {
     let (router, _) = probe();
     let drain = Drain::new();
-    let options = rest::Options { deadline: SOON, headers: Vec::new() };
+    let options = rest::Options { deadline: SOON, headers: Vec::new(), attempts_header: None };
     let server = rest::Server::new(router, options, drain.clone()).await;
     // Room for the request, and for no answer.
     let (mut near, far) = duplex(100);

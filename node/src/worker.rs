@@ -12,7 +12,7 @@ use transport::channel::{Request, Response};
 use transport::drain::OpenWork;
 use transport::grpc::{self, Grpc};
 use transport::memory::Memory;
-use transport::{Answers, Channel, Client, Drain, Net, Router, Service, Status, rest};
+use transport::{Answers, Channel, Client, Drain, Net, Router, Rpc, Service, Status, health, rest};
 
 use crate::app::App;
 use crate::config::{Config, Switch};
@@ -110,9 +110,22 @@ fn client(plan: &Plan, service: &'static str, memory: &Memory) -> Client {
         return over(plan, service, memory.clone());
     }
     let (addresses, keepalive) = (config.addresses(service), config.keepalive());
-    let carrier = Grpc::new(service, addresses, &plan.net, keepalive, config.limits().message_size);
+    let (message_size, health) = (config.limits().message_size, health_name(plan, service));
+    let carrier = Grpc::with_health_check(service, addresses, &plan.net, keepalive, message_size, health);
     carrier.watch(&plan.hooks.gauges);
     over(plan, service, carrier)
+}
+
+/// The full name of `service`, if its callees are asked whether they serve.
+fn health_name(plan: &Plan, service: &'static str) -> Option<&'static str> {
+    let rpcs = rpcs(plan, service);
+    let is_asked = plan.config.policies(service, rpcs).health_check;
+    rpcs.first().filter(|_| is_asked).map(|rpc| health::full_name(rpc.path))
+}
+
+fn rpcs(plan: &Plan, service: &str) -> &'static [Rpc] {
+    let known = plan.app.services().iter().find(|known| known.name() == service);
+    known.map_or(&[][..], Service::rpcs)
 }
 
 /// A client over `carrier`, which is boxed here only if a hook is to wrap it: the client boxes what it is given.
@@ -121,9 +134,7 @@ where
     C: tower::Service<Request, Response = Response, Error = Status> + Clone + Send + Sync + 'static,
     C::Future: Send + 'static,
 {
-    let known = plan.app.services().iter().find(|known| known.name() == callee);
-    let rpcs = known.map_or(&[][..], Service::rpcs);
-    let (policies, limits) = (plan.config.policies(callee, rpcs), plan.config.limits());
+    let (policies, limits) = (plan.config.policies(callee, rpcs(plan, callee)), plan.config.limits());
     let client = match &plan.hooks.carry {
         Some(wrap) => Client::with_policies(callee, wrap(callee, Channel::new(carrier)), policies, limits),
         None => Client::with_policies(callee, carrier, policies, limits),

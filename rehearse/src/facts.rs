@@ -185,6 +185,13 @@ pub struct PushedBack {
     pub wait: Option<Duration>,
 }
 
+/// A host that is no node says whether it serves, to one who asks. It is told on that host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServingTold {
+    /// Whether it does.
+    pub serves: bool,
+}
+
 /// What a node holds when nothing is asked any more, and again whenever that has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GaugesRead(pub Reading);
@@ -231,6 +238,7 @@ impl Fact for CallMade {}
 impl Fact for CallOutcome {}
 impl Fact for StreamSeen {}
 impl Fact for PushedBack {}
+impl Fact for ServingTold {}
 impl Fact for GaugesRead {}
 impl Fact for StreamMessage {}
 
@@ -338,6 +346,12 @@ impl fmt::Display for PushedBack {
             Some(wait) => write!(f, "pushed back {} for={}ms", self.path, wait.as_millis()),
             None => write!(f, "pushed back {} for ever", self.path),
         }
+    }
+}
+
+impl fmt::Display for ServingTold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.serves { "says that it serves" } else { "says that it does not serve" })
     }
 }
 

@@ -6,6 +6,9 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::future::poll_fn;
+use std::iter;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +22,12 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use prost::Message as _;
 use sim::{HostContext, HostResult};
 use tokio::io::AsyncWriteExt as _;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
+use transport::health::{HealthCheckResponse, ServingStatus, Watch};
 use transport::{Code, Contract, Io, Method};
 
 use crate::clients::GRPC_PORT;
-use crate::facts::{HandlerBegun, HandlerEnded, PushedBack, StreamSeen};
+use crate::facts::{HandlerBegun, HandlerEnded, PushedBack, ServingTold, StreamSeen};
 use crate::framing::{PREFIX_BYTES, framed};
 use crate::rpc::{JsonMessage, Trouble};
 
@@ -55,6 +59,7 @@ pub struct Foreign {
     streams_max: Option<u32>,
     calls_max: Option<usize>,
     takes: Duration,
+    rests: Option<Range<Duration>>,
     manner: Manner,
 }
 
@@ -79,6 +84,7 @@ impl Foreign {
             streams_max: None,
             calls_max: None,
             takes: Duration::ZERO,
+            rests: None,
             manner: Manner::Served,
         }
     }
@@ -123,6 +129,13 @@ impl Foreign {
         Self { takes, ..self }
     }
 
+    /// Makes it tell whether it serves to those who ask (`grpc.health.v1.Health/Watch`), which it does not between these
+    /// times since it was started. It answers calls even so.
+    #[must_use]
+    pub fn rests(self, rests: Range<Duration>) -> Self {
+        Self { rests: Some(rests), ..self }
+    }
+
     /// Makes it hang up on each connection as soon as it has accepted it.
     #[must_use]
     pub fn hangs_up(self) -> Self {
@@ -147,7 +160,7 @@ impl Foreign {
 
     /// Serves until the host is told to drain; it leaves at once then, as who does not know of drains.
     pub(crate) async fn run(self: Arc<Self>, host: HostContext) -> HostResult {
-        let listener = host.listen(GRPC_PORT).await?;
+        let (listener, started) = (host.listen(GRPC_PORT).await?, Instant::now());
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -156,11 +169,11 @@ impl Foreign {
             };
             let server = Arc::clone(&self);
             // What breaks a connection is told to those who call over it.
-            tokio::task::spawn_local(async move { server.serve(accepted).await.is_ok() });
+            tokio::task::spawn_local(async move { server.serve(accepted, started).await.is_ok() });
         }
     }
 
-    async fn serve(self: Arc<Self>, mut io: Io) -> Result<(), Trouble> {
+    async fn serve(self: Arc<Self>, mut io: Io, started: Instant) -> Result<(), Trouble> {
         match self.manner {
             Manner::Served => {}
             Manner::HungUp => return Ok(()),
@@ -188,6 +201,11 @@ impl Foreign {
             if self.calls_max == Some(taken.get()) {
                 connection.graceful_shutdown();
             }
+            if let Some(rests) = self.rests.as_ref().filter(|_| call.head.uri.path() == Watch::PATH) {
+                let rests = [rests.start, rests.end].map(|after| started + after);
+                tokio::task::spawn_local(async move { call.tell_serving(rests).await.is_ok() });
+                continue;
+            }
             let server = Arc::clone(&self);
             // A caller that has gone does not want its answer.
             tokio::task::spawn_local(async move { call.answer(&server, body).await.is_ok() });
@@ -208,6 +226,12 @@ impl fmt::Debug for Foreign {
     }
 }
 
+fn head() -> http::Response<()> {
+    let mut head = http::Response::new(());
+    head.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+    head
+}
+
 /// Reads what comes until the other side hangs up.
 async fn ignore(mut io: Io) -> Result<(), Trouble> {
     tokio::io::copy(&mut io, &mut tokio::io::sink()).await?;
@@ -226,6 +250,27 @@ impl Call {
         let path = self.head.uri.path().to_owned();
         sim::tell(StreamSeen { path, refused: true }, self.id());
         self.respond.send_reset(Reason::REFUSED_STREAM);
+    }
+
+    /// Tells whether its server serves, and again when it stops and when it begins to.
+    async fn tell_serving(mut self, rests: [Instant; 2]) -> Result<(), Trouble> {
+        let mut body = self.respond.send_response(head(), false)?;
+        let changes = rests.into_iter().filter(|change| *change > self.began);
+        for at in iter::once(self.began).chain(changes) {
+            let gone = poll_fn(|cx| body.poll_reset(cx));
+            if timeout_at(at, gone).await.is_ok() {
+                return Ok(());
+            }
+            let status = match at < rests[0] || at >= rests[1] {
+                true => ServingStatus::Serving,
+                false => ServingStatus::NotServing,
+            };
+            sim::tell(ServingTold { serves: status == ServingStatus::Serving }, None);
+            let word = HealthCheckResponse { status: status.into() };
+            body.send_data(framed(&word.encode_to_vec())?, false)?;
+        }
+        poll_fn(|cx| body.poll_reset(cx)).await?;
+        Ok(())
     }
 
     async fn answer(mut self, server: &Foreign, mut body: RecvStream) -> Result<(), Trouble> {
@@ -272,8 +317,7 @@ impl Call {
     }
 
     fn respond(&mut self, said: Result<Bytes, Failed>) -> Result<(), Trouble> {
-        let mut head = http::Response::new(());
-        head.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+        let mut head = head();
         if let Some(id) = self.head.headers.get("x-request-id") {
             head.headers_mut().insert("x-request-id", id.clone());
         }

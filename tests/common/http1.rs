@@ -32,7 +32,7 @@ impl Edge {
         let (router, events, free) = host(&probe::Client::new(Client::new(memory.clone(), SOON, LIMITS)));
         memory.lead_to(&router);
         let drain = Drain::new();
-        let options = rest::Options { deadline: HOUR, headers: Vec::new() };
+        let options = rest::Options { deadline: HOUR, headers: Vec::new(), attempts_header: None };
         let server = rest::Server::new(router, options, drain.clone()).await;
         Self { server, drain, events, free }
     }

@@ -15,6 +15,7 @@ mod replicas;
 mod retries;
 mod scenarios;
 mod scripts;
+mod serving;
 mod state;
 mod trial;
 mod worlds;
@@ -38,6 +39,7 @@ fn main() -> std::process::ExitCode {
         .scenario(replicas::replicas())
         .scenario(breakers::breakers())
         .scenario(breakers::limits())
+        .scenario(serving::serving())
         .scenario(names::names())
         .scenario(retries::retries())
         .scenario(retries::pushback())

@@ -99,8 +99,9 @@ fn world(picks: &mut Picks<'_>, loads: &[&str]) -> Scenario {
     let drain_timeout = Duration::from_millis(drain_ms);
     let calls_max = picks.pick("--max-calls", &[1024, 12, 4]);
     let policy = picks.pick("--policy", &["attempts=3", "attempts=1", "hedge=true"]);
+    let health_check = format!("health-check={}", picks.pick("health-check", &[false, true]));
     let scenario = configured(picks, scenario)
-        .flags(&["--policy", policy])
+        .flags(&["--policy", policy, "--policy", &health_check])
         .flags(&["--max-calls", &calls_max.to_string()])
         .flags(&["--drain-timeout", &format!("{drain_ms}ms")])
         .flags(&["--max-message-size", &size.to_string()]);

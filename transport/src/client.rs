@@ -115,15 +115,16 @@ impl Client {
     fn outgoing<M: Method>(&self, metadata: MetadataMap, request: M::Request) -> Result<Request> {
         let asked = metadata.as_ref().get(metadata::GRPC_TIMEOUT).and_then(timeout::parse);
         let fresh = || metadata::request_id(metadata.as_ref());
-        let (request_id, inherited, criticality, repeated_outside) =
+        let (request_id, inherited, criticality, repeated_outside, attempts) =
             CallContext::with_current(|context| match context {
                 Some(context) => (
                     context.request_id().clone(),
                     context.deadline(),
                     context.criticality(),
                     context.is_repeated_outside(),
+                    context.attempts().cloned(),
                 ),
-                None => (fresh(), None, Criticality::Default, false),
+                None => (fresh(), None, Criticality::Default, false, None),
             });
         let criticality = Criticality::said(metadata.as_ref()).unwrap_or(criticality);
         let mut metadata = metadata::of_user(metadata.into_headers());
@@ -148,7 +149,7 @@ impl Client {
             idempotent: M::IDEMPOTENCY != Idempotency::Unknown,
             repeated_outside,
             attempt: 0,
-            trail: Trail::default(),
+            trail: Trail::counting(attempts),
             metadata,
             body: request.into_payload(),
         })

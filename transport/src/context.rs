@@ -13,6 +13,7 @@ use tonic::metadata::MetadataMap;
 use crate::admission::Admission;
 use crate::budget::Buffered;
 use crate::criticality::Criticality;
+use crate::gauges::Count;
 use crate::net::CallerAddress;
 use crate::request_id::RequestId;
 
@@ -47,6 +48,8 @@ struct Inner {
     /// What an edge holds for the call; nothing where it came over memory.
     buffered: Option<Buffered>,
     repeated_outside: bool,
+    /// How many attempts this node makes for the request, where its edge tells.
+    attempts: Option<Arc<Count>>,
 }
 
 impl CallContext {
@@ -70,6 +73,7 @@ impl CallContext {
             lease: OnceLock::new(),
             buffered: None,
             repeated_outside: false,
+            attempts: None,
         }))
     }
 
@@ -190,6 +194,18 @@ impl CallContext {
     pub(crate) fn repeated_outside(mut self, is_repeated: bool) -> Self {
         Arc::get_mut(&mut self.0).expect("nobody else has seen it yet").repeated_outside = is_repeated;
         self
+    }
+
+    /// Counts the attempts of calls that are made for it among `attempts`, if these are counted; this is a new context.
+    #[must_use]
+    pub(crate) fn counting_attempts(mut self, attempts: Option<Arc<Count>>) -> Self {
+        Arc::get_mut(&mut self.0).expect("nobody else has seen it yet").attempts = attempts;
+        self
+    }
+
+    /// What attempts of calls that are made for it count among.
+    pub(crate) fn attempts(&self) -> Option<&Arc<Count>> {
+        self.0.attempts.as_ref()
     }
 
     /// What an edge holds for the call; nothing where it came over memory.

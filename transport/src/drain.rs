@@ -21,6 +21,7 @@ pub struct Drain(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     is_announced: AtomicBool,
+    announced: Notify,
     has_started: AtomicBool,
     started: Notify,
     /// Connections, and work that outlives its call.
@@ -43,12 +44,22 @@ impl Drain {
     /// Says that it is about to start: the node is not ready any more, and serves as before.
     pub fn announce(&self) {
         self.0.is_announced.store(true, Ordering::SeqCst);
+        self.0.announced.notify_waiters();
     }
 
     /// Whether it was announced, or has started.
     #[must_use]
     pub fn is_announced(&self) -> bool {
         self.0.is_announced.load(Ordering::SeqCst)
+    }
+
+    /// Resolves when it is announced, or starts.
+    pub async fn announced(&self) {
+        // Listening comes before looking, so that an announcement in between is not missed.
+        let announced = self.0.announced.notified();
+        if !self.is_announced() {
+            announced.await;
+        }
     }
 
     /// Starts it. Further starts do nothing.
@@ -150,8 +161,12 @@ mod tests {
     fn a_drain_is_announced_before_it_starts_or_when_it_does() {
         let (announced, started) = (Drain::new(), Drain::new());
         assert!(!announced.is_announced());
+        let mut waits = Box::pin(announced.announced());
+        assert!(waits.as_mut().now_or_never().is_none());
         announced.announce();
         started.start();
+        assert!(waits.now_or_never().is_some(), "one who waited is told");
+        assert!(started.announced().now_or_never().is_some(), "one who comes late is told");
         assert!(announced.is_announced() && !announced.has_started());
         assert!(started.is_announced() && started.has_started());
     }

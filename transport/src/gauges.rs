@@ -33,8 +33,8 @@ pub enum Gauge {
     CalleeCallsWaiting,
     /// Connections to another service that are open, by callee.
     CalleeConnectionsOpen,
-    /// Addresses of another service, by callee and by how things stand: idle, connecting, ready, backoff, and
-    /// ejected where its calls failed one after the other.
+    /// Addresses of another service, by callee and by how things stand: idle, connecting, ready, backoff, not serving
+    /// where it says so itself, and ejected where its calls failed one after the other.
     CalleeAddresses,
     /// Breakers of calls to another service, by callee and by how things stand: closed, open, and probing where one call
     /// finds out whether it works again.
@@ -119,7 +119,7 @@ impl Gauge {
             Self::CalleeCallsWaiting => "Calls to another service that wait until it is connected.",
             Self::CalleeConnectionsOpen => "Connections to another service that are open.",
             Self::CalleeAddresses => {
-                "Addresses of another service, by the state of the connection to each; ejected if its calls fail."
+                "Addresses of another service, by the state of the connection to each; not serving if it says so, ejected if its calls fail."
             }
             Self::CalleeBreakers => "Breakers of calls to another service, by how they stand.",
             Self::CalleeLimit => {

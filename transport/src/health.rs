@@ -1,7 +1,8 @@
 //! The health of services, as gRPC's own protocol asks for it (`grpc.health.v1`, gRFC A17 and
 //! <https://github.com/grpc/grpc/blob/master/doc/health-checking.md>): a service like any other, on each worker.
 //!
-//! Every service of a node, and the node as a whole under the empty name, is serving until a drain is announced.
+//! Every service of a node, and the node as a whole under the empty name, is serving until a drain is announced. Whoever
+//! watches has the time between that and the drain's start to go elsewhere.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use crate::call::{Call, Reply};
 use crate::contract::{Contract, Idempotency, Method, Rpc};
 use crate::drain::Drain;
 use crate::service::{Bind, Binding, Serve, Service};
-use crate::status::{Result, Status};
+use crate::status::Status;
 use crate::streaming::Streaming;
 
 /// Which service is asked about; the empty name stands for all of them.
@@ -46,6 +47,19 @@ pub enum ServingStatus {
     ServiceUnknown = 3,
 }
 
+impl ServingStatus {
+    /// Its name in the contract.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "UNKNOWN",
+            Self::Serving => "SERVING",
+            Self::NotServing => "NOT_SERVING",
+            Self::ServiceUnknown => "SERVICE_UNKNOWN",
+        }
+    }
+}
+
 /// The contract `grpc.health.v1.Health`.
 #[derive(Debug, Clone, Copy)]
 pub struct Health;
@@ -54,8 +68,8 @@ pub struct Health;
 #[derive(Debug, Clone, Copy)]
 pub struct Check;
 
-/// The rpc `/grpc.health.v1.Health/Watch`: how a service is, and again when that has changed. When a drain has started, it
-/// ends, so that it holds up none.
+/// The rpc `/grpc.health.v1.Health/Watch`: how a service is, and again when that has changed: when a drain is announced.
+/// When that has started, it ends, so that it holds up none.
 #[derive(Debug, Clone, Copy)]
 pub struct Watch;
 
@@ -100,7 +114,8 @@ pub(crate) fn service(names: BTreeSet<String>, drain: Drain) -> Service {
 }
 
 /// The full name of the service of an rpc, by the path of that.
-pub(crate) fn full_name(path: &str) -> &str {
+#[must_use]
+pub fn full_name(path: &str) -> &str {
     path.split('/').nth(1).unwrap_or_default()
 }
 
@@ -145,14 +160,22 @@ impl Handler<Call<Watch>> for HealthActor {
     fn handle(&mut self, call: Call<Watch>, _: &mut Context<Self>) -> Self::Result {
         let (drain, known) = (self.drain.clone(), self.knows(&call.request.service));
         call.answer_now(|_| {
-            let now = if known { ServingStatus::Serving } else { ServingStatus::ServiceUnknown };
-            let end = async move {
-                drain.started().await;
-                Ok(Self::is(ServingStatus::NotServing))
+            let now = match drain.is_announced() {
+                _ if !known => ServingStatus::ServiceUnknown,
+                true => ServingStatus::NotServing,
+                false => ServingStatus::Serving,
             };
-            // What is not here does not come, and nothing is to be said of it when the node goes.
-            let last = stream::once(end).filter(move |_: &Result<_>| std::future::ready(known));
-            Ok(Streaming::new(stream::iter([Ok(Self::is(now))]).chain(last)))
+            let news = async move {
+                drain.announced().await;
+                // What is not here does not come, and nothing is to be said of it when the node goes.
+                let news = (now == ServingStatus::Serving).then_some(ServingStatus::NotServing);
+                (news, drain)
+            };
+            let news = stream::once(news).flat_map(|(news, drain)| {
+                let end = async move { drain.started().await };
+                stream::iter(news).chain(stream::once(end).filter_map(async |()| None))
+            });
+            Ok(Streaming::new(stream::iter([now]).chain(news).map(|status| Ok(Self::is(status)))))
         })
     }
 }

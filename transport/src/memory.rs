@@ -74,7 +74,8 @@ impl Memory {
             metadata::of_user(metadata),
         )
         .mattering(criticality)
-        .repeated_outside(request.repeated_outside);
+        .repeated_outside(request.repeated_outside)
+        .counting_attempts(request.trail.attempts().cloned());
         let permit = endpoint.admit(&context)?;
         // Counted per call, not per message: nothing that a stream does may change what the next one sees.
         let prove = cfg!(debug_assertions) && self.carried.fetch_add(1, Ordering::Relaxed).is_multiple_of(8);

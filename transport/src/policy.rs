@@ -19,6 +19,8 @@ pub struct Policies {
     pub breaker: Option<Breaker>,
     /// The most calls that one client has in flight at once; none is no limit.
     pub max_in_flight: Option<MaxInFlight>,
+    /// Whether each connection carries calls only while its callee says that it serves (gRFC A17).
+    pub health_check: bool,
     /// What holds for methods that are not named.
     pub service: Arc<Policy>,
     /// What holds for those that are, by their paths.
@@ -86,7 +88,8 @@ impl Policies {
     #[must_use]
     pub fn new(deadline: Duration) -> Self {
         let (service, methods) = (Arc::new(Policy::new(deadline)), Vec::new());
-        Self { budget: RetryBudget::default(), breaker: None, max_in_flight: None, service, methods }
+        let (budget, breaker, max_in_flight, health_check) = (RetryBudget::default(), None, None, false);
+        Self { budget, breaker, max_in_flight, health_check, service, methods }
     }
 
     /// The same, where each call is tried once: in memory there is nothing else to go to.

@@ -15,6 +15,10 @@ use crate::health;
 use crate::limits::Limits;
 use crate::service::{Hosting, Service};
 
+/// The most callers on one worker that watch how a service is: each connection of a caller may have one that does. Were
+/// they as few as other streams, a busy node would be taken to be a sick one.
+const WATCHES_MAX: usize = 25_600;
+
 /// Finds the endpoint for a call. One for each worker; cheap to clone.
 #[derive(Clone)]
 pub struct Router(Arc<RouterBuilder>);
@@ -134,11 +138,15 @@ impl RouterBuilder {
     }
 
     /// Tells of the services that were added so far how they are, as gRPC's own protocol asks for it
-    /// (`grpc.health.v1`).
+    /// (`grpc.health.v1`). That is no service of the node's own: no interceptor is put around it, and it takes on as many
+    /// streams as there may be connections.
     pub fn serve_health(&mut self) {
         let names = self.order.iter().map(|endpoint| health::full_name(endpoint.path).to_owned()).collect();
         let service = health::service(names, self.drain.clone());
+        let (limits, interceptor) = (self.limits, self.interceptor.take());
+        self.limits.streams = limits.streams.max(WATCHES_MAX);
         self.add(&service, &|name| unreachable!("the health of services is known without asking {name}"));
+        (self.limits, self.interceptor) = (limits, interceptor);
     }
 
     /// The router, complete.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::gauges::Count;
 use crate::net::Address;
 use crate::status::Code;
 
@@ -44,7 +45,14 @@ pub enum Pushback {
 /// Written by the carrier, and read by the policies: to go elsewhere next time, and to tell what a failed call spent its
 /// time on. The attempts of one call share it. Over memory it stays empty.
 #[derive(Debug, Clone, Default)]
-pub struct Trail(Arc<Mutex<Written>>);
+pub struct Trail(Arc<Pages>);
+
+#[derive(Debug, Default)]
+struct Pages {
+    written: Mutex<Written>,
+    /// How many attempts the node makes for the request that the call is part of, where somebody wants to know.
+    attempts: Option<Arc<Count>>,
+}
 
 #[derive(Debug, Default)]
 struct Written {
@@ -54,6 +62,16 @@ struct Written {
 }
 
 impl Trail {
+    /// One whose attempts count among `attempts`, if these are counted.
+    pub(crate) fn counting(attempts: Option<Arc<Count>>) -> Self {
+        Self(Arc::new(Pages { written: Mutex::default(), attempts }))
+    }
+
+    /// What its attempts count among.
+    pub(crate) fn attempts(&self) -> Option<&Arc<Count>> {
+        self.0.attempts.as_ref()
+    }
+
     /// The `attempt` goes to `address`, over a connection that is there.
     pub fn goes_to(&self, attempt: u32, address: &Arc<Address>) {
         let leg = Leg { attempt, address: address.clone(), connected: Instant::now(), answered: None };
@@ -126,6 +144,6 @@ impl Trail {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Written) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.0.written.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -84,7 +84,8 @@ fn value(key: &str, policies: &Policies, policy: &Policy) -> String {
         "budget" => Setting::Budget(policies.budget.tokens),
         "budget-ratio" => Setting::BudgetRatio(policies.budget.ratio),
         "breaker" => Setting::Breaker(policies.breaker),
-        _ => Setting::MaxInFlight(policies.max_in_flight),
+        "max-in-flight" => Setting::MaxInFlight(policies.max_in_flight),
+        _ => Setting::HealthCheck(policies.health_check),
     };
     setting.to_string()
 }

@@ -10,7 +10,9 @@ use transport::{Address, KeyBounds, Limits, Rpc, Service, rest};
 
 use super::error::ConfigError;
 use super::policies::{self, PolicyConfig};
-use super::values::{Listen, LogFormat, PeerConfig, Switch, duration, filter, header, http_listen, number};
+use super::values::{
+    Listen, LogFormat, PeerConfig, Switch, duration, filter, header, http_listen, number, own_header,
+};
 
 /// The most workers that a node may have.
 pub(crate) const WORKERS_MAX: u16 = 512;
@@ -52,7 +54,8 @@ pub struct Config {
 
     /// What holds for calls to other services, or for those to one service, or to one of its methods: attempts,
     /// retry-codes, backoff, backoff-max, hedge, deadline, wait-for-ready, key, and for all calls to a service together
-    /// budget, budget-ratio, breaker, max-in-flight. The narrowest counts, and what different sources say is joined. Repeatable; in
+    /// budget, budget-ratio, breaker, max-in-flight, health-check. The narrowest counts, and what different sources say is
+    /// joined. Repeatable; in
     /// the environment separated by semicolons; in the file also tables like [policy.SERVICE]
     #[arg(long = "policy", value_name = "[SERVICE[.METHOD].]KEY=VALUE", value_delimiter = ';')]
     pub policies: Vec<PolicyConfig>,
@@ -122,6 +125,11 @@ pub struct Config {
           value_delimiter = ',', value_parser = header)]
     pub rest_headers: Vec<String>,
 
+    /// The header of REST answers that tells how many attempts this node made of calls to other nodes for the request: 1
+    /// where one worked at once, more where it was repeated or hedged, 0 where nobody was called
+    #[arg(long, value_name = "NAME|none", default_value = "none", value_parser = own_header)]
+    pub attempts_header: String,
+
     /// What log lines look like
     #[arg(long, value_name = "FORMAT", default_value = "auto")]
     pub log_format: LogFormat,
@@ -184,7 +192,8 @@ impl Config {
     pub fn rest(&self) -> rest::Options {
         let headers = self.rest_headers.iter().filter(|name| *name != "none");
         let headers = headers.map(|name| name.parse().expect("names of headers were checked"));
-        rest::Options { deadline: self.deadline, headers: headers.collect() }
+        let attempts_header = Some(self.attempts_header.clone()).filter(|name| name != "none");
+        rest::Options { deadline: self.deadline, headers: headers.collect(), attempts_header }
     }
 
     /// When a connection counts as dead.
@@ -278,6 +287,7 @@ impl fmt::Display for Config {
         writeln!(f, "max-idempotency-keys = {}", self.max_idempotency_keys)?;
         writeln!(f, "max-idempotency-bytes = {}", self.max_idempotency_bytes)?;
         writeln!(f, "rest-headers = {}", list(self.rest_headers.clone()))?;
+        writeln!(f, "attempts-header = {}", text(&self.attempts_header))?;
         writeln!(f, "log-format = {}", text(&self.log_format))?;
         write!(f, "log = {}", text(&self.log))
     }

@@ -54,6 +54,7 @@ pub(super) enum Setting {
     BudgetRatio(u32),
     Breaker(Option<Breaker>),
     MaxInFlight(Option<MaxInFlight>),
+    HealthCheck(bool),
 }
 
 /// The value of what is not there.
@@ -62,8 +63,8 @@ pub(super) const NONE: &str = "none";
 /// The services that there are, with their rpcs.
 pub(super) type Known = Vec<(&'static str, &'static [Rpc])>;
 
-/// The keys, in the order in which they are explained; the last four are of a service and not of one method.
-pub(super) const KEYS: [&str; 12] = [
+/// The keys, in the order in which they are explained; the last five are of a service and not of one method.
+pub(super) const KEYS: [&str; 13] = [
     "deadline",
     "attempts",
     "retry-codes",
@@ -76,6 +77,7 @@ pub(super) const KEYS: [&str; 12] = [
     "budget-ratio",
     "breaker",
     "max-in-flight",
+    "health-check",
 ];
 
 impl Scope {
@@ -104,6 +106,7 @@ impl Setting {
             Self::BudgetRatio(_) => KEYS[9],
             Self::Breaker(_) => KEYS[10],
             Self::MaxInFlight(_) => KEYS[11],
+            Self::HealthCheck(_) => KEYS[12],
         }
     }
 
@@ -121,13 +124,21 @@ impl Setting {
             "budget-ratio" => Self::BudgetRatio(ratio(value)?),
             "breaker" => Self::Breaker(breaker(value)?),
             "max-in-flight" => Self::MaxInFlight(max_in_flight(value)?),
+            "health-check" => Self::HealthCheck(switch(value)?),
             _ => return Err(format!("unknown key {key}: expected one of {}", KEYS.join(", "))),
         })
     }
 
     /// Whether it is about all calls to a service together.
     fn is_of_service(&self) -> bool {
-        matches!(self, Self::Budget(_) | Self::BudgetRatio(_) | Self::Breaker(_) | Self::MaxInFlight(_))
+        matches!(
+            self,
+            Self::Budget(_)
+                | Self::BudgetRatio(_)
+                | Self::Breaker(_)
+                | Self::MaxInFlight(_)
+                | Self::HealthCheck(_)
+        )
     }
 
     fn set(&self, policies: &mut Policies, policy: &mut Policy, rpc: Option<&Rpc>) {
@@ -144,6 +155,7 @@ impl Setting {
             Self::BudgetRatio(ratio) => policies.budget.ratio = *ratio,
             Self::Breaker(most) => policies.breaker = *most,
             Self::MaxInFlight(most) => policies.max_in_flight = *most,
+            Self::HealthCheck(checks) => policies.health_check = *checks,
         }
     }
 }
@@ -292,7 +304,7 @@ impl fmt::Display for Setting {
             | Self::MaxInFlight(Some(MaxInFlight::Calls(number))) => number.fmt(f),
             Self::RetryCodes(codes) if *codes == Codes::of(&[]) => f.write_str(NONE),
             Self::RetryCodes(codes) => codes.fmt(f),
-            Self::Hedge(is_on) | Self::WaitForReady(is_on) => is_on.fmt(f),
+            Self::Hedge(is_on) | Self::WaitForReady(is_on) | Self::HealthCheck(is_on) => is_on.fmt(f),
             Self::Key(name) => f.write_str(name),
             Self::BudgetRatio(thousandths) => (f64::from(*thousandths) / 1e3).fmt(f),
             Self::Breaker(Some(Breaker::Percent(percent))) => write!(f, "{percent}%"),

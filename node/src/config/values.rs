@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use transport::net::Address;
+use transport::rest;
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,6 +147,16 @@ pub(super) fn number<T: TryFrom<u64>>(text: &str, max: u64) -> Result<T, String>
 pub(super) fn header(text: &str) -> Result<String, String> {
     let name = text.parse::<http::HeaderName>();
     name.map(|name| name.to_string()).map_err(|_| "expected names of headers, or none".to_owned())
+}
+
+/// The name of a header of answers that the edge does not set itself, in lower case, or none.
+pub(super) fn own_header(text: &str) -> Result<String, String> {
+    let name =
+        text.parse::<http::HeaderName>().map_err(|_| "expected the name of a header, or none".to_owned())?;
+    match rest::is_set_by_edge(name.as_str()) {
+        true => Err("expected the name of a header that answers do not have anyway, or none".to_owned()),
+        false => Ok(name.to_string()),
+    }
 }
 
 /// Spans and fields, which other programs filter by, would be taken for targets that nothing has.

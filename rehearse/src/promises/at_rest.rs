@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sim::{CallRecord, Event, Eventual, Request, Wants};
+use transport::Contract as _;
 use transport::gauges::{Gauge, Reading, Sample};
+use transport::health::Health;
 
 use crate::clients;
 use crate::facts::{GaugesRead, NodeStarted, NodeStopped};
@@ -26,6 +28,9 @@ pub(super) const WORK_ENDS: Duration = Duration::from_secs(60);
 pub(super) fn soon(setting: &Setting) -> Duration {
     setting.deadline + setting.silence * 3 + LINGER
 }
+
+/// The most that is held for one who asks whether a node serves, in bytes: the head of that.
+const WATCH_BYTES_MAX: usize = 1024;
 
 /// Every node comes to rest.
 #[derive(Debug)]
@@ -67,12 +72,20 @@ impl ComesToRest {
 
     /// The most that a node at rest has of a sample.
     fn most(&self, host: &str, reading: &Reading, sample: Sample) -> usize {
+        let watches = reading.count(Gauge::StreamsOpen, Health::NAME, "answer");
         match sample.gauge {
+            // Others ask whether it serves, on their connections, for as long as there are these.
+            Gauge::PermitsTaken | Gauge::HandlersRunning | Gauge::StreamsOpen
+                if sample.of == Health::NAME && sample.what != "calls" =>
+            {
+                self.connections_to(host)
+            }
+            Gauge::CallsInFlight if sample.of == "grpc" => watches,
+            Gauge::BufferedBytes => watches * WATCH_BYTES_MAX,
             Gauge::CallsInFlight
             | Gauge::PermitsTaken
             | Gauge::HandlersRunning
             | Gauge::StreamsOpen
-            | Gauge::BufferedBytes
             | Gauge::CalleeCallsInFlight
             | Gauge::CalleeCallsWaiting => 0,
             Gauge::ConnectionsOpen if sample.of == "rest" => self.requests_at_once(host),
@@ -81,7 +94,7 @@ impl ComesToRest {
             Gauge::KeyedActorsIdle => reading.count(Gauge::KeyedActors, sample.of, ""),
             Gauge::CalleeConnectionsOpen => {
                 let addresses = |state| reading.count(Gauge::CalleeAddresses, sample.of, state);
-                addresses("ready") + addresses("connecting") + addresses("ejected")
+                addresses("ready") + addresses("connecting") + addresses("ejected") + addresses("not serving")
             }
             Gauge::DrainWaitsFor => {
                 reading.sum(Gauge::ConnectionsOpen) + reading.sum(Gauge::ConnectionsSilent)

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sim::{CLIENTS, CallRecord, Event, Family, Invariant, Request, Wants, What};
+use transport::Method as _;
+use transport::health::Watch;
 
 use super::names::{LINES_KNOW_THEIR_CALLERS, REPLIES_CARRY_IDS};
 use super::requests::ByRequest;
@@ -249,8 +251,10 @@ impl Invariant for LinesKnowTheirCallers {
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
         self.note_death(event);
-        // Clients speak of their calls by name. What did not become a request has an id that means nothing.
-        if *event.host == *CLIENTS || access_path(event) == Some(NO_REQUEST) {
+        // Clients speak of their calls by name. What did not become a request has an id that means nothing, and nodes ask
+        // each other whether they serve on nobody's behalf.
+        let is_of_nobody = access_path(event).is_some_and(|path| [NO_REQUEST, Watch::PATH].contains(&path));
+        if *event.host == *CLIENTS || is_of_nobody {
             return Ok(());
         }
         let Some(id) = event.request_id.as_deref() else {

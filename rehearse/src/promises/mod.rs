@@ -32,6 +32,7 @@ mod proof;
 mod pushback;
 mod requests;
 mod right;
+mod serving;
 mod shares;
 mod shed;
 mod spending;
@@ -70,13 +71,14 @@ pub use self::names::{
     HANDLED_ONCE, HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS, HEALTH_IS_TOLD,
     LINES_KNOW_THEIR_CALLERS, LOSERS_ARE_CANCELLED, NO_MORE_THAN_ADMITTED, NODES_COME_TO_REST,
     ONE_CONNECTION, ONE_PROBE_AT_A_TIME, ONLY_THE_OUTERMOST_REPEATS, PUSHBACK_IS_HEEDED,
-    REPEATED_ONLY_WITH_PROOF, REPLICAS_SHARE, REPLIES_CARRY_IDS, STATUSES_ARE_EXPLAINED, TRIED_TWICE_AT_MOST,
-    WORK_COMES_TO_REST, WORKERS_SHARE,
+    REPEATED_ONLY_WITH_PROOF, REPLICAS_SHARE, REPLIES_CARRY_IDS, SERVING_IS_HEEDED, STATUSES_ARE_EXPLAINED,
+    TRIED_TWICE_AT_MOST, WORK_COMES_TO_REST, WORKERS_SHARE,
 };
 use self::outermost::OnlyTheOutermostRepeats;
 use self::probes::OneProbeAtATime;
 use self::proof::RepeatedOnlyWithProof;
 use self::pushback::PushbackIsHeeded;
+use self::serving::ServingIsHeeded;
 use self::shares::{ReplicasShare, WorkersShare};
 use self::spending::AttemptsArePaidFor;
 use self::statuses::StatusesAreExplained;
@@ -185,6 +187,11 @@ const ALL: &[(&str, Add)] = &[
     // Nodes do not push back; a server that is none may.
     (PUSHBACK_IS_HEEDED, |to, _, setting| match setting.graph.has_foreign() {
         true => to.invariant(PushbackIsHeeded::default),
+        false => to,
+    }),
+    // Of nodes, this is said only when they drain, which has promises of its own.
+    (SERVING_IS_HEEDED, |to, _, setting| match setting.graph.has_foreign() {
+        true => to.invariant(move || ServingIsHeeded::new(&setting)),
         false => to,
     }),
     (DRAINS_END, |to, _, setting| to.invariant(move || DrainsEnd::new(&setting))),

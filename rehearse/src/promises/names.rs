@@ -50,6 +50,8 @@ pub const PUSHBACK_IS_HEEDED: &str = "who pushes back is left alone for as long 
 /// A service whose breaker is open gets one call at a time, and all of them when that was answered.
 pub const ONE_PROBE_AT_A_TIME: &str =
     "an open breaker lets one call out at a time, and one that works closes it";
+/// Who says that it does not serve gets no calls of those who ask.
+pub const SERVING_IS_HEEDED: &str = "who says that it does not serve is not called";
 /// A node that was told to drain has left when its work is done, or its time is over.
 pub const DRAINS_END: &str = "a node that drains leaves in time";
 /// A node that was told to drain begins no further call.

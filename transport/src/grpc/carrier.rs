@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
+use http::Uri;
 use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderMap, Uri};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::{MapErr, MapFrame};
@@ -22,6 +22,7 @@ use tower::Service;
 
 use super::Keepalive;
 use super::codec::{Raw, repair_size};
+use super::details::{checked, without_broken_details};
 use super::endpoints::{Endpoints, Wanted};
 use super::lines::Line;
 use super::outgoing::outgoing;
@@ -61,8 +62,22 @@ impl Grpc {
         keepalive: Keepalive,
         message_size: usize,
     ) -> Self {
+        Self::with_health_check(service, addresses, net, keepalive, message_size, None)
+    }
+
+    /// The same, where each connection carries calls only while the callee says that the service of the full name `health`
+    /// serves (gRFC A17). One that does not know of health is taken to serve.
+    #[must_use]
+    pub fn with_health_check(
+        service: &'static str,
+        addresses: &[Address],
+        net: &Arc<dyn Net>,
+        keepalive: Keepalive,
+        message_size: usize,
+        health: Option<&'static str>,
+    ) -> Self {
         assert!(!addresses.is_empty(), "{service} has no address");
-        let endpoints = Endpoints::new(service, addresses, net, keepalive);
+        let endpoints = Endpoints::new(service, addresses, net, keepalive, health);
         Self(Arc::new(Inner { service, endpoints, message_size, calls: Count::default() }))
     }
 
@@ -102,6 +117,7 @@ impl Grpc {
         metadata::insert_request_id(outgoing.metadata_mut().as_mut(), &request.request_id);
         metadata::insert_attempt(outgoing.metadata_mut().as_mut(), request.attempt, request.repeated_outside);
         let Request { attempt, trail, wait_for_ready, .. } = request;
+        trail.attempts().into_iter().for_each(|attempts| attempts.add());
         let wanted = Wanted { attempt, trail: trail.clone(), wait_for_ready, key };
         let failed_with = |status: Status| {
             let pushback = metadata::pushback(status.metadata().as_ref());
@@ -234,26 +250,6 @@ fn address(request: &mut http::Request<Body>, line: &Line) {
     parts.scheme = Some(Scheme::HTTP);
     parts.authority = Some(line.authority().clone());
     *request.uri_mut() = Uri::from_parts(parts).expect("scheme, authority and path make a URI");
-}
-
-/// Trailers are headers that come last.
-fn checked(mut frame: Frame<Bytes>) -> Frame<Bytes> {
-    frame.trailers_mut().into_iter().for_each(without_broken_details);
-    frame
-}
-
-/// Leaves out details that are no base64, over which tonic panics: code and message are as good without.
-fn without_broken_details(headers: &mut HeaderMap) {
-    if !headers.contains_key(metadata::GRPC_STATUS_DETAILS) {
-        return;
-    }
-    let map = MetadataMap::from_headers(std::mem::take(headers));
-    let details = map.get_bin(metadata::GRPC_STATUS_DETAILS.as_str());
-    let are_broken = details.is_none_or(|details| details.to_bytes().is_err());
-    *headers = map.into_headers();
-    if are_broken {
-        headers.remove(metadata::GRPC_STATUS_DETAILS);
-    }
 }
 
 /// The status of a call that got no answer. One that waited for a stream when its connection ended was dropped with what

@@ -11,7 +11,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, select_all, select_ok};
 use http::uri::Authority;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Keepalive;
 use super::balance::{Choice, Chosen, Seen, order, seen};
@@ -75,6 +75,7 @@ impl Endpoints {
         addresses: &[Address],
         net: &Arc<dyn Net>,
         keepalive: Keepalive,
+        health: Option<&'static str>,
     ) -> Arc<Self> {
         let (mut fixed, mut names) = (Vec::new(), Vec::new());
         for address in addresses {
@@ -83,8 +84,8 @@ impl Endpoints {
                 Address::Tcp { .. } | Address::Unix(_) => fixed.push(address.clone()),
             }
         }
-        let (all, next, waiting, connections) = Default::default();
-        let net = net.clone();
+        let connections = Connections::new(health);
+        let (net, (all, next, waiting)) = (net.clone(), Default::default());
         let endpoints = Self { service, net, keepalive, fixed, names, all, next, waiting, connections };
         endpoints.renew();
         Arc::new(endpoints)
@@ -216,14 +217,22 @@ impl Endpoints {
         status::not_sent(NotSent::Unreachable, format!("no address of {} is known", self.service))
     }
 
-    /// Waits until something may have changed where all are down: an endpoint may be connected to again, or a name asked.
+    /// Waits until something may have changed where all are down: an endpoint may be connected to again, or says that it
+    /// serves, or a name may be asked.
     async fn rest(&self) {
+        // Listening comes before looking, so that a change in between is not missed.
+        let changed = self.connections.changed.notified();
+        if !self.all().iter().all(|endpoint| endpoint.subchannel().is_down()) {
+            return;
+        }
         let rests = |endpoint: &Arc<Endpoint>| endpoint.subchannel().rests_until();
         let endpoints = self.all().iter().filter_map(rests).min();
         let names = self.names.iter().filter_map(|name| name.is_asked_again()).min();
-        if let Some(until) = endpoints.into_iter().chain(names).min() {
-            let _one = self.waiting.one();
-            sleep_until(until).await;
+        let _one = self.waiting.one();
+        match endpoints.into_iter().chain(names).min() {
+            // Whichever comes first, all are looked at again.
+            Some(until) => drop(timeout_at(until, changed).await),
+            None => changed.await,
         }
     }
 
@@ -254,6 +263,7 @@ impl Endpoints {
                 let answer = timeout(RESOLVE_MAX, endpoints.net.resolve(&name.name, name.port)).await;
                 name.answered(answer.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())));
                 endpoints.renew();
+                endpoints.connections.changed.notify_waiters();
                 // Dropped, it tells all who wait.
                 drop(tell);
             });

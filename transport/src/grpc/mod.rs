@@ -8,6 +8,7 @@ mod backoff;
 mod balance;
 mod carrier;
 mod codec;
+mod details;
 mod endpoint;
 mod endpoints;
 mod framing;
@@ -22,6 +23,7 @@ mod request;
 mod sent;
 mod server;
 mod subchannel;
+mod watch;
 
 use std::time::Duration;
 

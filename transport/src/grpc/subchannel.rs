@@ -12,13 +12,14 @@ use futures_util::future::{BoxFuture, Shared};
 use http::uri::Authority;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout};
 use tonic::Status;
 use tonic::body::Body;
 use tracing::{debug, warn};
 
 use super::greeting::{Greeted, Greeting};
+use super::watch::{Subject, Watch};
 use super::{Keepalive, backoff};
 use crate::chance::chance;
 use crate::gauges::Count;
@@ -39,8 +40,29 @@ pub(super) enum Pick {
     Ready(Sender),
     /// It is connecting.
     Wait(Connecting),
-    /// It is down, and not yet to be tried again.
+    /// It is down, and not yet to be tried again, or its callee says that it does not serve.
     Down(Status),
+}
+
+/// What the connections to a service have in common.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    /// Those that are open: the ones in use, and those that were lost and have not ended yet.
+    pub(super) open: Count,
+    /// Tells when a callee has said whether it serves, or a connection has ended.
+    pub(super) changed: Arc<Notify>,
+    /// The full name of the service, if its callees are asked whether they serve.
+    pub(super) health: Option<&'static str>,
+    /// How many were made and then lost, as far as a call has found out.
+    lost: AtomicUsize,
+}
+
+impl Connections {
+    /// None yet; callees are asked whether they serve if `health` names the service.
+    pub(super) fn new(health: Option<&'static str>) -> Arc<Self> {
+        let (open, changed, lost) = Default::default();
+        Arc::new(Self { open, changed, health, lost })
+    }
 }
 
 pub(super) struct Subchannel {
@@ -58,15 +80,6 @@ pub(super) struct Subchannel {
     state: Mutex<State>,
 }
 
-/// What is known of all connections to a service, whichever subchannel has them.
-#[derive(Debug, Default)]
-pub(super) struct Connections {
-    /// How many are open, those that were lost and have not ended yet among them.
-    pub(super) open: Count,
-    /// How many were made and then lost, as far as a call has found out.
-    lost: AtomicUsize,
-}
-
 struct State {
     connection: Connection,
     /// Attempts in a row that failed.
@@ -80,12 +93,16 @@ struct State {
 enum Connection {
     Idle,
     Connecting(Connecting),
-    Ready(Sender),
-    Backoff { until: Instant, status: Status },
+    /// With what the callee says of itself, if it is asked.
+    Ready(Sender, Option<Watch>),
+    Backoff {
+        until: Instant,
+        status: Status,
+    },
 }
 
 impl Subchannel {
-    /// One at `address`, which is spoken to as `authority`. Its connections count among `connections`.
+    /// One at `address`, which is spoken to as `authority`. Its connections count among the `connections` to the service.
     pub(super) fn new(
         service: &'static str,
         (address, authority): (Address, Authority),
@@ -93,7 +110,8 @@ impl Subchannel {
         keepalive: Keepalive,
         connections: Arc<Connections>,
     ) -> Arc<Self> {
-        let state = State { connection: Connection::Idle, failures: 0, began: Instant::now(), lost_before: 0 };
+        let state =
+            State { connection: Connection::Idle, failures: 0, began: Instant::now(), lost_before: 0 };
         let state = Mutex::new(state);
         let (made, streams_max) = (AtomicUsize::new(0), AtomicU32::new(u32::MAX));
         Arc::new(Self { service, address, authority, net, keepalive, connections, made, streams_max, state })
@@ -106,10 +124,16 @@ impl Subchannel {
     /// How its connection stands, as gauges name it.
     pub(super) fn state(&self) -> &'static str {
         match &self.state.lock().unwrap_or_else(PoisonError::into_inner).connection {
-            Connection::Ready(sender) if !sender.is_closed() => "ready",
+            Connection::Ready(sender, watch) if !sender.is_closed() => {
+                if serves(watch.as_ref()) {
+                    "ready"
+                } else {
+                    "not serving"
+                }
+            }
             Connection::Connecting(_) => "connecting",
             Connection::Backoff { until, .. } if *until > Instant::now() => "backoff",
-            Connection::Idle | Connection::Ready(_) | Connection::Backoff { .. } => "idle",
+            Connection::Idle | Connection::Ready(..) | Connection::Backoff { .. } => "idle",
         }
     }
 
@@ -121,6 +145,11 @@ impl Subchannel {
     /// The most calls that it carries at a time.
     pub(super) fn streams_max(&self) -> usize {
         usize::try_from(self.streams_max.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+    }
+
+    /// Whether it takes no call now, since it is left alone, or its callee says that it does not serve.
+    pub(super) fn is_down(&self) -> bool {
+        matches!(self.state(), "backoff" | "not serving")
     }
 
     /// Until when it is left alone because connecting failed; none if it is not.
@@ -155,15 +184,18 @@ impl Subchannel {
     pub(super) fn pick(self: &Arc<Self>) -> Pick {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &state.connection {
-            Connection::Ready(sender) if !sender.is_closed() => {
-                return Pick::Ready(sender.clone());
+            Connection::Ready(sender, watch) if !sender.is_closed() => {
+                return match serves(watch.as_ref()) {
+                    true => Pick::Ready(sender.clone()),
+                    false => Pick::Down(self.not_serving()),
+                };
             }
             Connection::Connecting(connecting) => return Pick::Wait(connecting.clone()),
             Connection::Backoff { until, status } if *until > Instant::now() => {
                 return Pick::Down(status.clone());
             }
             // Lost: that is tried once more without a wait.
-            Connection::Ready(_) => {
+            Connection::Ready(..) => {
                 self.connections.lost.fetch_add(1, Ordering::Relaxed);
             }
             // Never connected, or down for long enough.
@@ -193,8 +225,9 @@ impl Subchannel {
     }
 
     /// Connected means that the callee has spoken HTTP/2, not only that it accepted a connection: one
-    /// that accepts and hangs up, or speaks another language, must not be tried again at once.
-    async fn connect(&self) -> Result<Sender, Box<dyn std::error::Error + Send + Sync>> {
+    /// that accepts and hangs up, or speaks another language, must not be tried again at once. Where callees are asked
+    /// whether they serve, it has an answer, too.
+    async fn connect(&self) -> Result<(Sender, Option<Watch>), Unconnected> {
         let io = self.net.connect(&self.address).await?;
         let (io, greeting) = Greeted::new(io);
         let (sender, connection) = Builder::new(Local)
@@ -205,35 +238,55 @@ impl Subchannel {
             .handshake(TokioIo::new(io))
             .await?;
         let (service, address, connections) = (self.service, self.address.clone(), self.connections.clone());
+        let (until_lost, lost) = oneshot::channel();
         tokio::task::spawn_local(async move {
             let _one = connections.open.one();
             if let Err(error) = connection.await {
                 debug!(peer = service, %address, %error, "connection lost");
             }
+            drop(until_lost);
+            connections.changed.notify_waiters();
         });
         // The answer may have been lost with the power of the callee, and nothing is sent that would tell.
         let greeting = timeout(self.keepalive.greeting, greeting).await;
         let greeting = greeting.map_err(|_| "the peer accepted, and does not speak HTTP/2")?;
         match greeting.map_err(|_| "the peer hung up before it spoke HTTP/2")? {
             Greeting::Http2(streams_max) => {
-                self.streams_max.store(streams_max.unwrap_or(u32::MAX), Ordering::Relaxed);
-                Ok(sender)
+                let streams_max = streams_max.unwrap_or(u32::MAX);
+                let watch = self.watch(&sender, lost, streams_max).await?;
+                // The watch is a stream, too.
+                let for_calls = streams_max - u32::from(watch.is_some());
+                self.streams_max.store(for_calls, Ordering::Relaxed);
+                Ok((sender, watch))
             }
             Greeting::Other => Err("the peer speaks something else than HTTP/2".into()),
         }
     }
 
-    fn settle(
+    /// Asks whether the callee serves, if that is wanted. A connection that carries a single stream is left to calls.
+    async fn watch(
         &self,
-        outcome: Result<Sender, Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Result<Sender, Status> {
+        sender: &Sender,
+        lost: oneshot::Receiver<()>,
+        streams_max: u32,
+    ) -> Result<Option<Watch>, Unconnected> {
+        let Some(name) = self.connections.health.filter(|_| streams_max > 1) else { return Ok(None) };
+        let (address, authority) = (self.address.clone(), self.authority.clone());
+        let patience = self.keepalive.greeting;
+        let subject = Subject { service: self.service, name, address, authority, patience };
+        let watch = Watch::begin(subject, sender.clone(), lost, self.connections.changed.clone()).await;
+        Ok(Some(watch.ok_or("the peer hung up before it said whether it serves")?))
+    }
+
+    fn settle(&self, outcome: Result<(Sender, Option<Watch>), Unconnected>) -> Result<Sender, Status> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
-            Ok(sender) => {
+            Ok((sender, watch)) => {
                 debug!(peer = self.service, address = %self.address, "connected");
                 self.made.fetch_add(1, Ordering::Relaxed);
-                (state.connection, state.failures) = (Connection::Ready(sender.clone()), 0);
-                Ok(sender)
+                let serves = serves(watch.as_ref());
+                (state.connection, state.failures) = (Connection::Ready(sender.clone(), watch), 0);
+                if serves { Ok(sender) } else { Err(self.not_serving()) }
             }
             Err(error) => {
                 let failures = state.failures.saturating_add(1);
@@ -250,6 +303,18 @@ impl Subchannel {
             }
         }
     }
+
+    fn not_serving(&self) -> Status {
+        status::not_sent(NotSent::Unreachable, format!("{} does not serve", self.service))
+    }
+}
+
+/// Why there is no connection.
+type Unconnected = Box<dyn std::error::Error + Send + Sync>;
+
+/// Whether a callee serves; one that is not asked does.
+fn serves(watch: Option<&Watch>) -> bool {
+    watch.is_none_or(Watch::serves)
 }
 
 /// Runs hyper's tasks on this worker, and not among the runtime's tasks at large: that keeps those in lists by their

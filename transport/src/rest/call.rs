@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
+use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::StreamExt as _;
 use tonic::metadata::MetadataMap;
@@ -32,6 +32,8 @@ pub(super) struct Edge {
     pub(super) router: Router,
     pub(super) deadline: Duration,
     pub(super) let_through: LetThrough,
+    /// The header that has the number of attempts, if any has.
+    pub(super) attempts_header: Option<HeaderName>,
     pub(super) counts: Arc<EdgeCounts>,
 }
 
@@ -48,7 +50,7 @@ pub(super) async fn answer(target: Rc<Target>, request: HttpRequest, body: web::
     let _one = target.edge.counts.calls.one();
     let context = call_context(&target, &request);
     let line = access_line(&context, &request);
-    let response = match context.scope(call(&target, &context, &request, body)).await {
+    let mut response = match context.scope(call(&target, &context, &request, body)).await {
         Ok((metadata, json)) => {
             let mut response = HttpResponse::Ok().content_type("application/json").body(json);
             add_metadata(&mut response, &metadata);
@@ -56,6 +58,9 @@ pub(super) async fn answer(target: Rc<Target>, request: HttpRequest, body: web::
         }
         Err(failure) => failure.into_response(&context),
     };
+    if let (Some(name), Some(attempts)) = (&target.edge.attempts_header, context.attempts()) {
+        response.headers_mut().insert(name.clone(), attempts.get().into());
+    }
     finish(response, &context, line)
 }
 
@@ -212,8 +217,11 @@ fn call_context(target: &Target, request: &HttpRequest) -> CallContext {
     let (id, deadline) = (request_id(request.headers()), deadline::after(edge.deadline));
     let (metadata, criticality) = edge.let_through.metadata_of(request.headers());
     let admission = Some(target.endpoint.admission.clone());
-    let context = CallContext::new(id, deadline, admission, caller(request), metadata);
-    context.mattering(criticality).counting(Buffered::alone(edge.router.budget()))
+    let attempts = edge.attempts_header.as_ref().map(|_| Arc::default());
+    CallContext::new(id, deadline, admission, caller(request), metadata)
+        .mattering(criticality)
+        .counting_attempts(attempts)
+        .counting(Buffered::alone(edge.router.budget()))
 }
 
 #[cfg(test)]

@@ -58,6 +58,13 @@ impl LetThrough {
 const FRAMING: [&str; 6] =
     ["connection", "keep-alive", "transfer-encoding", "upgrade", "trailer", "content-encoding"];
 
+/// Whether the edge itself sets the header of this name, in lower case, on some answer.
+#[must_use]
+pub fn is_set_by_edge(name: &str) -> bool {
+    const OWN: [&str; 5] = ["x-request-id", "content-type", "content-length", "date", "allow"];
+    OWN.contains(&name) || FRAMING.contains(&name)
+}
+
 /// Adds what the handler said besides its answer.
 pub(super) fn add_metadata(response: &mut HttpResponse, metadata: &MetadataMap) {
     for (name, value) in metadata.as_ref().iter().filter(|(name, _)| !FRAMING.contains(&name.as_str())) {

@@ -13,4 +13,5 @@ mod request;
 mod server;
 mod wire;
 
+pub use headers::is_set_by_edge;
 pub use server::{Options, Server};

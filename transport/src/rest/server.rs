@@ -31,6 +31,9 @@ pub struct Options {
     /// The headers of a request that reach its handler as metadata, by lower-case name, beside `idempotency-key`, which
     /// always does. All others stay here.
     pub headers: Vec<String>,
+    /// The header of each answer to a call that has the number of attempts that this node made of calls for it, if any is
+    /// to. The edge sets no other header of that name ([`is_set_by_edge`](super::is_set_by_edge)).
+    pub attempts_header: Option<String>,
 }
 
 /// The REST edge of one worker. Cheap to clone.
@@ -48,7 +51,10 @@ impl Server {
         let headers = with_key(options.headers);
         let let_through = LetThrough::new(&headers);
         let (counts, gauges) = (EdgeCounts::of(gauges::REST, router.gauges()), router.gauges().clone());
-        let edge = Edge { router, deadline: options.deadline, let_through, counts: counts.clone() };
+        // What is no name of a header was refused by the configuration.
+        let attempts_header = options.attempts_header.and_then(|name| name.parse().ok());
+        let (deadline, counts_too) = (options.deadline, counts.clone());
+        let edge = Edge { router, deadline, let_through, attempts_header, counts: counts_too };
         let (edge, readiness) = (Rc::new(edge), drain.clone());
         let app = App::new()
             .service(probe("/healthz", || (200, TEXT, "alive\n".into())))

@@ -1,0 +1,43 @@
+//! Rehearsals of callees that say whether they serve, and of one that does not know of that, to callers that ask.
+
+use protos::app::grpc::service1::{ProcessName, Service1};
+use protos::app::grpc::service2::SayHello;
+use protos::app::grpc::{ProcessNameResponse, SayHelloRequest};
+use rehearse::proptest::strategy::Strategy as _;
+use rehearse::{Expect, Foreign, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching, promises};
+
+use crate::{checks, scenarios};
+
+/// The scenario of a replica that does not serve for a while, as it says.
+pub(crate) fn serving() -> sim::Scenario {
+    drawn("serving", "one of two hosts of service1 says that it does not serve: no call is lost", world)
+}
+
+fn world(picks: &mut Picks<'_>) -> Scenario {
+    let replica = || {
+        Foreign::of::<Service1>()
+            .answer::<ProcessName>(|request| Ok(ProcessNameResponse { name: request.name.to_uppercase() }))
+    };
+    let rests = match picks.pick("it rests", &["at first", "later"]) {
+        "later" => 300.ms()..900.ms(),
+        _ => 0.ms()..600.ms(),
+    };
+    let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
+    let load = Load::new(30, 1200.ms(), 400.ms()..=800.ms())
+        .bursts(picks.pick("bursts", &[1, 4]))
+        .rpc::<SayHello>(Via::Rest, requests(), Expect::ok())
+        .rpc::<SayHello>(Via::Grpc, requests(), Expect::ok());
+    let scenario = Scenario::new("serving", "", load, Swarm::calm())
+        .nodes(&["service2"], scenarios::app)
+        .foreign("resting", replica().rests(rests));
+    let scenario = match picks.pick("the other one", &["does not know of it", "is a node"]) {
+        "is a node" => scenario.nodes(&["service1"], scenarios::app),
+        _ => scenario.foreign("plain", replica()),
+    };
+    scenario
+        .flags(&["--policy", "service1.health-check=true"])
+        .workers(1)
+        .promises(promises::of_calls().except(promises::REPLICAS_SHARE))
+        .every_call("every reply belongs to its request", checks::right_value)
+        .every_call("with another host that serves, no call is lost", checks::works)
+}
