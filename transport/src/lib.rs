@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`rest`], [`grpc`], [`memory`] | the edges and the carriers |
 //! | [`answers`] | what calls with idempotency keys came to: [`Answers`] |
+//! | [`store`] | the one seam between that memory and what keeps it beyond the end of the process: [`KeyStore`](store::KeyStore) |
 //! | [`router`] | from a path to an endpoint: [`Router`] |
 //! | [`health`] | how services are, as gRPC's own protocol tells it |
 //! | [`service`] | one service: its contract, its actor, and where that lives: [`Service`], [`Serve`], [`Keys`] |
@@ -53,6 +54,7 @@ pub mod memory;
 mod metadata;
 pub mod net;
 mod once;
+mod outcome;
 pub mod payload;
 mod place;
 pub mod policy;
@@ -66,6 +68,7 @@ pub mod router;
 pub mod service;
 mod state;
 pub mod status;
+pub mod store;
 mod streaming;
 mod timeout;
 mod tokens;
