@@ -8,7 +8,7 @@ use process::{Said, command, output};
 use tempfile::NamedTempFile;
 
 /// Every key, as `--check` prints it.
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "services",
     "http",
     "grpc",
@@ -26,6 +26,7 @@ const KEYS: [&str; 20] = [
     "idempotency-keys-for",
     "max-idempotency-keys",
     "max-idempotency-bytes",
+    "idempotency-store",
     "rest-headers",
     "log-format",
     "log",
@@ -125,6 +126,8 @@ fn what_check_prints_reads_as_it_was_written() {
         "1",
         "--max-idempotency-bytes",
         "1099511627776",
+        "--idempotency-store",
+        "/var/lib/node/a \"b\"",
         "--rest-headers",
         "X-Tenant,cookie",
         "--log-format",

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::TryFutureExt as _;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
@@ -298,17 +299,22 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// Has the store keep that the call is about to be handled, if there is one.
+    /// Has the store keep that the call is about to be handled, if there is one. No handler may begin before that is kept.
     ///
     /// # Errors
     ///
     /// `UNAVAILABLE`, with the proof that nobody has handled the call, if the store cannot keep it.
-    pub(crate) async fn begin(&self, path: &'static str, request: &Bytes) -> Result<()> {
-        let Some(store) = &self.answers.0.store else { return Ok(()) };
+    pub(crate) fn begin(
+        &self,
+        path: &'static str,
+        request: &Bytes,
+    ) -> Option<impl Future<Output = Result<()>>> {
+        let store = self.answers.0.store.as_ref()?;
         let begun = Begun { path: path.to_owned(), request: request.clone() };
-        store.keep(self.note(What::Begun(begun))).await.map_err(|_| {
+        let kept = store.keep(self.note(What::Begun(begun)));
+        Some(kept.map_err(|_| {
             status::not_sent(NotSent::Refused, "the idempotency key cannot be kept: the call was not handled")
-        })
+        }))
     }
 
     /// The handler has run, and came to this. Resolves when that is remembered: nobody is to be told before.

@@ -79,8 +79,9 @@ fn begin(
     let (tell, told) = oneshot::channel();
     let mut work = Box::pin(async move {
         let _open = endpoint.admission.drain.work();
-        let begun = deadline::within(context.deadline(), turn.begin(endpoint.path, &request)).await;
-        let outcome = match begun {
+        let outcome = match note(&endpoint, &turn, &context, &request).await {
+            // Nobody waits for an answer any more, and nothing has begun.
+            Ok(()) if tell.is_closed() => Err(Status::cancelled("the caller has gone")),
             Ok(()) => handle(&endpoint, permit, &context, request).await,
             Err(status) => Err(status),
         };
@@ -98,6 +99,13 @@ fn begin(
         actix_rt::spawn(work);
     }
     told
+}
+
+/// Waits until no later process can take the call for one that was never made, where keys outlive the process.
+async fn note(endpoint: &Endpoint, turn: &Turn, context: &CallContext, request: &Bytes) -> Result<()> {
+    let Some(kept) = turn.begin(endpoint.path, request) else { return Ok(()) };
+    let _waits = endpoint.waits(context);
+    deadline::within(context.deadline(), kept).await
 }
 
 async fn handle(endpoint: &Endpoint, permit: Permit, context: &CallContext, request: Bytes) -> Outcome {

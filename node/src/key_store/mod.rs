@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc::unbounded_channel;
-use tracing::{info, warn};
+use tracing::warn;
 use transport::{Answers, KeyBounds};
 
 use self::log::Log;
@@ -35,8 +35,6 @@ pub(crate) fn open(
     before_sync: Option<Arc<Pause>>,
 ) -> io::Result<Answers> {
     let (log, found) = Log::open(machine.disk(path)?, bounds.kept_for)?;
-    let unknown = found.recalled.iter().filter(|recalled| recalled.ended.is_none()).count();
-    info!(target: "node", path = %path.display(), keys = found.recalled.len(), unknown, "idempotency keys recalled");
     if found.torn > 0 {
         warn!(target: "node", path = %path.display(), bytes = found.torn, "the end of the idempotency store was not whole");
     }

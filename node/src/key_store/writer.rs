@@ -61,3 +61,70 @@ pub(super) async fn write(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use futures_util::FutureExt as _;
+    use futures_util::future::join_all;
+    use tokio::sync::mpsc::unbounded_channel;
+    use tokio::task::LocalSet;
+    use transport::store::{Forgotten, What};
+
+    use super::*;
+    use crate::disk::{Disk, Memory};
+
+    /// Counts how often it was synced.
+    #[derive(Clone, Default)]
+    struct Counted(Memory, Arc<AtomicUsize>);
+
+    impl Disk for Counted {
+        fn read(&self) -> io::Result<Vec<u8>> {
+            self.0.read()
+        }
+
+        fn append(&self, bytes: &[u8]) -> io::Result<()> {
+            self.0.append(bytes)
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.sync()
+        }
+
+        fn replace(&self, bytes: &[u8]) -> io::Result<()> {
+            self.0.replace(bytes)
+        }
+    }
+
+    fn note() -> Note {
+        let what = Some(What::Forgotten(Forgotten {}));
+        Note { service: "tally".to_owned(), key: "k".to_owned(), what }
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_for_while_the_disk_syncs_is_synced_together() {
+        let disk = Counted::default();
+        let (log, _) = Log::open(Arc::new(disk.clone()), Duration::from_secs(1)).expect("it is empty");
+        let (writes, queue) = unbounded_channel();
+        let keeper = Keeper(writes);
+        let kept = join_all((0..100).map(|_| keeper.keep(note())));
+        LocalSet::new()
+            .run_until(async {
+                tokio::task::spawn_local(write(log, queue, None));
+                kept.await.into_iter().for_each(|kept| kept.expect("it is kept"));
+            })
+            .await;
+        assert_eq!(disk.1.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn what_nobody_writes_is_not_kept() {
+        let (writes, queue) = unbounded_channel();
+        drop(queue);
+        let kept = Keeper(writes).keep(note()).now_or_never().expect("it does not wait");
+        assert_eq!(kept.expect_err("nobody writes").to_string(), "nobody writes the store any more");
+    }
+}
