@@ -7,39 +7,20 @@
 //! what it has kept is remembered by the next process. All that is looked up is in memory, which bounds the store, too.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryFutureExt as _;
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use crate::gauges::{Gauge, Gauges, Holds, Reading};
+use crate::gauges::{Gauges, Holds, Reading};
+use crate::kept::{Kept, KeyBounds, Made, Name, Run, Standing, State};
 use crate::key::Key;
-use crate::outcome::{Outcome, size};
-use crate::status::{self, NotSent, Result, Status};
+use crate::outcome::Outcome;
+use crate::status::{self, NotSent, Result};
 use crate::store::{Begun, Ended, Forgotten, KeyStore, Note, Recalled, What};
-
-/// How much is remembered of calls with idempotency keys, and for how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeyBounds {
-    /// How long an answer is remembered after it was made.
-    pub kept_for: Duration,
-    /// The most keys at once, those of calls that are being handled among them.
-    pub keys: usize,
-    /// The most bytes of their requests and answers.
-    pub bytes: usize,
-}
-
-impl Default for KeyBounds {
-    fn default() -> Self {
-        Self { kept_for: Duration::from_secs(600), keys: 100_000, bytes: 64 * 1024 * 1024 }
-    }
-}
 
 /// The memory of one node. Clones are the same.
 #[derive(Clone)]
@@ -53,46 +34,6 @@ struct Inner {
     kept: Mutex<Kept>,
 }
 
-#[derive(Default)]
-struct Kept {
-    calls: HashMap<Name, Remembered>,
-    /// When each answer is forgotten, in that order.
-    due: VecDeque<(Instant, Name)>,
-    bytes: usize,
-    /// How many of them nobody knows the outcome of.
-    unknown: usize,
-    is_swept: bool,
-}
-
-/// A key belongs to one service. One that an earlier process has kept may be of a service that is here no more.
-type Name = (Cow<'static, str>, Key);
-
-/// A call that has a key.
-struct Remembered {
-    path: Cow<'static, str>,
-    /// Its encoding. It is compared itself, and not by a digest: it is there anyway while the call is handled, it counts
-    /// like the answer, and nothing that is equal by chance is taken for the same.
-    request: Bytes,
-    bytes: usize,
-    state: State,
-}
-
-enum State {
-    Running(Arc<Run>),
-    Ended(Outcome),
-    /// Its handler may have begun, and did not come to an end that anybody knows of.
-    Unknown,
-}
-
-/// A call that has a key, as it was read.
-#[derive(Clone, Copy)]
-pub(crate) struct Made<'a> {
-    pub(crate) path: &'static str,
-    pub(crate) request: &'a Bytes,
-    /// Whether it does no harm to handle it twice.
-    pub(crate) is_idempotent: bool,
-}
-
 /// What is to be done with a call that has a key.
 pub(crate) enum Claim {
     /// It is to be handled.
@@ -102,9 +43,6 @@ pub(crate) enum Claim {
     /// It was handled.
     Ended(Outcome),
 }
-
-/// How much a key takes besides its own bytes and those of its call.
-const ENTRY: usize = 256;
 
 /// What is due is forgotten at least so much later, all at once.
 const SWEEP_MIN: Duration = Duration::from_secs(1);
@@ -139,32 +77,17 @@ impl Answers {
     /// more.
     pub(crate) fn claim(&self, service: &'static str, key: &Key, call: Made<'_>) -> Result<Claim> {
         let name = (Cow::Borrowed(service), key.clone());
-        let mut kept = self.0.lock();
-        kept.forget_due(Instant::now());
-        if call.is_idempotent {
-            kept.forget_unknown(&name, call);
-        }
-        if let Some(known) = kept.calls.get(&name) {
-            return known.claim(call);
-        }
-        let bytes = ENTRY + key.len() + call.request.len();
-        let has_room = kept.calls.len() < self.0.bounds.keys && kept.bytes + bytes <= self.0.bounds.bytes;
-        if !has_room {
-            return Err(Status::resource_exhausted("as many idempotency keys are remembered as may be"));
-        }
-        let run = Arc::new(Run::default());
-        let state = State::Running(run.clone());
-        kept.bytes += bytes;
-        // A copy, since what was read may be a piece of a much larger buffer, which would be kept with it.
-        let request = Bytes::copy_from_slice(call.request);
-        let path = Cow::Borrowed(call.path);
-        kept.calls.insert(name.clone(), Remembered { path, request, bytes, state });
-        Ok(Claim::First(Turn { answers: self.clone(), name, run, is_over: false }))
+        let Inner { bounds, .. } = &*self.0;
+        Ok(match self.0.lock().claim(&name, call, bounds)? {
+            Standing::New(run) => Claim::First(Turn { answers: self.clone(), name, run, is_over: false }),
+            Standing::Running(run) => Claim::Running(run),
+            Standing::Ended(outcome) => Claim::Ended(outcome),
+        })
     }
 
     /// Forgets what is due when it is, for as long as there is anything.
     fn sweep(&self) {
-        if std::mem::replace(&mut self.0.lock().is_swept, true) {
+        if !self.0.lock().begin_sweep() {
             return;
         }
         let answers = Arc::downgrade(&self.0);
@@ -190,103 +113,7 @@ impl Inner {
 
 impl Holds for Inner {
     fn tell(&self, reading: &mut Reading) {
-        let mut kept = self.lock();
-        kept.forget_due(Instant::now());
-        let over = kept.due.len();
-        reading.add(Gauge::IdempotencyKeys, "running", "", kept.calls.len() - over);
-        reading.add(Gauge::IdempotencyKeys, "answered", "", over - kept.unknown);
-        reading.add(Gauge::IdempotencyKeys, "unknown", "", kept.unknown);
-        reading.add(Gauge::IdempotencyBytes, "", "", kept.bytes);
-    }
-}
-
-impl Kept {
-    fn forget(&mut self, name: &Name) {
-        if let Some(known) = self.calls.remove(name) {
-            self.bytes -= known.bytes;
-            self.unknown -= usize::from(matches!(known.state, State::Unknown));
-        }
-    }
-
-    /// Forgets a call that may be handled again, since nobody knows what it came to.
-    fn forget_unknown(&mut self, name: &Name, call: Made<'_>) {
-        let is_unknown = |known: &Remembered| matches!(known.state, State::Unknown) && known.is(call);
-        if self.calls.get(name).is_some_and(is_unknown) {
-            self.due.retain(|(_, due)| due != name);
-            self.forget(name);
-        }
-    }
-
-    /// Remembers what an earlier process has left.
-    fn recall(&mut self, recalled: Recalled, now: Instant) {
-        let Recalled { service, key, begun: Begun { path, request }, ended, left } = recalled;
-        let outcome = ended.map(Ended::into_outcome);
-        let name = (Cow::Owned(service), Key::kept(key));
-        let bytes = ENTRY + name.1.len() + request.len() + outcome.as_ref().map_or(0, size);
-        self.bytes += bytes;
-        self.unknown += usize::from(outcome.is_none());
-        let state = outcome.map_or(State::Unknown, State::Ended);
-        self.due.extend(now.checked_add(left).map(|due| (due, name.clone())));
-        self.calls.insert(name, Remembered { path: Cow::Owned(path), request, bytes, state });
-    }
-
-    /// What is to be remembered of an outcome for which there may be no room, which is taken.
-    fn fit(&mut self, name: &Name, outcome: &Outcome, bounds: &KeyBounds) -> Outcome {
-        let bytes = size(outcome);
-        match self.calls.get_mut(name) {
-            Some(known) if self.bytes + bytes <= bounds.bytes => {
-                known.bytes += bytes;
-                self.bytes += bytes;
-                outcome.clone()
-            }
-            _ => Err(Status::already_exists(
-                "the call was handled, and there was no room to remember its answer",
-            )),
-        }
-    }
-
-    /// What becomes of the call is `state` from now on, until it is `due`.
-    fn end(&mut self, name: &Name, state: State, due: Option<Instant>) {
-        let Some(known) = self.calls.get_mut(name) else { return };
-        self.unknown += usize::from(matches!(state, State::Unknown));
-        known.state = state;
-        // A time that no clock counts to never comes.
-        self.due.extend(due.map(|due| (due, name.clone())));
-    }
-
-    fn forget_due(&mut self, now: Instant) {
-        while self.due.front().is_some_and(|(due, _)| *due <= now)
-            && let Some((_, name)) = self.due.pop_front()
-        {
-            self.forget(&name);
-        }
-    }
-
-    /// When the next answer is to be forgotten; nobody looks any more if there is none.
-    fn next_due(&mut self) -> Option<Instant> {
-        self.forget_due(Instant::now());
-        let next = self.due.front().map(|(due, _)| *due);
-        self.is_swept = next.is_some();
-        next
-    }
-}
-
-impl Remembered {
-    fn is(&self, call: Made<'_>) -> bool {
-        self.path == call.path && self.request == call.request
-    }
-
-    fn claim(&self, call: Made<'_>) -> Result<Claim> {
-        if !self.is(call) {
-            return Err(Status::failed_precondition("the idempotency key was used for another call"));
-        }
-        Ok(match &self.state {
-            State::Running(run) => Claim::Running(run.clone()),
-            State::Ended(outcome) => Claim::Ended(outcome.clone()),
-            State::Unknown => Claim::Ended(Err(Status::aborted(
-                "the outcome of the call is unknown: its node ended after it had been taken on",
-            ))),
-        })
+        self.lock().tell(reading);
     }
 }
 
@@ -355,28 +182,5 @@ impl Drop for Turn {
             self.answers.0.lock().end(&self.name, State::Unknown, due);
         }
         self.run.end();
-    }
-}
-
-/// A call with a key while it is being handled.
-#[derive(Default)]
-pub(crate) struct Run {
-    has_ended: AtomicBool,
-    ended: Notify,
-}
-
-impl Run {
-    /// Resolves when it is not handled any more.
-    pub(crate) async fn ended(&self) {
-        // Listening comes before looking, so that an end in between is not missed.
-        let ended = self.ended.notified();
-        if !self.has_ended.load(Ordering::SeqCst) {
-            ended.await;
-        }
-    }
-
-    fn end(&self) {
-        self.has_ended.store(true, Ordering::SeqCst);
-        self.ended.notify_waiters();
     }
 }

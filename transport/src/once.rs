@@ -11,11 +11,12 @@ use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
 
 use crate::admission::Permit;
-use crate::answers::{Claim, Made, Turn};
+use crate::answers::{Claim, Turn};
 use crate::channel::Response;
 use crate::context::CallContext;
 use crate::deadline;
 use crate::endpoint::Endpoint;
+use crate::kept::Made;
 use crate::key::Key;
 use crate::outcome::{Answer, Outcome};
 use crate::payload::{Message, Payload};

@@ -146,11 +146,15 @@ impl Ended {
         }
     }
 
+    /// What was kept, as copies: a store may have read all of its keys at once.
     pub(crate) fn into_outcome(self) -> Outcome {
-        let metadata = metadata(self.metadata);
+        let metadata = metadata(&self.metadata);
         match Code::from(self.code) {
-            Code::Ok => Ok(Answer { metadata, message: self.message }),
-            code => Err(Status::with_details_and_metadata(code, self.text, self.details, metadata)),
+            Code::Ok => Ok(Answer { metadata, message: Bytes::copy_from_slice(&self.message) }),
+            code => {
+                let details = Bytes::copy_from_slice(&self.details);
+                Err(Status::with_details_and_metadata(code, self.text, details, metadata))
+            }
         }
     }
 }
@@ -164,12 +168,12 @@ fn entries(metadata: &MetadataMap) -> Vec<Entry> {
 }
 
 /// What is no metadata was not written by this program, and is left out.
-fn metadata(entries: Vec<Entry>) -> MetadataMap {
-    let header = |Entry { name, value }: Entry| {
-        name.parse::<HeaderName>().ok().zip(HeaderValue::from_maybe_shared(value).ok())
+fn metadata(entries: &[Entry]) -> MetadataMap {
+    let header = |Entry { name, value }: &Entry| {
+        name.parse::<HeaderName>().ok().zip(HeaderValue::from_bytes(value).ok())
     };
     let mut headers = HeaderMap::new();
-    for (name, value) in entries.into_iter().filter_map(header) {
+    for (name, value) in entries.iter().filter_map(header) {
         headers.append(name, value);
     }
     MetadataMap::from_headers(headers)
