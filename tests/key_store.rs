@@ -14,7 +14,7 @@ use probe_contract::counter::{self as probe, Add, AddLater};
 use probe_contract::middle::{self, Middle};
 use probe_contract::{AddRequest, Played, Script, Total};
 use tokio::sync::{Notify, Semaphore};
-use tokio::task::{spawn_local, yield_now};
+use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{sleep, timeout};
 use transport::gauges::Gauge;
 use transport::memory::Memory;
@@ -288,6 +288,30 @@ fn what_an_earlier_process_kept_counts_among_the_keys_that_there_may_be() {
         let next = World::new(bounds, vec![first.store.recalled(true)]);
         assert_eq!(code(next.add("other", 3).await), Code::ResourceExhausted);
         assert_eq!(next.add("k", 3).await.expect("it is remembered").total, 3);
+    });
+}
+
+#[test]
+fn a_key_whose_worker_ended_under_its_call_is_not_handled_by_another() {
+    run_in_no_time(async {
+        let (answers, go_on) = (Answers::new(KeyBounds::default()), Arc::new(Notify::new()));
+        let worker = || {
+            worker_with(&counter::in_the_node(&go_on), LIMITS, &Drain::new(), |router| {
+                router.remember(&answers)
+            })
+        };
+        let ending = LocalSet::new();
+        let begin = async {
+            let (router, client) = worker();
+            let call = spawn_local(add::<AddLater>(client, "k", 3));
+            yield_now().await;
+            (router, call)
+        };
+        let (_router, call) = ending.run_until(begin).await;
+        drop(ending);
+        call.await.expect_err("its worker has ended");
+        let (_router, client) = worker();
+        assert_eq!(code(add::<AddLater>(client, "k", 3).await), Code::Aborted);
     });
 }
 
