@@ -195,14 +195,18 @@ fn nobody_is_told_an_answer_before_it_is_kept() {
 }
 
 #[test]
-fn a_call_waits_for_the_store_no_longer_than_its_deadline_and_is_not_handled_then() {
-    in_no_time(async |world| {
+fn a_call_waits_for_the_store_no_longer_than_its_deadline_and_counts_for_as_long_as_that_takes() {
+    run_in_no_time(async {
+        let world = World::new(KeyBounds { keys: 1, ..KeyBounds::default() }, Vec::new());
         world.store.hold();
         let mut late = keyed("k", AddRequest { key: "a".to_owned(), amount: 3 });
         late.set_timeout(Duration::from_millis(50));
         assert_eq!(code(world.client.inner().exchange::<Add>(late).await), Code::DeadlineExceeded);
-        world.until(|world| world.store.told() == ["begun", "forgotten"]).await;
-        assert_eq!(world.total().await, 0);
+        assert_eq!(code(world.add("other", 3).await), Code::ResourceExhausted);
+        world.store.0.may.add_permits(1000);
+        world.until(|world| world.store.told() == ["begun", "forgotten"] && world.keys("running") == 0).await;
+        assert_eq!(world.total().await, 0, "it was not handled");
+        assert_eq!(world.add("other", 3).await.expect("there is room").total, 3);
     });
 }
 

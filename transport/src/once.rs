@@ -90,7 +90,7 @@ fn begin(
             turn.remember(&outcome).await;
         } else {
             // It is proven that nobody has handled it: whoever waits is the next to try.
-            turn.forget();
+            turn.forget().await;
         }
         // An error means that the caller has gone.
         tell.send(outcome).ok();
@@ -102,11 +102,13 @@ fn begin(
     told
 }
 
-/// Waits until no later process can take the call for one that was never made, where keys outlive the process.
+/// Waits until no later process can take the call for one that was never made, where keys outlive the process. It waits
+/// with its permit for as long as the store takes, though its caller may have gone by then: so no more is asked of a store
+/// that hangs than calls are taken on.
 async fn note(endpoint: &Endpoint, turn: &Turn, context: &CallContext, request: &Bytes) -> Result<()> {
     let Some(kept) = turn.begin(endpoint.path, request) else { return Ok(()) };
     let _waits = endpoint.waits(context);
-    deadline::within(context.deadline(), kept).await
+    kept.await
 }
 
 async fn handle(endpoint: &Endpoint, permit: Permit, context: &CallContext, request: Bytes) -> Outcome {
