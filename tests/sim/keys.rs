@@ -24,7 +24,7 @@ pub(crate) fn keys() -> sim::Scenario {
         Scenario::new("", "", load(), swarm(is_stored))
             .node("tally", &["tally"], app)
             .flags(&["--max-calls", "12", "--idempotency-store", store])
-            .sync_takes(picks.pick("a sync takes ms", &[0, 20, 60]).ms())
+            .sync_takes(picks.pick("a sync takes ms", &[0, 10, 30]).ms())
             .promises(promises::of_calls())
             .invariant(move || EnteredOnce { is_stored, ..EnteredOnce::default() })
     })

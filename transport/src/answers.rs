@@ -160,10 +160,10 @@ impl Turn {
     }
 
     /// It is proven that nobody has handled the call: whoever makes it next is the first.
-    pub(crate) async fn forget(mut self) {
+    pub(crate) fn forget(mut self) {
         if let Some(store) = &self.answers.0.store {
-            // Where it cannot be kept, the call counts as one of which nobody knows when the process has ended.
-            store.keep(self.note(What::Forgotten(Forgotten {}))).await.ok();
+            // Nobody waits for it: where it is not kept, the call counts as one of which nobody knows.
+            drop(store.keep(self.note(What::Forgotten(Forgotten {}))));
         }
         self.answers.0.lock().forget(&self.name);
         self.is_over = true;

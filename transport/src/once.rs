@@ -90,7 +90,7 @@ fn begin(
             turn.remember(&outcome).await;
         } else {
             // It is proven that nobody has handled it: whoever waits is the next to try.
-            turn.forget().await;
+            turn.forget();
         }
         // An error means that the caller has gone.
         tell.send(outcome).ok();

@@ -21,10 +21,10 @@ use crate::status::{Code, Status};
 ///    process does not know.
 /// 2. [`What::Ended`] when the handler has ended; the caller is told the answer when it is kept. So no later process has
 ///    another answer, or none, for who was told one.
-/// 3. In place of the second, [`What::Forgotten`] where it is proven that no handler has begun.
+/// 3. In place of the second, [`What::Forgotten`] where it is proven that no handler has begun. Nobody waits for that.
 ///
-/// It waits for each before it asks for the next, and before it gives the key up, so that no more is asked for at once than
-/// keys are remembered.
+/// A key counts until the first is kept, and until the second is, so that no more requests and answers are asked for at once
+/// than may be remembered.
 ///
 /// A key that has begun and has not ended may have been handled, in part or as a whole; a later process recalls it as such.
 pub trait KeyStore: Send + Sync {

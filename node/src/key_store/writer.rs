@@ -15,8 +15,9 @@ use crate::hooks::Pause;
 /// The most notes that one sync is waited for.
 const TOGETHER: usize = 1024;
 
-/// Hands notes to the task that writes them. The queue needs no bound of its own: it has one note at most of each key that
-/// is remembered, and these have a bound in number and bytes.
+/// Hands notes to the task that writes them. The queue needs no bound of its own: each key that is remembered waits
+/// for one note at most, and these keys have a bound in number and bytes. That a key is forgotten stands behind a note that was
+/// waited for, and before the next that is.
 pub(super) struct Keeper(pub(super) UnboundedSender<Write>);
 
 /// A note that is to be written.
