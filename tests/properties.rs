@@ -103,7 +103,8 @@ fn config() -> impl Strategy<Value = Config> {
     let places = (services, http(), grpc(), peers(), policies());
     let times = (duration(), duration(), duration(), duration());
     let sizes = (1..=u32::MAX).prop_flat_map(|size| (Just(size), u64::from(size) * 4..=1 << 40));
-    let keys = (1..=100_000_000_u32, 1..=1_u64 << 40);
+    let store = "none|[a-z /.-]{1,20}".prop_map(|path| path.parse().expect("it is a path or none"));
+    let keys = (1..=100_000_000_u32, 1..=1_u64 << 40, store);
     let numbers = (1..=512_u16, 1..=1_000_000_u32, 1..=1_000_000_u32, sizes, keys);
     let log_format = select(&[LogFormat::Auto, LogFormat::Json, LogFormat::Text][..]);
     (places, times, numbers, rest_headers(), log_format, log())
@@ -128,6 +129,7 @@ fn config() -> impl Strategy<Value = Config> {
                     max_idempotency_keys: numbers.4.0,
                     max_idempotency_bytes: numbers.4.1,
                     attempts_header: if numbers.0 > 256 { "x-attempts" } else { "none" }.to_owned(),
+                    idempotency_store: numbers.4.2,
                     rest_headers,
                     log_format,
                     log,

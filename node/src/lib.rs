@@ -19,6 +19,7 @@ pub mod app;
 pub mod config;
 pub mod disk;
 pub mod hooks;
+mod key_store;
 mod listen;
 pub mod log;
 pub mod machine;
@@ -27,6 +28,7 @@ pub mod program;
 pub mod run;
 mod start_error;
 pub mod this_machine;
+mod wall_clock;
 mod worker;
 mod workers;
 

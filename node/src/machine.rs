@@ -6,12 +6,14 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
 use transport::net::{CallerAddress, Io, Net};
 
 use crate::config::Listen;
+use crate::disk::Disk;
 
 /// A machine: where a node listens, how it connects, and what runs its workers.
 pub trait Machine {
@@ -28,14 +30,21 @@ pub trait Machine {
     /// If the address is taken, or is none of this machine's.
     fn listen(&self, at: &Listen) -> impl Future<Output = io::Result<Self::Listener>>;
 
+    /// The disk at `path`, empty if there was none. No other process has it as long as this one does.
+    ///
+    /// # Errors
+    ///
+    /// If another process has it, or it cannot be made or written to.
+    fn disk(&self, path: &Path) -> io::Result<Arc<dyn Disk>>;
+
     /// Runs `main` where tasks can be spawned that stay on their thread (`tokio::task::spawn_local`): on a thread with
-    /// a runtime of its own, or as a task. What `main` resolves to ends when `main` has, whether it returned or
+    /// a runtime of its own and this `name`, or as a task. What `main` resolves to ends when `main` has, whether it returned or
     /// panicked, and what it had spawned is dropped then.
     ///
     /// # Errors
     ///
     /// If the machine has no thread left.
-    fn start_worker(&self, index: u16, main: WorkerMain) -> io::Result<WorkerEnd>;
+    fn start_worker(&self, name: &str, main: WorkerMain) -> io::Result<WorkerEnd>;
 }
 
 /// Makes the program of one worker, on the thread where it is to run.

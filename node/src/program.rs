@@ -85,7 +85,9 @@ fn serve(name: &str, app: App, config: Config) -> ExitCode {
     drop(log);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error @ StartError::Bind { .. }) => fail(name, &error.to_string(), EX_UNAVAILABLE),
+        Err(error @ (StartError::Bind { .. } | StartError::Store { .. })) => {
+            fail(name, &error.to_string(), EX_UNAVAILABLE)
+        }
         Err(error @ StartError::Server(_)) => fail(name, &error.to_string(), EX_SOFTWARE),
     }
 }

@@ -11,8 +11,9 @@ use transport::{Answers, Drain};
 
 use crate::accept::{Listeners, serve};
 use crate::app::App;
-use crate::config::Config;
+use crate::config::{Config, StoreAt};
 use crate::hooks::Hooks;
+use crate::key_store;
 use crate::machine::Machine;
 use crate::start_error::StartError;
 use crate::worker::Plan;
@@ -30,7 +31,8 @@ const LAST_MOMENT: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 ///
-/// [`StartError::Bind`] with the address that cannot be bound; nothing has started then. [`StartError::Server`] if the
+/// [`StartError::Bind`] with the address that cannot be bound, [`StartError::Store`] with the store of idempotency keys that
+/// cannot be used; nothing has started then. [`StartError::Server`] if the
 /// system below fails, or a worker ends by itself, as it does when the making of an actor panics.
 pub async fn run(
     app: App,
@@ -43,7 +45,7 @@ pub async fn run(
     let (services, count, drain_timeout) = (config.services.join(","), config.workers, config.drain_timeout);
     let drain = Drain::new();
     drain.watch(&hooks.gauges);
-    let answers = Answers::new(config.idempotency_keys());
+    let answers = answers(&config, machine, &hooks)?;
     answers.watch(&hooks.gauges);
     let plan = Plan { app, config, net: machine.net(), drain: drain.clone(), answers, hooks };
     let (mut ends, mut shutdown) = (Ends::new(), pin!(shutdown));
@@ -73,6 +75,14 @@ pub async fn run(
     timeout(LAST_MOMENT, ends.count()).await.ok();
     info!(target: "node", "node stopped");
     Ok(())
+}
+
+/// What remembers calls with idempotency keys, for as long as the process lasts, or longer.
+fn answers(config: &Config, machine: &impl Machine, hooks: &Hooks) -> Result<Answers, StartError> {
+    let bounds = config.idempotency_keys();
+    let StoreAt::File(path) = &config.idempotency_store else { return Ok(Answers::new(bounds)) };
+    let opened = key_store::open(path, bounds, machine, hooks.before_sync.clone());
+    opened.map_err(|source| StartError::Store { path: path.display().to_string(), source })
 }
 
 /// Drains what is left when the listeners have closed, for at most `limit`. What was accepted in the last moment is

@@ -15,6 +15,14 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// The store of idempotency keys cannot be used.
+    #[error("--idempotency-store {path}: {source}; expected a file of this node's own that can be written")]
+    Store {
+        /// Where it is.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
     /// The system below failed.
     #[error("the server failed: {0}")]
     Server(#[from] io::Error),

@@ -1,6 +1,7 @@
 //! The machine of production: its sockets, and a thread for each worker.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tracing::error;
 use transport::net::{Net, Sockets};
 
 use crate::config::Listen;
+use crate::disk::{Disk, Files};
 use crate::listen::Listening;
 use crate::machine::{Accepted, Listener, Machine, WorkerEnd, WorkerMain};
 
@@ -32,16 +34,21 @@ impl Machine for ThisMachine {
         Listening::at(at, Sockets { dead_after: self.dead_after }).map(Socket)
     }
 
+    fn disk(&self, path: &Path) -> io::Result<Arc<dyn Disk>> {
+        Ok(Arc::new(Files::open_alone(path)?))
+    }
+
     #[allow(clippy::disallowed_methods, reason = "this is where a node's threads are made")]
-    fn start_worker(&self, index: u16, main: WorkerMain) -> io::Result<WorkerEnd> {
+    fn start_worker(&self, name: &str, main: WorkerMain) -> io::Result<WorkerEnd> {
         let (running, ended) = oneshot::channel::<()>();
-        let thread = std::thread::Builder::new().name(format!("worker {index}"));
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        let name = name.to_owned();
         thread.spawn(move || {
             // Dropped when the thread ends, also by a panic.
             let _running = running;
             match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
                 Ok(runtime) => runtime.block_on(async { main().await }),
-                Err(error) => error!(target: "node", index, %error, "a worker has no runtime"),
+                Err(error) => error!(target: "node", name, %error, "a thread has no runtime"),
             }
         })?;
         Ok(ended.map(|_| ()).boxed_local())

@@ -103,7 +103,7 @@ fn start(
     let (connections, incoming) = unbounded_channel();
     let plan = plan.clone();
     let main = Box::new(move || work(plan, index, incoming, ready).boxed_local());
-    let end = machine.start_worker(index, main)?;
+    let end = machine.start_worker(&format!("worker {index}"), main)?;
     Ok((Worker { connections, permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }, end))
 }
 

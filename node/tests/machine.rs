@@ -4,13 +4,14 @@ mod orders;
 
 use std::cell::RefCell;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use node::machine::{Accepted, Listener, WorkerEnd, WorkerMain};
 use node::transport::net::{CallerAddress, Net};
-use node::{App, Config, Hooks, Listen, Machine, StartError, ThisMachine, run};
+use node::{App, Config, Disk, Hooks, Listen, Machine, StartError, ThisMachine, run};
 use orders::{Orders, app};
 use tokio::time::{Instant, timeout};
 
@@ -35,8 +36,12 @@ impl Machine for Told {
         Ok(ToldListener(RefCell::new(self.next.take())))
     }
 
-    fn start_worker(&self, index: u16, main: WorkerMain) -> io::Result<WorkerEnd> {
-        ThisMachine::default().start_worker(index, main)
+    fn disk(&self, path: &Path) -> io::Result<Arc<dyn Disk>> {
+        ThisMachine::default().disk(path)
+    }
+
+    fn start_worker(&self, name: &str, main: WorkerMain) -> io::Result<WorkerEnd> {
+        ThisMachine::default().start_worker(name, main)
     }
 }
 

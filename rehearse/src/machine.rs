@@ -1,15 +1,17 @@
 //! The machine of a rehearsed node: its listeners are simulated, its workers are local tasks of its host.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
-use node::Listen;
 use node::machine::{Accepted, Listener, Machine, WorkerEnd, WorkerMain};
+use node::{Disk, Listen};
 use sim::HostContext;
 use tokio::task::LocalSet;
 use transport::{CallerAddress, Net};
 
 use crate::hooks::ToldNet;
+use crate::host::Host;
 
 /// A host of the simulation, as a node sees it.
 #[derive(Debug)]
@@ -29,8 +31,12 @@ impl Machine for Simulated {
         Ok(Listening { at: at.clone(), listener: self.0.listen(address.port()).await? })
     }
 
+    fn disk(&self, path: &Path) -> io::Result<Arc<dyn Disk>> {
+        Ok(Arc::new(Host::simulated(self.0.clone()).disk(&path.to_string_lossy())))
+    }
+
     /// All workers share the host's one thread; what one of them has spawned ends with it.
-    fn start_worker(&self, _index: u16, main: WorkerMain) -> io::Result<WorkerEnd> {
+    fn start_worker(&self, _name: &str, main: WorkerMain) -> io::Result<WorkerEnd> {
         let worker = tokio::task::spawn_local(async move { LocalSet::new().run_until(main()).await });
         Ok(Box::pin(async move {
             // A worker that panicked has ended, too; the simulator reports the panic.

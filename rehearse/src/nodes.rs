@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use node::hooks::Pause;
 use node::{App, Config, Hooks};
 use sim::{HostContext, HostResult, Places};
 use tokio::time::sleep;
@@ -41,6 +42,8 @@ pub(crate) struct Ready {
     /// The options that say which replica of a callee comes first, and the configurations by their choices.
     orders: Vec<String>,
     configs: BTreeMap<Vec<String>, Config>,
+    /// How long a sync of the store of idempotency keys takes.
+    sync: Duration,
 }
 
 /// The option that says which host of a service is asked first.
@@ -58,7 +61,7 @@ impl Node {
     ///
     /// # Panics
     /// When its flags are wrong.
-    pub(crate) fn ready(&self, graph: &Graph, app: &App, flags: &[String]) -> Ready {
+    pub(crate) fn ready(&self, graph: &Graph, app: &App, flags: &[String], sync: Duration) -> Ready {
         let services = graph.services_on(&self.host).to_vec();
         let callees = callees(graph, &self.host);
         let mut configs = BTreeMap::new();
@@ -77,7 +80,7 @@ impl Node {
             configs.insert(chosen, config);
         }
         let orders = orders(graph, &callees);
-        Ready { make: Arc::clone(&self.make), services, orders, configs }
+        Ready { make: Arc::clone(&self.make), services, orders, configs, sync }
     }
 
     /// The flags that say where what is, for a process that finds others at `places`.
@@ -163,7 +166,7 @@ impl Ready {
         let (machine, gauges) = (Simulated(host.clone()), Gauges::new());
         tokio::select! {
             biased;
-            ended = node::run(app, config, &machine, hooks(&gauges), host.drain()) => ended?,
+            ended = node::run(app, config, &machine, hooks(&gauges, self.sync), host.drain()) => ended?,
             never = tell_gauges(&host, &gauges) => match never {},
         }
         sim::tell(NodeStopped, None);
@@ -185,10 +188,11 @@ async fn tell_gauges(host: &HostContext, gauges: &Gauges) -> Infallible {
     }
 }
 
-fn hooks(gauges: &Gauges) -> Hooks {
+fn hooks(gauges: &Gauges, sync: Duration) -> Hooks {
     Hooks {
         interceptor: Some(Arc::new(|worker| Arc::new(Disturbed { worker }))),
         carry: Some(Arc::new(told_carrier)),
+        before_sync: (!sync.is_zero()).then(|| -> Arc<Pause> { Arc::new(move || Box::pin(sleep(sync))) }),
         gauges: gauges.clone(),
     }
 }

@@ -38,6 +38,7 @@ pub struct Scenario {
     pub(crate) tick: Duration,
     pub(crate) latency_max: Duration,
     pub(crate) recovers_within: Duration,
+    pub(crate) sync: Duration,
     /// The name under which the program that rehearses is that of its nodes, and the flags that it takes besides.
     pub(crate) stand_in: Option<(String, Vec<String>)>,
     pub(crate) checks: Vec<Check>,
@@ -65,6 +66,7 @@ impl Scenario {
             tick: Duration::from_millis(10),
             latency_max: Duration::from_millis(12),
             recovers_within: Duration::from_secs(5),
+            sync: Duration::ZERO,
             stand_in: None,
             checks: Vec::new(),
             folds: Vec::new(),
@@ -166,6 +168,13 @@ impl Scenario {
     #[must_use]
     pub fn recovers_within(self, recovers_within: Duration) -> Self {
         Self { recovers_within, ..self }
+    }
+
+    /// How long a sync of the disk takes that nodes keep idempotency keys on (`--idempotency-store`): no time at first. What
+    /// was written and is not synced yet may be lost with the power in that time.
+    #[must_use]
+    pub fn sync_takes(self, sync: Duration) -> Self {
+        Self { sync, ..self }
     }
 
     /// Adds promises about calls: [`promises::of_calls`](crate::promises::of_calls).

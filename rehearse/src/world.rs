@@ -98,7 +98,9 @@ fn graph(nodes: &[Node], apps: &[App]) -> Graph {
 /// The nodes as they can be started, by their hosts.
 fn ready(scenario: &Scenario, apps: &[App], graph: &Graph, flags: &[String]) -> Vec<(String, Arc<Ready>)> {
     let nodes = scenario.nodes.iter().zip(apps);
-    nodes.map(|(node, app)| (node.host.clone(), Arc::new(node.ready(graph, app, flags)))).collect()
+    nodes
+        .map(|(node, app)| (node.host.clone(), Arc::new(node.ready(graph, app, flags, scenario.sync))))
+        .collect()
 }
 
 /// The flags that all nodes have.

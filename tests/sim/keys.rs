@@ -11,18 +11,23 @@ use rehearse::facts::NodeStarted;
 use rehearse::proptest::prelude::*;
 use rehearse::{
     CLIENTS, CallRecord, Code, Event, Expect, Family, Host, Invariant, Load, Ms as _, Request, Scenario,
-    Swarm, Via, Wants, answer, matching, promises, request,
+    Swarm, Via, Wants, answer, drawn, matching, promises, request,
 };
 
 use crate::ledger::{self, TALLY};
 
-/// A tally in one node, which two workers lead to.
-pub(crate) fn keys() -> Scenario {
-    Scenario::new("keys", "clients repeat what they enter under idempotency keys", load(), swarm())
-        .node("tally", &["tally"], app)
-        .flags(&["--max-calls", "12"])
-        .promises(promises::of_calls())
-        .invariant(EnteredOnce::default)
+/// A tally in one node, which two workers lead to, and which remembers keys in memory or in a store.
+pub(crate) fn keys() -> sim::Scenario {
+    drawn("keys", "clients repeat what they enter under idempotency keys", |picks| {
+        let store = picks.pick("--idempotency-store", &["none", "keys"]);
+        let is_stored = store != "none";
+        Scenario::new("", "", load(), swarm(is_stored))
+            .node("tally", &["tally"], app)
+            .flags(&["--max-calls", "12", "--idempotency-store", store])
+            .sync_takes(picks.pick("a sync takes ms", &[0, 10, 30]).ms())
+            .promises(promises::of_calls())
+            .invariant(move || EnteredOnce { is_stored, ..EnteredOnce::default() })
+    })
 }
 
 fn app(_: &Host) -> App {
@@ -32,7 +37,7 @@ fn app(_: &Host) -> App {
 /// Few keys and few amounts, so that most calls are made before, some of them as others.
 fn load() -> Load {
     let entries = || (1..=2_i64).prop_map(|amount| Entry { key: "a".to_owned(), amount });
-    let right = || Expect::ok().or(Code::FailedPrecondition);
+    let right = || Expect::ok().or(Code::FailedPrecondition).or(Code::Aborted);
     Load::new(40, 600.ms(), 100.ms()..=800.ms())
         .rpc::<Enter>(Via::Rest, entries(), right())
         .rpc::<Enter>(Via::Grpc, entries(), right())
@@ -48,25 +53,39 @@ fn metadata() -> impl Strategy<Value = Vec<(String, String)>> {
     })
 }
 
-/// What makes a handler slow, or takes its caller away.
-fn swarm() -> Swarm {
-    Swarm::new(1..=3, 500.ms(), 50.ms()..=400.ms()).link(CLIENTS, "tally").host("tally").only(&[
+/// What makes a handler slow, or takes its caller away; where keys are stored, what takes the node away, again and again.
+fn swarm(is_stored: bool) -> Swarm {
+    let (faults, ends) = match is_stored {
+        false => (1..=3, [Family::Kill, Family::Drain]),
+        true => (2..=5, [Family::Kill, Family::PowerLoss]),
+    };
+    let families = [
         Family::Reset,
         Family::SlowLink,
         Family::Partition,
         Family::SlowHandler,
         Family::FullService,
         Family::Pause,
-        Family::Kill,
-        Family::Drain,
-    ])
+    ];
+    let families = [families.as_slice(), &ends].concat();
+    Swarm::new(faults, 500.ms(), 50.ms()..=400.ms()).link(CLIENTS, "tally").host("tally").only(&families)
 }
 
-/// A key enters once for as long as the node lives, and everybody who uses it is told what that came to.
+/// A key enters once for as long as the node lives, or, where keys are stored, for as long as its host does. Everybody
+/// who uses it is told what that came to. Where a node has died over it nobody may know, and then nobody ever does.
 #[derive(Debug, Default)]
 struct EnteredOnce {
+    is_stored: bool,
     calls: BTreeMap<u32, (String, i64)>,
-    /// What each key has entered on a host since that was started.
+    /// When each key was first used.
+    used: BTreeMap<String, Duration>,
+    /// When the node was last started.
+    started: Duration,
+    /// The keys of which somebody was told that nobody knows.
+    unknown: BTreeSet<String>,
+    /// The keys of which somebody was told what they came to.
+    known: BTreeSet<String>,
+    /// What each key has entered on a host, and by which call.
     entered: BTreeMap<(Arc<str>, String), u32>,
     /// All that each key was ever told to have entered.
     balances: BTreeSet<(String, i64, i64)>,
@@ -89,13 +108,17 @@ impl Invariant for EnteredOnce {
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
         let entry = request::<Enter>(call).zip(key(&call.request));
+        if let Some((_, key)) = &entry {
+            self.used.entry(key.clone()).or_insert(call.started);
+        }
         self.calls.extend(entry.map(|(entry, key)| (call.request.id, (key, entry.amount))));
         Ok(())
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
         if event.told::<NodeStarted>().is_some() {
-            self.entered.retain(|(host, _), _| *host != event.host);
+            self.started = event.at;
+            self.entered.retain(|(host, _), _| self.is_stored || *host != event.host);
         }
         let number = |name| event.field(name).and_then(rehearse::Value::as_i64);
         let is_of_tally = event.field("key").is_some_and(|key| key.to_string().starts_with(TALLY));
@@ -106,6 +129,9 @@ impl Invariant for EnteredOnce {
             return Ok(());
         };
         self.met += 1;
+        if self.unknown.contains(key) {
+            return Err(format!("{event}: nobody knew whether the key {key} had entered, and now it has"));
+        }
         self.balances.insert((key.clone(), before, total));
         match self.entered.insert((Arc::clone(&event.host), key.clone()), by) {
             Some(first) => Err(format!("{event}: sim-{first:06} has entered it already under the key {key}")),
@@ -114,16 +140,12 @@ impl Invariant for EnteredOnce {
     }
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
-        let Some(Balance { before, total }) = answer::<Enter>(call) else {
-            let is_other = call.reply.as_ref().is_some_and(|reply| reply.status == "FAILED_PRECONDITION");
-            let has_key = self.calls.contains_key(&call.request.id);
-            return if is_other && !has_key {
-                Err(format!("{} has no key", call.request_id))
-            } else {
-                Ok(())
-            };
-        };
+        let Some(Balance { before, total }) = answer::<Enter>(call) else { return self.failed(call) };
         let Some((key, amount)) = self.calls.get(&call.request.id) else { return Ok(()) };
+        self.known.insert(key.clone());
+        if self.unknown.contains(key) {
+            return Err(format!("{}: nobody knew what the key {key} came to", call.request_id));
+        }
         let is_right = total - before == *amount && self.balances.contains(&(key.clone(), before, total));
         if is_right {
             return Ok(());
@@ -136,5 +158,26 @@ impl Invariant for EnteredOnce {
 
     fn met(&self) -> u64 {
         self.met
+    }
+}
+
+impl EnteredOnce {
+    /// Judges the call by how it failed.
+    fn failed(&mut self, call: &CallRecord) -> Result<(), String> {
+        let status = call.reply.as_ref().map_or("", |reply| &reply.status);
+        let (is_other, is_unknown) = (status == "FAILED_PRECONDITION", status == "ABORTED");
+        let Some((key, _)) = self.calls.get(&call.request.id) else {
+            let is_about_keys = is_other || is_unknown;
+            return if is_about_keys { Err(format!("{} has no key", call.request_id)) } else { Ok(()) };
+        };
+        if !is_unknown {
+            return Ok(());
+        }
+        self.unknown.insert(key.clone());
+        let may_be_unknown = self.is_stored && self.used.get(key).is_some_and(|used| *used < self.started);
+        if may_be_unknown && !self.known.contains(key) {
+            return Ok(());
+        }
+        Err(format!("{}: what the key {key} came to is unknown, and need not be", call.request_id))
     }
 }

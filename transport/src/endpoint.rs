@@ -41,6 +41,8 @@ pub(crate) struct Endpoint {
     pub(crate) answers: Answers,
     /// Whether a call that is repeated does something again, unless it has a key.
     pub(crate) has_effects: bool,
+    /// Whether it does no harm to handle a call twice.
+    pub(crate) is_idempotent: bool,
     /// What is usual, where that counts.
     usual: Option<Usual>,
     response_streaming: bool,
@@ -68,6 +70,7 @@ impl Endpoint {
             admission,
             answers,
             has_effects: M::IDEMPOTENCY != Idempotency::NoSideEffects,
+            is_idempotent: M::IDEMPOTENCY == Idempotency::Idempotent,
             usual: (sheds && !M::Request::STREAMING && !M::Response::STREAMING).then(Usual::new),
             response_streaming: M::Response::STREAMING,
             interceptor,

@@ -44,7 +44,8 @@ pub enum Gauge {
     CalleeLimit,
     /// Bytes that workers hold for clients: heads of calls, bodies of requests, answers that are not read yet.
     BufferedBytes,
-    /// Idempotency keys, by state: of calls that are being handled, and of answers that are remembered.
+    /// Idempotency keys, by state: of calls that are being handled, of answers that are remembered, and of calls that an
+    /// earlier process began and of which nobody knows what they came to.
     IdempotencyKeys,
     /// Bytes of the calls and answers that are remembered for idempotency keys.
     IdempotencyBytes,
@@ -128,7 +129,7 @@ impl Gauge {
             Self::BufferedBytes => {
                 "Bytes that are held for clients; --max-buffered are the most on each worker."
             }
-            Self::IdempotencyKeys => "Idempotency keys; --max-idempotency-keys are the most of both states.",
+            Self::IdempotencyKeys => "Idempotency keys; --max-idempotency-keys are the most of all states.",
             Self::IdempotencyBytes => {
                 "Bytes remembered for idempotency keys; --max-idempotency-bytes are the most."
             }

@@ -35,6 +35,15 @@ impl Key {
         })
     }
 
+    /// The key that a store has kept.
+    pub(crate) fn kept(text: String) -> Self {
+        Self(text.into())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Its size, in bytes.
     pub(crate) fn len(&self) -> usize {
         self.0.len()

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`rest`], [`grpc`], [`memory`] | the edges and the carriers |
 //! | [`answers`] | what calls with idempotency keys came to: [`Answers`] |
+//! | [`store`] | the one seam between that memory and what keeps it beyond the end of the process: [`KeyStore`](store::KeyStore) |
 //! | [`router`] | from a path to an endpoint: [`Router`] |
 //! | [`health`] | how services are, as gRPC's own protocol tells it |
 //! | [`service`] | one service: its contract, its actor, and where that lives: [`Service`], [`Serve`], [`Keys`] |
@@ -50,6 +51,7 @@ mod gradient;
 pub mod grpc;
 pub mod health;
 mod in_flight;
+mod kept;
 mod key;
 mod keyed;
 mod latencies;
@@ -58,6 +60,7 @@ pub mod memory;
 mod metadata;
 pub mod net;
 mod once;
+mod outcome;
 pub mod payload;
 mod place;
 pub mod policy;
@@ -71,6 +74,7 @@ pub mod router;
 pub mod service;
 mod state;
 pub mod status;
+pub mod store;
 mod streaming;
 mod timeout;
 mod tokens;
@@ -79,7 +83,7 @@ mod transcode;
 mod usual;
 mod witness;
 
-pub use answers::{Answers, KeyBounds};
+pub use answers::Answers;
 pub use call::{Call, Held, Interceptor, Reply};
 pub use channel::Channel;
 pub use client::{Client, Clients, ServiceClient};
@@ -88,6 +92,7 @@ pub use contract::{Body, Contract, Field, Idempotency, Method, Rpc};
 pub use criticality::Criticality;
 pub use drain::Drain;
 pub use gauges::Gauges;
+pub use kept::KeyBounds;
 pub use keyed::Keys;
 pub use limits::Limits;
 pub use net::{Address, CallerAddress, Io, Net};

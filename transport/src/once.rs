@@ -11,12 +11,14 @@ use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
 
 use crate::admission::Permit;
-use crate::answers::{Answer, Claim, Outcome, Turn};
+use crate::answers::{Claim, Turn};
 use crate::channel::Response;
 use crate::context::CallContext;
 use crate::deadline;
 use crate::endpoint::Endpoint;
+use crate::kept::Made;
 use crate::key::Key;
+use crate::outcome::{Answer, Outcome};
 use crate::payload::{Message, Payload};
 use crate::status::{Result, Status};
 
@@ -47,10 +49,11 @@ async fn once(
 ) -> Result<Response> {
     let request = body.single().await?.encoded();
     let (answers, service) = (&endpoint.answers, endpoint.admission.service);
+    let call = Made { path: endpoint.path, request: &request, is_idempotent: endpoint.is_idempotent };
     let outcome = loop {
-        match answers.claim(service, &key, (endpoint.path, &request))? {
+        match answers.claim(service, &key, call)? {
             Claim::First(turn) => {
-                let answer = begin(endpoint.clone(), turn, permit, context.clone(), request);
+                let answer = begin(endpoint.clone(), turn, permit, context.clone(), request.clone());
                 // Nobody is left to tell it only where the worker has gone.
                 let lost = |_| Err(Status::unavailable("the worker is shutting down"));
                 break answer.await.unwrap_or_else(lost);
@@ -77,12 +80,17 @@ fn begin(
     let (tell, told) = oneshot::channel();
     let mut work = Box::pin(async move {
         let _open = endpoint.admission.drain.work();
-        let outcome = handle(&endpoint, permit, &context, request).await;
+        let outcome = match note(&endpoint, &turn, &context, &request).await {
+            // Nobody waits for an answer any more, and nothing has begun.
+            Ok(()) if tell.is_closed() => Err(Status::cancelled("the caller has gone")),
+            Ok(()) => handle(&endpoint, permit, &context, request).await,
+            Err(status) => Err(status),
+        };
         if context.has_begun() {
-            turn.remember(&outcome);
+            turn.remember(&outcome).await;
         } else {
             // It is proven that nobody has handled it: whoever waits is the next to try.
-            drop(turn);
+            turn.forget();
         }
         // An error means that the caller has gone.
         tell.send(outcome).ok();
@@ -92,6 +100,15 @@ fn begin(
         actix_rt::spawn(work);
     }
     told
+}
+
+/// Waits until no later process can take the call for one that was never made, where keys outlive the process. It waits
+/// with its permit for as long as the store takes, though its caller may have gone by then: so no more is asked of a store
+/// that hangs than calls are taken on.
+async fn note(endpoint: &Endpoint, turn: &Turn, context: &CallContext, request: &Bytes) -> Result<()> {
+    let Some(kept) = turn.begin(endpoint.path, request) else { return Ok(()) };
+    let _waits = endpoint.waits(context);
+    kept.await
 }
 
 async fn handle(endpoint: &Endpoint, permit: Permit, context: &CallContext, request: Bytes) -> Outcome {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use crate::answers::{Answers, KeyBounds};
+use crate::answers::Answers;
 use crate::budget::{self, Budget};
 use crate::call::Interceptor;
 use crate::client::Client;
@@ -12,6 +12,7 @@ use crate::drain::Drain;
 use crate::endpoint::Endpoint;
 use crate::gauges::Gauges;
 use crate::health;
+use crate::kept::KeyBounds;
 use crate::limits::Limits;
 use crate::service::{Hosting, Service};
 

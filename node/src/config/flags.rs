@@ -162,4 +162,4 @@ const AFTER: &str = "Every flag is also a key of the file and a variable of the 
     Flags override the environment, which overrides the file. An empty variable is none.\n\n\
     SIGTERM, SIGINT and SIGHUP drain: calls in flight finish. Another SIGTERM or SIGINT exits at once.\n\
     Exit codes: 0 after a drain, 64 for a wrong configuration, 69 for an address that \
-    cannot be bound, 70 for a failure of the system below.";
+    cannot be bound or a store that cannot be used, 70 for a failure of the system below.";

@@ -11,7 +11,7 @@ use transport::{Address, KeyBounds, Limits, Rpc, Service, rest};
 use super::error::ConfigError;
 use super::policies::{self, PolicyConfig};
 use super::values::{
-    Listen, LogFormat, PeerConfig, Switch, duration, filter, header, http_listen, number, own_header,
+    Listen, LogFormat, PeerConfig, StoreAt, Switch, duration, filter, header, http_listen, number, own_header,
 };
 
 /// The most workers that a node may have.
@@ -119,6 +119,11 @@ pub struct Config {
     #[arg(long, value_name = "BYTES", default_value = "67108864", allow_hyphen_values = true,
           value_parser = |text: &str| number::<u64>(text, REMEMBERED_MAX))]
     pub max_idempotency_bytes: u64,
+
+    /// A file that keeps what is remembered for idempotency keys beyond the end of the process, be it a kill or a power
+    /// loss. Each call with a key waits for two syncs of its disk then
+    #[arg(long, value_name = "PATH|none", default_value = "none")]
+    pub idempotency_store: StoreAt,
 
     /// The headers of REST requests that handlers see as metadata, and no others but idempotency-key
     #[arg(long, value_name = "NAME,...|none", default_value = "authorization,traceparent,tracestate",
@@ -286,6 +291,7 @@ impl fmt::Display for Config {
         writeln!(f, "idempotency-keys-for = {}", time(self.idempotency_keys_for))?;
         writeln!(f, "max-idempotency-keys = {}", self.max_idempotency_keys)?;
         writeln!(f, "max-idempotency-bytes = {}", self.max_idempotency_bytes)?;
+        writeln!(f, "idempotency-store = {}", text(&self.idempotency_store))?;
         writeln!(f, "rest-headers = {}", list(self.rest_headers.clone()))?;
         writeln!(f, "attempts-header = {}", text(&self.attempts_header))?;
         writeln!(f, "log-format = {}", text(&self.log_format))?;

@@ -19,7 +19,7 @@ pub use self::keys::Config;
 pub(crate) use self::keys::{Defaults, WORKERS_MAX};
 pub use self::policies::PolicyConfig;
 pub(crate) use self::program::{Program, Read};
-pub use self::values::{Listen, LogFormat, PeerConfig, Switch, duration};
+pub use self::values::{Listen, LogFormat, PeerConfig, StoreAt, Switch, duration};
 
 #[cfg(test)]
 mod tests;

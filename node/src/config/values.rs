@@ -30,6 +30,15 @@ pub struct PeerConfig {
     pub addresses: Vec<Address>,
 }
 
+/// Where what is remembered for idempotency keys is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreAt {
+    /// In memory alone.
+    None,
+    /// In a file, too.
+    File(PathBuf),
+}
+
 /// What log lines look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -71,6 +80,27 @@ impl fmt::Display for Listen {
             Self::None => f.write_str("none"),
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl FromStr for StoreAt {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "" => Err("expected PATH or none".to_owned()),
+            "none" => Ok(Self::None),
+            path => Ok(Self::File(path.into())),
+        }
+    }
+}
+
+impl fmt::Display for StoreAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::File(path) => path.display().fmt(f),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A disk that is a file in a folder of this machine.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,6 +14,8 @@ pub struct Files {
     path: PathBuf,
     /// Kept open, since an error of writing back is told to those who had the file open when it happened.
     file: Mutex<File>,
+    /// Locked for as long as there is this disk, where nobody else may have it.
+    _lock: Option<File>,
 }
 
 impl Files {
@@ -29,7 +31,29 @@ impl Files {
         let file = OpenOptions::new().append(true).create(true).open(&path)?;
         // The file's name, which is the folder's to keep.
         sync_folder(&folder)?;
-        Ok(Self { folder, path, file: Mutex::new(file) })
+        Ok(Self { folder, path, file: Mutex::new(file), _lock: None })
+    }
+
+    /// Opens the file at `path`, as [`Self::open`] does, unless somebody has it opened so. The lock is on a file beside
+    /// it, `NAME.lock`, since a replacement is another file; it ends with the process, however that ends.
+    ///
+    /// # Errors
+    ///
+    /// If another process has it, or it cannot be made or opened.
+    pub fn open_alone(path: &Path) -> io::Result<Self> {
+        let (Some(name), Some(folder)) = (path.file_name().and_then(|name| name.to_str()), path.parent())
+        else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no name of a file"));
+        };
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        fs::create_dir_all(folder)?;
+        let lock = path.with_added_extension("lock");
+        let lock = OpenOptions::new().append(true).create(true).open(lock)?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => io::Error::new(io::ErrorKind::ResourceBusy, "another process has it"),
+            TryLockError::Error(error) => error,
+        })?;
+        Ok(Self { _lock: Some(lock), ..Self::open(folder, name)? })
     }
 
     fn file(&self) -> MutexGuard<'_, File> {
@@ -98,6 +122,18 @@ mod tests {
         let disk = Files::open(folder.path().join("deep/er"), "log").expect("it is there");
         disk.append(b"three").expect("it writes");
         assert_eq!(disk.read().expect("it reads"), b"one,two,three");
+    }
+
+    #[test]
+    fn who_has_a_disk_alone_has_it_until_it_is_dropped_also_over_a_replacement() {
+        let folder = folder();
+        let path = folder.path().join("log");
+        let disk = Files::open_alone(&path).expect("nobody has it");
+        disk.replace(b"new").expect("it replaces");
+        let error = Files::open_alone(&path).expect_err("it is taken");
+        assert_eq!(error.to_string(), "another process has it");
+        drop(disk);
+        assert_eq!(Files::open_alone(&path).expect("nobody has it").read().expect("it reads"), b"new");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::wall_clock::wall_clock;
+
 /// Where the microseconds are in the text of a time.
 const MICROS: Range<usize> = 20..26;
 
@@ -39,11 +41,6 @@ impl Clock {
             micros /= 10;
         }
     }
-}
-
-#[allow(clippy::disallowed_methods, reason = "log lines carry the wall clock, and this is where it enters")]
-fn wall_clock() -> SystemTime {
-    SystemTime::now()
 }
 
 #[cfg(test)]
