@@ -8,7 +8,7 @@ use process::{Said, command, output};
 use tempfile::NamedTempFile;
 
 /// Every key, as `--check` prints it.
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 22] = [
     "services",
     "http",
     "grpc",

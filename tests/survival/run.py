@@ -18,12 +18,13 @@ from callees import Refusing, Silent, Slow  # noqa: E402
 from node import Failure, Node  # noqa: E402
 
 URL = "http://127.0.0.1:%d/api/v1/say-hello?name=test"
-# So few that a lost replica's share of them is within the default budget of attempts, for each of the two workers.
-CONNECTIONS = 8
+CONNECTIONS = 16
 WARM_UP_S = 2.0
 SLOW_S = 0.05
 # A node asks a name every ten seconds.
 NAMES_S = 30.0
+# Longer than the least time between two questions of a name.
+MOVE_S = 2.0
 HOSTS = "127.0.0.1 localhost\n"
 
 
@@ -118,10 +119,17 @@ def killed(scene):
 
 
 def rolled(scene):
-    """SIGTERM of each of two in turn, each started again (the node waits for who is down)"""
+    """SIGTERM of each of two in turn, each started again: the second as soon as the first is ready"""
     one, two = scene.replica(), scene.replica()
-    scene.start_caller([one.address, two.address], "--policy", "wait-for-ready=true")
+    scene.start_caller([one.address, two.address])
     return scene.play(lambda: [replica.roll() for replica in (one, two)])
+
+
+def rolled_by_time(scene):
+    """SIGTERM of each of two in turn, four times each, one every half second, each started again"""
+    one, two = scene.replica(), scene.replica()
+    scene.start_caller([one.address, two.address])
+    return scene.play(lambda: every(0.5, [one.roll, two.roll] * 4))
 
 
 def stopped(scene):
@@ -166,7 +174,29 @@ def names(scene):
     return scene.play(move, seconds=NAMES_S)
 
 
-CASES = [killed, rolled, stopped, slow, refusing, silent, names]
+def moved(scene):
+    """A name leads to one address, then only to the other, and two seconds later back; where it does not lead is restarted"""
+    port = free_port("127.0.0.2")
+    one, two = scene.replica(host="127.0.0.2", port=port), scene.replica(host="127.0.0.3", port=port)
+    scene.write_hosts(one.host)
+    scene.start_caller([f"dns:///replicas.test:{port}"])
+
+    def move(gone, there):
+        scene.write_hosts(there.host)
+        gone.roll()
+
+    return scene.play(lambda: every(MOVE_S, [lambda: move(one, two), lambda: move(two, one)]))
+
+
+CASES = [killed, rolled, rolled_by_time, stopped, slow, refusing, silent, names, moved]
+
+
+def every(seconds, acts):
+    """Does one after the other, each so long after the one before was begun, or when that is done."""
+    for act in acts:
+        due = time.monotonic() + seconds
+        act()
+        time.sleep(max(0.0, due - time.monotonic()))
 
 
 def result_of(said):

@@ -7,8 +7,8 @@ use sim::{Event, Invariant, Wants};
 use super::names::ATTEMPTS_ARE_PAID_FOR;
 use crate::facts::CallMade;
 
-/// A client makes no more attempts than eleven tenths of its calls and five: gRFC A6's throttle with ten tokens, of which
-/// each success gives back a tenth. What is sent again by itself, having been refused unread, is none of them.
+/// A client makes no more attempts than eleven tenths of its calls and five, over its whole life: ten tokens in the beginning,
+/// of which half are left, and a tenth for each success. What is sent again by itself, having been refused unread, is none of them.
 #[derive(Debug, Default)]
 pub(super) struct AttemptsArePaidFor {
     /// Calls and attempts, by client.
