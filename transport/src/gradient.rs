@@ -27,8 +27,8 @@ const TOLERANCE: f64 = 1.25;
 /// The least that a limit may shrink to at once.
 const GRADIENT_LEAST: f64 = 0.5;
 
-/// In this time the lowest comes as near as 1/e to what is seen: a callee that became slower for good is taken for what it
-/// is, and one that is overloaded without a break has its limit grow by no more than a third.
+/// In this time the difference between the lowest and what is seen falls to 1/e. So a callee that became slower for good is
+/// taken for what it is after some ten minutes, in which the limit of one that is overloaded without a break grows by half.
 const AGES_IN: Duration = Duration::from_secs(600);
 
 /// What the round trips of one callee tell.
