@@ -21,11 +21,11 @@ pub(crate) fn keys() -> sim::Scenario {
     drawn("keys", "clients repeat what they enter under idempotency keys", |picks| {
         let store = picks.pick("--idempotency-store", &["none", "keys"]);
         let is_stored = store != "none";
-        Scenario::new("", "", load(), swarm(is_stored))
+        Scenario::new("", "", load(is_stored), swarm(is_stored))
             .node("tally", &["tally"], app)
             .flags(&["--max-calls", "12", "--idempotency-store", store])
-            .sync_takes(picks.pick("a sync takes ms", &[0, 10, 30]).ms())
-            .promises(promises::of_calls())
+            .sync_takes(picks.pick("a sync takes ms", &[20, 0, 60]).ms())
+            .promises(promises::of_calls().enough(ENOUGH))
             .invariant(move || EnteredOnce { is_stored, ..EnteredOnce::default() })
     })
 }
@@ -34,19 +34,25 @@ fn app(_: &Host) -> App {
     ledger::add_to(App::new(), Duration::from_secs(1))
 }
 
-/// Few keys and few amounts, so that most calls are made before, some of them as others.
-fn load() -> Load {
+/// What a healthy call may take here: it waits for three syncs, and for each of them until the one before has ended.
+const ENOUGH: Duration = Duration::from_millis(500);
+
+/// Few keys and few amounts, so that most calls are made before, some of them as others. Where keys are stored there are
+/// more of each, so that some are new whenever the power is lost, and are used again afterwards.
+fn load(is_stored: bool) -> Load {
+    let (calls, over, keys) = if is_stored { (60, 900.ms(), "[a-p]") } else { (40, 600.ms(), "[a-h]") };
     let entries = || (1..=2_i64).prop_map(|amount| Entry { key: "a".to_owned(), amount });
     let right = || Expect::ok().or(Code::FailedPrecondition).or(Code::Aborted);
-    Load::new(40, 600.ms(), 100.ms()..=800.ms())
+    Load::new(calls, over, 100.ms()..=800.ms())
         .rpc::<Enter>(Via::Rest, entries(), right())
         .rpc::<Enter>(Via::Grpc, entries(), right())
-        .metadata(metadata())
+        .metadata(metadata(keys))
 }
 
 /// A key, quoted or not, or none.
-fn metadata() -> impl Strategy<Value = Vec<(String, String)>> {
-    let key = prop_oneof![2 => matching("[a-h]"), 1 => matching("\"[a-h]\""), 1 => matching("")];
+fn metadata(keys: &str) -> impl Strategy<Value = Vec<(String, String)>> {
+    let quoted = format!("\"{keys}\"");
+    let key = prop_oneof![2 => matching(keys), 1 => matching(&quoted), 1 => matching("")];
     key.prop_map(|key| {
         let entry = ("idempotency-key".to_owned(), key);
         if entry.1.is_empty() { Vec::new() } else { vec![entry] }
@@ -55,20 +61,25 @@ fn metadata() -> impl Strategy<Value = Vec<(String, String)>> {
 
 /// What makes a handler slow, or takes its caller away; where keys are stored, what takes the node away, again and again.
 fn swarm(is_stored: bool) -> Swarm {
-    let (faults, ends) = match is_stored {
-        false => (1..=3, [Family::Kill, Family::Drain]),
-        true => (2..=5, [Family::Kill, Family::PowerLoss]),
+    let swarm = match is_stored {
+        false => Swarm::new(1..=3, 500.ms(), 50.ms()..=400.ms()).only(&[
+            Family::Reset,
+            Family::SlowLink,
+            Family::Partition,
+            Family::SlowHandler,
+            Family::FullService,
+            Family::Pause,
+            Family::Kill,
+            Family::Drain,
+        ]),
+        true => Swarm::new(2..=5, 800.ms(), 50.ms()..=200.ms()).only(&[
+            Family::Reset,
+            Family::SlowHandler,
+            Family::Kill,
+            Family::PowerLoss,
+        ]),
     };
-    let families = [
-        Family::Reset,
-        Family::SlowLink,
-        Family::Partition,
-        Family::SlowHandler,
-        Family::FullService,
-        Family::Pause,
-    ];
-    let families = [families.as_slice(), &ends].concat();
-    Swarm::new(faults, 500.ms(), 50.ms()..=400.ms()).link(CLIENTS, "tally").host("tally").only(&families)
+    swarm.link(CLIENTS, "tally").host("tally")
 }
 
 /// A key enters once for as long as the node lives, or, where keys are stored, for as long as its host does. Everybody
