@@ -11,6 +11,7 @@ mod names;
 mod refused;
 mod replicas;
 mod retries;
+mod rolling;
 mod scenarios;
 mod scripts;
 mod state;
@@ -34,6 +35,7 @@ fn main() -> std::process::ExitCode {
         .scenario(refused::rude())
         .scenario(replicas::replicas())
         .scenario(names::names())
+        .scenario(rolling::rolling())
         .scenario(retries::retries())
         .scenario(retries::pushback())
         .scenarios(worlds::all())
