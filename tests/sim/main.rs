@@ -13,6 +13,7 @@ mod names;
 mod refused;
 mod replicas;
 mod retries;
+mod rolling;
 mod scenarios;
 mod scripts;
 mod serving;
@@ -41,6 +42,7 @@ fn main() -> std::process::ExitCode {
         .scenario(breakers::limits())
         .scenario(serving::serving())
         .scenario(names::names())
+        .scenario(rolling::rolling())
         .scenario(retries::retries())
         .scenario(retries::pushback())
         .scenarios(worlds::all())

@@ -10,7 +10,7 @@ use rehearse::{CLIENTS, Expect, Family, Host, Load, Ms as _, Scenario, Swarm, Vi
 use crate::checks;
 
 /// How many calls a service takes on at once: few, so that some are refused.
-const ADMITTED: usize = 12;
+pub(crate) const ADMITTED: usize = 12;
 
 /// The names in calls: long enough that hardly two calls of a plan share one, so that whose it is can be told.
 const NAME: &str = "[a-z]{4,8}";
@@ -187,23 +187,6 @@ fn short() -> Vec<Scenario> {
     ]
 }
 
-/// Replicas of service1 that are restarted one after the other, each when the one before is back. A callee that could not be
-/// reached is left alone for 800 ms at least: longer than most are away.
-fn rolling() -> Scenario {
-    let swarm = Swarm::new(2..=5, 500.ms(), 150.ms()..=700.ms()).host("service1").host("spare1");
-    let load = hello(hello(Load::new(80, 3000.ms(), 300.ms()..=800.ms()), Via::Rest), Via::Grpc);
-    two_nodes(
-        "rolling",
-        "each of two hosts of service1 is restarted when the other is back: no call is lost",
-        load,
-        swarm.in_turn(100.ms()).only(&[Family::Drain, Family::Kill]),
-        ADMITTED,
-    )
-    .node("spare1", &["service1"], app)
-    .workers(1)
-    .every_call("with another host there, a restart loses no call", checks::works)
-}
-
 /// Calls of which some can be done without.
 fn shed() -> Scenario {
     let swarm =
@@ -221,7 +204,6 @@ fn shed() -> Scenario {
 /// Those that last for seconds.
 fn long() -> Vec<Scenario> {
     vec![
-        rolling(),
         two_nodes(
             "outages",
             "hosts are out of reach for seconds, again and again",
