@@ -15,7 +15,7 @@ use crate::setting::Setting;
 /// From so many calls of one client to a service on, each replica must have handled one.
 const ENOUGH_CALLS: u32 = 12;
 
-/// In so many segments' time a client is connected to all replicas. The calls before take what there is.
+/// In so many segments' time a client is connected to all replicas. The calls before take what there is, and do not count.
 const CONNECTED_AFTER: u32 = 10;
 
 /// How many calls each host handled.
@@ -28,7 +28,8 @@ pub(super) struct ReplicasShare {
     hops: Hops,
     /// When each client made its first call, and where.
     clients: BTreeMap<u32, (Duration, Arc<str>)>,
-    /// How many later calls worked, by the client, the service and the host that handled them.
+    /// How many later calls worked, by the client, the service and the host that handled them; none of a host that handled
+    /// earlier ones only.
     worked: BTreeMap<(u32, &'static str), Shares>,
     is_disturbed: bool,
     met: u64,
@@ -45,13 +46,14 @@ impl ReplicasShare {
         let (client, callee, at, hop) = (hop.made.client, hop.made.callee, hop.at, hop.clone());
         let (first, _) = self.clients.entry(client).or_insert_with(|| (at, Arc::clone(&hop.host)));
         let is_early = at < *first + self.setting.hop() * CONNECTED_AFTER;
-        if is_early || event.told::<CallOutcome>().is_none_or(|ended| ended.outcome != Outcome::Ok) {
+        if event.told::<CallOutcome>().is_none_or(|ended| ended.outcome != Outcome::Ok) {
             return;
         }
         if let Some(host) = self.hops.handled_on(number, &hop) {
-            self.met += u64::from(self.setting.graph.targets(&event.host, callee).count() > 1);
+            self.met += u64::from(!is_early && self.setting.graph.targets(&event.host, callee).count() > 1);
+            // Who has had a call is known, and may get no more for a while: that one may have taken long.
             let worked = self.worked.entry((client, callee)).or_default();
-            *worked.entry(Arc::clone(host)).or_default() += 1;
+            *worked.entry(Arc::clone(host)).or_default() += u32::from(!is_early);
         }
     }
 
