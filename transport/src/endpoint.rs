@@ -156,7 +156,7 @@ impl Endpoint {
             }
             Err(mut status) => {
                 let own = std::mem::take(status.metadata_mut());
-                *status.metadata_mut() = metadata::of_user(metadata::join(added, own));
+                *status.metadata_mut() = metadata::of_error(metadata::join(added, own));
                 metadata::check_size(status.metadata())?;
                 Err(status::within_limits(status))
             }

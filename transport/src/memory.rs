@@ -80,13 +80,21 @@ impl Memory {
         // Counted per call, not per message: nothing that a stream does may change what the next one sees.
         let prove = cfg!(debug_assertions) && self.carried.fetch_add(1, Ordering::Relaxed).is_multiple_of(8);
         let body = if prove { round_trip(request.body) } else { request.body };
-        let mut response = endpoint.call(permit, &context, body).await?;
+        let answer = endpoint.call(permit, &context, body).await;
+        let mut response = answer.map_err(without_pushback)?;
         if prove {
             response.body = round_trip(response.body);
         }
         response.body = looking_ahead(response.body);
         Ok(response)
     }
+}
+
+/// What a callee says of being called again is for its caller, and not for the caller's own: over a wire it ends there, too.
+fn without_pushback(mut status: Status) -> Status {
+    let own = std::mem::take(status.metadata_mut());
+    *status.metadata_mut() = metadata::of_user(own.into_headers());
+    status
 }
 
 /// Looks for the end of a streamed answer when a message of it is read: a caller who knows that it was the last does not

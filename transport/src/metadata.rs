@@ -81,6 +81,16 @@ pub(crate) fn of_user(mut headers: HeaderMap) -> MetadataMap {
     MetadataMap::from_headers(headers)
 }
 
+/// The same of what goes with an error, and what that says of being called again.
+pub(crate) fn of_error(headers: HeaderMap) -> MetadataMap {
+    let pushback = headers.get(GRPC_RETRY_PUSHBACK).cloned();
+    let mut left = of_user(headers);
+    if let Some(pushback) = pushback {
+        left.as_mut().insert(GRPC_RETRY_PUSHBACK, pushback);
+    }
+    left
+}
+
 /// All of `first` and all of `second`.
 pub(crate) fn join(first: MetadataMap, second: MetadataMap) -> HeaderMap {
     let (mut joined, second) = (first.into_headers(), second.into_headers());

@@ -12,7 +12,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tracing::warn;
 
-use super::headers::{LetThrough, add_metadata};
+use super::headers::{LetThrough, add_metadata, add_retry_after};
 use super::request::{access_line, caller, finish, request_id};
 use crate::budget::Buffered;
 use crate::context::CallContext;
@@ -206,6 +206,7 @@ impl Failure {
                 }
                 let mut response = problem::of_status(&error, id);
                 add_metadata(&mut response, error.metadata());
+                add_retry_after(&mut response, error.metadata());
                 response
             }
         }

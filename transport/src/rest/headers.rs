@@ -1,12 +1,13 @@
 //! Between the headers of HTTP and metadata: which go in as which, and which come out.
 
 use actix_web::HttpResponse;
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use tonic::metadata::MetadataMap;
 
 use crate::criticality::Criticality;
 use crate::key::IDEMPOTENCY_KEY;
-use crate::metadata;
+use crate::metadata::{self, GRPC_RETRY_PUSHBACK, pushback};
+use crate::trail::Pushback;
 
 /// The headers that reach handlers. Both crates of HTTP have names of their own; they are made once.
 #[derive(Debug)]
@@ -61,16 +62,26 @@ const FRAMING: [&str; 6] =
 /// Whether the edge itself sets the header of this name, in lower case, on some answer.
 #[must_use]
 pub fn is_set_by_edge(name: &str) -> bool {
-    const OWN: [&str; 5] = ["x-request-id", "content-type", "content-length", "date", "allow"];
+    const OWN: [&str; 6] = ["x-request-id", "content-type", "content-length", "date", "allow", "retry-after"];
     OWN.contains(&name) || FRAMING.contains(&name)
 }
 
 /// Adds what the handler said besides its answer.
 pub(super) fn add_metadata(response: &mut HttpResponse, metadata: &MetadataMap) {
-    for (name, value) in metadata.as_ref().iter().filter(|(name, _)| !FRAMING.contains(&name.as_str())) {
+    let is_for_clients = |name: &str| !FRAMING.contains(&name) && name != GRPC_RETRY_PUSHBACK.as_str();
+    for (name, value) in metadata.as_ref().iter().filter(|(name, _)| is_for_clients(name.as_str())) {
         let name = HeaderName::from_bytes(name.as_str().as_bytes());
         if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value.as_bytes())) {
             response.headers_mut().append(name, value);
         }
+    }
+}
+
+/// Adds when the call may be made again, in whole seconds (RFC 9110, section 10.2.3), if its handler says so.
+pub(super) fn add_retry_after(response: &mut HttpResponse, metadata: &MetadataMap) {
+    if let Some(Pushback::Wait(wait)) = pushback(metadata.as_ref()) {
+        let seconds = wait.as_millis().div_ceil(1000);
+        let seconds = HeaderValue::from_str(&seconds.to_string()).expect("a number fits a header");
+        response.headers_mut().insert(RETRY_AFTER, seconds);
     }
 }
