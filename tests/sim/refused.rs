@@ -28,14 +28,18 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         failure_for(&request.name)
             .map_or_else(|| Ok(ProcessNameResponse { name: request.name.to_uppercase() }), Err)
     });
-    let server = match picks.pick("calls at a time", &["any", "eight"]) {
-        "eight" => server.streams_max(8),
-        _ => server,
-    };
-    let (server, promises) = match picks.pick("calls of a connection", &["any", "four"]) {
+    let are_few = picks.pick("calls at a time", &["any", "eight"]) == "eight";
+    let server = if are_few { server.streams_max(8) } else { server };
+    let takes_few = picks.pick("calls of a connection", &["any", "four"]) == "four";
+    let (server, promises) = match takes_few {
         // Its callers connect anew beside the connection that carries its last calls.
-        "four" => (server.calls_max(4), promises::of_calls().except(promises::ONE_CONNECTION)),
-        _ => (server, promises::of_calls()),
+        true => (server.calls_max(4), promises::of_calls().except(promises::ONE_CONNECTION)),
+        false => (server, promises::of_calls()),
+    };
+    // And, where that one is full, beside another in the making.
+    let promises = match are_few && takes_few {
+        true => promises.except(promises::BACKOFF_IS_KEPT),
+        false => promises,
     };
     let faults = Swarm::new(1..=2, 250.ms(), 50.ms()..=500.ms()).host("service1");
     Scenario::new("refused", "", load(), faults.only(&[Family::RefusedStreams]))
