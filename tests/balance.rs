@@ -3,9 +3,9 @@
 mod common;
 mod town;
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use common::request::act_request;
 use common::run_in_no_time;
 use probe_contract::ActRequest;
 use probe_contract::probe::Act;
@@ -13,11 +13,9 @@ use tokio::time::{Instant, sleep};
 use tower::Service as _;
 use town::{Manner, Town};
 use transport::channel::Request;
-use transport::contract::Body as _;
 use transport::gauges::Gauge;
-use transport::policy::Policy;
 use transport::trail::Trail;
-use transport::{Client, Method, Status};
+use transport::{Client, Status};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -162,21 +160,7 @@ fn a_service_at_one_address_is_called_there_however_often_it_fails() {
 }
 
 fn attempt(attempt: u32, trail: &Trail) -> Request {
-    Request {
-        path: Act::PATH,
-        streaming: false,
-        request_id: transport::RequestId::fresh(),
-        deadline: None,
-        starts_by: None,
-        attempt,
-        wait_for_ready: false,
-        policy: Arc::new(Policy::new(common::SOON)),
-        idempotent: false,
-        repeated_outside: false,
-        trail: trail.clone(),
-        metadata: Default::default(),
-        body: ActRequest::default().into_payload(),
-    }
+    Request { attempt, trail: trail.clone(), ..act_request() }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::request::act_request;
 use common::{LIMITS, SOON, run_in_no_time};
 use futures_util::future::BoxFuture;
 use h2::server::SendResponse;
@@ -19,13 +20,10 @@ use tokio::io::{DuplexStream, duplex};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 use transport::channel::Request;
-use transport::contract::Body as _;
 use transport::gauges::Gauge;
 use transport::grpc::{Grpc, Keepalive};
-use transport::policy::Policy;
 use transport::status::{self, NotSent};
-use transport::trail::Trail;
-use transport::{Address, Client, Code, Gauges, Io, Method, Net, Status};
+use transport::{Address, Client, Code, Gauges, Io, Net, Status};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -214,21 +212,7 @@ async fn calls(client: &Client, count: usize) {
 
 /// A call that waits where nobody serves.
 fn waiting() -> Request {
-    Request {
-        path: Act::PATH,
-        streaming: false,
-        request_id: transport::RequestId::fresh(),
-        deadline: None,
-        starts_by: None,
-        attempt: 0,
-        wait_for_ready: true,
-        policy: Arc::new(Policy::new(SOON)),
-        idempotent: false,
-        repeated_outside: false,
-        trail: Trail::default(),
-        metadata: Default::default(),
-        body: ActRequest::default().into_payload(),
-    }
+    Request { wait_for_ready: true, ..act_request() }
 }
 
 #[test]

@@ -12,7 +12,8 @@ use transport::channel::{Request, Response};
 use transport::drain::OpenWork;
 use transport::grpc::{self, Grpc};
 use transport::memory::Memory;
-use transport::{Answers, Channel, Client, Drain, Net, Router, Rpc, Service, Status, health, rest};
+use transport::policy::Policies;
+use transport::{Answers, Channel, Client, Drain, Net, Router, Service, Status, health, rest};
 
 use crate::app::App;
 use crate::config::{Config, Switch};
@@ -106,35 +107,28 @@ impl Worker {
 /// Where a service is decides what carries the calls to it, and nothing else does.
 fn client(plan: &Plan, service: &'static str, memory: &Memory) -> Client {
     let config = &plan.config;
+    let known = plan.app.services().iter().find(|known| known.name() == service);
+    let rpcs = known.map_or(&[][..], Service::rpcs);
+    let policies = config.policies(service, rpcs);
     if config.hosts(service) {
-        return over(plan, service, memory.clone());
+        return over(plan, service, policies, memory.clone());
     }
     let (addresses, keepalive) = (config.addresses(service), config.keepalive());
-    let (message_size, health) = (config.limits().message_size, health_name(plan, service));
+    // The full name of the service, if its callees are asked whether they serve.
+    let health = rpcs.first().filter(|_| policies.health_check).map(|rpc| health::full_name(rpc.path));
+    let message_size = config.limits().message_size;
     let carrier = Grpc::with_health_check(service, addresses, &plan.net, keepalive, message_size, health);
     carrier.watch(&plan.hooks.gauges);
-    over(plan, service, carrier)
-}
-
-/// The full name of `service`, if its callees are asked whether they serve.
-fn health_name(plan: &Plan, service: &'static str) -> Option<&'static str> {
-    let rpcs = rpcs(plan, service);
-    let is_asked = plan.config.policies(service, rpcs).health_check;
-    rpcs.first().filter(|_| is_asked).map(|rpc| health::full_name(rpc.path))
-}
-
-fn rpcs(plan: &Plan, service: &str) -> &'static [Rpc] {
-    let known = plan.app.services().iter().find(|known| known.name() == service);
-    known.map_or(&[][..], Service::rpcs)
+    over(plan, service, policies, carrier)
 }
 
 /// A client over `carrier`, which is boxed here only if a hook is to wrap it: the client boxes what it is given.
-fn over<C>(plan: &Plan, callee: &'static str, carrier: C) -> Client
+fn over<C>(plan: &Plan, callee: &'static str, policies: Policies, carrier: C) -> Client
 where
     C: tower::Service<Request, Response = Response, Error = Status> + Clone + Send + Sync + 'static,
     C::Future: Send + 'static,
 {
-    let (policies, limits) = (plan.config.policies(callee, rpcs(plan, callee)), plan.config.limits());
+    let limits = plan.config.limits();
     let client = match &plan.hooks.carry {
         Some(wrap) => Client::with_policies(callee, wrap(callee, Channel::new(carrier)), policies, limits),
         None => Client::with_policies(callee, carrier, policies, limits),

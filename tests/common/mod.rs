@@ -5,6 +5,7 @@
 pub(crate) mod callee;
 pub(crate) mod counter;
 pub(crate) mod http1;
+pub(crate) mod request;
 mod simulated;
 
 use std::sync::Arc;

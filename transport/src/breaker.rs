@@ -41,8 +41,7 @@ impl Breaker {
             let policy = Arc::make_mut(&mut request.policy);
             (policy.attempts, policy.hedge) = (1, false);
         }
-        let due = request.deadline.into_iter().chain(request.starts_by).min();
-        Ok(Out { breaker: Arc::clone(self), pass: Some(pass), began, due })
+        Ok(Out { breaker: Arc::clone(self), pass: Some(pass), began, due: request.begins_by() })
     }
 
     fn refusal(&self) -> Status {

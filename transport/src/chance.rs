@@ -10,6 +10,10 @@ pub(crate) fn chance() -> f64 {
 
 /// A wait that doubles from the `first` one on and is never longer than the `longest`, spread by a fifth (gRFC A6).
 pub(crate) fn doubled(first: Duration, longest: Duration, doublings: u32) -> Duration {
-    let wait = first.saturating_mul(1 << doublings.min(16)).min(longest);
-    wait.mul_f64(0.8 + 0.4 * chance())
+    spread(first.saturating_mul(1 << doublings.min(16)).min(longest))
+}
+
+/// The same time, give or take a fifth.
+pub(crate) fn spread(time: Duration) -> Duration {
+    time.mul_f64(0.8 + 0.4 * chance())
 }

@@ -52,6 +52,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// When its answer must have begun, at the latest.
+    pub(crate) fn begins_by(&self) -> Option<Instant> {
+        self.deadline.into_iter().chain(self.starts_by).min()
+    }
+
     /// The same request, as another attempt of its call. Its message is encoded now, so that copies of it cost nothing;
     /// none if it is a stream, of which nobody has a copy.
     pub(crate) fn copied(&mut self, attempt: u32) -> Option<Self> {

@@ -53,11 +53,10 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let (deadline, starts_by) = (request.deadline, request.starts_by);
+        let (deadline, begins_by) = (request.deadline, request.begins_by());
         let call = self.inner.call(request);
         Box::pin(async move {
-            let begun = deadline.into_iter().chain(starts_by).min();
-            let mut response = within(begun, call).await?;
+            let mut response = within(begins_by, call).await?;
             response.body = bound(deadline, response.body);
             Ok(response)
         })

@@ -52,8 +52,7 @@ impl Limit {
         }
         let sample = self.gradient().map(|mut gradient| {
             gradient.begun(u32::try_from(self.taken.get()).unwrap_or(u32::MAX));
-            let due = request.deadline.into_iter().chain(request.starts_by).min();
-            Sample { began: Instant::now(), due, trail: request.trail.clone() }
+            Sample { began: Instant::now(), due: request.begins_by(), trail: request.trail.clone() }
         });
         Ok(Room { limit: Arc::clone(self), sample })
     }

@@ -149,7 +149,7 @@ where
             }
             None => self.backoff(),
         };
-        let due = self.request.deadline.into_iter().chain(self.request.starts_by).min();
+        let due = self.request.begins_by();
         // Who cannot wait so long learns now what was wrong, and not at its deadline that it is late.
         let is_in_time = due.is_none_or(|due| Instant::now().checked_add(wait).is_some_and(|at| at < due));
         is_in_time.then_some(wait)

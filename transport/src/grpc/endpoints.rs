@@ -158,13 +158,24 @@ impl Endpoints {
                 Pick::Down(status) => last = Some(status),
             }
         }
+        self.chosen(choice.made(), &all, waiting, last)
+    }
+
+    /// What was chosen, or what is waited for in its place, where `last` is why the last of those that are down is.
+    fn chosen(
+        &self,
+        choice: Option<Chosen>,
+        all: &[Arc<Endpoint>],
+        mut waiting: Vec<Waiting>,
+        last: Option<Status>,
+    ) -> Result<Result<Chosen, Vec<Waiting>>> {
         if last.is_some() {
             self.hurry();
         }
-        if let Some(chosen) = choice.made() {
+        if let Some(chosen) = choice {
             return Ok(Ok(chosen));
         }
-        waiting.extend(Self::tried_early(&all));
+        waiting.extend(Self::tried_early(all));
         if waiting.is_empty() { Err(last.unwrap_or_else(|| self.nowhere())) } else { Ok(Err(waiting)) }
     }
 
@@ -203,14 +214,7 @@ impl Endpoints {
                 Pick::Down(status) => last = Some(status),
             }
         }
-        if last.is_some() {
-            self.hurry();
-        }
-        if let Some(chosen) = ejected {
-            return Ok(Ok(chosen));
-        }
-        late.extend(Self::tried_early(&all));
-        if late.is_empty() { Err(last.unwrap_or_else(|| self.nowhere())) } else { Ok(Err(late)) }
+        self.chosen(ejected, &all, late, last)
     }
 
     fn nowhere(&self) -> Status {

@@ -10,16 +10,13 @@ use futures_util::future::{BoxFuture, Shared};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::chance::chance;
+use crate::chance::spread;
 
 /// How often a name is asked while calls come, give or take a fifth.
 const EVERY: Duration = Duration::from_secs(10);
 
 /// The least time between two questions, however much is down.
 const LEAST: Duration = Duration::from_secs(1);
-
-/// How far the time between two questions is spread by chance.
-const JITTER: f64 = 0.2;
 
 /// The most addresses that are taken of an answer.
 const ADDRESSES_MAX: usize = 128;
@@ -126,8 +123,4 @@ impl Name {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn spread(time: Duration) -> Duration {
-    time.mul_f64(1.0 + JITTER * (2.0 * chance() - 1.0))
 }
