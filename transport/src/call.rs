@@ -122,8 +122,8 @@ impl<M: Method> Call<M> {
             answer
         };
         let work = context.scope(AssertUnwindSafe(work).catch_unwind());
-        let work = Box::pin(async move { work.await.unwrap_or_else(|_| Err(status::panicked())) });
-        Reply { answer: Answer::InTheMaking(work), context, _witness: self.witness }
+        let work = work.map(|answer| answer.unwrap_or_else(|_| Err(status::panicked())));
+        Reply { answer: Answer::InTheMaking(Box::pin(work)), context, _witness: self.witness }
     }
 
     /// Answers at once with what `handler` returns. It may borrow the actor, and change it: what it does is done

@@ -1,23 +1,67 @@
 //! The one seam between a call and what carries it.
 
+use std::fmt;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
-use tower::util::BoxCloneSyncService;
+use tower::Service;
 
 use crate::payload::{Message, Payload};
 use crate::policy::Policy;
 use crate::request_id::RequestId;
-use crate::status::Status;
+use crate::status::{Result, Status};
 use crate::trail::Trail;
 
-/// Carries calls: memory, or gRPC over some network. Boxed once; everything above it is a tower layer.
+/// Carries calls: memory, or gRPC over some network. Everything above it is a tower layer, and what is below is boxed once
+/// for each call and not copied for it, as a boxed service of tower's is.
 ///
 /// Whatever carries it, a call ends exactly once; dropping its future cancels it, up to and including
 /// a running handler. A carrier enforces no deadline (the layer above does) but passes it on.
-pub type Channel = BoxCloneSyncService<Request, Response, Status>;
+#[derive(Clone)]
+pub struct Channel(Arc<Carry>);
+
+type Carry = dyn Fn(Request) -> BoxFuture<'static, Result<Response>> + Send + Sync;
+
+impl Channel {
+    /// Boxes a carrier. It is not asked whether it is ready: to become so is part of the call, so that the deadline covers
+    /// it too.
+    pub fn new<C>(carrier: C) -> Self
+    where
+        C: Service<Request, Response = Response, Error = Status> + Clone + Send + Sync + 'static,
+        C::Future: Send + 'static,
+    {
+        Self(Arc::new(move |request| Box::pin(carrier.clone().call(request))))
+    }
+
+    /// Carries one call.
+    pub(crate) fn carry(&self, request: Request) -> BoxFuture<'static, Result<Response>> {
+        (self.0)(request)
+    }
+}
+
+impl Service<Request> for Channel {
+    type Response = Response;
+    type Error = Status;
+    type Future = BoxFuture<'static, Result<Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        self.carry(request)
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").finish_non_exhaustive()
+    }
+}
 
 /// A call on its way out.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::metadata::MetadataMap;
-use tower::{Service, ServiceBuilder, ServiceExt as _};
+use tower::{Service, ServiceBuilder};
 
 use crate::attempts::AttemptsLayer;
 use crate::breaker::{Breaker, BreakerLayer};
@@ -104,7 +104,7 @@ impl Client {
         request: M::Request,
     ) -> Result<(MetadataMap, M::Response)> {
         let request = self.outgoing::<M>(metadata, request)?;
-        let response = self.channel.clone().ready().await?.call(request).await?;
+        let response = self.channel.carry(request).await?;
         let answer = match M::Response::from_payload_now(response.body, self.message_size) {
             Ok(answer) => answer?,
             Err(body) => M::Response::from_payload(body, self.message_size).await?,

@@ -5,12 +5,12 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt as _};
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, Timeout, sleep_until, timeout_at};
 use tower::{Layer, Service};
 
 use crate::channel::{Request, Response};
@@ -40,11 +40,10 @@ pub(crate) struct Deadline<S> {
 impl<S> Service<Request> for Deadline<S>
 where
     S: Service<Request, Response = Response, Error = Status>,
-    S::Future: Send + 'static,
 {
     type Response = Response;
     type Error = Status;
-    type Future = BoxFuture<'static, Result<Response>>;
+    type Future = Bounded<S::Future>;
 
     /// Always ready: to be ready is part of the call, so that the deadline covers it too. The carriers
     /// below are always ready and do their waiting in the call.
@@ -54,25 +53,62 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let (deadline, begins_by) = (request.deadline, request.begins_by());
-        let call = self.inner.call(request);
-        Box::pin(async move {
-            let mut response = within(begins_by, call).await?;
-            response.body = bound(deadline, response.body);
-            Ok(response)
-        })
+        Bounded { call: within(begins_by, self.inner.call(request)), deadline }
+    }
+}
+
+pin_project! {
+    /// A call, and its answer if that is a stream, each until it is due.
+    pub(crate) struct Bounded<F> {
+        #[pin]
+        call: Within<F>,
+        deadline: Option<Instant>,
+    }
+}
+
+impl<F: Future<Output = Result<Response>>> Future for Bounded<F> {
+    type Output = Result<Response>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = ready!(this.call.poll(cx))?;
+        response.body = bound(*this.deadline, response.body);
+        Poll::Ready(Ok(response))
     }
 }
 
 /// Runs `call` until `deadline` at the latest. One that has passed already ends it before it begins: the
 /// timer alone would not, since it counts in milliseconds and a call may be quicker.
-pub(crate) async fn within<T, E: From<Status>>(
-    deadline: Option<Instant>,
-    call: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
+pub(crate) fn within<F: Future>(deadline: Option<Instant>, call: F) -> Within<F> {
     match deadline {
-        Some(deadline) if deadline <= Instant::now() => Err(exceeded().into()),
-        Some(deadline) => timeout_at(deadline, call).await.unwrap_or_else(|_| Err(exceeded().into())),
-        None => call.await,
+        Some(deadline) if deadline <= Instant::now() => Within::Late,
+        Some(deadline) => Within::Until { call: timeout_at(deadline, call) },
+        None => Within::Ever { call },
+    }
+}
+
+pin_project! {
+    /// What runs until its deadline. No `async fn`: one would have the call twice, as its argument and in its timeout, and
+    /// calls are moved to where they run.
+    #[project = Projected]
+    pub(crate) enum Within<F> {
+        Late,
+        Until { #[pin] call: Timeout<F> },
+        Ever { #[pin] call: F },
+    }
+}
+
+impl<T, E: From<Status>, F: Future<Output = Result<T, E>>> Future for Within<F> {
+    type Output = Result<T, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            Projected::Late => Poll::Ready(Err(exceeded().into())),
+            Projected::Until { call } => {
+                call.poll(cx).map(|ended| ended.unwrap_or_else(|_| Err(exceeded().into())))
+            }
+            Projected::Ever { call } => call.poll(cx),
+        }
     }
 }
 
@@ -81,7 +117,7 @@ pub(crate) fn bound(deadline: Option<Instant>, body: Payload) -> Payload {
     match (deadline, body) {
         (Some(deadline), Payload::Stream(messages)) => {
             let timer = Box::pin(sleep_until(deadline));
-            Payload::Stream(Bounded { messages: Some(messages), timer }.boxed())
+            Payload::Stream(BoundedStream { messages: Some(messages), timer }.boxed())
         }
         (_, body) => body,
     }
@@ -102,13 +138,13 @@ pub(crate) fn too_short() -> Status {
     Status::deadline_exceeded("less time is left than the call usually takes: it was not handled")
 }
 
-struct Bounded {
+struct BoundedStream {
     /// None once the stream has ended.
     messages: Option<MessageStream>,
     timer: Pin<Box<Sleep>>,
 }
 
-impl Stream for Bounded {
+impl Stream for BoundedStream {
     type Item = <MessageStream as Stream>::Item;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -25,6 +25,8 @@ pub(crate) const GRPC_PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("g
 pub(crate) const GRPC_RETRY_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 /// That the caller may repeat the call, or somebody further out.
 pub(crate) const CALLER_REPEATS: HeaderName = HeaderName::from_static("x-caller-repeats");
+/// The code of a status.
+pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 /// The details of a status, in base64.
 pub(crate) const GRPC_STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
@@ -37,10 +39,18 @@ pub(crate) fn request_id(headers: &HeaderMap) -> RequestId {
     RequestId::accept([REQUEST_ID, REQUEST_ID_PLAIN].map(|name| headers.get(name).map(HeaderValue::as_bytes)))
 }
 
-/// Writes the request id under both names.
-pub(crate) fn insert_request_id(headers: &mut HeaderMap, id: &RequestId) {
-    headers.insert(REQUEST_ID, id.header());
-    headers.insert(REQUEST_ID_PLAIN, id.header());
+/// Writes the request id under both names. `is_named` says whether the connection that the headers go over knows these.
+pub(crate) fn insert_request_id(headers: &mut HeaderMap, id: &RequestId, is_named: bool) {
+    headers.insert(REQUEST_ID, varying(id.header(), is_named));
+    headers.insert(REQUEST_ID_PLAIN, varying(id.header(), is_named));
+}
+
+/// A value that is another one in each call. HTTP/2 keeps a table of headers at both ends of a connection (HPACK, RFC 7541,
+/// section 2.3.2): there it would push out what is the same each time, and be looked through in vain. So it stays out
+/// (section 6.2.3), but for the first one, which puts its name there.
+pub(crate) fn varying(mut value: HeaderValue, is_named: bool) -> HeaderValue {
+    value.set_sensitive(is_named);
+    value
 }
 
 /// Whether a call with these `headers` may be repeated by its caller, or by somebody further out.
@@ -91,7 +101,7 @@ pub(crate) fn of_error(headers: HeaderMap) -> MetadataMap {
     left
 }
 
-/// All of `first` and all of `second`.
+/// All of `first` and all of `second`; of what a call comes with, one is empty nearly always.
 pub(crate) fn join(first: MetadataMap, second: MetadataMap) -> HeaderMap {
     let (mut joined, second) = (first.into_headers(), second.into_headers());
     if joined.is_empty() {
@@ -250,7 +260,7 @@ mod tests {
             mut headers in headers(), id in "[!-~]{1,128}"
         ) {
             let id = RequestId::parse(id.as_bytes()).expect("visible ASCII is an id");
-            insert_request_id(&mut headers, &id);
+            insert_request_id(&mut headers, &id, true);
             prop_assert_eq!(request_id(&headers), id);
         }
     }

@@ -7,15 +7,33 @@ use http::HeaderValue;
 
 /// Writes a `grpc-timeout`: at most eight digits, in the finest unit in which they suffice.
 pub(crate) fn encode(timeout: Duration) -> HeaderValue {
-    const DIGITS: u128 = 100_000_000;
-    let nanos = timeout.as_nanos();
+    const DIGITS: u64 = 100_000_000;
+    // As nanoseconds, a `u64` has some five million hours.
+    let Ok(nanos) = u64::try_from(timeout.as_nanos()) else {
+        return write((timeout.as_secs() / 3600).min(DIGITS - 1), b'H');
+    };
     let (value, unit) =
-        [(1, 'n'), (1_000, 'u'), (1_000_000, 'm'), (1_000_000_000, 'S'), (60_000_000_000, 'M')]
+        [(1, b'n'), (1_000, b'u'), (1_000_000, b'm'), (1_000_000_000, b'S'), (60_000_000_000, b'M')]
             .into_iter()
             .map(|(size, unit)| (nanos / size, unit))
             .find(|(value, _)| *value < DIGITS)
-            .unwrap_or(((nanos / 3_600_000_000_000).min(DIGITS - 1), 'H'));
-    HeaderValue::from_str(&format!("{value}{unit}")).expect("digits and a letter are a header value")
+            .unwrap_or((nanos / 3_600_000_000_000, b'H'));
+    write(value, unit)
+}
+
+/// The digits and the unit. By hand: it is on the way of every call.
+fn write(mut value: u64, unit: u8) -> HeaderValue {
+    let mut text = [0; 9];
+    let mut start = text.len() - 1;
+    text[start] = unit;
+    loop {
+        start -= 1;
+        text[start] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break HeaderValue::from_bytes(&text[start..]).expect("digits and a letter are a header value");
+        }
+    }
 }
 
 /// Reads a `grpc-timeout`.

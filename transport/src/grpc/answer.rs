@@ -19,6 +19,7 @@ use crate::access::{AccessLine, Outcome};
 use crate::budget::Buffered;
 use crate::context::CallContext;
 use crate::deadline::UNREAD_MAX;
+use crate::metadata;
 use crate::payload::{Message, MessageStream, Payload};
 use crate::status::{self, Result};
 
@@ -204,7 +205,7 @@ fn count(context: &CallContext, message: &Message) -> Result<()> {
 
 /// The name of the status among `headers`.
 pub(super) fn code_in(headers: &HeaderMap) -> Option<&'static str> {
-    let code = headers.get("grpc-status")?;
+    let code = headers.get(metadata::GRPC_STATUS)?;
     Some(status::code_name(Code::from_bytes(code.as_bytes())))
 }
 

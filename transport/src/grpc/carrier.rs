@@ -33,6 +33,7 @@ use crate::gauges::{Count, Gauge, Gauges, Holds, Reading};
 use crate::metadata;
 use crate::net::{Address, Net};
 use crate::payload::{Message, MessageStream, Payload, wrong_count};
+use crate::request_id::RequestId;
 use crate::status::{self, NotSent, Result};
 use crate::timeout;
 
@@ -90,15 +91,9 @@ impl Grpc {
     /// send again (gRFC A6 calls this a transparent retry).
     async fn carry(self, mut request: Request) -> Result<Response> {
         let _one = self.0.calls.one();
-        let again = match request.body {
-            Payload::Stream(_) => return self.clone().carry_once(request).await,
-            Payload::One(message) => message.encoded(),
+        let Some(again) = request.copied(request.attempt) else {
+            return self.clone().carry_once(request).await;
         };
-        request.body = Payload::One(Message::Encoded(again.clone()));
-        let (metadata, request_id) = (request.metadata.clone(), request.request_id.clone());
-        let body = Payload::One(Message::Encoded(again));
-        let (trail, policy) = (request.trail.clone(), request.policy.clone());
-        let again = Request { metadata, request_id, trail, policy, body, ..request };
         match self.clone().carry_once(request).await {
             Err(status) if status::proof_not_sent(&status) == Some(NotSent::Refused) => {
                 self.clone().carry_once(again).await
@@ -114,9 +109,8 @@ impl Grpc {
         let key = key_of(&request);
         let (messages, mut failed) = outgoing(request.body);
         let mut outgoing = tonic::Request::from_parts(request.metadata, Default::default(), messages);
-        metadata::insert_request_id(outgoing.metadata_mut().as_mut(), &request.request_id);
         metadata::insert_attempt(outgoing.metadata_mut().as_mut(), request.attempt, request.repeated_outside);
-        let Request { attempt, trail, wait_for_ready, .. } = request;
+        let Request { attempt, trail, wait_for_ready, request_id, .. } = request;
         trail.attempts().into_iter().for_each(|attempts| attempts.add());
         let wanted = Wanted { attempt, trail: trail.clone(), wait_for_ready, key };
         let failed_with = |status: Status| {
@@ -126,6 +120,7 @@ impl Grpc {
         };
         let mut grpc = tonic::client::Grpc::new(Wire {
             callee: self,
+            request_id,
             deadline: request.deadline,
             is_whole,
             streaming,
@@ -142,7 +137,9 @@ impl Grpc {
         }
         let answer = failed.or(single(messages)).await;
         let (message, trailers) = answer.map_err(&failed_with)?;
-        let metadata = metadata::of_user(metadata::join(headers, trailers));
+        let [headers, trailers] =
+            [headers, trailers].map(|metadata| metadata::of_user(metadata.into_headers()));
+        let metadata = MetadataMap::from_headers(metadata::join(headers, trailers));
         Ok(Response { metadata, body: Payload::One(Message::Encoded(message)) })
     }
 }
@@ -190,6 +187,7 @@ fn key_of(request: &Request) -> Option<u64> {
 #[derive(Clone)]
 struct Wire {
     callee: Grpc,
+    request_id: RequestId,
     deadline: Option<Instant>,
     /// Whether the request is one message, so that nothing begins before its body is there.
     is_whole: bool,
@@ -216,7 +214,7 @@ impl Service<http::Request<Body>> for Wire {
 }
 
 async fn send(wire: Wire, mut request: http::Request<Body>) -> Result<http::Response<ResponseBody>> {
-    let Wire { callee, deadline, is_whole, streaming, wanted } = wire;
+    let Wire { callee, request_id, deadline, is_whole, streaming, wanted } = wire;
     let endpoints = &callee.0.endpoints;
     // Each attempt that fails has used up a connection, so this many have tried every address, and
     // the connection that was lost with GOAWAY in this very moment.
@@ -224,9 +222,11 @@ async fn send(wire: Wire, mut request: http::Request<Body>) -> Result<http::Resp
         let chosen = endpoints.connected(&wanted).await?;
         let (mut sent, mut sender) = Sent::to(chosen, endpoints, deadline);
         address(&mut request, sent.line());
+        let (headers, is_named) = (request.headers_mut(), sent.line().is_named());
+        metadata::insert_request_id(headers, &request_id, is_named);
         if let Some(deadline) = deadline {
-            let left = deadline.saturating_duration_since(Instant::now());
-            request.headers_mut().insert(metadata::GRPC_TIMEOUT, timeout::encode(left));
+            let left = timeout::encode(deadline.saturating_duration_since(Instant::now()));
+            headers.insert(metadata::GRPC_TIMEOUT, metadata::varying(left, is_named));
         }
         match sender.try_send_request(request).await {
             Ok(mut response) => {

@@ -1,6 +1,6 @@
 //! The connections to one endpoint: one, and more while the callee lets one carry fewer calls than there are (gRFC A105).
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub(super) struct Line {
     calls: Count,
     /// Whether it got a call since this was looked at last.
     is_used: AtomicBool,
+    /// Which of its connections has been told the names of the headers that vary.
+    named: AtomicUsize,
 }
 
 /// The connections to one endpoint. The first stays; the others are closed when they have no call.
@@ -121,11 +123,18 @@ async fn close_when_idle(lines: Weak<Lines>, line: Arc<Line>) {
 
 impl Line {
     fn of(subchannel: Arc<Subchannel>) -> Arc<Self> {
-        Arc::new(Self { subchannel, calls: Count::default(), is_used: AtomicBool::new(true) })
+        let (is_used, named) = (AtomicBool::new(true), AtomicUsize::new(0));
+        Arc::new(Self { subchannel, calls: Count::default(), is_used, named })
     }
 
     pub(super) fn authority(&self) -> &Authority {
         self.subchannel.authority()
+    }
+
+    /// Whether its connection knows the names of the headers that vary; from now on it does.
+    pub(super) fn is_named(&self) -> bool {
+        let made = self.subchannel.made();
+        self.named.swap(made, Ordering::Relaxed) == made
     }
 
     /// Whether it carries one more call at once.

@@ -144,7 +144,7 @@ impl<B: Body<Error = Status> + Unpin> Body for Watched<B> {
 
 /// What an answer's status shows, if there is one among `headers`.
 fn verdict_in(headers: &HeaderMap) -> Option<Verdict> {
-    let code = Code::from_bytes(headers.get("grpc-status")?.as_bytes());
+    let code = Code::from_bytes(headers.get(metadata::GRPC_STATUS)?.as_bytes());
     Some(match code {
         Code::Unavailable => Verdict::Failed(pushback(headers)),
         Code::ResourceExhausted => Verdict::Full(pushback(headers)),

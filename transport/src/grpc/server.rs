@@ -1,6 +1,7 @@
 //! The edge for incoming gRPC calls: serves one accepted connection.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -97,9 +98,14 @@ impl Server {
         drop(silent);
         let _one = self.0.counts.connections.one();
         let (edge, share) = (self.0.clone(), Share::of(self.0.router.budget()));
+        // Whether the client knows the names of the headers that vary.
+        let is_named = Rc::new(Cell::new(false));
         let service = service_fn(move |request| {
-            let (edge, buffered) = (edge.clone(), Buffered::of(&share));
-            async move { Ok::<_, std::convert::Infallible>(serve_call(&edge, caller, buffered, request).await) }
+            let (edge, buffered, is_named) = (edge.clone(), Buffered::of(&share), is_named.clone());
+            async move {
+                let answer = serve_call(&edge, caller, buffered, &is_named, request).await;
+                Ok::<_, std::convert::Infallible>(answer)
+            }
         });
         let mut connection = pin!(self.0.http2().serve_connection(TokioIo::new(io.clone()), service));
         let ended = tokio::select! {
@@ -164,6 +170,7 @@ async fn serve_call(
     edge: &Edge,
     caller: CallerAddress,
     buffered: Buffered,
+    is_named: &Cell<bool>,
     request: http::Request<Incoming>,
 ) -> http::Response<Answer> {
     answer::not_reset().await;
@@ -207,7 +214,7 @@ async fn serve_call(
             context.scope(grpc.streaming(dispatch, request)).await
         }
     };
-    finish(response, &context, line)
+    finish(response, &context, line, is_named.replace(true))
 }
 
 /// When a call ends at the latest, and how long its one message may take to come where that is longer: a caller may
@@ -262,9 +269,10 @@ fn finish(
     response: http::Response<Body>,
     context: &CallContext,
     mut line: AccessLine,
+    is_named: bool,
 ) -> http::Response<Answer> {
     let (mut parts, body) = response.into_parts();
-    metadata::insert_request_id(&mut parts.headers, context.request_id());
+    metadata::insert_request_id(&mut parts.headers, context.request_id(), is_named);
     if let Some(code) = code_in(&parts.headers) {
         line.write(Outcome::Grpc(code));
     } else if parts.status != StatusCode::OK {
@@ -310,7 +318,7 @@ impl StreamingService<Bytes> for Dispatch {
                 request::give_back(&context, size);
                 answer
             };
-            let answer = deadline::within(context.deadline(), call).await?;
+            let answer = deadline::within(context.deadline(), pin!(call)).await?;
             let mut response = tonic::Response::new(Messages::of(answer.body, &context)?);
             *response.metadata_mut() = answer.metadata;
             Ok(response)

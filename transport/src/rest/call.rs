@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::StreamExt as _;
 use tonic::metadata::MetadataMap;
@@ -98,7 +98,7 @@ async fn call(
         buffered.take(json.len())?;
         Ok((answer.metadata, buffered.outgoing(json.into())))
     };
-    deadline::within(context.deadline(), answer).await
+    deadline::within(context.deadline(), pin!(answer)).await
 }
 
 fn path_values<'a>(route: &Route, request: &'a HttpRequest) -> Vec<(&'static str, &'a str)> {
@@ -107,8 +107,8 @@ fn path_values<'a>(route: &Route, request: &'a HttpRequest) -> Vec<(&'static str
 
 fn no_body(request: &HttpRequest) -> Result<()> {
     let headers = request.headers();
-    let length = headers.get("content-length").is_some_and(|length| length != "0");
-    if length || headers.contains_key("transfer-encoding") {
+    let length = headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
+    if length || headers.contains_key(TRANSFER_ENCODING) {
         return Err(Status::invalid_argument("expected a request without a body"));
     }
     Ok(())
@@ -133,8 +133,7 @@ async fn read_json(
         return Err(Failure::Http(415, Code::InvalidArgument, "expected content-type application/json"));
     }
     let too_large = || Failure::Http(413, Code::ResourceExhausted, "the body is larger than the limit");
-    let length =
-        request.headers().get("content-length").and_then(|length| length.to_str().ok()?.parse().ok());
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if length.is_some_and(|length: usize| length > limit) {
         return Err(too_large());
     }
