@@ -18,8 +18,11 @@ from callees import Refusing, Silent, Slow  # noqa: E402
 from node import Failure, Node  # noqa: E402
 
 URL = "http://127.0.0.1:%d/api/v1/say-hello?name=test"
+NODE, PEER, GRPCIO = "node", "axum, tonic", "node, over gRPC"
 CONNECTIONS = 16
 WARM_UP_S = 2.0
+# One that hardly answers would take hours.
+PEER_MAX_S = 30.0
 SLOW_S = 0.05
 # A node asks a name every ten seconds.
 NAMES_S = 30.0
@@ -73,8 +76,9 @@ class Scene:
 
     def start_caller(self, addresses, *flags):
         port = free_port("127.0.0.1")
-        if self.side == "node":
-            words = [self.options.node, "--services", "service2", "--http", f"127.0.0.1:{port}", "--grpc", "none"]
+        if self.side != PEER:
+            (asked, other) = ("--grpc", "--http") if self.side == GRPCIO else ("--http", "--grpc")
+            words = [self.options.node, "--services", "service2", asked, f"127.0.0.1:{port}", other, "none"]
             words += ["--peer", "service1=" + ",".join(addresses), "--log", "warn", "--log-format", "json", *flags]
         else:
             words = [self.options.peer, "peer", "axum-front", "--listen", f"127.0.0.1:{port}", "--workers", "2"]
@@ -85,7 +89,7 @@ class Scene:
         with open(self.folder / "caller.log", "w") as log:
             self.caller = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         await_port(port)
-        self.url = URL % port
+        self.port = port
 
     def end(self):
         for process in [self.caller, *(replica.node.child for replica in self.replicas)]:
@@ -95,15 +99,18 @@ class Scene:
                 process.wait()
 
     def drive(self, seconds):
-        words = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:.0f}s", "--timeout", "15s", "-s", HERE / "load.lua", self.url]
+        words = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:.0f}s", "--timeout", "15s", "-s", HERE / "load.lua", URL % self.port]
+        if self.side == GRPCIO:
+            words = [sys.executable, HERE / "load_grpcio.py", str(self.port), str(seconds), str(CONNECTIONS)]
         return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
     def play(self, disturb, seconds=8.0):
         """Drives the caller until it was asked as often as wanted, and so long at least, and disturbs it meanwhile."""
         rate = result_of(self.drive(WARM_UP_S))["good"] / WARM_UP_S
-        if rate == 0:
+        if rate == 0 and self.side != PEER:
             raise Failure("the caller answers nothing, before anything is done to it")
-        seconds = max(seconds, self.options.requests / rate * 1.3)
+        wanted = self.options.requests / rate * 1.3 if rate else PEER_MAX_S
+        seconds = max(seconds, wanted if self.side != PEER else min(wanted, PEER_MAX_S))
         begun = threading.Timer(seconds / 4, disturb)
         begun.start()
         said = self.drive(seconds)
@@ -231,6 +238,7 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("node")
     parser.add_argument("--peer", help="the program of the bench `edge`, for axum and tonic beside the node")
+    parser.add_argument("--grpcio", action="store_true", help="ask over gRPC by grpcio, in place of REST by wrk")
     parser.add_argument("--requests", type=int, default=100_000, help="at least so many for each case and side")
     parser.add_argument("cases", nargs="*", help=", ".join(case.__name__ for case in CASES))
     options = parser.parse_intermixed_args()
@@ -238,14 +246,14 @@ def main():
     print("| what happens | caller | requests | failed | p50 ms | p99 ms | p99.9 ms | most ms |\n|---|---|---|---|---|---|---|---|")
     failures = []
     for case in chosen:
-        for side in ["node", *(["axum, tonic"] if options.peer else [])]:
+        for side in [GRPCIO] if options.grpcio else [NODE, *([PEER] if options.peer else [])]:
             scene = Scene(options, side)
             try:
                 result = case(scene)
             finally:
                 scene.end()
             print(row(case, side, result))
-            if side == "node" and result["bad"] + result["broken"] > 0:
+            if side != PEER and result["bad"] + result["broken"] > 0:
                 failures.append(f"{case.__name__}: {result['words']}")
     for failure in failures:
         print(failure, file=sys.stderr)
