@@ -9,6 +9,9 @@ const WINDOW: usize = 64;
 /// From so many calls on they tell something.
 const ENOUGH: usize = 16;
 
+/// What is usual is found anew after so many calls.
+const EVERY: usize = 8;
+
 /// Of the methods of one service whose calls may be hedged. Held for moments, and by one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Latencies(Mutex<Vec<Window>>);
@@ -20,6 +23,8 @@ struct Window {
     /// In the order in which they came, and from `next` on the oldest again once it is full.
     samples: Vec<Duration>,
     next: usize,
+    /// What 95 of 100 took no longer than; none while too few are known.
+    usual: Option<Duration>,
 }
 
 impl Latencies {
@@ -28,7 +33,7 @@ impl Latencies {
         let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = windows.iter().position(|window| window.path == path);
         let at = known.unwrap_or_else(|| {
-            windows.push(Window { path, samples: Vec::with_capacity(WINDOW), next: 0 });
+            windows.push(Window { path, samples: Vec::with_capacity(WINDOW), next: 0, usual: None });
             windows.len() - 1
         });
         windows[at].note(took);
@@ -37,7 +42,7 @@ impl Latencies {
     /// What 95 of 100 calls of the method at `path` stay below; none while too few are known.
     pub(crate) fn usual(&self, path: &str) -> Option<Duration> {
         let windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        windows.iter().find(|window| window.path == path)?.usual()
+        windows.iter().find(|window| window.path == path)?.usual
     }
 }
 
@@ -48,15 +53,11 @@ impl Window {
             None => self.samples.push(took),
         }
         self.next = (self.next + 1) % WINDOW;
-    }
-
-    fn usual(&self) -> Option<Duration> {
-        if self.samples.len() < ENOUGH {
-            return None;
+        if self.samples.len() >= ENOUGH && self.next.is_multiple_of(EVERY) {
+            let mut samples = self.samples.clone();
+            let (_, usual, _) = samples.select_nth_unstable(self.samples.len() * 95 / 100);
+            self.usual = Some(*usual);
         }
-        let mut samples = self.samples.clone();
-        let (_, usual, _) = samples.select_nth_unstable(self.samples.len() * 95 / 100);
-        Some(*usual)
     }
 }
 
@@ -72,10 +73,16 @@ mod tests {
         };
         note(0..15);
         assert_eq!(latencies.usual("/a.B/C"), None, "too few");
-        note(15..20);
-        assert_eq!(latencies.usual("/a.B/C"), Some(Duration::from_millis(19)));
+        note(15..24);
+        assert_eq!(latencies.usual("/a.B/C"), Some(Duration::from_millis(22)));
         note(1000..1064);
         assert_eq!(latencies.usual("/a.B/C"), Some(Duration::from_millis(1060)), "what is old is forgotten");
+        note(0..7);
+        assert_eq!(
+            latencies.usual("/a.B/C"),
+            Some(Duration::from_millis(1060)),
+            "it is not found anew with each call"
+        );
         assert_eq!(latencies.usual("/a.B/D"), None);
     }
 }
