@@ -198,28 +198,46 @@ fn a_head_that_comes_in_pieces_has_its_time_from_its_first_byte() {
 }
 
 #[test]
-fn a_drain_ends_idle_connections_at_once_and_others_with_the_answer() {
+fn a_client_that_pauses_in_a_head_behind_a_request_is_served_on() {
     run_in_no_time(async {
-        let mut edge = Edge::new().await;
-        let (mut silent, mut idle) = (edge.open(1024), edge.told(GET).await);
-        idle.answer(true).await;
-        edge.occupy().await;
-        let mut busy = edge.told(GET).await;
-        tokio::time::sleep(SECOND).await;
-        edge.drain.start();
-        for connection in [&mut silent, &mut idle] {
-            assert_eq!(connection.rest().await, "");
-            connection
-                .near
-                .write_all(GET.repeat(100).as_bytes())
-                .await
-                .expect("what crosses the end is read");
-            assert_eq!(connection.rest_at_once().await, "");
+        let edge = Edge::new().await;
+        let (begun, left) = GET.split_at(10);
+        let mut connection = edge.told(&format!("{GET}{begun}")).await;
+        connection.answer(true).await;
+        for (paused, said) in [(PATIENCE - SECOND, left), (PATIENCE + SECOND, GET)] {
+            tokio::time::sleep(paused).await;
+            connection.near.write_all(said.as_bytes()).await.expect("the edge reads");
+            let (head, _) = connection.answer(true).await;
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
         }
-        edge.free.notify_one();
-        let said = busy.rest_at_once().await;
-        assert!(said.starts_with("HTTP/1.1 200 OK\r\n") && said.contains("connection: close"), "{said}");
     });
+}
+
+#[test]
+fn a_drain_ends_idle_connections_at_once_and_others_with_the_answer() {
+    for after in [SECOND / 2, 3 * SECOND] {
+        run_in_no_time(async {
+            let mut edge = Edge::new().await;
+            let (mut silent, mut idle) = (edge.open(1024), edge.told(GET).await);
+            idle.answer(true).await;
+            edge.occupy().await;
+            let mut busy = edge.told(GET).await;
+            tokio::time::sleep(after).await;
+            edge.drain.start();
+            for connection in [&mut silent, &mut idle] {
+                assert_eq!(connection.rest().await, "");
+                connection
+                    .near
+                    .write_all(GET.repeat(100).as_bytes())
+                    .await
+                    .expect("what crosses the end is read");
+                assert_eq!(connection.rest_at_once().await, "");
+            }
+            edge.free.notify_one();
+            let said = busy.rest_at_once().await;
+            assert!(said.starts_with("HTTP/1.1 200 OK\r\n") && said.contains("connection: close"), "{said}");
+        });
+    }
 }
 
 #[test]

@@ -92,7 +92,7 @@ fn two_processes(title: &'static str, peer_logs: bool, options: &Options) -> Res
 fn one_process(title: &'static str, peer_logs: bool, options: &Options) -> Result<Field, Error> {
     let target = Target { path: "/api/v1/name?name=test", answer: "{\"name\":\"TEST\"}" };
 
-    let (whole, rest) = whole_node(options)?;
+    let (whole, rest, _) = whole_node(options)?;
     let node = target.side("node", rest, vec![whole])?;
 
     let [rest] = addresses()?;
@@ -102,14 +102,14 @@ fn one_process(title: &'static str, peer_logs: bool, options: &Options) -> Resul
     Ok(Field { title, node, peer })
 }
 
-/// A node with every service and both edges, just started, and the address of its REST edge.
-pub(crate) fn whole_node(options: &Options) -> Result<(Program, SocketAddr), Error> {
+/// A node with every service and both edges, just started, and the addresses of its edges for REST and gRPC.
+pub(crate) fn whole_node(options: &Options) -> Result<(Program, SocketAddr, SocketAddr), Error> {
     let [rest, grpc] = addresses()?;
     let program = Program::start(
         "node",
         node(options).args(["--http", &rest.to_string(), "--grpc", &grpc.to_string()]),
     )?;
-    Ok((program, rest))
+    Ok((program, rest, grpc))
 }
 
 /// What a side is asked, and has to answer before it is driven.

@@ -19,6 +19,7 @@ use crate::report::Report;
 mod contest;
 mod error;
 mod field;
+mod idle;
 mod load;
 mod memory;
 mod options;
@@ -53,6 +54,7 @@ fn measure(options: &Options) -> Result<ExitCode, Error> {
     let mut report = Report::new(options);
 
     report.start(&start::measure(options, &mut progress)?);
+    report.idle(&idle::measure(options, &mut progress)?);
     report.memory(&memory::measure(options, &mut progress));
     for contest in field::contests() {
         report.contest(&contest, &contest::compete(contest.field(options)?, options, &mut progress)?);

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::contest::{Outcome, Score};
 use crate::field::Contest;
+use crate::idle::Idle;
 use crate::memory::Memories;
 use crate::options::Options;
 use crate::samples::{median, spread};
@@ -13,6 +14,8 @@ use crate::table::{Row, Table};
 
 const START_MAX_MS: f64 = 100.0;
 const IDLE_MAX_MIB: f64 = 20.0;
+const REST_CONNECTION_MAX: f64 = 8.0 * 1024.0;
+const GRPC_CONNECTION_MAX: f64 = 24.0 * 1024.0;
 
 #[derive(Debug)]
 pub(crate) struct Report(Table);
@@ -44,6 +47,21 @@ impl Report {
             passed: Some(resident_mib < IDLE_MAX_MIB),
             ..Row::default()
         });
+    }
+
+    pub(crate) fn idle(&mut self, idle: &Idle) {
+        for (title, bytes, most) in [
+            ("an idle connection, REST", idle.rest, REST_CONNECTION_MAX),
+            ("an idle connection, gRPC", idle.grpc, GRPC_CONNECTION_MAX),
+        ] {
+            self.0.row(Row {
+                title: title.into(),
+                ours: format!("{bytes:.0} bytes"),
+                target: format!("<= {most:.0}"),
+                passed: Some(bytes <= most),
+                ..Row::default()
+            });
+        }
     }
 
     /// What a call in memory takes beside actix's message. Less is better here: the target is the most.

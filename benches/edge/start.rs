@@ -27,7 +27,7 @@ pub(crate) fn measure(options: &Options, progress: &mut Progress) -> Result<Star
     for start in 1..=starts {
         progress.say(&format!("start to first answer: {start} of {starts}"));
         let begin = now();
-        let (mut node, rest) = field::whole_node(options)?;
+        let (mut node, rest, _) = field::whole_node(options)?;
         node.wait_for_answer(rest, "/api/v1/name?name=test", "{\"name\":\"TEST\"}")?;
         first_answer_ms.push(begin.elapsed().as_secs_f64() * 1e3);
         if start == starts {

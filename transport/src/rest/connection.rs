@@ -1,7 +1,6 @@
 //! One accepted connection, from its first byte to its end.
 
 use std::io;
-use std::pin::pin;
 use std::time::Duration;
 
 use hyper::server::conn::http1::Builder;
@@ -44,23 +43,42 @@ pub(super) async fn serve(bridge: Bridge, caller: CallerAddress, open: &OpenWork
     }
 }
 
-/// Answers requests, one after the other.
-async fn speak(bridge: Bridge, open: &OpenWork) -> hyper::Result<()> {
+/// Answers requests, one after the other. hyper reads into a buffer of eight KiB, which is there while it waits, too: so
+/// there is no hyper until the client says something, nor when it has said nothing for a while.
+async fn speak(mut bridge: Bridge, open: &OpenWork) -> hyper::Result<()> {
+    let http1 = http1();
+    let wire = bridge.wire.clone();
+    loop {
+        tokio::select! {
+            biased;
+            () = wire.said() => {}
+            () = open.drain_started() => return Ok(()),
+        }
+        let mut connection = http1.serve_connection(TokioIo::new(wire.clone()), bridge);
+        tokio::select! {
+            biased;
+            ended = &mut connection => return ended,
+            () = open.drain_started() => {
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
+                return connection.await;
+            }
+            () = wire.rests() => {
+                let parts = connection.into_parts();
+                wire.take_back(&parts.read_buf);
+                bridge = parts.service;
+            }
+        }
+    }
+}
+
+fn http1() -> Builder {
     let mut http1 = Builder::new();
     // Whom to wait for and how long is the wire's business, and so is to see who hangs up.
     http1.header_read_timeout(None).half_close(true);
     // A buffer may grow beyond its own limit before anything is looked for in it, so that this limit alone would
     // depend on how the head is cut into segments.
     http1.max_buf_size(HEAD_MAX).max_header_size(HEAD_MAX).max_headers(HEADERS_MAX);
-    let mut connection = pin!(http1.serve_connection(TokioIo::new(bridge.wire.clone()), bridge));
-    tokio::select! {
-        biased;
-        ended = connection.as_mut() => ended,
-        () = open.drain_started() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    }
+    http1
 }
 
 /// Answers what is no request in the edge's own form of error.

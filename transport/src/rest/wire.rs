@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a connection may stay idle between requests.
 const IDLE_MAX: Duration = Duration::from_secs(75);
 
+/// How long it is idle until it rests.
+const RESTS_AFTER: Duration = Duration::from_secs(1);
+
 /// How long a request is still handled whose client has closed the connection: time enough for most answers, should it
 /// have closed its own side only, and little work for nobody, should it have gone.
 const HALF_CLOSED_MAX: Duration = Duration::from_secs(1);
@@ -46,7 +49,10 @@ struct Inner {
     body: RequestBody,
     /// Whether there was a request.
     was_used: bool,
-    /// Read while a request was in flight, to see whether its client is still there; hyper's next.
+    /// Whether its client has said nothing for a while, or nothing yet.
+    rests: bool,
+    /// Read while there was no hyper to read it, or while a request was in flight, to see whether its client is still there;
+    /// hyper's next.
     ahead: BytesMut,
     end: Option<End>,
     /// Since when the client is waited for; unknown until it is.
@@ -95,6 +101,7 @@ impl Wire {
             stage: Stage::Quiet,
             body: RequestBody::Ended,
             was_used: false,
+            rests: true,
             ahead: BytesMut::new(),
             end: None,
             since: None,
@@ -130,6 +137,23 @@ impl Wire {
         inner.body != RequestBody::Ended || inner.drain.has_started()
     }
 
+    /// Resolves when a client that rested says something, hangs up, or has been silent for too long.
+    pub(super) async fn said(&self) {
+        poll_fn(|cx| self.0.borrow_mut().poll_said(cx)).await;
+    }
+
+    /// Resolves when the client has said nothing for a while. Only hyper's reading finds that out.
+    pub(super) async fn rests(&self) {
+        poll_fn(|_| if self.0.borrow().rests { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
+    /// Takes what hyper has read and is not done with: the beginning of a head at most.
+    pub(super) fn take_back(&self, read: &[u8]) {
+        let ahead = &mut self.0.borrow_mut().ahead;
+        debug_assert!(ahead.is_empty() || read.is_empty(), "hyper reads all that is there first");
+        ahead.extend_from_slice(read);
+    }
+
     /// Resolves when the client of the request in flight does not want its answer any more.
     pub(super) fn poll_hung_up(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.0.borrow_mut().poll_hung_up(cx)
@@ -160,6 +184,13 @@ impl Drop for InFlight {
 }
 
 impl Inner {
+    fn poll_said(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.ahead.is_empty() || self.end.is_some() || self.poll_read_ahead(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        self.poll_tardy(cx)
+    }
+
     fn poll_hung_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.body == RequestBody::Read {
             return Poll::Pending;
@@ -168,17 +199,23 @@ impl Inner {
             if self.ahead.len() >= AHEAD_MAX {
                 return Poll::Pending;
             }
-            let mut piece = [const { MaybeUninit::uninit() }; 1024];
-            let mut piece = ReadBuf::uninit(&mut piece);
-            let read = ready!(self.poll_read_io(cx, &mut piece));
-            if read.is_ok() {
-                self.ahead.extend_from_slice(piece.filled());
-            }
+            ready!(self.poll_read_ahead(cx));
         }
         match &mut self.end {
             Some(End::Closed(timer)) => timer.as_mut().poll(cx),
             Some(End::Broken(_)) | None => Poll::Ready(()),
         }
+    }
+
+    /// Reads a piece of what is hyper's next, or finds out how all has ended.
+    fn poll_read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut piece = [const { MaybeUninit::uninit() }; 1024];
+        let mut piece = ReadBuf::uninit(&mut piece);
+        // An error is noted, and told to hyper.
+        if ready!(self.poll_read_io(cx, &mut piece)).is_ok() {
+            self.ahead.extend_from_slice(piece.filled());
+        }
+        Poll::Ready(())
     }
 
     /// Reads, and notes how that ends.
@@ -215,6 +252,7 @@ impl Inner {
     fn poll_tardy(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let limit = match self.stage {
             Stage::Request { .. } => return Poll::Pending,
+            Stage::Quiet if !self.rests => RESTS_AFTER,
             Stage::Quiet if self.was_used => IDLE_MAX,
             Stage::Quiet | Stage::Head => PATIENCE,
         };
@@ -231,8 +269,13 @@ impl Inner {
             }
             timer.as_mut().reset(due);
         }
-        if self.stage == Stage::Head {
-            self.refusal = Some(408);
+        match self.stage {
+            Stage::Head => self.refusal = Some(408),
+            Stage::Quiet if !self.rests => {
+                self.rests = true;
+                return self.poll_tardy(cx);
+            }
+            Stage::Quiet | Stage::Request { .. } => {}
         }
         Poll::Ready(())
     }
@@ -260,7 +303,7 @@ impl AsyncRead for Wire {
             return inner.poll_tardy(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
         };
         if inner.stage == Stage::Quiet {
-            (inner.stage, inner.since) = (Stage::Head, None);
+            (inner.stage, inner.since, inner.rests) = (Stage::Head, None, false);
         }
         Poll::Ready(read)
     }
