@@ -28,9 +28,8 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use sim::{EndsByDeadline, HostContext, HostResult, Keep, Load, Reply, Request, Scenario, Swarm};
+//! use sim::{Address, EndsByDeadline, HostContext, HostResult, Keep, Load, Reply, Request, Scenario, Swarm};
 //! use tokio::io::{AsyncReadExt, AsyncWriteExt};
-//! use transport::{Address, Net};
 //!
 //! async fn echo(host: HostContext) -> HostResult {
 //!     let listener = host.listen(7).await?;
@@ -110,6 +109,7 @@ pub use host::turn::{poll_turn, turn};
 pub use host::{CallFault, HostContext, call_fault, refuses_streams};
 pub use invariant::{Eventual, Invariant, Wants};
 pub use load::{Load, matching};
+pub use net::{Address, Io, Net};
 pub use panics::planned_panic;
 pub use picks::Picks;
 pub use plan::{Family, Fault, FaultKind, Network, Plan, Request};

@@ -5,11 +5,10 @@ use std::fmt;
 use std::time::Duration;
 
 use sim::{
-    Event, Fact, HostContext, HostResult, Invariant, Keep, Load, LogsKnowTheirCaller, Rehearsal, Reply,
-    Request, Scenario, Swarm, Value, What, matching, rehearse_seed,
+    Address, Event, Fact, HostContext, HostResult, Invariant, Keep, Load, LogsKnowTheirCaller, Rehearsal,
+    Reply, Request, Scenario, Swarm, Value, What, matching, rehearse_seed,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use transport::Address;
 
 thread_local! {
     /// The call that the host handles, as a program may know it.

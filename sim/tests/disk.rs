@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use sim::{
-    Disk, Event, Fault, FaultKind, HostContext, HostResult, Keep, Load, Network, Plan, Rehearsal, Reply,
-    Request, Scenario, Swarm, What,
+    Address, Disk, Event, Fault, FaultKind, HostContext, HostResult, Keep, Load, Network, Plan, Rehearsal,
+    Reply, Request, Scenario, Swarm, What,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use transport::Address;
 
 const SYNCED: u8 = 1;
 const NOT_SYNCED: u8 = 2;

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use sim::{
-    CallFault, Event, Fault, FaultKind, HostContext, HostResult, Keep, Load, Network, Plan, Rehearsal, Reply,
-    Request, Scenario, Swarm, What,
+    Address, CallFault, Event, Fault, FaultKind, HostContext, HostResult, Io, Keep, Load, Network, Plan,
+    Rehearsal, Reply, Request, Scenario, Swarm, What,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use transport::{Address, Io};
 
 const SERVER: &str = "server";
 

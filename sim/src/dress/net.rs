@@ -5,8 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 
 use futures_util::future::BoxFuture;
+use net::{Address, Io, Net};
 use tokio::net::TcpStream;
-use transport::{Address, Io, Net};
 
 /// Leads from the clients to processes.
 #[derive(Debug)]

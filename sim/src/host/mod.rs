@@ -12,7 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use transport::Net;
+use ::net::Net;
 
 use crate::plan::FaultKind;
 use crate::trace::recorder;

@@ -12,8 +12,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use net::{Address, Io, Net};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use transport::{Address, Io, Net};
 
 use crate::host::process::HostShared;
 use crate::host::turn::poll_turn;

@@ -41,7 +41,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "I/N", value_parser = parse_shard, help_heading = "Which seeds")]
     pub(super) shard: Option<Shard>,
 
-    /// How many seeds to rehearse at once [default: one for each core]
+    /// How many seeds to rehearse at once; with --planted, how many programs to build, four at most [default: one for each core]
     #[arg(long, value_name = "N", help_heading = "How")]
     pub(super) jobs: Option<usize>,
     /// Go on after a broken promise

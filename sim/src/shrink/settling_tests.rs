@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use net::Address;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use transport::Address;
 
 use super::*;
 use crate::call::Reply;

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sim::{
-    CallRecord, HostContext, HostResult, Invariant, Load, Reply, Request, Runner, Scenario, Swarm, matching,
+    Address, CallRecord, HostContext, HostResult, Invariant, Load, Reply, Request, Runner, Scenario, Swarm,
+    matching,
 };
-use transport::Address;
 
 /// The program of a user whose plans and patches are where they stand.
 #[expect(clippy::disallowed_methods, reason = "a test or bench drives programs from outside")]

@@ -19,8 +19,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
-use sim::{CallFault, HostContext, HostResult, Reply, Request};
-use transport::Address;
+use sim::{Address, CallFault, HostContext, HostResult, Reply, Request};
 
 const PORT: u16 = 80;
 const KEEP_ALIVE: Duration = Duration::from_millis(300);

@@ -1,4 +1,6 @@
 //! Builds the user's program with a patch, in a copy of the workspace and with a target folder of its own.
+//!
+//! Workshops beside each other build at the same time: most of a build is the work of one core.
 
 use std::env;
 use std::ffi::OsString;
@@ -6,25 +8,37 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::copy::{Copy, SOURCE};
+use super::folder;
 use super::patch::Patch;
 use crate::runner::tool::Tool;
 
-/// Where patched programs are built. All share one target folder, so that each costs what its patch touches.
+/// Where patched programs are built. All that are built here share one target folder, so that each costs what its patch
+/// touches.
 #[derive(Debug)]
 pub(super) struct Workshop {
     copy: Copy,
+    /// Where cargo builds what is in the copy.
+    target: PathBuf,
+    /// What workshops beside each other have in common: where they are, programs, plans.
     home: PathBuf,
     manifest_dir: PathBuf,
     tool: Tool,
-    /// Held as long as this is: two would patch the same copy.
-    _lock: File,
+    /// Held as long as a workshop is there: a second run would patch the same copies.
+    _lock: Arc<File>,
 }
+
+/// The folder, in that of the first workshop, of those beside it.
+const BESIDE: &str = "beside";
+
+/// The name of the folder that cargo builds in.
+const TARGET: &str = "target";
 
 /// What kept a patched program from being built.
 #[derive(Debug)]
@@ -54,14 +68,43 @@ impl Workshop {
     /// Prepares to build the package in `manifest_dir`.
     ///
     /// # Errors
-    /// When cargo knows no package there, or another workshop is open.
+    /// When cargo knows no package there, or another run has its workshops open.
     pub(super) fn open(manifest_dir: &Path, tool: &Tool) -> Result<Self, String> {
         let workspace = workspace(manifest_dir)?;
         let home = workspace.target_directory.join("planted");
         let lock = locked(&home).map_err(|error| format!("{}: {error}", home.display()))?;
+        // A run that was cut off may have left some.
+        folder::remove(&home.join(BESIDE))?;
         let (from, target) = (workspace.workspace_root, workspace.target_directory);
         let copy = Copy { from, to: home.join(SOURCE), target };
-        Ok(Self { copy, home, manifest_dir: manifest_dir.to_owned(), tool: tool.clone(), _lock: lock })
+        let (target, manifest_dir) = (home.join(TARGET), manifest_dir.to_owned());
+        Ok(Self { copy, target, home, manifest_dir, tool: tool.clone(), _lock: Arc::new(lock) })
+    }
+
+    /// This workshop, and beside it as many more as it takes to have `count`. They begin as copies of this one, in which the
+    /// program is built as it is, so that what it depends on is built once; and they go when they are closed.
+    pub(super) fn with_others(self, count: usize) -> Result<Vec<Self>, String> {
+        let mut workshops = vec![self];
+        if count > 1 {
+            workshops[0].copy.refresh()?;
+            workshops[0].compile()?;
+        }
+        for number in 2..=count {
+            let beside = workshops[0].beside(number)?;
+            workshops.push(beside);
+        }
+        Ok(workshops)
+    }
+
+    fn beside(&self, number: usize) -> Result<Self, String> {
+        let place = self.home.join(BESIDE).join(number.to_string());
+        let copy = Copy { to: place.join(SOURCE), ..self.copy.clone() };
+        let target = place.join(TARGET);
+        folder::copy(&self.copy.to, &copy.to, &[])?;
+        // What the compiler remembers of its last runs holds for the folder in which it ran.
+        folder::copy(&self.target, &target, &["incremental"])?;
+        let (home, manifest_dir, tool) = (self.home.clone(), self.manifest_dir.clone(), self.tool.clone());
+        Ok(Self { copy, target, home, manifest_dir, tool, _lock: Arc::clone(&self._lock) })
     }
 
     /// The options that tell the program with the patch `name` in whose place it runs: it names the user's own package,
@@ -88,7 +131,8 @@ impl Workshop {
         let folder = self.home.join("programs").join(name);
         fs::create_dir_all(&folder)?;
         let kept = folder.join(program.file_name().unwrap_or_default());
-        fs::copy(program, &kept)?;
+        // Moved: a copy would be some tens of megabytes more to write for each patch, and cargo makes a new one anyway.
+        fs::rename(program, &kept)?;
         Ok(kept)
     }
 
@@ -102,7 +146,7 @@ impl Workshop {
         let mut cargo = Command::new(cargo());
         cargo.args(["test", "--no-run", "--quiet", "--message-format", "json-render-diagnostics"]);
         cargo.args(["--package", &self.tool.package, "--test", &self.tool.target]);
-        cargo.current_dir(&self.copy.to).env("CARGO_TARGET_DIR", self.home.join("target"));
+        cargo.current_dir(&self.copy.to).env("CARGO_TARGET_DIR", &self.target);
         // Nobody debugs these programs, and without the tables for it they are built sooner.
         cargo.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_TERM_COLOR", "never");
         let messages = run(&mut cargo)?;
@@ -110,9 +154,12 @@ impl Workshop {
         program.ok_or_else(|| format!("cargo built no test {}", self.tool.target))
     }
 
-    /// Takes the last patch out of the copy.
+    /// Takes the last patch out of the copy; a workshop beside the first is taken down.
     pub(super) fn close(&self) -> Result<(), String> {
-        self.copy.refresh()
+        match self.target.parent().filter(|place| *place != self.home) {
+            Some(place) => folder::remove(place),
+            None => self.copy.refresh(),
+        }
     }
 }
 

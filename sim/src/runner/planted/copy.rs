@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 /// A copy of the files that belong to a workspace: those that git knows, and new ones that it does not ignore.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Copy {
     pub(super) from: PathBuf,
     pub(super) to: PathBuf,

@@ -5,6 +5,7 @@
 
 mod build;
 mod copy;
+mod folder;
 mod hunt;
 mod patch;
 mod proof;
@@ -28,22 +29,39 @@ pub(super) use patch::Patch;
 pub(super) fn find_all(project: &Project, options: &Options) -> Result<bool, String> {
     let patches = patch::chosen(project, options.planted_name(), &options.scenario)?;
     let workshop = Workshop::open(&project.manifest_dir, project.tool())?;
-    let mut proof = Proof::begin(project, options, &workshop)?;
+    let workshops = workshop.with_others(workshop_count(options, patches.len()))?;
+    let mut proof = Proof::begin(project, options, &workshops[0])?;
     std::thread::scope(|scope| {
-        // One is built while the last one plays: most of building is the work of one core, and playing is.
-        let (deliver, built) = mpsc::sync_channel(1);
-        let (patches, workshop) = (&patches, &workshop);
-        scope.spawn(move || patches.iter().all(|patch| deliver.send(Built::of(workshop, patch)).is_ok()));
-        for (index, (patch, built)) in patches.iter().zip(built).enumerate() {
+        let built: Vec<_> = (0..workshops.len())
+            .map(|nth| {
+                // One is built while the last one plays, and each workshop is one ahead at most.
+                let (deliver, built) = mpsc::sync_channel(1);
+                let workshop = &workshops[nth];
+                let mut patches = patches.iter().skip(nth).step_by(workshops.len());
+                scope.spawn(move || patches.all(|patch| deliver.send(Built::of(workshop, patch)).is_ok()));
+                built
+            })
+            .collect();
+        // Each workshop in its turn, so that the table is in the order of the patches.
+        for (index, (patch, built)) in patches.iter().zip(built.iter().cycle()).enumerate() {
+            let Ok(built) = built.recv() else { break };
             proof.prove(patch, built, &format!("{} of {}", index + 1, patches.len()));
-            workshop.forget(patch);
+            workshops[0].forget(patch);
         }
     });
     if options.planted_name().is_none() && options.scenario.is_empty() {
         proof.note_graves_without_patch();
     }
     let held = proof.finish();
-    workshop.close().map(|()| held)
+    workshops.iter().try_for_each(Workshop::close).map(|()| held)
+}
+
+/// As many as there are jobs, within reason: four build as fast as one plays, and a workshop is worth what it costs to open
+/// (the time of two or three builds, some hundred megabytes of disk until all is done) for a handful of patches.
+fn workshop_count(options: &Options, patches: usize) -> usize {
+    const MOST: usize = 4;
+    const PATCHES_EACH: usize = 5;
+    options.job_count().min(MOST).min(patches / PATCHES_EACH).max(1)
 }
 
 /// Plays the seed or the plan that the options name under a planted bug: hands all over to the patched program.
