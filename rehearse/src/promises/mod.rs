@@ -42,6 +42,7 @@ mod told;
 mod tries;
 mod twins;
 mod unheard;
+mod waits;
 
 use std::sync::Arc;
 use std::time::Duration;
