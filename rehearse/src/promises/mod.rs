@@ -26,6 +26,7 @@ mod losses;
 mod moments;
 mod names;
 mod outermost;
+mod outgoing;
 mod probes;
 mod processes;
 mod proof;
