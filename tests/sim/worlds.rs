@@ -85,7 +85,8 @@ pub(crate) fn all() -> Vec<sim::Scenario> {
     ]
 }
 
-/// What holds calls back, and sends them by a key, from the plainest.
+/// What holds calls back, and sends them by a key, from the plainest. Other worlds have none of it: a call that is held back
+/// shows nothing of what they are about.
 fn held_back(picks: &mut Picks<'_>) -> String {
     let breaker = picks.pick("breaker", &["none", "3", "50%"]);
     let limit = picks.pick("max-in-flight", &["none", "4", "adaptive"]);

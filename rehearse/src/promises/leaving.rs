@@ -237,7 +237,7 @@ impl DrainsTakeNothingOn {
         let (after, most) = ((came - from).as_millis(), most.as_millis());
         let (number, path, host) = (event.request.unwrap_or_default(), begun.path, &event.host);
         Err(format!(
-            "sim-{number:06} {path} was begun on {host} {after} ms after {host} was told to drain; expected no call \
+            "sim-{number:06} {path} came to {host} {after} ms after it was told to drain; expected no call \
              later than {most} ms"
         ))
     }
