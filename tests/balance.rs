@@ -130,6 +130,24 @@ fn an_endpoint_is_ejected_after_five_failures_and_tried_by_one_call_at_a_time() 
 }
 
 #[test]
+fn what_is_known_of_an_endpoint_is_forgotten_with_its_connection() {
+    run_in_no_time(async {
+        let town = Town::of(&[SOUND, Manner { takes: MS * 50, ..SOUND }]);
+        let client = town.client();
+        calls(&client, 60, MS * 2).await;
+        town.0[1].is(Manner { is_away: true, ..SOUND });
+        town.0[1].close();
+        calls(&client, 20, MS * 2).await;
+        town.0[1].is(SOUND);
+        sleep(MS * 1300).await;
+        calls(&client, 4, MS * 2).await;
+        town.calls();
+        assert_eq!(failures(&calls(&client, 40, MS * 2).await), 0);
+        assert!(town.0[1].calls() > 10, "another process may be there, which is as quick as the other");
+    });
+}
+
+#[test]
 fn where_all_fail_calls_still_go_to_all() {
     run_in_no_time(async {
         let town = Town::of(&[FAILING; 3]);

@@ -24,7 +24,7 @@ use transport::channel::{Request, Response};
 use transport::gauges::Gauge;
 use transport::payload::{Message, Payload};
 use transport::policy::{Breaker, Policies};
-use transport::status::{NotSent, proof_not_sent};
+use transport::status::{NotSent, not_sent, proof_not_sent};
 use transport::{Client, Code, Gauges, Status};
 
 const MS: Duration = Duration::from_millis(1);
@@ -252,5 +252,17 @@ fn operators_see_how_a_breaker_stands() {
         assert!(probe.as_mut().now_or_never().is_none() && stands("probing"));
         probe.await.expect("it works again");
         assert!(stands("closed"));
+    });
+}
+
+#[test]
+fn calls_that_are_refused_unread_show_nothing_of_the_service() {
+    run_in_no_time(async {
+        let refuses = |_| ready(Err(not_sent(NotSent::Refused, "it drains")));
+        let (client, calls) = callee(refuses, policies(Breaker::InARow(2)));
+        for _ in 0..6 {
+            assert!(!is_held_back(&call(&client).await));
+        }
+        assert!(calls.load(Ordering::Relaxed) >= 6);
     });
 }

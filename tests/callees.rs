@@ -138,6 +138,7 @@ fn a_call_whose_stream_is_reset_has_the_code_of_grpc_for_the_reason_and_is_not_s
         (Reason::ENHANCE_YOUR_CALM, Code::ResourceExhausted),
         (Reason::INADEQUATE_SECURITY, Code::PermissionDenied),
         (Reason::PROTOCOL_ERROR, Code::Internal),
+        (Reason::NO_ERROR, Code::Internal),
     ] {
         run_in_no_time(async move {
             let (client, seen) = callee(move |_, mut respond| respond.send_reset(reason));

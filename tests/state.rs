@@ -69,6 +69,23 @@ fn the_state_of_a_service_in_the_node_is_one_for_all_workers() {
 }
 
 #[test]
+fn the_limit_of_a_service_in_the_node_is_one_for_all_workers() {
+    run_in_no_time(async {
+        let (service, drain) = (in_the_node(&Arc::default()), Drain::new());
+        let one = Limits { calls: 1, ..LIMITS };
+        let (_first, held) = worker(&service, one, &drain);
+        let (_second, other) = worker(&service, one, &drain);
+        let held = spawn_local(async move { held.add_later(of("a", 1)).await });
+        yield_now().await;
+        let refused = other.add(of("a", 1)).await.expect_err("the other worker has a call");
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        held.abort();
+        held.await.expect_err("it was aborted");
+        other.add(of("a", 1)).await.expect("now there is room");
+    });
+}
+
+#[test]
 fn each_key_has_a_state_of_its_own_and_it_is_one_for_all_workers() {
     let done = tokio::sync::Barrier::new(2);
     on_two_workers(one_for_each_key(Keys::new()), async |client| {
@@ -247,6 +264,25 @@ fn a_new_key_is_refused_while_all_others_have_calls() {
         sleep(Duration::from_millis(1)).await;
         let refused = client.add(of("new", 1)).await.expect_err("there is no room");
         assert_eq!(refused.message(), "there are 1 keys with calls, and no room for another");
+        held.abort();
+        sleep(Duration::from_millis(1)).await;
+        client.add(of("new", 1)).await.expect("now there is room");
+    });
+}
+
+#[test]
+fn an_actor_with_two_calls_is_not_given_up_when_one_of_them_ends() {
+    run_in_no_time(async {
+        let service = one_for_each_key(Keys::new().at_most(1));
+        let (_router, client) = worker(&service, LIMITS, &Drain::new());
+        let held = spawn_local({
+            let client = client.clone();
+            async move { client.add_later(of("held", 1)).await }
+        });
+        sleep(Duration::from_millis(1)).await;
+        client.add(of("held", 5)).await.expect("an answer");
+        let refused = client.add(of("new", 1)).await.expect_err("there is no room");
+        assert_eq!(refused.code(), Code::ResourceExhausted);
         held.abort();
         sleep(Duration::from_millis(1)).await;
         client.add(of("new", 1)).await.expect("now there is room");

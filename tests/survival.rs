@@ -3,8 +3,6 @@
 
 mod common;
 
-use std::cell::Cell;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -15,15 +13,15 @@ use futures_util::future::{join_all, ready};
 use futures_util::{FutureExt as _, StreamExt as _};
 use probe_contract::probe::{self, Act, Count};
 use probe_contract::{ActRequest, CountRequest, Deed};
+use protos::app::grpc::ProcessNameRequest;
 use protos::app::grpc::service1::ProcessName;
-use protos::app::grpc::{ProcessNameRequest, ProcessNameResponse};
 use tokio::net::TcpListener;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 use tower::service_fn;
 use transport::channel::{Request, Response};
 use transport::grpc::Keepalive;
-use transport::payload::{Message, Payload};
+use transport::payload::Payload;
 use transport::policy::{MaxInFlight, Policies, Policy};
 use transport::status::{NotSent, not_sent};
 use transport::{Client, Code, Drain, Idempotency, Method, ServiceClient as _, Status};
@@ -227,69 +225,16 @@ fn waits_double_up_to_the_longest_and_are_spread_by_a_fifth() {
 }
 
 #[test]
-fn a_slow_call_is_hedged_at_another_endpoint_and_the_loser_is_cancelled() {
-    run(async {
-        let is_slow = Rc::new(Cell::new(false));
-        let says = Rc::clone(&is_slow);
-        let slow = Callee::start(move |_| if says.get() { Say::Nothing } else { Say::Yes }).await;
-        let other = Callee::start(|_| Say::Yes).await;
-        let mut hedging = policies(|policy| policy.hedge = true);
-        // Of quick calls, too, some take longer than is usual.
-        hedging.budget.tokens = 1000;
-        let client = client_with(&[&slow.uri, &other.uri], hedging);
-        for call in 0..40 {
-            is_slow.set(call >= 20);
-            idempotent(&client).await.expect("one of them answers");
-        }
-        timeout(SOON, slow.left.notified()).await.expect("the call that lost is cancelled");
-        assert!(other.header("grpc-previous-rpc-attempts").contains(&"1".to_owned()), "{:?}", other.seen);
-    });
-}
-
-#[test]
-fn hedges_are_paid_for_by_calls_that_work() {
+fn as_many_attempts_are_made_as_the_policy_says() {
     run_in_no_time(async {
-        let calls = Arc::new(AtomicU32::new(0));
-        let counter = calls.clone();
-        let carrier = service_fn(move |_: Request| {
-            let takes_ms = if counter.fetch_add(1, Ordering::Relaxed) < 20 { 10 } else { 10_000 };
-            sleep(Duration::from_millis(takes_ms)).map(|()| Ok(answer()))
-        });
-        let client = Client::with_policies("probe", carrier, policies(|policy| policy.hedge = true), LIMITS);
-        for _ in 0..20 {
-            idempotent(&client).await.expect("it is quick");
+        for attempts in 1..=4 {
+            let (carrier, calls) = carrier(|_| Err(Status::unavailable("")));
+            let mut so_many = policies(|policy| policy.attempts = attempts);
+            so_many.budget.tokens = 1000;
+            let client = Client::with_policies("probe", carrier, so_many, LIMITS);
+            assert_eq!(code(idempotent(&client).await), Code::Unavailable);
+            assert_eq!(calls.load(Ordering::Relaxed), attempts);
         }
-        let slow = join_all((0..50).map(|_| idempotent(&client))).await;
-        assert!(slow.into_iter().all(|answer| code(answer) == Code::DeadlineExceeded));
-        assert_eq!(calls.load(Ordering::Relaxed), 76, "of 10 tokens 4 are above half, and 20 calls added 2");
-    });
-}
-
-fn answer() -> Response {
-    let (metadata, message) = (MetadataMap::new(), Message::of(ProcessNameResponse::default()));
-    Response { metadata, body: Payload::One(message) }
-}
-
-#[test]
-fn a_hedge_that_fails_does_not_end_the_call_and_neither_does_a_call_that_its_hedge_outlives() {
-    run_in_no_time(async {
-        // Attempts from the 40th on, in pairs: what each takes and comes to.
-        let script = [(50, true), (1, false), (50, false), (100, true), (50, false), (1, false), (1, true)];
-        let calls = Arc::new(AtomicU32::new(0));
-        let counter = calls.clone();
-        let carrier = service_fn(move |_: Request| {
-            let number = counter.fetch_add(1, Ordering::Relaxed) as usize;
-            let (ms, works) = number.checked_sub(40).map_or((10, true), |number| script[number]);
-            let ends = if works { Ok(answer()) } else { Err(Status::unavailable("not now")) };
-            sleep(Duration::from_millis(ms)).map(|()| ends)
-        });
-        let mut hedging = policies(|policy| policy.hedge = true);
-        hedging.budget.tokens = 1000;
-        let client = Client::with_policies("probe", carrier, hedging, LIMITS);
-        for _ in 0..43 {
-            idempotent(&client).await.expect("one of its attempts works");
-        }
-        assert_eq!(calls.load(Ordering::Relaxed), 47, "where both have failed there is a third");
     });
 }
 

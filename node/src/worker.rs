@@ -136,3 +136,51 @@ where
     client.watch(&plan.hooks.gauges);
     client
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use tokio::sync::Semaphore;
+    use tokio::task::LocalSet;
+    use transport::net::Sockets;
+    use transport::{CallerAddress, Io};
+
+    use super::*;
+    use crate::config::tests::app;
+
+    fn plan() -> Plan {
+        let app = app();
+        let config = Config::from_flags(&app, &["--workers", "1"]).expect("a configuration");
+        let answers = Answers::new(config.idempotency_keys());
+        let (net, drain, hooks) = (Arc::new(Sockets::default()), Drain::new(), Hooks::default());
+        Plan { app, config, net, drain, answers, hooks }
+    }
+
+    /// What a connection is whose other end has gone.
+    fn closed() -> io::Result<Io> {
+        Ok(Box::new(tokio::io::duplex(1).0))
+    }
+
+    fn broken() -> io::Result<Io> {
+        Err(io::ErrorKind::NotConnected.into())
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_has_ended_makes_room_for_another() {
+        let claim = async {
+            let plan = plan();
+            let worker = Rc::new(Worker::start(&plan, 0).await);
+            let permits = Arc::new(Semaphore::new(1));
+            let ends = [(Edge::Http, closed as fn() -> _), (Edge::Grpc, closed), (Edge::Grpc, broken)];
+            for (edge, open) in ends {
+                let permit = Arc::clone(&permits).try_acquire_owned().expect("the one before has ended");
+                let accepted = Accepted { caller: CallerAddress::Unix, open: Box::new(open) };
+                let connection = Connection { edge, accepted, open: plan.drain.work(), permit };
+                Rc::clone(&worker).serve(connection).await;
+            }
+            assert_eq!(permits.available_permits(), 1);
+        };
+        LocalSet::new().run_until(claim).await;
+    }
+}

@@ -109,38 +109,52 @@ fn start(
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::mpsc::UnboundedReceiver;
+    use transport::CallerAddress;
+
     use super::*;
 
-    /// Workers with room for so many connections each.
-    fn workers<const N: usize>(room: [usize; N]) -> Workers {
-        Workers::new(
-            room.map(|room| {
-                let connections = unbounded_channel().0;
-                Worker { connections, permits: Arc::new(Semaphore::new(room)) }
-            })
-            .into(),
-        )
+    /// Workers with room for so many connections each, and what each is handed.
+    fn workers<const N: usize>(room: [usize; N]) -> (Workers, [UnboundedReceiver<Connection>; N]) {
+        let channels = room.map(|_| unbounded_channel());
+        let made = room.iter().zip(&channels).map(|(room, (connections, _))| Worker {
+            connections: connections.clone(),
+            permits: Arc::new(Semaphore::new(*room)),
+        });
+        (Workers::new(made.collect()), channels.map(|(_, handed)| handed))
     }
 
-    /// Takes the room that comes next, and passes the turn on.
-    fn pass<'a>(workers: &'a Workers, room: Room<'a>) -> (usize, OwnedSemaphorePermit) {
-        workers.next.set((room.index + 1) % workers.workers.len());
-        (room.index, room.permit)
+    /// A connection takes the room that comes next; at which worker.
+    async fn take(workers: &Workers) -> usize {
+        let room = workers.room().await;
+        let index = room.index;
+        let open = Box::new(|| Err(io::ErrorKind::NotConnected.into()));
+        room.take(Edge::Grpc, Accepted { caller: CallerAddress::Memory, open }, &Drain::new());
+        index
+    }
+
+    #[tokio::test]
+    async fn workers_are_handed_connections_in_turn() {
+        let (workers, mut handed) = workers([3, 3]);
+        for _ in 0..4 {
+            take(&workers).await;
+        }
+        let counts = handed.each_mut().map(|handed| {
+            std::iter::from_fn(|| handed.try_recv().ok().map(|connection| connection.edge)).count()
+        });
+        assert_eq!(counts, [2, 2]);
     }
 
     #[tokio::test]
     async fn a_worker_without_room_is_passed_over_until_it_has_some() {
-        let workers = workers([2, 1, 2]);
-        let mut taken = Vec::new();
+        let (workers, mut handed) = workers([2, 1, 2]);
         for expected in [0, 1, 2, 0, 2] {
-            let (index, permit) = pass(&workers, workers.room().await);
-            assert_eq!(index, expected);
-            taken.push(permit);
+            assert_eq!(take(&workers).await, expected);
         }
         assert!(workers.room().now_or_never().is_none(), "all are full");
         let mut waits = Box::pin(workers.room());
         assert!(waits.as_mut().now_or_never().is_none());
-        drop(taken.remove(1));
+        drop(handed[1].try_recv().expect("it was handed one"));
         assert_eq!(waits.await.index, 1);
     }
 }

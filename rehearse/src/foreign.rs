@@ -117,6 +117,11 @@ impl Foreign {
         Self { streams_max: Some(most), ..self }
     }
 
+    /// Whether there is a bound to the calls that a connection may carry at a time.
+    pub(crate) fn takes_few_at_a_time(&self) -> bool {
+        self.streams_max.is_some()
+    }
+
     /// Sends GOAWAY on a connection when it has taken so many calls.
     #[must_use]
     pub fn calls_max(self, most: usize) -> Self {

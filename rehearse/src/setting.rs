@@ -25,6 +25,10 @@ pub(crate) struct Setting {
     pub(crate) in_node: Vec<&'static str>,
     /// Services of which calls go by a key: each has its home, whoever else is there.
     pub(crate) by_key: Vec<&'static str>,
+    /// The hosts that let a connection carry few calls at a time: their callers have several, beside each other.
+    pub(crate) of_several_connections: Vec<String>,
+    /// The most calls that a client has out to the services of whose policies that is said; the least where it adapts.
+    pub(crate) max_in_flight: BTreeMap<&'static str, usize>,
     pub(crate) limits: Limits,
     /// What a call has that comes without a deadline.
     pub(crate) deadline: Duration,

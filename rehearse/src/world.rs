@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use node::{App, Config};
+use transport::policy::MaxInFlight;
 use transport::{CallContext, Placement, Service};
 
 use crate::clients::{self, HEALTH};
 use crate::dress::Dressing;
+use crate::foreign::Foreign;
 use crate::graph::Graph;
 use crate::load::Load;
 use crate::nodes::{Node, Ready, order_option};
@@ -45,6 +47,8 @@ impl From<Scenario> for sim::Scenario {
             latency_max: scenario.latency_max,
             in_node: in_node(&apps),
             by_key: by_key(ready.iter().map(|(_, ready)| ready.config()), &apps),
+            of_several_connections: of_several_connections(&foreign),
+            max_in_flight: max_in_flight(ready.iter().map(|(_, ready)| ready.config()), &apps),
             held_up: Duration::ZERO,
             kinds: load.kinds.into(),
             says_timeouts: load.says_timeouts,
@@ -131,6 +135,34 @@ fn by_key<'a>(configs: impl Iterator<Item = &'a Config>, apps: &[App]) -> Vec<&'
             policies.methods.iter().any(|(_, policy)| policy.key.is_some())
         };
         services.iter().filter(goes_by_key).map(|service| service.name()).collect::<Vec<_>>()
+    };
+    configs.flat_map(of_one).collect()
+}
+
+/// The hosts to which there may be several connections.
+fn of_several_connections(foreign: &[(String, Arc<Foreign>)]) -> Vec<String> {
+    let several = foreign.iter().filter(|(_, server)| server.takes_few_at_a_time());
+    several.map(|(host, _)| host.clone()).collect()
+}
+
+/// An adaptive limit of calls in flight never falls below.
+const ADAPTIVE_LEAST: usize = 4;
+
+/// The services to which a client has a limited number of calls out.
+fn max_in_flight<'a>(
+    configs: impl Iterator<Item = &'a Config>,
+    apps: &[App],
+) -> BTreeMap<&'static str, usize> {
+    let services: Vec<_> = apps.iter().flat_map(App::services).collect();
+    let of_one = |config: &Config| {
+        let limit = |service: &&Service| {
+            let most = match config.policies(service.name(), service.rpcs()).max_in_flight? {
+                MaxInFlight::Calls(most) => most as usize,
+                MaxInFlight::Adaptive => ADAPTIVE_LEAST,
+            };
+            Some((service.name(), most))
+        };
+        services.iter().filter_map(limit).collect::<Vec<_>>()
     };
     configs.flat_map(of_one).collect()
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 use protos::app::grpc::service1::{ProcessName, Service1};
 use protos::app::grpc::service2::SayHello;
 use protos::app::grpc::{ProcessNameResponse, SayHelloRequest};
-use rehearse::facts::GaugesRead;
+use rehearse::facts::{CallMade, CallOutcome, GaugesRead, HandlerEnded, Outcome};
 use rehearse::proptest::strategy::Strategy as _;
 use rehearse::{
-    Code, Event, Expect, Family, Foreign, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching,
-    promises,
+    Code, Event, Expect, Family, Foreign, Invariant, Load, Ms as _, Picks, Scenario, Swarm, Via, Wants,
+    drawn, matching, promises,
 };
+use transport::Method as _;
 use transport::gauges::Gauge;
 
 use crate::{checks, scenarios};
@@ -32,7 +33,7 @@ pub(crate) fn breakers() -> sim::Scenario {
 }
 
 fn broken(picks: &mut Picks<'_>) -> Scenario {
-    let breaker = picks.pick("breaker", &["2", "1", "4"]);
+    let breaker = picks.pick("breaker", &[2, 1, 4]);
     let attempts = picks.pick("attempts", &[1, 3]);
     let limit = picks.pick("max-in-flight", &["none", "adaptive"]);
     let policy = format!("breaker={breaker};attempts={attempts};max-in-flight={limit}");
@@ -65,7 +66,95 @@ fn broken(picks: &mut Picks<'_>) -> Scenario {
         .recovers_within(RECOVERS_WITHIN)
         .promises(promises::of_calls())
         .every_call("every reply belongs to its request", checks::right_value)
+        .invariant(move || OpensInTime { most: breaker, calls: Vec::new(), met: 0 })
         .fold("when all has healed, no breaker is open", |_: &mut (), event| all_are_closed(event))
+}
+
+/// While a breaker is closed fewer calls have failed in a row than it says.
+#[derive(Debug)]
+struct OpensInTime {
+    most: usize,
+    /// The calls that went out since the breaker last changed, without those that were answered, and those before them.
+    calls: Vec<CallOut>,
+    met: u64,
+}
+
+/// A call that is out, or has failed.
+#[derive(Debug)]
+struct CallOut {
+    request: u32,
+    has_failed: bool,
+    has_ended: bool,
+}
+
+impl OpensInTime {
+    /// Another attempt of a call means that it is not given up. None is made of one that a breaker has let out before.
+    fn made(&mut self, request: u32, attempt: u32) {
+        if attempt == 0 {
+            self.calls.push(CallOut { request, has_failed: false, has_ended: false });
+        }
+        let again = self.calls.iter_mut().filter(|call| call.request == request);
+        again.for_each(|call| call.has_failed = false);
+    }
+
+    fn came_to(&mut self, request: u32, outcome: Outcome) {
+        match outcome {
+            Outcome::Lost
+            | Outcome::Said(Code::Unavailable | Code::Internal | Code::Unknown | Code::DataLoss) => {
+                let failed = self.calls.iter_mut().filter(|call| call.request == request);
+                failed.for_each(|call| call.has_failed = true);
+            }
+            Outcome::Ok | Outcome::Said(_) => self.calls.retain(|call| !call.has_failed),
+            // Whether these count, the breaker alone knows.
+            Outcome::NotSent | Outcome::Late | Outcome::Dropped => {}
+        }
+    }
+
+    /// Each request makes one call, which ends with its handler.
+    fn ended(&mut self, event: &Event, request: u32) -> Result<(), String> {
+        self.met += 1;
+        self.calls.retain(|call| call.request != request || call.has_failed);
+        let ended = self.calls.iter_mut().filter(|call| call.request == request);
+        ended.for_each(|call| call.has_ended = true);
+        let failed = self.calls.iter().filter(|call| call.has_ended).count();
+        if failed < self.most {
+            return Ok(());
+        }
+        Err(format!(
+            "{failed} calls to service1 have failed in a row, and no breaker has opened; expected that it does after {}: \
+             {event}",
+            self.most
+        ))
+    }
+}
+
+impl Invariant for OpensInTime {
+    fn name(&self) -> &str {
+        "a breaker opens when as many calls have failed as it says"
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::nothing().lines().fact::<CallMade>().fact::<CallOutcome>().fact::<HandlerEnded>()
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        if event.field("breaker").is_some() {
+            self.calls.clear();
+        }
+        let Some(request) = event.request else { return Ok(()) };
+        if let Some(made) = event.told::<CallMade>() {
+            self.made(request, made.attempt);
+        } else if let Some(ended) = event.told::<CallOutcome>() {
+            self.came_to(request, ended.outcome);
+        } else if event.told::<HandlerEnded>().is_some_and(|ended| ended.path == SayHello::PATH) {
+            return self.ended(event, request);
+        }
+        Ok(())
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
 }
 
 /// Gauges are told when all has settled: then calls have worked.

@@ -25,8 +25,7 @@ pub(crate) fn keys() -> sim::Scenario {
             .node("tally", &["tally"], app)
             .flags(&["--max-calls", "12", "--idempotency-store", store])
             .sync_takes(picks.pick("a sync takes ms", &[20, 0, 60]).ms())
-            // A call that waits for another one with its key may be handled in its place, long after a drain has begun.
-            .promises(promises::of_calls().enough(ENOUGH).except(promises::DRAINS_TAKE_NOTHING_ON))
+            .promises(promises::of_calls().enough(ENOUGH))
             .invariant(move || EnteredOnce { is_stored, ..EnteredOnce::default() })
     })
 }

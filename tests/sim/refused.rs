@@ -36,11 +36,6 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         true => (server.calls_max(4), promises::of_calls().except(promises::ONE_CONNECTION)),
         false => (server, promises::of_calls()),
     };
-    // And, where that one is full, beside another in the making.
-    let promises = match are_few && takes_few {
-        true => promises.except(promises::BACKOFF_IS_KEPT),
-        false => promises,
-    };
     let faults = Swarm::new(1..=2, 250.ms(), 50.ms()..=500.ms()).host("service1");
     Scenario::new("refused", "", load(), faults.only(&[Family::RefusedStreams]))
         .nodes(&["service2"], scenarios::app)

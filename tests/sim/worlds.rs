@@ -71,7 +71,7 @@ const LOADS: &[&str] = &["greetings", "scripts", "streams", "sizes", "failures",
 /// The scenario of all worlds, and those of one sort of load each: what is rare among all is often among its own.
 pub(crate) fn all() -> Vec<sim::Scenario> {
     let of = |name: &'static str, about: &str, loads: &'static [&'static str]| {
-        drawn(name, about, move |picks| world(picks, loads))
+        drawn(name, about, move |picks| world(picks, loads, |_| "breaker=none".to_owned()))
     };
     vec![
         of("worlds", "nodes, configuration, load and faults are all drawn", LOADS),
@@ -79,10 +79,22 @@ pub(crate) fn all() -> Vec<sim::Scenario> {
         of("sizes", "worlds of large messages", &["sizes"]),
         of("failures", "worlds of services that fail as they are told", &["failures"]),
         of("ledger", "worlds of actors that live by key", &["ledger", "tally"]),
+        drawn("policies", "worlds whose callers hold calls back, or send them by a key", |picks| {
+            world(picks, LOADS, held_back)
+        }),
     ]
 }
 
-fn world(picks: &mut Picks<'_>, loads: &[&str]) -> Scenario {
+/// What holds calls back, and sends them by a key, from the plainest. Other worlds have none of it: a call that is held back
+/// shows nothing of what they are about.
+fn held_back(picks: &mut Picks<'_>) -> String {
+    let breaker = picks.pick("breaker", &["none", "3", "50%"]);
+    let limit = picks.pick("max-in-flight", &["none", "4", "adaptive"]);
+    let key = picks.pick("key", &["none", "name"]);
+    format!("breaker={breaker};max-in-flight={limit};service1.ProcessName.key={key}")
+}
+
+fn world(picks: &mut Picks<'_>, loads: &[&str], policies: fn(&mut Picks<'_>) -> String) -> Scenario {
     let layouts: Vec<_> = LAYOUTS.iter().map(|(name, _)| *name).collect();
     let layout = picks.pick("nodes", &layouts);
     let (_, nodes) =
@@ -100,8 +112,9 @@ fn world(picks: &mut Picks<'_>, loads: &[&str]) -> Scenario {
     let calls_max = picks.pick("--max-calls", &[1024, 12, 4]);
     let policy = picks.pick("--policy", &["attempts=3", "attempts=1", "hedge=true"]);
     let health_check = format!("health-check={}", picks.pick("health-check", &[false, true]));
+    let policies = policies(picks);
     let scenario = configured(picks, scenario)
-        .flags(&["--policy", policy, "--policy", &health_check])
+        .flags(&["--policy", policy, "--policy", &health_check, "--policy", &policies])
         .flags(&["--max-calls", &calls_max.to_string()])
         .flags(&["--drain-timeout", &format!("{drain_ms}ms")])
         .flags(&["--max-message-size", &size.to_string()]);

@@ -111,6 +111,15 @@ mod tests {
     }
 
     #[test]
+    fn a_share_is_of_all_calls_and_not_of_those_that_failed() {
+        let now = Instant::now();
+        let mut failures = Failures::new(Breaker::Percent(50), now);
+        (0..30).for_each(|_| failures.answered(now));
+        let told: Vec<_> = (0..30).map(|_| failures.failed(now)).collect();
+        assert_eq!(told.iter().position(|told| *told), Some(29), "30 of 60");
+    }
+
+    #[test]
     fn calls_of_ten_seconds_ago_do_not_count() {
         let began = Instant::now();
         let mut failures = Failures::new(Breaker::Percent(50), began);
@@ -118,5 +127,9 @@ mod tests {
         assert!(!failures.failed(at(10, began)), "one of one");
         (0..18).for_each(|_| assert!(!failures.failed(at(19, began))));
         assert!(failures.failed(at(19, began)), "twenty of twenty");
+        assert!(
+            !failures.failed(at(30, began)),
+            "one of one, though nothing has come in the place of the others"
+        );
     }
 }

@@ -103,6 +103,8 @@ impl<A: Actor<Context = actix::Context<A>>> ActorFuture<A> for Acts<A> {
 
 #[cfg(test)]
 mod tests {
+    use actix::Addr;
+    use futures_util::FutureExt as _;
     use tokio::task::LocalSet;
     use tokio::time::Instant;
     use tonic::Code;
@@ -118,19 +120,35 @@ mod tests {
         type Context = actix::Context<Self>;
     }
 
+    /// A counter at 0 on this thread, and the way to it.
+    fn counter() -> (Addr<Counter>, State<Counter>) {
+        let mut state = None;
+        let counter = Counter::create(|context| {
+            state = Some(State::of(context));
+            Counter(0)
+        });
+        (counter, state.expect("the actor was made"))
+    }
+
     #[tokio::test]
     async fn a_call_that_is_late_changes_nothing_though_nobody_has_told_it_so() {
         let claim = async {
-            let mut state = None;
-            let _counter = Counter::create(|context| {
-                state = Some(State::of(context));
-                Counter(0)
-            });
-            let state = state.expect("the actor was made");
+            let (_counter, state) = counter();
             let (now, nothing) = (Some(Instant::now()), MetadataMap::new());
             let late = CallContext::new(RequestId::fresh(), now, None, CallerAddress::Memory, nothing);
             let refused = late.scope(state.with(|counter| counter.0 += 1)).await.expect_err("it is late");
             assert_eq!(refused.code(), Code::DeadlineExceeded);
+            assert_eq!(state.with(|counter| counter.0).await.expect("it lives"), 0);
+        };
+        LocalSet::new().run_until(claim).await;
+    }
+
+    #[tokio::test]
+    async fn who_has_gone_before_the_actor_had_a_moment_changes_nothing() {
+        let claim = async {
+            let (_counter, state) = counter();
+            let asked = state.with(|counter| counter.0 += 1).now_or_never();
+            assert!(asked.is_none(), "the actor has not run yet");
             assert_eq!(state.with(|counter| counter.0).await.expect("it lives"), 0);
         };
         LocalSet::new().run_until(claim).await;

@@ -117,3 +117,30 @@ impl<T> fmt::Debug for Streaming<T> {
         f.debug_struct("Streaming").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use tokio::task::{LocalSet, yield_now};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_local_stream_that_nobody_reads_any_more_ends_though_it_has_nothing_to_say() {
+        let claim = async {
+            let held = Rc::new(());
+            let source = Rc::clone(&held);
+            let first = stream::iter([Ok(String::from("first"))]);
+            let silent = stream::once(async move { std::future::pending::<Rc<()>>().await == source });
+            let mut messages = Streaming::local(first.chain(silent.map(|_| Ok(String::new()))));
+            assert_eq!(messages.next().await.expect("a message").expect("no error"), "first");
+            yield_now().await;
+            assert_eq!(Rc::strong_count(&held), 2, "the next message is waited for");
+            drop(messages);
+            yield_now().await;
+            assert_eq!(Rc::strong_count(&held), 1);
+        };
+        LocalSet::new().run_until(claim).await;
+    }
+}

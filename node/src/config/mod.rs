@@ -22,4 +22,4 @@ pub(crate) use self::program::{Program, Read};
 pub use self::values::{Listen, LogFormat, PeerConfig, StoreAt, Switch, duration};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

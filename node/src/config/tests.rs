@@ -64,7 +64,8 @@ struct Required {
     till: String,
 }
 
-fn app() -> App {
+/// A node of one service.
+pub(crate) fn app() -> App {
     App::new().add(Service::on_each_worker(|()| Orders))
 }
 

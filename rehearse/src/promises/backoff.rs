@@ -123,14 +123,21 @@ impl BackoffIsKept {
         starts.map(|(_, at)| *at).max().unwrap_or_default()
     }
 
+    /// When the attempt before the last one was begun, if its callee has said nothing. Where there may be several connections,
+    /// one that is still in the making beside the last has not failed.
+    fn silent_before(&self, host: &Arc<str>, callee: &str) -> Option<Duration> {
+        let may_be_beside = self.setting.of_several_connections.iter().any(|several| several == callee);
+        let mut others = self.attempts.between(host, callee).rev().skip(1);
+        let before = others.find(|other| !(may_be_beside && other.is_in_the_making()))?;
+        (before.spoken.is_none() && before.begun >= self.started(host)).then_some(before.begun)
+    }
+
     /// A node connects: at least one of its connections must neither be there nor be left alone.
     fn begin(&mut self, host: &Arc<str>, callee: &str, at: Duration) -> Result<(), String> {
         let now = self.attempts.between(host, callee);
         let making = now.filter(|attempt| attempt.is_in_the_making()).count() - 1;
         let lines = self.setting.lines(host, callee).max(1);
-        let before = self.attempts.between(host, callee).rev().nth(1).filter(|_| lines == 1);
-        let silent = before.filter(|before| before.spoken.is_none() && before.begun >= self.started(host));
-        let silent = silent.map(|before| before.begun);
+        let silent = self.silent_before(host, callee).filter(|_| lines == 1);
         let waits = self.waits(host, callee);
         if let Some(begun) = silent.filter(|begun| waits.failed.is_none_or(|failed| failed < *begun)) {
             let ago = (at - begun).as_millis();

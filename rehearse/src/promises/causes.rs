@@ -15,11 +15,12 @@ use super::connections::Connections;
 use super::failure::Failure;
 use super::faults::{Fault, Faults};
 use super::hops::Hop;
+use super::outgoing::Outgoing;
 use super::requests::ByRequest;
 use super::shed::is_sheddable;
 use super::table::{Side, allows};
 use super::unheard::Unheard;
-use crate::facts::HandlerDisturbed;
+use crate::facts::{CallOutcome, HandlerDisturbed};
 use crate::setting::Setting;
 
 /// One hop: a call of a client to the host where it enters, or of a service to another.
@@ -58,6 +59,7 @@ pub(super) struct Causes {
     connections: Connections,
     attempts: Attempts,
     breakers: Breakers,
+    outgoing: Outgoing,
     unheard: Unheard,
     /// The faults of the plan that handlers met, by request.
     disturbed: ByRequest<Vec<HandlerDisturbed>>,
@@ -76,6 +78,7 @@ impl Causes {
             connections: Connections::default(),
             attempts: Attempts::default(),
             breakers: Breakers::default(),
+            outgoing: Outgoing::default(),
             unheard: Unheard::default(),
             disturbed: ByRequest::default(),
             sheddable: BTreeSet::new(),
@@ -85,7 +88,8 @@ impl Causes {
 
     /// What it must be told of.
     pub(super) fn wants() -> Wants {
-        Rooms::wants(Attempts::wants(Faults::wants())).fact::<HandlerDisturbed>()
+        let told = Rooms::wants(Attempts::wants(Faults::wants()));
+        told.fact::<HandlerDisturbed>().fact::<CallOutcome>()
     }
 
     /// A client makes a call.
@@ -107,6 +111,7 @@ impl Causes {
         self.rooms.note(event);
         self.attempts.note(event);
         self.breakers.note(event)?;
+        self.outgoing.note(event, &self.setting.max_in_flight);
         if let Some(disturbed) = event.told::<HandlerDisturbed>() {
             let of_request = event.request.map(|request| self.disturbed.get_or_default(request));
             of_request.into_iter().for_each(|all| all.push(*disturbed));
@@ -199,6 +204,17 @@ impl Causes {
         hosts.any(|host| {
             let mut callees = graph.callees(leg.callee).iter();
             callees.any(|callee| self.breakers.were_open(host, callee, leg.span, self.setting.tick))
+        })
+    }
+
+    /// Whether the callee had as many calls of its own out meanwhile as its policy lets it have.
+    pub(super) fn lets_no_more_out(&self, leg: Leg<'_>) -> bool {
+        let graph = &self.setting.graph;
+        let mut hosts = graph.targets(leg.caller, leg.callee).filter(|host| self.is_entered(leg, host));
+        let since = leg.span.0.saturating_sub(self.setting.tick);
+        hosts.any(|host| {
+            let mut callees = graph.callees(leg.callee).iter();
+            callees.any(|callee| self.outgoing.was_full(host, callee, since))
         })
     }
 

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{Event, Family, FaultKind, Invariant, Wants, What};
+use sim::{CallRecord, Event, Family, FaultKind, Invariant, Wants, What};
 
 use super::deadlines::TURN;
 use super::faults::{Fault, Faults};
 use super::ids::access_path;
 use super::names::{DRAINS_END, DRAINS_TAKE_NOTHING_ON};
+use super::waits::Waits;
 use crate::facts::{HandlerBegun, HandlerEnded, NodeStarted, NodeStopped};
 use crate::setting::Setting;
 
@@ -205,36 +206,38 @@ impl Invariant for DrainsEnd {
     }
 }
 
-/// A node that was told to drain begins no call that comes later than word of the drain can have reached its callers.
+/// A node that was told to drain begins no call that comes later than word of the drain can have reached its callers. One
+/// that waited for another one with its idempotency key came when it began to wait.
 #[derive(Debug)]
 pub(super) struct DrainsTakeNothingOn {
     setting: Arc<Setting>,
     faults: Faults,
     nodes: Nodes,
+    waits: Waits,
     met: u64,
 }
 
 impl DrainsTakeNothingOn {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        let (faults, nodes) = (Faults::default(), Nodes::default());
-        Self { setting: Arc::clone(setting), faults, nodes, met: 0 }
+        let (faults, nodes, waits) = Default::default();
+        Self { setting: Arc::clone(setting), faults, nodes, waits, met: 0 }
     }
 
-    fn judge(&mut self, event: &Event, begun: &HandlerBegun) -> Result<(), String> {
+    fn judge(&mut self, event: &Event, begun: &HandlerBegun, came: Duration) -> Result<(), String> {
         let mut nodes = self.nodes.0.iter().filter(|node| node.host == event.host && !begun.is_local);
         let Some(from) = nodes.next().and_then(|node| node.drains) else { return Ok(()) };
         self.met += 1;
-        let felt = |fault: &&Fault| fault.is_felt((from, event.at), fault.backlog());
+        let felt = |fault: &&Fault| fault.is_felt((from, came), fault.backlog());
         let here: Vec<_> = on_way(&self.faults, &event.host).filter(felt).collect();
         let most = LAST_MOMENT + (self.setting.hop() + slowest(&here)) * 4;
         let is_held = here.iter().any(|fault| fault.blocks());
-        if is_held || event.at <= from + most {
+        if is_held || came <= from + most {
             return Ok(());
         }
-        let (after, most) = ((event.at - from).as_millis(), most.as_millis());
+        let (after, most) = ((came - from).as_millis(), most.as_millis());
         let (number, path, host) = (event.request.unwrap_or_default(), begun.path, &event.host);
         Err(format!(
-            "sim-{number:06} {path} was begun on {host} {after} ms after {host} was told to drain; expected no call \
+            "sim-{number:06} {path} came to {host} {after} ms after it was told to drain; expected no call \
              later than {most} ms"
         ))
     }
@@ -246,13 +249,19 @@ impl Invariant for DrainsTakeNothingOn {
     }
 
     fn wants(&self) -> Wants {
-        Faults::wants().fact::<HandlerBegun>()
+        Waits::wants(Faults::wants())
+    }
+
+    fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
+        self.waits.note_call(call);
+        Ok(())
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
         self.faults.note(event);
         self.nodes.note_life(event);
-        event.told::<HandlerBegun>().map_or(Ok(()), |begun| self.judge(event, begun))
+        let came = self.waits.note(event).unwrap_or(event.at);
+        event.told::<HandlerBegun>().map_or(Ok(()), |begun| self.judge(event, begun, came))
     }
 
     fn met(&self) -> u64 {

@@ -26,6 +26,7 @@ mod losses;
 mod moments;
 mod names;
 mod outermost;
+mod outgoing;
 mod probes;
 mod processes;
 mod proof;
@@ -42,6 +43,7 @@ mod told;
 mod tries;
 mod twins;
 mod unheard;
+mod waits;
 
 use std::sync::Arc;
 use std::time::Duration;

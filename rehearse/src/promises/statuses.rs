@@ -75,7 +75,9 @@ impl StatusesAreExplained {
         let is_own = match code {
             Code::Internal => self.causes.met(leg, |by| by == CallFault::Panic),
             Code::ResourceExhausted => {
-                self.causes.met(leg, |by| by == CallFault::Full) || self.causes.was_full(leg)
+                self.causes.met(leg, |by| by == CallFault::Full)
+                    || self.causes.was_full(leg)
+                    || self.causes.lets_no_more_out(leg)
             }
             Code::Unavailable => self.causes.has_actor_died(leg) || self.causes.holds_back(leg),
             _ => false,

@@ -52,16 +52,11 @@ impl Failure {
     pub(super) fn watch(self, messages: MessageStream) -> MessageStream {
         let Some(failure) = self.0 else { return messages };
         let failure = stream::once(failure).filter_map(async |failed| failed.ok().map(Err));
-        let mut ended = false;
         // Items of the answer first, so that what had arrived is not lost; its end counts, that of the
-        // request's messages does not.
+        // request's messages does not. Nobody reads on behind an error.
         let messages = messages.map(Some).chain(stream::iter([None]));
         stream::select_with_strategy(messages, failure.map(Some), |(): &mut ()| stream::PollNext::Left)
-            .take_while(move |item| {
-                let go_on = !ended && item.is_some();
-                ended |= matches!(item, Some(Err(_)));
-                std::future::ready(go_on)
-            })
+            .take_while(|item| std::future::ready(item.is_some()))
             .filter_map(std::future::ready)
             .boxed()
     }

@@ -1,0 +1,70 @@
+//! What a node remembers for idempotency keys is as its configuration says: how many, how much, and for how long.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::counter::in_the_node;
+use common::{SOON, grpc_client, run};
+use node::{App, Config, Hooks, ThisMachine};
+use probe_contract::counter::Add;
+use probe_contract::{AddRequest, Total};
+use tokio::task::yield_now;
+use tokio::time::timeout;
+use transport::{Client, Code, Result};
+
+/// Runs `claim` with a client of a node that hosts the counter and has these flags.
+fn on_a_node(flags: &[&str], claim: impl AsyncFn(Client)) {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let grpc = free.expect("a port is free").to_string();
+    let app = App::from_iter([in_the_node(&Arc::default())]);
+    let flags = [&["--http", "none", "--grpc", &grpc, "--workers", "1"], flags].concat();
+    let config = Config::from_flags(&app, &flags).expect("a valid configuration");
+    run(async {
+        let machine = ThisMachine::default();
+        let client = grpc_client(&format!("http://{grpc}"));
+        let claimed = async {
+            while add(&client, "first", 0).await.is_err_and(|failed| failed.code() == Code::Unavailable) {
+                yield_now().await;
+            }
+            claim(client).await;
+        };
+        let ended = node::run(app, config, &machine, Hooks::default(), claimed);
+        timeout(SOON, ended).await.expect("it ends soon").expect("nothing went wrong");
+    });
+}
+
+async fn add(client: &Client, key: &str, amount: i64) -> Result<Total> {
+    let mut request = tonic::Request::new(AddRequest { key: "a".to_owned(), amount });
+    request.metadata_mut().insert("idempotency-key", key.parse().expect("a value"));
+    client.exchange::<Add>(request).await.map(tonic::Response::into_inner)
+}
+
+#[test]
+fn a_node_remembers_no_more_keys_than_it_is_told_to() {
+    on_a_node(&["--max-idempotency-keys", "2"], async |client| {
+        add(&client, "second", 1).await.expect("there is room");
+        let refused = add(&client, "third", 1).await.expect_err("there is none");
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+    });
+}
+
+#[test]
+fn a_node_remembers_no_more_bytes_than_it_is_told_to() {
+    on_a_node(&["--max-idempotency-bytes", "600"], async |client| {
+        let mut refused = None;
+        for key in ["second", "third", "fourth"] {
+            refused = refused.or(add(&client, key, 1).await.err());
+        }
+        assert_eq!(refused.expect("each takes 256 bytes at least").code(), Code::ResourceExhausted);
+    });
+}
+
+#[test]
+fn a_node_remembers_keys_for_as_long_as_it_is_told_to() {
+    on_a_node(&["--idempotency-keys-for", "1ms"], async |client| {
+        while add(&client, "second", 1).await.expect("an answer").total < 2 {
+            yield_now().await;
+        }
+    });
+}
