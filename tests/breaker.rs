@@ -9,20 +9,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use common::carrier::{answer, counted, idempotent};
 use common::{SOON, run_in_no_time};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, pending, ready};
 use probe_contract::ActRequest;
 use probe_contract::probe::Act;
+use protos::app::grpc::ProcessNameRequest;
 use protos::app::grpc::service1::ProcessName;
-use protos::app::grpc::{ProcessNameRequest, ProcessNameResponse};
 use tokio::time::{Instant, sleep};
-use tonic::metadata::MetadataMap;
-use tower::service_fn;
 use town::{LIMITS, Manner, Town};
-use transport::channel::{Request, Response};
 use transport::gauges::Gauge;
-use transport::payload::{Message, Payload};
 use transport::policy::{Breaker, Policies};
 use transport::status::{NotSent, not_sent, proof_not_sent};
 use transport::{Client, Code, Gauges, Status};
@@ -57,24 +54,11 @@ fn callee<F>(
 where
     F: Future<Output = Result<(), Status>> + Send + 'static,
 {
-    let calls = Arc::new(AtomicU32::new(0));
-    let counter = Arc::clone(&calls);
-    let carrier = service_fn(move |_: Request| {
-        does(counter.fetch_add(1, Ordering::Relaxed)).map(|outcome| outcome.map(|()| answer()))
-    });
+    let (carrier, calls) = counted(move |number| does(number).map(|outcome| outcome.map(|()| answer())));
     (Client::with_policies("probe", carrier, policies, LIMITS), calls)
 }
 
-fn answer() -> Response {
-    let (metadata, message) = (MetadataMap::new(), Message::of(ProcessNameResponse::default()));
-    Response { metadata, body: Payload::One(message) }
-}
-
-async fn call(client: &Client) -> Result<(), Status> {
-    client.call::<ProcessName>(ProcessNameRequest::default()).await.map(drop)
-}
-
-/// The same by a caller that waits no longer than that.
+/// A call by a caller that waits no longer than that.
 async fn call_within(client: &Client, deadline: Duration) -> Result<(), Status> {
     let mut request = tonic::Request::new(ProcessNameRequest::default());
     request.set_timeout(deadline);
@@ -158,11 +142,11 @@ fn a_slow_service_is_not_left_alone_for_what_is_normal_and_one_that_hangs_is() {
             sleep(takes).map(Ok)
         };
         let (client, calls) = callee(slow, policies(Breaker::InARow(3)));
-        call(&client).await.expect("it is slow, and works");
+        idempotent(&client).await.expect("it is slow, and works");
         for _ in 0..20 {
             call_within(&client, MS * 50).await.expect_err("it is slower than that");
         }
-        call(&client).await.expect("it was not left alone for that");
+        idempotent(&client).await.expect("it was not left alone for that");
         hangs.store(1, Ordering::Relaxed);
         for _ in 0..20 {
             call_within(&client, MS * 200).await.expect_err("it hangs");
@@ -180,8 +164,8 @@ where
         if number == 0 { ready(Err(Status::internal("told so"))).boxed() } else { then().boxed() }
     };
     let (client, calls) = callee(does, policies(Breaker::InARow(1)));
-    call(&client).await.expect_err("it fails");
-    assert!(is_held_back(&call(&client).await));
+    idempotent(&client).await.expect_err("it fails");
+    assert!(is_held_back(&idempotent(&client).await));
     (client, calls)
 }
 
@@ -190,12 +174,12 @@ fn a_probe_is_tried_once_and_alone() {
     run_in_no_time(async {
         let (client, calls) = open(|| sleep(MS * 10).map(|()| Err(Status::unavailable("told so")))).await;
         sleep(MS * 1200).await;
-        let (probe, other) = tokio::join!(call(&client), call(&client));
+        let (probe, other) = tokio::join!(idempotent(&client), idempotent(&client));
         assert_eq!(probe.expect_err("it fails").message(), "told so");
         assert!(is_held_back(&other), "{other:?}");
         assert_eq!(calls.load(Ordering::Relaxed), 2, "an idempotent call is repeated, and a probe is not");
         sleep(MS * 1500).await;
-        assert!(is_held_back(&call(&client).await), "the second wait is twice as long");
+        assert!(is_held_back(&idempotent(&client).await), "the second wait is twice as long");
     });
 }
 
@@ -205,9 +189,9 @@ fn a_probe_whose_caller_leaves_makes_the_next_call_one() {
         let (client, calls) = open(pending).await;
         sleep(MS * 1200).await;
         for probes in 2..10 {
-            let mut probe = Box::pin(call(&client));
+            let mut probe = Box::pin(idempotent(&client));
             assert!(probe.as_mut().now_or_never().is_none(), "it is out");
-            assert!(is_held_back(&call(&client).await));
+            assert!(is_held_back(&idempotent(&client).await));
             assert_eq!(calls.load(Ordering::Relaxed), probes);
         }
     });
@@ -220,7 +204,7 @@ fn a_probe_that_runs_into_its_deadline_has_failed() {
         sleep(MS * 1200).await;
         let late = call_within(&client, MS * 100).await.expect_err("it hangs");
         assert_eq!(late.code(), Code::DeadlineExceeded);
-        assert!(is_held_back(&call(&client).await));
+        assert!(is_held_back(&idempotent(&client).await));
     });
 }
 
@@ -234,7 +218,7 @@ fn a_service_works_whose_second_attempt_does() {
         policies.budget.tokens = 1000;
         let (client, _) = callee(does, policies);
         for _ in 0..100 {
-            call(&client).await.expect("its second attempt works");
+            idempotent(&client).await.expect("its second attempt works");
         }
     });
 }
@@ -248,7 +232,7 @@ fn operators_see_how_a_breaker_stands() {
         let stands = |state| gauges.read().count(Gauge::CalleeBreakers, "probe", state) == 1;
         assert!(stands("open"));
         sleep(MS * 1200).await;
-        let mut probe = Box::pin(call(&client));
+        let mut probe = Box::pin(idempotent(&client));
         assert!(probe.as_mut().now_or_never().is_none() && stands("probing"));
         probe.await.expect("it works again");
         assert!(stands("closed"));
@@ -261,7 +245,7 @@ fn calls_that_are_refused_unread_show_nothing_of_the_service() {
         let refuses = |_| ready(Err(not_sent(NotSent::Refused, "it drains")));
         let (client, calls) = callee(refuses, policies(Breaker::InARow(2)));
         for _ in 0..6 {
-            assert!(!is_held_back(&call(&client).await));
+            assert!(!is_held_back(&idempotent(&client).await));
         }
         assert!(calls.load(Ordering::Relaxed) >= 6);
     });

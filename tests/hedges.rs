@@ -9,18 +9,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use common::callee::{Callee, Say};
+use common::carrier::{answer, code, counted, idempotent};
 use common::{LIMITS, SOON, client_with, run, run_in_no_time};
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use probe_contract::ActRequest;
 use probe_contract::probe::Act;
-use protos::app::grpc::service1::ProcessName;
-use protos::app::grpc::{ProcessNameRequest, ProcessNameResponse};
 use tokio::time::{Instant, sleep, timeout};
-use tonic::metadata::MetadataMap;
-use tower::service_fn;
+use tower::Service;
 use transport::channel::{Request, Response};
-use transport::payload::{Message, Payload};
 use transport::policy::Policies;
 use transport::{Client, Code, Status};
 
@@ -30,40 +27,19 @@ fn hedging() -> Policies {
     policies
 }
 
-async fn idempotent(client: &Client) -> Result<(), Status> {
-    client.call::<ProcessName>(ProcessNameRequest::default()).await.map(drop)
-}
-
-fn code(answer: Result<(), Status>) -> Code {
-    answer.map_or_else(|status| status.code(), |()| Code::Ok)
-}
-
-fn answer() -> Response {
-    let (metadata, message) = (MetadataMap::new(), Message::of(ProcessNameResponse::default()));
-    Response { metadata, body: Payload::One(message) }
-}
-
 /// A carrier whose first calls are answered after 10 ms, and each after them in so many as `later` says, with what it says;
 /// how many it had.
 fn taking(
     quick: u32,
     later: impl Fn(u32) -> (u64, Result<Response, Status>) + Clone + Send + Sync + 'static,
 ) -> (
-    impl tower::Service<Request, Response = Response, Error = Status, Future: Send>
-    + Clone
-    + Send
-    + Sync
-    + 'static,
+    impl Service<Request, Response = Response, Error = Status, Future: Send> + Clone + Send + Sync + 'static,
     Arc<AtomicU32>,
 ) {
-    let calls = Arc::new(AtomicU32::new(0));
-    let counter = calls.clone();
-    let carrier = service_fn(move |_: Request| {
-        let number = counter.fetch_add(1, Ordering::Relaxed);
+    counted(move |number| {
         let (ms, ends) = number.checked_sub(quick).map_or_else(|| (10, Ok(answer())), &later);
         sleep(Duration::from_millis(ms)).map(|()| ends)
-    });
-    (carrier, calls)
+    })
 }
 
 #[test]

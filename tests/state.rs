@@ -10,7 +10,7 @@ use common::{LIMITS, run, run_in_no_time};
 use probe_contract::AddRequest;
 use probe_contract::counter::{self, Add, AddAfterwards, AddLater, Watch};
 use tokio::sync::Notify;
-use tokio::task::{JoinHandle, spawn_local, yield_now};
+use tokio::task::{AbortHandle, JoinHandle, spawn_local, yield_now};
 use tokio::time::sleep;
 use transport::status::{NotSent, proof_not_sent};
 use transport::{Code, Drain, Keys, Limits, Service, Status};
@@ -252,16 +252,20 @@ fn there_are_no_more_keys_than_said_and_the_one_that_was_idle_longest_makes_room
     });
 }
 
+/// A call with the key `held`, which its actor has by now.
+async fn hold(client: &counter::Client) -> AbortHandle {
+    let client = client.clone();
+    let held = spawn_local(async move { client.add_later(of("held", 1)).await });
+    sleep(Duration::from_millis(1)).await;
+    held.abort_handle()
+}
+
 #[test]
 fn a_new_key_is_refused_while_all_others_have_calls() {
     run_in_no_time(async {
         let service = one_for_each_key(Keys::new().at_most(1));
         let (_router, client) = worker(&service, LIMITS, &Drain::new());
-        let held = spawn_local({
-            let client = client.clone();
-            async move { client.add_later(of("held", 1)).await }
-        });
-        sleep(Duration::from_millis(1)).await;
+        let held = hold(&client).await;
         let refused = client.add(of("new", 1)).await.expect_err("there is no room");
         assert_eq!(refused.message(), "there are 1 keys with calls, and no room for another");
         held.abort();
@@ -275,11 +279,7 @@ fn an_actor_with_two_calls_is_not_given_up_when_one_of_them_ends() {
     run_in_no_time(async {
         let service = one_for_each_key(Keys::new().at_most(1));
         let (_router, client) = worker(&service, LIMITS, &Drain::new());
-        let held = spawn_local({
-            let client = client.clone();
-            async move { client.add_later(of("held", 1)).await }
-        });
-        sleep(Duration::from_millis(1)).await;
+        let held = hold(&client).await;
         client.add(of("held", 5)).await.expect("an answer");
         let refused = client.add(of("new", 1)).await.expect_err("there is no room");
         assert_eq!(refused.code(), Code::ResourceExhausted);

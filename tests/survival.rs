@@ -4,22 +4,20 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::callee::{Callee, Say};
+use common::carrier::{code, counted, idempotent};
 use common::{LIMITS, Listener, SOON, client_of, client_with, host, run, run_in_no_time, serve};
 use futures_util::future::{join_all, ready};
 use futures_util::{FutureExt as _, StreamExt as _};
 use probe_contract::probe::{self, Act, Count};
 use probe_contract::{ActRequest, CountRequest, Deed};
-use protos::app::grpc::ProcessNameRequest;
-use protos::app::grpc::service1::ProcessName;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
-use tower::service_fn;
-use transport::channel::{Request, Response};
+use transport::channel::Response;
 use transport::grpc::Keepalive;
 use transport::payload::Payload;
 use transport::policy::{MaxInFlight, Policies, Policy};
@@ -48,16 +46,8 @@ fn quick() -> Policies {
     policies(|policy| policy.backoff = Duration::from_millis(1))
 }
 
-async fn idempotent(client: &Client) -> Result<(), Status> {
-    client.call::<ProcessName>(ProcessNameRequest::default()).await.map(drop)
-}
-
 async fn not_idempotent(client: &Client) -> Result<(), Status> {
     client.call::<Act>(ActRequest::default()).await.map(drop)
-}
-
-fn code(answer: Result<(), Status>) -> Code {
-    answer.map_or_else(|status| status.code(), |()| Code::Ok)
 }
 
 #[test]
@@ -166,27 +156,10 @@ fn a_streamed_answer_that_has_begun_is_not_asked_for_again() {
     });
 }
 
-/// A carrier that answers so, counts its calls, and needs no time.
-fn carrier(
-    answers: impl Fn(u32) -> Result<Response, Status> + Clone + Send + Sync + 'static,
-) -> (
-    impl tower::Service<Request, Response = Response, Error = Status, Future: Send>
-    + Clone
-    + Send
-    + Sync
-    + 'static,
-    Arc<AtomicU32>,
-) {
-    let calls = Arc::new(AtomicU32::new(0));
-    let counter = calls.clone();
-    let carrier = service_fn(move |_: Request| ready(answers(counter.fetch_add(1, Ordering::Relaxed))));
-    (carrier, calls)
-}
-
 #[test]
 fn a_backoff_never_passes_the_deadline_and_the_real_error_comes_at_once() {
     run_in_no_time(async {
-        let (carrier, calls) = carrier(|_| Err(Status::unavailable("really")));
+        let (carrier, calls) = counted(|_| ready(Err(Status::unavailable("really"))));
         let slow = policies(|policy| {
             policy.deadline = Duration::from_millis(200);
             policy.backoff = Duration::from_millis(100);
@@ -204,7 +177,7 @@ fn a_backoff_never_passes_the_deadline_and_the_real_error_comes_at_once() {
 #[test]
 fn waits_double_up_to_the_longest_and_are_spread_by_a_fifth() {
     run_in_no_time(async {
-        let (carrier, _) = carrier(|_| Err(Status::unavailable("")));
+        let (carrier, _) = counted(|_| ready(Err(Status::unavailable(""))));
         let mut patient = policies(|policy| {
             (policy.attempts, policy.deadline) = (4, Duration::from_secs(60));
             (policy.backoff, policy.backoff_max) = (Duration::from_secs(1), Duration::from_secs(2));
@@ -228,7 +201,7 @@ fn waits_double_up_to_the_longest_and_are_spread_by_a_fifth() {
 fn as_many_attempts_are_made_as_the_policy_says() {
     run_in_no_time(async {
         for attempts in 1..=4 {
-            let (carrier, calls) = carrier(|_| Err(Status::unavailable("")));
+            let (carrier, calls) = counted(|_| ready(Err(Status::unavailable(""))));
             let mut so_many = policies(|policy| policy.attempts = attempts);
             so_many.budget.tokens = 1000;
             let client = Client::with_policies("probe", carrier, so_many, LIMITS);
@@ -259,9 +232,9 @@ fn more_calls_than_may_be_in_flight_are_refused_at_once_by_name() {
 #[test]
 fn a_streamed_answer_is_in_flight_until_it_has_ended() {
     run_in_no_time(async {
-        let (carrier, _) = carrier(|_| {
+        let (carrier, _) = counted(|_| {
             let body = Payload::Stream(futures_util::stream::pending().boxed());
-            Ok(Response { metadata: MetadataMap::new(), body })
+            ready(Ok(Response { metadata: MetadataMap::new(), body }))
         });
         let one = Policies { max_in_flight: Some(MaxInFlight::Calls(1)), ..quick() };
         let client = Client::with_policies("probe", carrier, one, LIMITS);
@@ -275,7 +248,7 @@ fn a_streamed_answer_is_in_flight_until_it_has_ended() {
 
 /// How often a handler calls a callee that never takes a call, when it is itself called by `client` of it.
 async fn calls_inside(client: impl FnOnce(&str) -> Client) -> u32 {
-    let (carrier, calls) = carrier(|_| Err(not_sent(NotSent::Refused, "never")));
+    let (carrier, calls) = counted(|_| ready(Err(not_sent(NotSent::Refused, "never"))));
     let inner = probe::Client::new(Client::with_policies("probe", carrier, quick(), LIMITS));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = listener.local_addr().expect("a listener has an address");

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each file of tests uses its part")]
 
 pub(crate) mod callee;
+pub(crate) mod carrier;
 pub(crate) mod counter;
 pub(crate) mod http1;
 pub(crate) mod request;

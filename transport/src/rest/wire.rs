@@ -49,8 +49,6 @@ struct Inner {
     body: RequestBody,
     /// Whether there was a request.
     was_used: bool,
-    /// Whether its client has said nothing for a while, or nothing yet.
-    rests: bool,
     /// Read while there was no hyper to read it, or while a request was in flight, to see whether its client is still there;
     /// hyper's next.
     ahead: BytesMut,
@@ -66,7 +64,9 @@ struct Inner {
 /// What is on its way.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Nothing.
+    /// Nothing, and nothing yet or for a while.
+    Resting,
+    /// Nothing, since a moment ago.
     Quiet,
     /// The head of a request.
     Head,
@@ -98,10 +98,9 @@ impl Wire {
         Self(Rc::new(RefCell::new(Inner {
             io,
             drain,
-            stage: Stage::Quiet,
+            stage: Stage::Resting,
             body: RequestBody::Ended,
             was_used: false,
-            rests: true,
             ahead: BytesMut::new(),
             end: None,
             since: None,
@@ -144,7 +143,8 @@ impl Wire {
 
     /// Resolves when the client has said nothing for a while. Only hyper's reading finds that out.
     pub(super) async fn rests(&self) {
-        poll_fn(|_| if self.0.borrow().rests { Poll::Ready(()) } else { Poll::Pending }).await;
+        poll_fn(|_| if self.0.borrow().stage == Stage::Resting { Poll::Ready(()) } else { Poll::Pending })
+            .await;
     }
 
     /// Takes what hyper has read and is not done with: the beginning of a head at most.
@@ -252,9 +252,9 @@ impl Inner {
     fn poll_tardy(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let limit = match self.stage {
             Stage::Request { .. } => return Poll::Pending,
-            Stage::Quiet if !self.rests => RESTS_AFTER,
-            Stage::Quiet if self.was_used => IDLE_MAX,
-            Stage::Quiet | Stage::Head => PATIENCE,
+            Stage::Quiet => RESTS_AFTER,
+            Stage::Resting if self.was_used => IDLE_MAX,
+            Stage::Resting | Stage::Head => PATIENCE,
         };
         let due = *self.since.get_or_insert_with(Instant::now) + limit;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
@@ -271,11 +271,11 @@ impl Inner {
         }
         match self.stage {
             Stage::Head => self.refusal = Some(408),
-            Stage::Quiet if !self.rests => {
-                self.rests = true;
+            Stage::Quiet => {
+                self.stage = Stage::Resting;
                 return self.poll_tardy(cx);
             }
-            Stage::Quiet | Stage::Request { .. } => {}
+            Stage::Resting | Stage::Request { .. } => {}
         }
         Poll::Ready(())
     }
@@ -302,8 +302,8 @@ impl AsyncRead for Wire {
         let Poll::Ready(read) = inner.poll_read_next(cx, buf) else {
             return inner.poll_tardy(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
         };
-        if inner.stage == Stage::Quiet {
-            (inner.stage, inner.since, inner.rests) = (Stage::Head, None, false);
+        if matches!(inner.stage, Stage::Quiet | Stage::Resting) {
+            (inner.stage, inner.since) = (Stage::Head, None);
         }
         Poll::Ready(read)
     }
