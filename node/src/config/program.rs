@@ -64,7 +64,7 @@ impl Program<'_> {
         Own: clap::Args,
         A: Borrow<App>,
     {
-        let flags = Flags::of::<Own>(self.name, self.defaults).with_variables_told(self.variable);
+        let flags = Flags::of::<Own>(self.name, self.defaults);
         let (found, policies) = find(&flags, self.variable, self.file(&flags.command).as_deref())?;
         let full = with_defaults(flags.command.clone(), &found);
         let wrong = |error: &Error| explain(error, self.parse(&flags.command).err().as_ref(), &flags, &found);
@@ -100,9 +100,14 @@ impl Program<'_> {
 
     /// The file that is asked for. Whatever else is wrong is reported by the full parse.
     fn file(&self, command: &Command) -> Option<PathBuf> {
+        let variable = value(self.variable, "NODE_CONFIG").map(PathBuf::from);
+        // A parse is most of what reading costs, and a rehearsal reads many configurations.
+        let is_flag = |argument: &OsString| argument.as_encoded_bytes().starts_with(b"--config");
+        if variable.is_none() && !self.arguments.iter().any(is_flag) {
+            return None;
+        }
         let matches = self.parse(&command.clone().ignore_errors(true)).ok()?;
-        let flag = matches.get_one::<PathBuf>("config").cloned();
-        flag.or_else(|| value(self.variable, "NODE_CONFIG").map(PathBuf::from))
+        matches.get_one::<PathBuf>("config").cloned().or(variable)
     }
 
     /// The answer to `--help`, which names the services if the app can be made of what was given so far.
@@ -117,6 +122,7 @@ impl Program<'_> {
             Ok(own) => flags.clone().with_services(&known(make(own).borrow().services())),
             Err(_) => flags.clone(),
         };
+        let flags = flags.with_variables_told(self.variable);
         match self.parse(&flags.command) {
             Err(error) if is_help(&error) => ConfigError::Help(error.render().to_string()),
             // The name of a service, before help was asked for.
