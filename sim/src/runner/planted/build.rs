@@ -15,8 +15,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::copy::{Copy, SOURCE};
-use super::folder;
 use super::patch::Patch;
+use super::{deps, folder};
 use crate::runner::tool::Tool;
 
 /// Where patched programs are built. All that are built here share one target folder, so that each costs what its patch
@@ -75,9 +75,15 @@ impl Workshop {
         let lock = locked(&home).map_err(|error| format!("{}: {error}", home.display()))?;
         // A run that was cut off may have left some.
         folder::remove(&home.join(BESIDE))?;
-        let (from, target) = (workspace.workspace_root, workspace.target_directory);
-        let copy = Copy { from, to: home.join(SOURCE), target };
-        let (target, manifest_dir) = (home.join(TARGET), manifest_dir.to_owned());
+        let target = home.join(TARGET);
+        let own = workspace.packages.into_iter().map(|package| package.name).collect();
+        deps::bring(&workspace.target_directory, &target, &own)?;
+        let copy = Copy {
+            from: workspace.workspace_root,
+            to: home.join(SOURCE),
+            target: workspace.target_directory,
+        };
+        let manifest_dir = manifest_dir.to_owned();
         Ok(Self { copy, target, home, manifest_dir, tool: tool.clone(), _lock: Arc::new(lock) })
     }
 
@@ -100,9 +106,9 @@ impl Workshop {
         let place = self.home.join(BESIDE).join(number.to_string());
         let copy = Copy { to: place.join(SOURCE), ..self.copy.clone() };
         let target = place.join(TARGET);
-        folder::copy(&self.copy.to, &copy.to, &[])?;
+        folder::copy(&self.copy.to, &copy.to, &|_| true)?;
         // What the compiler remembers of its last runs holds for the folder in which it ran.
-        folder::copy(&self.target, &target, &["incremental"])?;
+        folder::copy(&self.target, &target, &|path| !path.ends_with("incremental"))?;
         let (home, manifest_dir, tool) = (self.home.clone(), self.manifest_dir.clone(), self.tool.clone());
         Ok(Self { copy, target, home, manifest_dir, tool, _lock: Arc::clone(&self._lock) })
     }
@@ -168,6 +174,12 @@ impl Workshop {
 struct Workspace {
     workspace_root: PathBuf,
     target_directory: PathBuf,
+    packages: Vec<Package>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Package {
+    name: String,
 }
 
 fn workspace(manifest_dir: &Path) -> Result<Workspace, String> {

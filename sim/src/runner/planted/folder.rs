@@ -4,29 +4,35 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-/// Copies all that is in `from` to `to`, but for folders with a name in `without`. Everything keeps the time when it was
-/// written, by which cargo tells what is built already.
+/// Copies what is in `from` to `to`, if it `is_wanted`, which is asked with the path below `from` of each file and folder.
+/// Everything keeps the time when it was written, by which cargo tells what is built already.
 ///
 /// # Errors
 /// When something cannot be copied; the error names the folder.
-pub(super) fn copy(from: &Path, to: &Path, without: &[&str]) -> Result<(), String> {
-    copy_below(from, to, without).map_err(|error| format!("{}: {error}", from.display()))
+pub(super) fn copy(from: &Path, to: &Path, is_wanted: &dyn Fn(&Path) -> bool) -> Result<(), String> {
+    copy_below(from, to, Path::new(""), is_wanted).map_err(|error| format!("{}: {error}", from.display()))
 }
 
-fn copy_below(from: &Path, to: &Path, without: &[&str]) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
+/// Copies what is in the folder `below` of `from`.
+fn copy_below(from: &Path, to: &Path, below: &Path, is_wanted: &dyn Fn(&Path) -> bool) -> io::Result<()> {
+    let (whole, copy) = (from.join(below), to.join(below));
+    fs::create_dir_all(&copy)?;
+    for entry in fs::read_dir(&whole)? {
         let entry = entry?;
-        let (path, copied) = (entry.path(), to.join(entry.file_name()));
-        if !path.is_dir() {
-            fs::copy(&path, &copied)?;
+        let path = below.join(entry.file_name());
+        if !is_wanted(&path) {
+            continue;
+        }
+        if entry.path().is_dir() {
+            copy_below(from, to, &path, is_wanted)?;
+        } else {
+            let copied = to.join(&path);
+            fs::copy(entry.path(), &copied)?;
             File::open(&copied)?.set_modified(entry.metadata()?.modified()?)?;
-        } else if !without.iter().any(|name| entry.file_name() == *name) {
-            copy_below(&path, &copied, without)?;
         }
     }
     // The last, since a folder is written with each thing in it.
-    File::open(to)?.set_modified(fs::metadata(from)?.modified()?)
+    File::open(&copy)?.set_modified(fs::metadata(&whole)?.modified()?)
 }
 
 /// Removes `folder` with all that is in it, if it is there.
@@ -59,7 +65,7 @@ mod tests {
             File::open(from.join(name)).unwrap().set_modified(old).unwrap();
         }
         File::open(from.join("deps")).unwrap().set_modified(old).unwrap();
-        copy(&from, &to, &["incremental"]).unwrap();
+        copy(&from, &to, &|path| path != Path::new("incremental")).unwrap();
         assert_eq!(fs::read_to_string(to.join("deps/lib")).unwrap(), "deps/lib");
         let written = |name| fs::metadata(to.join(name)).unwrap().modified().unwrap();
         assert_eq!((written("deps"), written("deps/lib")), (old, old));

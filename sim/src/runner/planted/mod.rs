@@ -5,6 +5,7 @@
 
 mod build;
 mod copy;
+mod deps;
 mod folder;
 mod hunt;
 mod patch;
