@@ -63,6 +63,21 @@ fn a_slow_call_is_hedged_at_another_endpoint_and_the_loser_is_cancelled() {
 }
 
 #[test]
+fn a_slow_call_to_the_only_address_is_not_hedged() {
+    run(async {
+        let callee = Callee::start(|call| if call < 30 { Say::Yes } else { Say::Nothing }).await;
+        let mut policies = hedging();
+        Arc::make_mut(&mut policies.service).deadline = Duration::from_millis(200);
+        let client = client_with(&[&callee.uri], policies);
+        for _ in 0..30 {
+            idempotent(&client).await.expect("it answers");
+        }
+        assert_eq!(code(idempotent(&client).await), Code::DeadlineExceeded);
+        assert_eq!(callee.count(), 31);
+    });
+}
+
+#[test]
 fn a_slow_call_goes_out_once_unless_it_is_idempotent_and_its_policy_hedges() {
     run_in_no_time(async {
         for hedges in [false, true] {

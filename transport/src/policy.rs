@@ -41,7 +41,7 @@ pub struct Policy {
     pub backoff: Duration,
     /// The longest of these waits, before it is spread.
     pub backoff_max: Duration,
-    /// Whether an idempotent call that takes longer than 95 of 100 goes out a second time.
+    /// Whether an idempotent call that takes longer than 95 of 100 goes out a second time, if there is another address.
     pub hedge: bool,
     /// Whether a call waits where the callee is down, in place of failing at once.
     pub wait_for_ready: bool,

@@ -71,8 +71,8 @@ where
         }
     }
 
-    /// Waits for the first attempt, and makes a second one beside it if that takes longer than is usual. The first answer
-    /// counts, and the other attempt is dropped, which cancels it.
+    /// Waits for the first attempt, and makes a second one beside it, elsewhere, if that takes longer than is usual. The
+    /// first answer counts, and the other attempt is dropped, which cancels it.
     pub(crate) async fn hedged(mut self, first: S::Future, began: Instant) -> Result<Response> {
         let mut first = pin!(first);
         let in_time = match self.spent.latencies.usual(self.request.path) {
@@ -81,7 +81,7 @@ where
         };
         let (attempt, answer) = match in_time {
             Some(answer) => (0, answer),
-            None if self.is_left() && self.spent.tokens.spend() => self.race(first).await,
+            None if self.may_hedge() && self.spent.tokens.spend() => self.race(first).await,
             None => (0, first.await),
         };
         match answer {
@@ -159,6 +159,10 @@ where
     fn may_repeat(&self, status: &Status) -> bool {
         let is_named = || self.request.policy.retry_codes.has(status.code());
         status::proof_not_sent(status).is_some() || self.request.idempotent && is_named()
+    }
+
+    fn may_hedge(&self) -> bool {
+        self.is_left() && !self.request.trail.is_at_the_only_one()
     }
 
     fn is_left(&self) -> bool {

@@ -16,6 +16,8 @@ pub struct Leg {
     pub attempt: u32,
     /// The address that was chosen last; an attempt that was given back unsent has tried several.
     pub address: Arc<Address>,
+    /// Whether no other address was known.
+    pub is_only: bool,
     /// When it had a connection to that address to send its request over.
     pub connected: Instant,
     /// When the head of its answer was there.
@@ -72,9 +74,10 @@ impl Trail {
         self.0.attempts.as_ref()
     }
 
-    /// The `attempt` goes to `address`, over a connection that is there.
-    pub fn goes_to(&self, attempt: u32, address: &Arc<Address>) {
-        let leg = Leg { attempt, address: address.clone(), connected: Instant::now(), answered: None };
+    /// The `attempt` goes to `address`, the only one or one of several, over a connection that is there.
+    pub fn goes_to(&self, attempt: u32, address: &Arc<Address>, is_only: bool) {
+        let (address, connected) = (address.clone(), Instant::now());
+        let leg = Leg { attempt, address, is_only, connected, answered: None };
         self.change(|Written { legs, .. }| match legs.iter_mut().find(|known| known.attempt == attempt) {
             Some(known) => *known = leg,
             None => legs.push(leg),
@@ -101,6 +104,11 @@ impl Trail {
     pub fn was_at(&self, attempt: u32, address: &Address) -> bool {
         let elsewhere = |leg: &Leg| leg.attempt != attempt && *leg.address == *address;
         self.change(|written| written.legs.iter().any(elsewhere))
+    }
+
+    /// Whether an attempt is where another one would go, too, for there is no other address.
+    pub(crate) fn is_at_the_only_one(&self) -> bool {
+        self.change(|written| written.legs.iter().any(|leg| leg.is_only))
     }
 
     /// Whether the two are of the same call.

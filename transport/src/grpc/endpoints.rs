@@ -107,7 +107,7 @@ impl Endpoints {
                 Err(status) => return Err(status),
             }
         };
-        wanted.trail.goes_to(wanted.attempt, chosen.endpoint.address());
+        wanted.trail.goes_to(wanted.attempt, chosen.endpoint.address(), self.count() < 2);
         Ok(chosen)
     }
 
