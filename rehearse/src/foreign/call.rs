@@ -1,0 +1,200 @@
+//! A call that has come to a host which is no node: it is answered, refused, or left waiting.
+
+use std::future::poll_fn;
+use std::iter;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use http::{HeaderMap, HeaderValue};
+use node::tracing::info;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use prost::Message as _;
+use tokio::time::{Instant, sleep, timeout_at};
+use transport::Code;
+use transport::health::{HealthCheckResponse, ServingStatus};
+
+use super::serves::{Failed, Illness, Serves};
+use crate::facts::{HandlerBegun, HandlerEnded, PushedBack, ServingTold, StreamSeen};
+use crate::framing::{PREFIX_BYTES, framed};
+use crate::rpc::Trouble;
+
+/// What is percent-encoded in a `grpc-message`, besides all that is not ASCII.
+const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
+
+fn head() -> http::Response<()> {
+    let mut head = http::Response::new(());
+    head.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+    head
+}
+
+/// A call that has come in.
+pub(super) struct Call {
+    pub(super) began: Instant,
+    pub(super) head: http::request::Parts,
+    pub(super) respond: SendResponse<Bytes>,
+}
+
+impl Call {
+    pub(super) fn refuse(mut self) {
+        let path = self.head.uri.path().to_owned();
+        sim::tell(StreamSeen { path, refused: true }, self.id());
+        self.respond.send_reset(Reason::REFUSED_STREAM);
+    }
+
+    /// Tells whether its server serves, and again when it stops and when it begins to.
+    pub(super) async fn tell_serving(mut self, rests: [Instant; 2]) -> Result<(), Trouble> {
+        let mut body = self.respond.send_response(head(), false)?;
+        let changes = rests.into_iter().filter(|change| *change > self.began);
+        for at in iter::once(self.began).chain(changes) {
+            let gone = poll_fn(|cx| body.poll_reset(cx));
+            if timeout_at(at, gone).await.is_ok() {
+                return Ok(());
+            }
+            let status = match at < rests[0] || at >= rests[1] {
+                true => ServingStatus::Serving,
+                false => ServingStatus::NotServing,
+            };
+            sim::tell(ServingTold { serves: status == ServingStatus::Serving }, None);
+            let word = HealthCheckResponse { status: status.into() };
+            body.send_data(framed(&word.encode_to_vec())?, false)?;
+        }
+        poll_fn(|cx| body.poll_reset(cx)).await?;
+        Ok(())
+    }
+
+    pub(super) async fn answer(
+        mut self,
+        server: &Serves,
+        started: Instant,
+        mut body: RecvStream,
+    ) -> Result<(), Trouble> {
+        let mut message = BytesMut::new();
+        while let Some(data) = body.data().await {
+            let data = data?;
+            body.flow_control().release_capacity(data.len())?;
+            message.extend_from_slice(&data);
+        }
+        let rpc = server.rpc(self.head.uri.path());
+        let said = match rpc {
+            Some((path, answer)) => {
+                let (service, worker, is_local) = (server.service, 0, false);
+                let (is_streaming, left) = (false, self.left());
+                let is_repeated = self.head.headers.contains_key("x-caller-repeats");
+                let begun = HandlerBegun { service, path, worker, is_streaming, left, is_local, is_repeated };
+                sim::tell(begun, self.id());
+                let said = match self.suffers(server, started).await {
+                    Some(failed) => Err(failed),
+                    None => answer(message.get(PREFIX_BYTES..).unwrap_or_default()),
+                };
+                sim::tell(HandlerEnded { service, path, worker, is_streaming }, self.id());
+                if let Err(Failed { pushback: Some(pushback), .. }) = &said {
+                    let wait = pushback.parse().ok().map(Duration::from_millis);
+                    sim::tell(PushedBack { path, wait }, self.id());
+                }
+                said
+            }
+            None => Err(Failed {
+                code: Code::Unimplemented,
+                message: "no such rpc".to_owned(),
+                details: String::new(),
+                pushback: None,
+            }),
+        };
+        self.log();
+        self.respond(said)
+    }
+
+    /// Takes what time a call takes, and tells what is said in place of an answer where the server is ill.
+    async fn suffers(&mut self, server: &Serves, started: Instant) -> Option<Failed> {
+        let after = started.elapsed();
+        match &server.illness {
+            Some(Illness { fails, said, .. }) if fails.contains(&after) => return Some(said.clone()),
+            Some(Illness { fails, well_again, .. }) if (fails.end..*well_again).contains(&after) => {
+                let well_again = started + *well_again;
+                let due = self.left().map_or(well_again, |left| Instant::now() + left);
+                let gone = poll_fn(|cx| self.respond.poll_reset(cx));
+                // What is said after its deadline nobody hears.
+                timeout_at(well_again.min(due), gone).await.ok();
+            }
+            _ => sleep(server.takes).await,
+        }
+        None
+    }
+
+    /// The access line, as a node has it.
+    fn log(&self) {
+        let request_id = self.id().unwrap_or_default();
+        let path = self.head.uri.path();
+        let duration_ms = self.began.elapsed().as_micros() as f64 / 1000.0;
+        info!(target: "access", request_id, path, duration_ms, "call");
+    }
+
+    fn respond(&mut self, said: Result<Bytes, Failed>) -> Result<(), Trouble> {
+        let mut head = head();
+        if let Some(id) = self.head.headers.get("x-request-id") {
+            head.headers_mut().insert("x-request-id", id.clone());
+        }
+        match said {
+            Ok(message) => {
+                let mut body = self.respond.send_response(head, false)?;
+                body.send_data(framed(&message)?, false)?;
+                let mut trailers = HeaderMap::new();
+                trailers.insert("grpc-status", HeaderValue::from_static("0"));
+                body.send_trailers(trailers)?;
+            }
+            Err(Failed { code, message, details, pushback }) => {
+                let message = utf8_percent_encode(&message, ENCODED).to_string();
+                let headers = head.headers_mut();
+                headers.insert("grpc-status", HeaderValue::from(code as i32));
+                headers.insert("grpc-message", HeaderValue::from_str(&message)?);
+                if !details.is_empty() {
+                    headers.insert("grpc-status-details-bin", HeaderValue::from_str(&details)?);
+                }
+                if let Some(pushback) = pushback {
+                    headers.insert("grpc-retry-pushback-ms", HeaderValue::from_static(pushback));
+                }
+                self.respond.send_response(head, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn id(&self) -> Option<&str> {
+        self.head.headers.get("x-request-id")?.to_str().ok()
+    }
+
+    /// What is left of the call's deadline, by its `grpc-timeout` and the time since it came in.
+    fn left(&self) -> Option<Duration> {
+        let timeout = self.head.headers.get("grpc-timeout")?.to_str().ok()?;
+        Some(duration_of(timeout)?.saturating_sub(self.began.elapsed()))
+    }
+}
+
+/// Reads a `grpc-timeout`: a number, and the letter of its unit.
+fn duration_of(timeout: &str) -> Option<Duration> {
+    let (number, unit) = timeout.split_at_checked(timeout.len().checked_sub(1)?)?;
+    let number: u64 = number.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(number * 3600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_read_in_its_unit() {
+        assert_eq!(duration_of("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(duration_of("3S"), Some(Duration::from_secs(3)));
+        assert_eq!(["", "S", "3", "3x"].map(duration_of), [None; 4]);
+    }
+}
