@@ -13,6 +13,7 @@ mod connections;
 mod deadlines;
 mod deaf;
 mod drains;
+mod early;
 mod edges;
 mod failure;
 mod faults;
@@ -29,6 +30,7 @@ mod outermost;
 mod outgoing;
 mod probes;
 mod processes;
+mod prompt;
 mod proof;
 mod pushback;
 mod requests;
@@ -59,6 +61,7 @@ use self::connecting::{ConnectingEndsByItself, OneConnection};
 use self::deadlines::{CallsEnd, DeadlinesShrink};
 use self::deaf::DrainsCloseListeners;
 use self::drains::DrainsCutOffNothing;
+use self::early::NoDeadlinePassesEarly;
 use self::edges::{EdgesKeepDeadlines, EndsInTime};
 use self::handlers::{HandledOnceOrNotAtAll, HandlersEndWithTheirCalls};
 use self::health::HealthIsTold;
@@ -71,13 +74,14 @@ pub use self::names::{
     CONNECTING_ENDS_BY_ITSELF, DEADLINES_ARE_MOMENTS, DEADLINES_SHRINK, DRAINS_CLOSE_LISTENERS,
     DRAINS_CUT_OFF_NOTHING, DRAINS_END, DRAINS_TAKE_NOTHING_ON, EDGES_END_CALLS, EDGES_KEEP_DEADLINES,
     HANDLED_ONCE, HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS, HEALTH_IS_TOLD,
-    LINES_KNOW_THEIR_CALLERS, LOSERS_ARE_CANCELLED, NO_MORE_THAN_ADMITTED, NODES_COME_TO_REST,
-    ONE_CONNECTION, ONE_PROBE_AT_A_TIME, ONLY_THE_OUTERMOST_REPEATS, PUSHBACK_IS_HEEDED,
-    REPEATED_ONLY_WITH_PROOF, REPLICAS_SHARE, REPLIES_CARRY_IDS, SERVING_IS_HEEDED, STATUSES_ARE_EXPLAINED,
-    TRIED_TWICE_AT_MOST, WORK_COMES_TO_REST, WORKERS_SHARE,
+    LINES_KNOW_THEIR_CALLERS, LOSERS_ARE_CANCELLED, NO_DEADLINE_PASSES_EARLY, NO_MORE_THAN_ADMITTED,
+    NODES_COME_TO_REST, ONE_CONNECTION, ONE_PROBE_AT_A_TIME, ONLY_THE_OUTERMOST_REPEATS, PUSHBACK_IS_HEEDED,
+    REPEATED_ONLY_WITH_PROOF, REPEATED_WITHIN_BACKOFF, REPLICAS_SHARE, REPLIES_CARRY_IDS, SERVING_IS_HEEDED,
+    STATUSES_ARE_EXPLAINED, TRIED_TWICE_AT_MOST, WORK_COMES_TO_REST, WORKERS_SHARE,
 };
 use self::outermost::OnlyTheOutermostRepeats;
 use self::probes::OneProbeAtATime;
+use self::prompt::RepeatedWithinBackoff;
 use self::proof::RepeatedOnlyWithProof;
 use self::pushback::PushbackIsHeeded;
 use self::serving::ServingIsHeeded;
@@ -178,8 +182,10 @@ const ALL: &[(&str, Add)] = &[
     (CONNECTING_ENDS_BY_ITSELF, |to, _, setting| to.invariant(move || ConnectingEndsByItself::new(&setting))),
     (BACKOFF_IS_KEPT, |to, _, setting| to.invariant(move || BackoffIsKept::new(&setting))),
     (DEADLINES_ARE_MOMENTS, |to, _, setting| to.invariant(move || DeadlinesAreMoments::new(&setting))),
+    (NO_DEADLINE_PASSES_EARLY, |to, _, setting| to.invariant(move || NoDeadlinePassesEarly::new(&setting))),
     (TRIED_TWICE_AT_MOST, |to, _, setting| to.invariant(move || TriedTwiceAtMost::new(&setting))),
     (REPEATED_ONLY_WITH_PROOF, |to, _, _| to.invariant(RepeatedOnlyWithProof::default)),
+    (REPEATED_WITHIN_BACKOFF, |to, _, setting| to.invariant(move || RepeatedWithinBackoff::new(&setting))),
     (ONLY_THE_OUTERMOST_REPEATS, |to, _, setting| {
         to.invariant(move || OnlyTheOutermostRepeats::new(&setting))
     }),

@@ -39,6 +39,10 @@ pub const DEADLINES_ARE_MOMENTS: &str = "a deadline is the same moment on every 
 pub const TRIED_TWICE_AT_MOST: &str = "a call is tried no more often than it may be";
 /// A call that is not idempotent is repeated only if nobody can have handled it.
 pub const REPEATED_ONLY_WITH_PROOF: &str = "a call that is not idempotent is repeated only with proof";
+/// An attempt follows on one that failed within the backoff, unless its callee pushes back.
+pub const REPEATED_WITHIN_BACKOFF: &str = "a call is repeated within its backoff";
+/// A call that nobody has handled is late at its deadline, and not before.
+pub const NO_DEADLINE_PASSES_EARLY: &str = "no deadline is said to have passed before it has";
 /// Who is repeated from outside repeats nothing.
 pub const ONLY_THE_OUTERMOST_REPEATS: &str = "only the outermost caller repeats a call";
 /// When an attempt of a call has worked, the others are cancelled.
