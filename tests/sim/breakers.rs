@@ -15,6 +15,7 @@ use rehearse::{
 use transport::Method as _;
 use transport::gauges::Gauge;
 
+use crate::probing::GoesOutInTime;
 use crate::{checks, scenarios};
 
 /// The longest wait of a breaker, and time for the backoff of connections to end that grew meanwhile.
@@ -67,6 +68,7 @@ fn broken(picks: &mut Picks<'_>) -> Scenario {
         .promises(promises::of_calls())
         .every_call("every reply belongs to its request", checks::right_value)
         .invariant(move || OpensInTime { most: breaker, calls: Vec::new(), met: 0 })
+        .invariant(move || GoesOutInTime::new(limit == "none"))
         .fold("when all has healed, no breaker is open", |_: &mut (), event| all_are_closed(event))
 }
 

@@ -21,13 +21,19 @@ pub(crate) fn keys() -> sim::Scenario {
     drawn("keys", "clients repeat what they enter under idempotency keys", |picks| {
         let store = picks.pick("--idempotency-store", &["none", "keys"]);
         let is_stored = store != "none";
-        Scenario::new("", "", load(is_stored), swarm(is_stored))
-            .node("tally", &["tally"], app)
-            .flags(&["--max-calls", "12", "--idempotency-store", store])
+        tally("", "", swarm(is_stored), is_stored)
+            .flags(&["--idempotency-store", store])
             .sync_takes(picks.pick("a sync takes ms", &[20, 0, 60]).ms())
-            .promises(promises::of_calls().enough(ENOUGH))
-            .invariant(move || EnteredOnce { is_stored, ..EnteredOnce::default() })
     })
+}
+
+/// A tally in one node that is called by clients who repeat what they enter.
+pub(crate) fn tally(name: &str, about: &str, swarm: Swarm, is_stored: bool) -> Scenario {
+    Scenario::new(name, about, load(is_stored), swarm)
+        .node("tally", &["tally"], app)
+        .flags(&["--max-calls", "12"])
+        .promises(promises::of_calls().enough(ENOUGH))
+        .invariant(move || EnteredOnce { is_stored, ..EnteredOnce::default() })
 }
 
 fn app(_: &Host) -> App {
@@ -103,7 +109,8 @@ struct EnteredOnce {
     met: u64,
 }
 
-fn key(request: &Request) -> Option<String> {
+/// The idempotency key of a call, without quotes.
+pub(crate) fn key(request: &Request) -> Option<String> {
     let (_, key) = request.metadata.iter().find(|(name, _)| name == "idempotency-key")?;
     Some(key.trim_matches('"').to_owned())
 }

@@ -6,10 +6,14 @@
 
 mod breakers;
 mod checks;
+mod drained;
 mod homes;
+mod ill;
 mod keys;
 mod ledger;
 mod names;
+mod patience;
+mod probing;
 mod refused;
 mod replicas;
 mod retries;
@@ -35,12 +39,16 @@ fn main() -> std::process::ExitCode {
         .scenarios(scenarios::all())
         .scenario(homes::homes())
         .scenario(keys::keys())
+        .scenario(drained::drained())
         .scenario(refused::refused())
         .scenario(refused::rude())
         .scenario(replicas::replicas())
+        .scenario(ill::ill())
         .scenario(breakers::breakers())
         .scenario(breakers::limits())
         .scenario(serving::serving())
+        .scenario(patience::quiet())
+        .scenario(patience::short())
         .scenario(names::names())
         .scenario(rolling::rolling())
         .scenario(retries::retries())

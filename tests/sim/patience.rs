@@ -1,0 +1,114 @@
+//! Rehearsals of time: streams that say nothing for long, and calls that have too little of it.
+
+use std::time::Duration;
+
+use probe_contract::{Script, back, front};
+use rehearse::facts::HandlerBegun;
+use rehearse::proptest::prelude::*;
+use rehearse::{
+    CallRecord, Code, Event, Expect, Invariant, Load, Ms as _, Scenario, Swarm, Via, Wants, matching,
+    promises,
+};
+
+use crate::trial;
+
+/// What the calls of [`short`] take, and what those have at most that have too little.
+const TAKES: Duration = Duration::from_millis(40);
+const SHORT: Duration = Duration::from_millis(30);
+
+/// From so many answers on it is known what is usual, and one of so many calls is let in all the same.
+const KNOWN_FROM: usize = 40;
+const LET_IN: usize = 8;
+
+/// The scenario of streams with long pauses: nobody takes one that has nothing to say for one that is not read.
+pub(crate) fn quiet() -> Scenario {
+    let scripts = (matching("[a-z]{4,8}"), 31_000..=32_000_u32, 0..=1_u32);
+    let scripts = scripts.prop_map(|(text, pause_ms, hops)| Script {
+        text,
+        pause_ms,
+        hops,
+        scenes: 2,
+        ..Script::default()
+    });
+    let load = Load::new(3, 1000.ms(), 35_000.ms()..=36_000.ms());
+    let load = load.watch::<back::Show>(scripts.clone()).watch::<front::Show>(scripts);
+    let scenario =
+        Scenario::new("quiet", "streams say nothing for half a minute and more", load, Swarm::calm());
+    // Each of two sorts of stream must work twice when all is over, which takes as long as it does.
+    two(scenario).recovers_within(80_000.ms())
+}
+
+/// The scenario of callers with less time than their calls take.
+pub(crate) fn short() -> Scenario {
+    let scripts = matching("[a-z]{4,8}").prop_map(|text| Script { text, wait_ms: 40, ..Script::default() });
+    let right = Expect::ok().or(Code::DeadlineExceeded);
+    let load = Load::new(200, 4000.ms(), 15.ms()..=120.ms()).rpc::<back::Play>(Via::Grpc, scripts, right);
+    let about = "callers give their calls less time than these take";
+    let scenario =
+        two(Scenario::new("short", about, load, Swarm::calm()).flags(&["--shed-by-deadline", "on"]));
+    scenario.invariant(Sheds::default)
+}
+
+fn two(scenario: Scenario) -> Scenario {
+    let services: [(&str, &[&str]); 2] = [("edge", &["front"]), ("inner", &["middle", "back"])];
+    let scenario = services.iter().fold(scenario, |scenario, (host, services)| {
+        scenario.node(host, services, |_| {
+            trial::add_to(actors::services().into_iter().collect(), Duration::from_secs(1))
+        })
+    });
+    scenario.workers(1).promises(promises::of_calls())
+}
+
+/// When it is known what calls take, of those that have less time only one in eight is handled.
+#[derive(Debug, Default)]
+struct Sheds {
+    answered: usize,
+    /// How many calls came since that had too little time, and how many of them were handled.
+    came: usize,
+    handled: usize,
+}
+
+impl Invariant for Sheds {
+    fn name(&self) -> &str {
+        "a call with less time than it takes is refused at once"
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::nothing().fact::<HandlerBegun>()
+    }
+
+    fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
+        // Some of what it has goes by on its way.
+        let has_little = call.request.deadline < SHORT * 2;
+        self.came += usize::from(self.answered >= KNOWN_FROM && has_little);
+        Ok(())
+    }
+
+    fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
+        self.answered += usize::from(call.reply.as_ref().is_some_and(rehearse::Reply::is_ok));
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        let has_little = |begun: &HandlerBegun| begun.left.is_some_and(|left| left < SHORT);
+        if self.answered < KNOWN_FROM || !event.told().is_some_and(has_little) {
+            return Ok(());
+        }
+        self.handled += 1;
+        if self.handled * LET_IN <= self.came + 2 * LET_IN {
+            return Ok(());
+        }
+        Err(format!(
+            "{} calls with less than {} ms left were handled, of {} that may have had so little, and they take {} ms; \
+             expected one of {LET_IN}: {event}",
+            self.handled,
+            SHORT.as_millis(),
+            self.came,
+            TAKES.as_millis()
+        ))
+    }
+
+    fn met(&self) -> u64 {
+        self.came as u64
+    }
+}
