@@ -11,10 +11,11 @@ use rehearse::facts::NodeStarted;
 use rehearse::proptest::prelude::*;
 use rehearse::{
     CLIENTS, CallRecord, Code, Event, Expect, Family, Host, Invariant, Load, Ms as _, Request, Scenario,
-    Swarm, Via, Wants, answer, drawn, matching, promises, request,
+    Swarm, Via, Wants, What, answer, drawn, matching, promises, request,
 };
 
 use crate::ledger::{self, TALLY};
+use crate::worlds;
 
 /// A tally in one node, which two workers lead to, and which remembers keys in memory or in a store.
 pub(crate) fn keys() -> sim::Scenario {
@@ -30,6 +31,7 @@ pub(crate) fn keys() -> sim::Scenario {
 /// A tally in one node that is called by clients who repeat what they enter.
 pub(crate) fn tally(name: &str, about: &str, swarm: Swarm, is_stored: bool) -> Scenario {
     Scenario::new(name, about, load(is_stored), swarm)
+        .stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND)
         .node("tally", &["tally"], app)
         .flags(&["--max-calls", "12"])
         .promises(promises::of_calls().enough(ENOUGH))
@@ -106,6 +108,10 @@ struct EnteredOnce {
     entered: BTreeMap<(Arc<str>, String), u32>,
     /// All that each key was ever told to have entered.
     balances: BTreeSet<(String, i64, i64)>,
+    /// The calls in flight that have a key.
+    open: BTreeSet<u32>,
+    /// The keys in use when the node died: a process takes its last lines along.
+    unheard: BTreeSet<String>,
     met: u64,
 }
 
@@ -128,6 +134,7 @@ impl Invariant for EnteredOnce {
         let entry = request::<Enter>(call).zip(key(&call.request));
         if let Some((_, key)) = &entry {
             self.used.entry(key.clone()).or_insert(call.started);
+            self.open.insert(call.request.id);
         }
         self.calls.extend(entry.map(|(entry, key)| (call.request.id, (key, entry.amount))));
         Ok(())
@@ -137,6 +144,12 @@ impl Invariant for EnteredOnce {
         if event.told::<NodeStarted>().is_some() {
             self.started = event.at;
             self.entered.retain(|(host, _), _| self.is_stored || *host != event.host);
+        }
+        if let What::FaultBegins { fault, .. } | What::FaultEnds { fault, .. } = &event.what
+            && fault.what.family().takes_down()
+        {
+            let keys = self.open.iter().filter_map(|call| self.calls.get(call));
+            self.unheard.extend(keys.map(|(key, _)| key.clone()));
         }
         let number = |name| event.field(name).and_then(rehearse::Value::as_i64);
         let is_of_tally = event.field("key").is_some_and(|key| key.to_string().starts_with(TALLY));
@@ -158,11 +171,15 @@ impl Invariant for EnteredOnce {
     }
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
+        self.open.remove(&call.request.id);
         let Some(Balance { before, total }) = answer::<Enter>(call) else { return self.failed(call) };
         let Some((key, amount)) = self.calls.get(&call.request.id) else { return Ok(()) };
         self.known.insert(key.clone());
         if self.unknown.contains(key) {
             return Err(format!("{}: nobody knew what the key {key} came to", call.request_id));
+        }
+        if self.unheard.remove(key) {
+            self.balances.insert((key.clone(), before, total));
         }
         let is_right = total - before == *amount && self.balances.contains(&(key.clone(), before, total));
         if is_right {

@@ -13,7 +13,7 @@ use rehearse::{
     promises,
 };
 
-use crate::{checks, scenarios, scripts, trial};
+use crate::{checks, scenarios, scripts, trial, worlds};
 
 /// What a healthy call may take here: up to three hops.
 const ENOUGH: Duration = Duration::from_millis(400);
@@ -41,7 +41,8 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
     let hosts = ["inner", "spare", "last1"];
     let swarm = Swarm::new(1..=4, over, 50.ms()..=800.ms()).link("edge", "inner").link("inner", "last1");
     let swarm = hosts.iter().fold(swarm, |swarm, host| swarm.host(host));
-    let scenario = Scenario::new("retries", "", load(over), swarm);
+    let scenario =
+        Scenario::new("retries", "", load(over), swarm).stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND);
     let scenario = NODES.iter().fold(scenario, |scenario, (host, services)| {
         scenario.node(host, services, |_| trial::add_to(actors::services().into_iter().collect(), 1000.ms()))
     });

@@ -136,6 +136,9 @@ fn world(picks: &mut Picks<'_>, loads: &[&str], policies: fn(&mut Picks<'_>) -> 
 /// The name under which this program is a node with the services of these worlds.
 pub(crate) const STAND_IN: &str = "node-of-worlds";
 
+/// Its flags where nobody waits for an actor of the ledger to go.
+pub(crate) const IDLE_FOR_A_SECOND: &[&str] = &["--ledger-idle", "1s"];
+
 /// The flags of that node, besides every node's.
 #[derive(Debug, clap::Args)]
 struct Flags {

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -33,7 +33,7 @@ pub(super) struct Stage<'a> {
     pub(super) plan: &'a Plan,
     pub(super) program: &'a Program,
     pub(super) tempo: Tempo,
-    /// Where the output of each process is kept.
+    /// Where the output of each process is kept, and a folder for each host.
     pub(super) logs: &'a Path,
 }
 
@@ -232,7 +232,10 @@ impl<'a> Hosts<'a> {
         let places = Places { caller: name, addresses: &self.addresses, plan, tempo };
         let arguments = (as_process.arguments)(&places);
         let file = |kind: &str| appended(&logs.join(format!("{name}.{kind}")));
-        let (process, output) = Process::start(program, &arguments, file("err")?)?;
+        // What a process writes there outlives it, as what a simulated host has on its disks.
+        let disk = logs.join(name);
+        fs::create_dir_all(&disk)?;
+        let (process, output) = Process::start(program, &arguments, &disk, file("err")?)?;
         let (listens, is_there) = (Rc::new(Cell::new(Listens::NotYet)), Rc::new(Cell::new(true)));
         let hears = Hears {
             host,

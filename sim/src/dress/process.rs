@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -15,13 +16,16 @@ use super::guard::Program;
 pub(super) struct Process(Child);
 
 impl Process {
-    /// Starts `program`; also returns what it will write to its standard output. Errors that it writes go to `errors`.
+    /// Starts `program` in `folder`, to which its relative paths lead; also returns what it will write to its standard
+    /// output. Errors that it writes go to `errors`.
     pub(super) fn start(
         program: &Program,
         arguments: &[String],
+        folder: &Path,
         errors: File,
     ) -> io::Result<(Self, pipe::Receiver)> {
         let mut command = program.command(arguments);
+        command.current_dir(folder);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).spawn()?;
         let output = child.stdout.take().expect("its standard output is a pipe");
         let process = Self(child);

@@ -1,4 +1,5 @@
-//! What faults do to a link between two processes: here between a caller and a callee that are tasks.
+//! What faults do to a link between two processes, here between a caller and a callee that are tasks; where a process
+//! starts.
 
 use std::io;
 use std::rc::Rc;
@@ -11,7 +12,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
+use super::guard::{GUARD, Program};
 use super::links::{Links, Way};
+use super::process::Process;
 use super::proxy::Proxy;
 use crate::host::process::HostShared;
 use crate::plan::{Fault, FaultKind, Network, Plan};
@@ -151,4 +154,21 @@ fn a_machine_without_power_says_nothing_and_knows_nothing_afterwards() {
         link.caller.write_all(b"still there?").await.unwrap();
         assert_eq!(link.caller.read(&mut [0]).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     });
+}
+
+#[test]
+fn a_process_starts_in_the_folder_of_its_host() {
+    let folder = tempfile::tempdir().unwrap();
+    // The shell looks for the script, which is named as its first argument, where it stands.
+    std::fs::write(folder.path().join(GUARD), "cat written-before").unwrap();
+    std::fs::write(folder.path().join("written-before"), "still there").unwrap();
+    let program = Program::at("/bin/true".into(), "/bin/sh".into());
+    let errors = std::fs::File::create(folder.path().join("errors")).unwrap();
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let said = runtime.block_on(async {
+        let (_process, mut output) = Process::start(&program, &[], folder.path(), errors).unwrap();
+        let mut said = String::new();
+        output.read_to_string(&mut said).await.map(|_| said)
+    });
+    assert_eq!(said.unwrap(), "still there");
 }
