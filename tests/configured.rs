@@ -1,23 +1,32 @@
-//! What a node remembers for idempotency keys is as its configuration says: how many, how much, and for how long.
+//! What a node remembers for idempotency keys is as its configuration says: how many, how much, and for how long. It
+//! sheds calls for their deadline where it says so.
 
 mod common;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::counter::in_the_node;
 use common::{SOON, grpc_client, run};
+use futures_util::future::join_all;
 use node::{App, Config, Hooks, ThisMachine};
-use probe_contract::counter::Add;
+use probe_contract::counter::{Add, AddLater};
 use probe_contract::{AddRequest, Total};
-use tokio::task::yield_now;
+use tokio::sync::Notify;
+use tokio::task::{spawn_local, yield_now};
 use tokio::time::timeout;
 use transport::{Client, Code, Result};
 
 /// Runs `claim` with a client of a node that hosts the counter and has these flags.
 fn on_a_node(flags: &[&str], claim: impl AsyncFn(Client)) {
+    on_a_node_that_goes_on(flags, &Arc::default(), claim);
+}
+
+/// The same, whose counter goes on when `go_on` says so.
+fn on_a_node_that_goes_on(flags: &[&str], go_on: &Arc<Notify>, claim: impl AsyncFn(Client)) {
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let grpc = free.expect("a port is free").to_string();
-    let app = App::from_iter([in_the_node(&Arc::default())]);
+    let app = App::from_iter([in_the_node(go_on)]);
     let flags = [&["--http", "none", "--grpc", &grpc, "--workers", "1"], flags].concat();
     let config = Config::from_flags(&app, &flags).expect("a valid configuration");
     run(async {
@@ -66,5 +75,49 @@ fn a_node_remembers_keys_for_as_long_as_it_is_told_to() {
         while add(&client, "second", 1).await.expect("an answer").total < 2 {
             yield_now().await;
         }
+    });
+}
+
+/// Adds later, within that time.
+async fn add_later(client: &Client, limit: Duration) -> Result<Total> {
+    let mut request = tonic::Request::new(AddRequest { key: "a".to_owned(), amount: 1 });
+    request.set_timeout(limit);
+    client.exchange::<AddLater>(request).await.map(tonic::Response::into_inner)
+}
+
+#[test]
+fn a_node_that_is_told_to_refuses_a_call_that_has_less_time_than_calls_take() {
+    /// What is usual is known from so many answers.
+    const ENOUGH: usize = 32;
+    const TAKES: Duration = Duration::from_millis(200);
+    let go_on = Arc::new(Notify::new());
+    on_a_node_that_goes_on(&["--shed-by-deadline", "on"], &go_on, async |client| {
+        let calls = (0..ENOUGH).map(|_| {
+            let client = client.clone();
+            spawn_local(async move { add_later(&client, SOON).await })
+        });
+        let calls: Vec<_> = calls.collect();
+        add_later(&client, TAKES).await.expect_err("nobody goes on meanwhile");
+        let answered = async {
+            for call in join_all(calls).await {
+                call.expect("no panic").expect("an answer");
+            }
+        };
+        let going_on = async {
+            loop {
+                go_on.notify_waiters();
+                yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = answered => {}
+            () = going_on => {}
+        }
+        let is_refused = async || {
+            let failed = add_later(&client, TAKES / 2).await.expect_err("nobody goes on");
+            failed.message().ends_with("it was not handled")
+        };
+        // One of eight is not, and a busy machine may be late to say so.
+        while !is_refused().await {}
     });
 }

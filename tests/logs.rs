@@ -219,6 +219,19 @@ fn what_a_client_sends_is_cut_in_both_formats() {
     }
 }
 
+#[test]
+fn a_log_has_the_format_that_it_is_told_and_is_json_where_no_terminal_reads_it() {
+    for (flags, is_json) in [
+        (&[][..], true),
+        (&["--log-format", "auto"], true),
+        (&["--log-format", "json"], true),
+        (&["--log-format", "text"], false),
+    ] {
+        let started = Node::start(flags).started;
+        assert_eq!(serde_json::from_str::<Value>(&started).is_ok(), is_json, "{flags:?}: {started}");
+    }
+}
+
 /// Where REST is served, in either format.
 fn address(node: &Node) -> String {
     let (_, rest) = node.started.split_once("http").expect("it names its address");
