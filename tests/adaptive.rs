@@ -3,23 +3,27 @@
 mod common;
 
 use std::cell::Cell;
+use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use common::carrier::{answer, idempotent};
 use common::{LIMITS, SOON, run_in_no_time};
+use futures_util::FutureExt as _;
+use futures_util::future::{join_all, pending};
 use protos::app::grpc::service1::ProcessName;
 use protos::app::grpc::{ProcessNameRequest, ProcessNameResponse};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tonic::metadata::MetadataMap;
 use tower::service_fn;
 use transport::channel::{Request, Response};
 use transport::gauges::Gauge;
 use transport::payload::{Message, Payload};
-use transport::policy::{MaxInFlight, Policies};
+use transport::policy::{MaxInFlight, Policies, RetryBudget};
 use transport::{Client, Code, Gauges, Status};
 
 const MS: Duration = Duration::from_millis(1);
@@ -121,6 +125,102 @@ fn the_limit_of_an_idle_client_does_not_run_away() {
         let before = world.limit("most");
         world.called_by(3, MS * 20_000).await;
         assert_eq!(world.limit("most"), before);
+    });
+}
+
+/// A client whose limit adapts, and whose callee does as `does` says for each attempt, by its number in its call.
+fn client_of<F>(
+    policies: Policies,
+    does: impl Fn(u32) -> F + Clone + Send + Sync + 'static,
+) -> (Client, Gauges)
+where
+    F: Future<Output = Result<(), Status>> + Send + 'static,
+{
+    let carrier =
+        service_fn(move |request: Request| does(request.attempt).map(|done| done.map(|()| answer())));
+    let policies = Policies { max_in_flight: Some(MaxInFlight::Adaptive), ..policies };
+    let (client, gauges) = (Client::with_policies("callee", carrier, policies, LIMITS), Gauges::new());
+    client.watch(&gauges);
+    (client, gauges)
+}
+
+/// Makes as many calls at once as the limit allows, so many times; the limit after each.
+async fn limits(client: &Client, gauges: &Gauges, times: usize) -> Vec<usize> {
+    let limit = || gauges.read().count(Gauge::CalleeLimit, "callee", "most");
+    let mut limits = Vec::new();
+    for _ in 0..times {
+        let calls = (0..limit()).map(|_| idempotent(client));
+        join_all(calls).await;
+        // Longer than a limit lasts that was found.
+        sleep(MS * 100).await;
+        limits.push(limit());
+    }
+    limits
+}
+
+#[test]
+fn a_callee_that_refuses_calls_for_want_of_room_gets_little_more_than_twice_what_it_takes() {
+    run_in_no_time(async {
+        let places = Arc::new(Semaphore::new(PLACES));
+        let (client, gauges) = client_of(Policies::new(SOON).without_retries(), move |_| {
+            let place = Arc::clone(&places).try_acquire_owned();
+            async move {
+                let _place = place.map_err(|_| Status::resource_exhausted("no room"))?;
+                sleep(MS * 10).await;
+                Ok(())
+            }
+        });
+        let limits = limits(&client, &gauges, 100).await;
+        assert!(limits.iter().all(|limit| (PLACES..PLACES * 5 / 2).contains(limit)), "{limits:?}");
+    });
+}
+
+#[test]
+fn a_call_that_fails_for_another_reason_says_nothing_of_room() {
+    run_in_no_time(async {
+        let (client, gauges) = client_of(Policies::new(SOON).without_retries(), |_| async {
+            sleep(MS * 10).await;
+            Err(Status::internal("told so"))
+        });
+        assert_eq!(limits(&client, &gauges, 20).await, [20; 20]);
+    });
+}
+
+#[test]
+fn a_call_that_was_repeated_says_nothing_of_a_round_trip() {
+    run_in_no_time(async {
+        let fails = Arc::new(AtomicBool::new(false));
+        let first_fails = Arc::clone(&fails);
+        let budget = RetryBudget { tokens: 1000, ..RetryBudget::default() };
+        let (client, gauges) = client_of(Policies { budget, ..Policies::new(SOON) }, move |attempt| {
+            let fails = attempt == 0 && first_fails.load(Ordering::Relaxed);
+            async move {
+                sleep(MS * 10).await;
+                if fails { Err(Status::unavailable("told so")) } else { Ok(()) }
+            }
+        });
+        let learnt = limits(&client, &gauges, 3).await;
+        fails.store(true, Ordering::Relaxed);
+        assert_eq!(limits(&client, &gauges, 3).await, [learnt[2]; 3]);
+    });
+}
+
+#[test]
+fn a_call_that_runs_into_its_deadline_says_that_its_callee_is_slow_and_one_that_is_given_up_does_not() {
+    run_in_no_time(async {
+        let hangs = Arc::new(AtomicBool::new(false));
+        let all_hang = Arc::clone(&hangs);
+        let (client, gauges) = client_of(Policies::new(SOON), move |_| {
+            let hangs = all_hang.load(Ordering::Relaxed);
+            async move { if hangs { pending().await } else { Ok(sleep(MS * 10).await) } }
+        });
+        let learnt = limits(&client, &gauges, 3).await[2];
+        hangs.store(true, Ordering::Relaxed);
+        join_all((0..learnt).map(|_| timeout(MS * 500, idempotent(&client)))).await;
+        assert_eq!(gauges.read().count(Gauge::CalleeLimit, "callee", "most"), learnt);
+        // The first of them ends what was seen before.
+        let late = limits(&client, &gauges, 2).await[1];
+        assert!(late < learnt, "{late} after {learnt}");
     });
 }
 

@@ -5,15 +5,17 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::counter::{CounterActor, DIES_ANSWERED, DIES_BY_ITSELF, in_the_node, worker};
+use common::counter::{CounterActor, DIES_ANSWERED, DIES_BY_ITSELF, in_the_node, worker, worker_with};
 use common::{LIMITS, run, run_in_no_time};
 use probe_contract::AddRequest;
 use probe_contract::counter::{self, Add, AddAfterwards, AddLater, Watch};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle, spawn_local, yield_now};
 use tokio::time::sleep;
+use transport::gauges::Gauge;
+use transport::router::RouterBuilder;
 use transport::status::{NotSent, proof_not_sent};
-use transport::{Code, Drain, Keys, Limits, Service, Status};
+use transport::{Code, Drain, Gauges, Keys, Limits, Service, Status};
 
 const MANY: Limits = Limits { calls: 1000, ..LIMITS };
 
@@ -235,6 +237,27 @@ fn an_actor_that_was_idle_for_long_enough_is_given_up_and_one_that_was_not_is_ke
         }
         assert_eq!(client.add(of("busy", 0)).await.expect("an answer").total, 5);
         assert_eq!(client.add(of("idle", 0)).await.expect("an answer").total, 0);
+    });
+}
+
+#[test]
+fn operators_see_the_actors_of_keys_and_none_that_was_idle_for_half_as_long_again_as_it_may() {
+    run_in_no_time(async {
+        let (idle, gauges) = (Duration::from_secs(60), Gauges::new());
+        let service = one_for_each_key(Keys::new().idle_after(idle));
+        let watched = |router: &mut RouterBuilder| router.watch(&gauges);
+        let (_router, client) = worker_with(&service, LIMITS, &Drain::new(), watched);
+        let actors = || {
+            let reading = gauges.read();
+            [Gauge::KeyedActors, Gauge::KeyedActorsIdle].map(|gauge| reading.count(gauge, "counter", ""))
+        };
+        let _held = hold(&client).await;
+        client.add(of("other", 5)).await.expect("an answer");
+        assert_eq!(actors(), [2, 1]);
+        sleep(idle * 9 / 10).await;
+        assert_eq!(actors(), [2, 2], "the call that was held has run into its deadline");
+        sleep(idle * 7 / 10).await;
+        assert_eq!(actors(), [0, 0]);
     });
 }
 

@@ -198,6 +198,30 @@ mod tests {
     }
 
     #[test]
+    fn who_has_half_of_the_limit_in_flight_learns_of_more() {
+        let (mut gradient, mut now) = gradient();
+        windows(&mut gradient, &mut now, 1, |limit| limit / 2, |_| MS * 10);
+        assert!(gradient.limit() > 20, "{}", gradient.limit());
+    }
+
+    #[test]
+    fn a_callee_that_takes_no_time_at_all_gets_ever_more_calls() {
+        let (mut gradient, mut now) = gradient();
+        windows(&mut gradient, &mut now, 30, |limit| limit, |_| Duration::ZERO);
+        assert_eq!(gradient.limit(), 1000);
+    }
+
+    #[test]
+    fn a_window_has_the_median_of_its_last_round_trips() {
+        let mut window = Window::new(Instant::now(), Vec::new());
+        (1..=9).for_each(|ms| window.note(MS * ms));
+        assert_eq!(window.median(), Some(0.005));
+        (0..SAMPLES).for_each(|_| window.note(MS * 1000));
+        (0..SAMPLES).for_each(|_| window.note(MS));
+        assert_eq!((window.median(), window.samples.len()), (Some(0.001), SAMPLES));
+    }
+
+    #[test]
     fn a_callee_that_became_slower_for_good_has_its_calls_again_in_the_end() {
         let (mut gradient, mut now) = gradient();
         windows(&mut gradient, &mut now, 10, |limit| limit, |_| MS * 10);

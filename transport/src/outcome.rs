@@ -25,3 +25,21 @@ pub(crate) fn size(outcome: &Outcome) -> usize {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::{Code, Status};
+
+    #[test]
+    fn an_outcome_is_as_large_as_all_that_is_kept_of_it() {
+        let mut metadata = MetadataMap::new();
+        metadata.insert("x-name", "a value".parse().unwrap());
+        let entry = metadata::size(metadata.as_ref());
+        assert!(entry > "x-name".len() + "a value".len());
+        let (message, details) = (Bytes::from_static(b"message"), Bytes::from_static(b"details"));
+        assert_eq!(size(&Ok(Answer { metadata: metadata.clone(), message })), entry + 7);
+        let failed = Status::with_details_and_metadata(Code::Aborted, "said", details, metadata);
+        assert_eq!(size(&Err(failed)), entry + 4 + 7);
+    }
+}

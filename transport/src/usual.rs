@@ -117,6 +117,24 @@ mod tests {
     }
 
     #[test]
+    fn a_few_quick_calls_are_not_usual() {
+        let usual = Usual::new();
+        answered(&usual, SAMPLES - 1, ms(100));
+        answered(&usual, 1, ms(1));
+        assert_eq!(let_in(&usual, ms(50)), 10);
+    }
+
+    #[test]
+    fn what_is_usual_is_found_anew_after_eight_answers_and_not_with_each() {
+        let usual = Usual::new();
+        answered(&usual, SAMPLES, ms(100));
+        answered(&usual, EVERY * 3 - 1, ms(1));
+        assert_eq!(let_in(&usual, ms(50)), 10);
+        answered(&usual, 1, ms(1));
+        assert_eq!(let_in(&usual, ms(50)), 80);
+    }
+
+    #[test]
     fn a_method_that_became_fast_again_lets_all_in_again() {
         let usual = Usual::new();
         answered(&usual, SAMPLES, ms(100));

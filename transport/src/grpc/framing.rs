@@ -94,6 +94,14 @@ mod tests {
     }
 
     #[test]
+    fn a_header_that_comes_in_pieces_ends_where_its_message_begins() {
+        let (mut framing, message) = (Framing::new(10_000), message(300, 300));
+        assert_eq!(framing.room_for(&message[..3]), 3);
+        assert_eq!(framing.room_for(&message[3..]), message.len());
+        assert_eq!(framing.room_for(&message), message.len(), "the first one is whole");
+    }
+
+    #[test]
     fn no_room_is_made_for_a_message_above_the_limit() {
         let mut framing = Framing::new(99);
         assert_eq!(framing.room_for(&message(100, 0)), HEADER);
