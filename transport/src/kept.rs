@@ -247,3 +247,115 @@ impl Run {
         self.ended.notify_waiters();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tonic::metadata::MetadataMap;
+
+    use super::*;
+    use crate::outcome::Answer;
+
+    const BOUNDS: KeyBounds = KeyBounds { kept_for: LATER, keys: 10, bytes: 10_000 };
+
+    const LATER: Duration = Duration::from_secs(60);
+
+    /// What a key of five letters takes whose request has a hundred bytes, and what an answer of seventy does.
+    const CALL: usize = ENTRY + 5 + 100;
+    const ANSWER: usize = 70;
+
+    fn name() -> Name {
+        (Cow::Borrowed("service"), Key::kept("12345".to_owned()))
+    }
+
+    fn request() -> Bytes {
+        vec![1; 100].into()
+    }
+
+    fn answer() -> Outcome {
+        Ok(Answer { metadata: MetadataMap::new(), message: vec![2; ANSWER].into() })
+    }
+
+    /// What is known of one call.
+    fn of_a_call(bounds: &KeyBounds) -> Result<Kept> {
+        let mut kept = Kept::default();
+        let call = Made { path: "/service/Method", request: &request(), is_idempotent: false };
+        kept.claim(&name(), call, bounds).map(|_| kept)
+    }
+
+    /// How many calls are running, answered and unknown, and how many bytes there are.
+    fn told(kept: &mut Kept) -> [usize; 4] {
+        let mut reading = Reading::default();
+        kept.tell(&mut reading);
+        let keys = |state| reading.count(Gauge::IdempotencyKeys, state, "");
+        [keys("running"), keys("answered"), keys("unknown"), reading.sum(Gauge::IdempotencyBytes)]
+    }
+
+    #[test]
+    fn a_call_takes_what_its_key_its_request_and_its_answer_do_and_no_more_is_taken_than_may_be() {
+        let mut kept = of_a_call(&BOUNDS).unwrap();
+        assert_eq!(told(&mut kept), [1, 0, 0, CALL]);
+        let outcome = kept.fit(&name(), &answer(), &BOUNDS);
+        kept.end(&name(), State::Ended(outcome), Some(Instant::now() + LATER));
+        assert_eq!(told(&mut kept), [0, 1, 0, CALL + ANSWER]);
+        for (bytes, has_room, has_room_for_answer) in
+            [(CALL - 1, false, false), (CALL + ANSWER - 1, true, false), (CALL + ANSWER, true, true)]
+        {
+            let bounds = KeyBounds { bytes, ..BOUNDS };
+            let kept = of_a_call(&bounds);
+            assert_eq!(kept.is_ok(), has_room, "{bytes}");
+            let is_kept = kept.is_ok_and(|mut kept| kept.fit(&name(), &answer(), &bounds).is_ok());
+            assert_eq!(is_kept, has_room_for_answer, "{bytes}");
+        }
+    }
+
+    /// What a store has kept of a call.
+    fn recalled(key: &str, ended: Option<Ended>) -> Recalled {
+        let begun = Begun { path: "/service/Method".to_owned(), request: request() };
+        Recalled { service: "service".to_owned(), key: key.to_owned(), begun, ended, left: LATER }
+    }
+
+    #[test]
+    fn what_is_recalled_takes_as_much_as_it_did() {
+        for (ended, expected) in
+            [(Some(Ended::of(&answer())), [0, 1, 0, CALL + ANSWER]), (None, [0, 0, 1, CALL])]
+        {
+            let mut kept = Kept::default();
+            kept.recall(recalled("12345", ended), Instant::now());
+            assert_eq!(told(&mut kept), expected);
+        }
+    }
+
+    #[test]
+    fn a_call_that_is_handled_again_is_due_with_its_new_answer_and_others_are_when_they_were() {
+        let mut kept = Kept::default();
+        for key in ["12345", "other"] {
+            kept.recall(recalled(key, None), Instant::now());
+        }
+        let call = Made { path: "/service/Method", request: &request(), is_idempotent: true };
+        assert!(matches!(kept.claim(&name(), call, &BOUNDS), Ok(Standing::New(_))));
+        assert_eq!(told(&mut kept), [1, 0, 1, CALL * 2]);
+        assert_eq!(kept.due.iter().map(|(_, name)| name.1.as_str()).collect::<Vec<_>>(), ["other"]);
+    }
+
+    #[test]
+    fn what_nobody_knows_is_told_of_until_it_is_due() {
+        for (due, expected) in [(LATER, [0, 0, 1, CALL]), (Duration::ZERO, [0; 4])] {
+            let mut kept = of_a_call(&BOUNDS).unwrap();
+            kept.end(&name(), State::Unknown, Some(Instant::now() + due));
+            assert_eq!(told(&mut kept), expected);
+        }
+    }
+
+    #[test]
+    fn one_looks_for_what_is_due_while_there_is_something_and_then_another_may() {
+        let mut kept = of_a_call(&BOUNDS).unwrap();
+        let due = Instant::now() + LATER;
+        kept.end(&name(), State::Unknown, Some(due));
+        assert!(kept.begin_sweep() && !kept.begin_sweep());
+        assert_eq!(kept.next_due(), Some(due));
+        assert!(!kept.begin_sweep());
+        kept.due.clear();
+        assert_eq!(kept.next_due(), None);
+        assert!(kept.begin_sweep());
+    }
+}

@@ -68,17 +68,26 @@ mod tests {
 
     use super::*;
 
-    /// A message with the fields 1 (a text), 2 (a number), 3 (eight bytes) and 1 again.
-    const MESSAGE: &[u8] = b"\x0a\x01a\x10\xac\x02\x19\x01\x02\x03\x04\x05\x06\x07\x08\x0a\x02bc";
+    /// A message with the fields 1 (a text), 2 (a number), 3 (eight bytes), 5 (four bytes) and 1 again.
+    const MESSAGE: &[u8] =
+        b"\x0a\x01a\x10\xac\x02\x19\x01\x02\x03\x04\x05\x06\x07\x08\x2d\x01\x02\x03\x04\x0a\x02bc";
 
     #[test]
     fn the_last_value_of_a_field_is_its_key_and_one_that_is_not_there_is_an_empty_one() {
-        let values = [1, 2, 3, 4].map(|field| value_in(MESSAGE, field));
-        assert_eq!(values, [b"\x02bc", &b"\xac\x02"[..], b"\x01\x02\x03\x04\x05\x06\x07\x08", b""]);
+        let values = [1, 2, 3, 4, 5].map(|field| value_in(MESSAGE, field));
+        let eight = b"\x01\x02\x03\x04\x05\x06\x07\x08";
+        assert_eq!(values, [b"\x02bc", &b"\xac\x02"[..], eight, b"", &eight[..4]]);
         for end in 0..MESSAGE.len() {
             value_in(&MESSAGE[..end], 1);
         }
         value_in(b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 1);
+    }
+
+    /// Those of FNV-1a and of `fmix64` as they were published: callers may be of different builds.
+    #[test]
+    fn hashes_are_the_same_everywhere() {
+        assert_eq!([hash(b""), hash(b"foobar")], [0xcbf2_9ce4_8422_2325, 0x8594_4171_f739_67e8]);
+        assert_eq!([mix(0), mix(1)], [0, 0xb456_bcfc_34c2_cb2c]);
     }
 
     #[test]
