@@ -2,198 +2,23 @@
 
 mod common;
 
-use std::cell::{Cell, RefCell};
-use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use common::log::Log;
 use common::request::act_request;
+use common::watched::{Callee, Says, carrier};
 use common::{LIMITS, SOON, run_in_no_time};
-use futures_util::future::BoxFuture;
-use h2::server::SendResponse;
-use http::{HeaderMap, HeaderValue, Response};
 use probe_contract::ActRequest;
 use probe_contract::probe::Act;
-use tokio::io::{DuplexStream, duplex};
-use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 use transport::channel::Request;
 use transport::gauges::Gauge;
-use transport::grpc::{Grpc, Keepalive};
+use transport::grpc::Keepalive;
 use transport::status::{self, NotSent};
-use transport::{Address, Client, Code, Gauges, Io, Net, Status};
+use transport::{Client, Code, Gauges, Status};
 
 const MS: Duration = Duration::from_millis(1);
-
-/// What a callee does with those who ask whether it serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Says {
-    Serving,
-    NotServing,
-    /// It takes the question, and says nothing.
-    Nothing,
-    /// It says that it serves, and ends the stream.
-    ServingOnce,
-    /// It ends the stream with this status.
-    Fails(Code),
-    HangsUp,
-}
-
-/// A server of bare frames, and what it has seen.
-struct Callee {
-    address: Address,
-    says: Cell<Says>,
-    news: Notify,
-    calls: Cell<usize>,
-    /// When it was asked whether it serves.
-    asked: RefCell<Vec<Instant>>,
-    /// Streams on which it tells whether it serves that have not ended.
-    told: Cell<usize>,
-    door: mpsc::UnboundedSender<DuplexStream>,
-    made: Cell<usize>,
-}
-
-impl Callee {
-    fn start(number: usize, says: Says, streams_max: u32) -> Rc<Self> {
-        let (door, mut guests) = mpsc::unbounded_channel();
-        let address = format!("http://10.0.0.{number}:50051").parse().expect("a valid address");
-        let (news, calls, asked, told, made) = Default::default();
-        let callee = Rc::new(Self { address, says: Cell::new(says), news, calls, asked, told, door, made });
-        let server = callee.clone();
-        tokio::task::spawn_local(async move {
-            while let Some(guest) = guests.recv().await {
-                server.made.set(server.made.get() + 1);
-                let server = server.clone();
-                tokio::task::spawn_local(async move { server.serve(guest, streams_max).await.ok() });
-            }
-        });
-        callee
-    }
-
-    fn is(&self, says: Says) {
-        self.says.set(says);
-        self.news.notify_waiters();
-    }
-
-    /// How many calls came to it since this was asked last.
-    fn calls(&self) -> usize {
-        self.calls.take()
-    }
-
-    async fn serve(self: Rc<Self>, guest: DuplexStream, streams_max: u32) -> Result<(), h2::Error> {
-        let mut server = h2::server::Builder::new();
-        let mut connection = server.max_concurrent_streams(streams_max).handshake::<_, Bytes>(guest).await?;
-        while let Some(stream) = connection.accept().await {
-            let (request, respond) = stream?;
-            if request.uri().path() != "/grpc.health.v1.Health/Watch" {
-                self.calls.set(self.calls.get() + 1);
-                tokio::task::spawn_local(async move { answer(respond).await.ok() });
-                continue;
-            }
-            self.asked.borrow_mut().push(Instant::now());
-            if self.says.get() == Says::HangsUp {
-                return Ok(());
-            }
-            let server = self.clone();
-            tokio::task::spawn_local(async move {
-                server.told.set(server.told.get() + 1);
-                server.tell(request.into_body(), respond).await.ok();
-                server.told.set(server.told.get() - 1);
-            });
-        }
-        Ok(())
-    }
-
-    /// Tells whether it serves, and again whenever that changes.
-    async fn tell(
-        &self,
-        mut asked: h2::RecvStream,
-        mut respond: SendResponse<Bytes>,
-    ) -> Result<(), h2::Error> {
-        let asked = asked.data().await.expect("a message")?;
-        assert_eq!(&asked[5..], b"\x0a\x0frehearsal.Probe", "field 1, the full name");
-        if let Says::Fails(code) = self.says.get() {
-            let mut head = head();
-            head.headers_mut().insert("grpc-status", HeaderValue::from(code as i32));
-            // Whoever reads this must not stumble.
-            head.headers_mut().insert("grpc-status-details-bin", HeaderValue::from_static("%%%"));
-            return respond.send_response(head, true).map(drop);
-        }
-        let mut body = respond.send_response(head(), false)?;
-        loop {
-            let news = self.news.notified();
-            match self.says.get() {
-                Says::Serving | Says::ServingOnce => body.send_data(word(1), false)?,
-                Says::NotServing => body.send_data(word(2), false)?,
-                Says::Nothing => {}
-                Says::Fails(code) => return body.send_trailers(status(code)),
-                Says::HangsUp => {
-                    body.send_reset(h2::Reason::INTERNAL_ERROR);
-                    return Ok(());
-                }
-            }
-            if self.says.get() == Says::ServingOnce {
-                return body.send_trailers(status(Code::Ok));
-            }
-            tokio::select! {
-                () = news => {}
-                reset = std::future::poll_fn(|cx| body.poll_reset(cx)) => return reset.map(drop),
-            }
-        }
-    }
-}
-
-fn head() -> Response<()> {
-    let head = Response::builder().header("content-type", "application/grpc");
-    head.body(()).expect("a head")
-}
-
-fn status(code: Code) -> HeaderMap {
-    let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", HeaderValue::from(code as i32));
-    trailers
-}
-
-/// A `HealthCheckResponse` with this status.
-fn word(status: u8) -> Bytes {
-    Bytes::copy_from_slice(&[0, 0, 0, 0, 2, 8, status])
-}
-
-async fn answer(mut respond: SendResponse<Bytes>) -> Result<(), h2::Error> {
-    sleep(MS).await;
-    let mut body = respond.send_response(head(), false)?;
-    body.send_data(Bytes::from_static(&[0; 5]), false)?;
-    body.send_trailers(status(Code::Ok))
-}
-
-/// The ways to all callees.
-#[derive(Debug)]
-struct Ways(Vec<(Address, mpsc::UnboundedSender<DuplexStream>)>);
-
-impl Net for Ways {
-    fn connect<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
-        Box::pin(async move {
-            sleep(MS).await;
-            let way = self.0.iter().find(|(known, _)| known == address);
-            let (near, far) = duplex(64 * 1024);
-            way.expect("a callee").1.send(far).map_err(|_| io::ErrorKind::ConnectionRefused)?;
-            Ok(Box::new(near) as Io)
-        })
-    }
-}
-
-/// A carrier to these callees that asks each whether it serves, and what it holds.
-fn carrier(callees: &[&Rc<Callee>]) -> (Grpc, Gauges) {
-    let ways = callees.iter().map(|callee| (callee.address.clone(), callee.door.clone())).collect();
-    let (net, gauges) = (Arc::new(Ways(ways)) as Arc<dyn Net>, Gauges::new());
-    let addresses: Vec<_> = callees.iter().map(|callee| callee.address.clone()).collect();
-    let (keepalive, size, health) = (Keepalive::default(), LIMITS.message_size, Some("rehearsal.Probe"));
-    let carrier = Grpc::with_health_check("probe", &addresses, &net, keepalive, size, health);
-    carrier.watch(&gauges);
-    (carrier, gauges)
-}
 
 fn client(callees: &[&Rc<Callee>]) -> (Client, Gauges) {
     let (carrier, gauges) = carrier(callees);
@@ -333,6 +158,58 @@ fn who_hangs_up_in_place_of_saying_whether_it_serves_is_left_alone_as_who_cannot
         assert_eq!(callee.made.get(), 1);
         assert_eq!(gauges.read().count(Gauge::CalleeAddresses, "probe", "backoff"), 1);
     });
+}
+
+/// What was logged of whether callees serve.
+fn told(log: &Log) -> Vec<String> {
+    let texts = log.lines().into_iter().map(|line| line["message"].as_str().unwrap_or_default().to_owned());
+    texts.filter(|text| text.contains("serv")).collect()
+}
+
+#[test]
+fn each_change_of_what_a_callee_says_is_logged_once_and_not_that_it_serves_from_the_first() {
+    run_in_no_time(async {
+        let (log, callee) = (Log::start(), Callee::start(1, Says::Serving, 100));
+        let (client, _) = client(&[&callee]);
+        calls(&client, 1).await;
+        assert_eq!(told(&log), [""; 0]);
+        for (says, expected) in [
+            (Says::NotServing, &["not serving, as it says"][..]),
+            (Says::NotServing, &[]),
+            (Says::Serving, &["serving again, as it says"]),
+            (Says::Serving, &[]),
+            (Says::Fails(Code::Internal), &["taken not to serve: it does not say so"]),
+        ] {
+            callee.is(says);
+            sleep(MS).await;
+            assert_eq!(told(&log), expected, "{says:?}");
+        }
+    });
+}
+
+#[test]
+fn the_first_word_of_a_callee_that_does_not_serve_is_logged_and_so_is_that_there_is_none() {
+    const SICK: &str = "not serving, as it says";
+    for (says, expected) in [(Says::NotServing, SICK), (Says::Fails(Code::Internal), "taken not to serve")] {
+        run_in_no_time(async {
+            let (log, callee) = (Log::start(), Callee::start(1, says, 100));
+            let (client, _) = client(&[&callee]);
+            act(&client).await.expect_err("it does not serve");
+            let lines = log.lines();
+            let line = lines
+                .iter()
+                .find(|line| line["message"].as_str().is_some_and(|text| text.starts_with(expected)));
+            let line = line.unwrap_or_else(|| panic!("{expected} in {lines:?}"));
+            if expected != SICK {
+                let wait = line["asked_again_in_ms"].as_f64().expect("it says when");
+                assert!((800.0..=1200.0).contains(&wait), "a second, give or take a fifth: {wait}");
+            }
+            // Who has said that it does not serve has nothing to add to that.
+            callee.is(Says::HangsUp);
+            sleep(MS).await;
+            assert_eq!(told(&log), [""; 0]);
+        });
+    }
 }
 
 #[test]

@@ -6,8 +6,10 @@ pub(crate) mod callee;
 pub(crate) mod carrier;
 pub(crate) mod counter;
 pub(crate) mod http1;
+pub(crate) mod log;
 pub(crate) mod request;
 mod simulated;
+pub(crate) mod watched;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -83,6 +83,15 @@ mod tests {
         value_in(b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 1);
     }
 
+    #[test]
+    fn a_number_has_as_many_bytes_as_it_needs() {
+        for (number, bytes) in
+            [(1, &b"\x01"[..]), (300, b"\xac\x02"), (u64::MAX, b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")]
+        {
+            assert_eq!(varint(&[bytes, b"rest"].concat()), Some((number, &b"rest"[..])));
+        }
+    }
+
     /// Those of FNV-1a and of `fmix64` as they were published: callers may be of different builds.
     #[test]
     fn hashes_are_the_same_everywhere() {
