@@ -1,11 +1,14 @@
 //! A rehearsal of replicas that are restarted one after the other, with nothing said to their callers.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::{checks, scenarios};
+use rehearse::facts::NodeStarted;
 use rehearse::{
-    CallRecord, Event, Family, Fault, FaultKind, Invariant, Load, Ms as _, Scenario, Swarm, Via, What,
+    CallRecord, Event, Family, Fault, FaultKind, Invariant, Load, Ms as _, Scenario, Swarm, Via, Wants, What,
 };
+
+use crate::{checks, scenarios};
 
 /// The least time between the return of one host and the end of the other: for a connection to be made.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -30,10 +33,10 @@ pub(crate) fn rolling() -> Scenario {
     .invariant(Away::default)
 }
 
-/// Which hosts are away.
+/// Which hosts are away. One is back when it says that it has started, for which a process needs some time.
 #[derive(Debug, Default)]
 struct Away {
-    now: usize,
+    now: BTreeSet<String>,
     /// When the last one came back.
     back: Option<Duration>,
     /// Whether there was a time with nobody there. Plans that are drawn have none, but shrinking may try one.
@@ -46,18 +49,20 @@ impl Invariant for Away {
         "with another host there, a restart loses no call"
     }
 
+    fn wants(&self) -> Wants {
+        Wants::nothing().fact::<NodeStarted>()
+    }
+
     fn event(&mut self, event: &Event) -> Result<(), String> {
-        match &event.what {
-            What::FaultBegins { fault, .. } if takes_away(fault) => {
-                let is_back = self.back.is_none_or(|back| back + PAUSE <= event.at + TICK);
-                self.was_nobody_there |= self.now > 0 || !is_back;
-                self.now += 1;
-            }
-            What::FaultEnds { fault, .. } if takes_away(fault) => {
-                self.now -= 1;
-                self.back = Some(event.at);
-            }
-            _ => {}
+        if let What::FaultBegins { fault, .. } = &event.what
+            && takes_away(fault)
+        {
+            let is_back = self.back.is_none_or(|back| back + PAUSE <= event.at + TICK);
+            self.was_nobody_there |= !self.now.is_empty() || !is_back;
+            self.now.insert(fault.what.hosts().0.to_owned());
+        }
+        if event.told::<NodeStarted>().is_some() && self.now.remove(&*event.host) {
+            self.back = Some(event.at);
         }
         Ok(())
     }
