@@ -4,16 +4,20 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use h2::Reason;
 use h2::server::SendResponse;
-use http::{HeaderMap, HeaderName, HeaderValue};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use h2::{Reason, RecvStream};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{JoinHandle, JoinSet, spawn_local};
+use tokio::time::{Instant, sleep};
 use transport::Code;
+
+use super::ways::Way;
 
 /// What it says.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +26,8 @@ pub(crate) enum Say {
     Yes,
     /// A status, and what it says of being called again.
     No(Code, Option<&'static str>),
+    /// A status of HTTP and none of gRPC, as a proxy in front of nobody.
+    Http(u16),
     /// That it has not read the call.
     Refused,
     /// Nothing, until its caller leaves.
@@ -48,6 +54,7 @@ pub(crate) struct Callee {
     tasks: JoinHandle<()>,
 }
 
+/// What it says of each call, by its number.
 type Script = Rc<dyn Fn(usize) -> Say>;
 
 impl Callee {
@@ -55,15 +62,35 @@ impl Callee {
     pub(crate) async fn start(says: impl Fn(usize) -> Say + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let uri = format!("http://{}", listener.local_addr().expect("a listener has an address"));
-        let (seen, left, says): (_, _, Script) = (Rc::default(), Arc::new(Notify::new()), Rc::new(says));
-        let calls = Calls { seen: Rc::clone(&seen), left: Arc::clone(&left), says };
-        let tasks = tokio::task::spawn_local(async move {
-            let mut connections = tokio::task::JoinSet::new();
+        let calls = Calls::new(says, Duration::ZERO);
+        let (seen, left) = (Rc::clone(&calls.seen), Arc::clone(&calls.left));
+        let tasks = spawn_local(async move {
+            let mut connections = JoinSet::new();
             while let Ok((connection, _)) = listener.accept().await {
                 connections.spawn_local(calls.clone().serve(connection));
             }
         });
         Self { uri, seen, left, tasks }
+    }
+
+    /// Starts one in memory, for time that is not real: it thinks about each call for so long. Also returns the way to it.
+    pub(crate) fn in_memory(
+        number: usize,
+        takes: Duration,
+        says: impl Fn(usize) -> Say + 'static,
+    ) -> (Self, Way) {
+        let uri = format!("http://10.0.0.{number}:50051");
+        let (door, mut guests) = mpsc::unbounded_channel();
+        let way = (uri.parse().expect("a valid address"), door);
+        let calls = Calls::new(says, takes);
+        let (seen, left) = (Rc::clone(&calls.seen), Arc::clone(&calls.left));
+        let tasks = spawn_local(async move {
+            let mut connections = JoinSet::new();
+            while let Some(guest) = guests.recv().await {
+                connections.spawn_local(calls.clone().serve(guest));
+            }
+        });
+        (Self { uri, seen, left, tasks }, way)
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -90,29 +117,52 @@ struct Calls {
     seen: Rc<RefCell<Vec<Seen>>>,
     left: Arc<Notify>,
     says: Script,
+    takes: Duration,
 }
 
 impl Calls {
-    async fn serve(self, connection: TcpStream) {
+    fn new(says: impl Fn(usize) -> Say + 'static, takes: Duration) -> Self {
+        Self { seen: Rc::default(), left: Arc::default(), says: Rc::new(says), takes }
+    }
+
+    async fn serve(self, connection: impl AsyncRead + AsyncWrite + Unpin) {
         let mut connection = h2::server::handshake(connection).await.expect("it speaks HTTP/2");
-        while let Some(Ok((request, mut respond))) = connection.accept().await {
+        while let Some(Ok((request, respond))) = connection.accept().await {
             let number = self.seen.borrow().len();
             self.seen.borrow_mut().push(Seen { headers: request.headers().clone(), at: Instant::now() });
             match (self.says)(number) {
-                Say::Yes => answer(&mut respond, Some(&[0; 5]), Code::Ok),
-                Say::No(code, pushback) => no(&mut respond, code, pushback),
-                Say::Refused => respond.send_reset(Reason::REFUSED_STREAM),
                 Say::HangsUp => return,
-                Say::Breaks(code) => answer(&mut respond, None, code),
-                Say::Nothing => {
-                    let left = Arc::clone(&self.left);
-                    tokio::task::spawn_local(async move {
-                        // The request stays open for as long as its caller wants an answer.
-                        let _request = request;
-                        poll_fn(|cx| respond.poll_reset(cx)).await.ok();
-                        left.notify_one();
+                say if self.takes.is_zero() => self.say(say, request, respond),
+                say => {
+                    let calls = self.clone();
+                    spawn_local(async move {
+                        sleep(calls.takes).await;
+                        calls.say(say, request, respond);
                     });
                 }
+            }
+        }
+    }
+
+    fn say(&self, say: Say, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        match say {
+            Say::Yes => answer(&mut respond, Some(&[0; 5]), Code::Ok),
+            Say::No(code, pushback) => no(&mut respond, code, pushback),
+            Say::Http(status) => {
+                let head = http::Response::builder().status(status).body(()).expect("a valid head");
+                respond.send_response(head, true).expect("an answer can be given");
+            }
+            Say::Refused => respond.send_reset(Reason::REFUSED_STREAM),
+            Say::HangsUp => unreachable!("whoever hangs up says nothing"),
+            Say::Breaks(code) => answer(&mut respond, None, code),
+            Say::Nothing => {
+                let left = Arc::clone(&self.left);
+                spawn_local(async move {
+                    // The request stays open for as long as its caller wants an answer.
+                    let _request = request;
+                    poll_fn(|cx| respond.poll_reset(cx)).await.ok();
+                    left.notify_one();
+                });
             }
         }
     }

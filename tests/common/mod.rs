@@ -10,6 +10,7 @@ pub(crate) mod log;
 pub(crate) mod request;
 mod simulated;
 pub(crate) mod watched;
+pub(crate) mod ways;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,22 +1,21 @@
 //! A callee that says whether it serves, as it is told, and the carrier of who asks it.
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue, Response};
-use tokio::io::{DuplexStream, duplex};
+use tokio::io::DuplexStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep};
 use transport::grpc::{Grpc, Keepalive};
-use transport::{Address, Code, Gauges, Io, Net};
+use transport::{Address, Code, Gauges, Net};
 
 use super::LIMITS;
+use super::ways::Ways;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -159,22 +158,6 @@ async fn answer(mut respond: SendResponse<Bytes>) -> Result<(), h2::Error> {
     let mut body = respond.send_response(head(), false)?;
     body.send_data(Bytes::from_static(&[0; 5]), false)?;
     body.send_trailers(status(Code::Ok))
-}
-
-/// The ways to all callees.
-#[derive(Debug)]
-struct Ways(Vec<(Address, mpsc::UnboundedSender<DuplexStream>)>);
-
-impl Net for Ways {
-    fn connect<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
-        Box::pin(async move {
-            sleep(MS).await;
-            let way = self.0.iter().find(|(known, _)| known == address);
-            let (near, far) = duplex(64 * 1024);
-            way.expect("a callee").1.send(far).map_err(|_| io::ErrorKind::ConnectionRefused)?;
-            Ok(Box::new(near) as Io)
-        })
-    }
 }
 
 /// A carrier to these callees that asks each whether it serves, and what it holds.

@@ -1,0 +1,159 @@
+//! What an answer, or the lack of one, shows of the endpoint that it comes from: who cannot answer is left out, who has no
+//! room or is slow is asked less, and who says no has answered.
+
+mod common;
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::callee::{Callee, Say};
+use common::carrier::idempotent;
+use common::ways::Ways;
+use common::{LIMITS, SOON, run_in_no_time};
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+use probe_contract::CountRequest;
+use probe_contract::probe::Count;
+use protos::app::grpc::ProcessNameRequest;
+use protos::app::grpc::service1::ProcessName;
+use tokio::time::timeout;
+use transport::gauges::Gauge;
+use transport::grpc::{Grpc, Keepalive};
+use transport::{Client, Code, Gauges, Net};
+
+/// A while in which no endpoint answers that hangs.
+const A_WHILE: Duration = Duration::from_millis(100);
+
+/// So many calls at once that half of them, and more than an outlier fails in a row, come to one of two endpoints.
+const MANY: usize = 40;
+
+/// Two endpoints that share calls. One answers, and the other says what it is told to.
+struct World {
+    other: Callee,
+    says: Rc<Cell<Say>>,
+    client: Client,
+    gauges: Gauges,
+    _sound: Callee,
+}
+
+impl World {
+    async fn new() -> Self {
+        const TAKES: Duration = Duration::from_millis(1);
+        let says = Rc::new(Cell::new(Say::Yes));
+        let told = Rc::clone(&says);
+        let (sound, to_sound) = Callee::in_memory(1, TAKES, |_| Say::Yes);
+        let (other, to_other) = Callee::in_memory(2, TAKES, move |_| told.get());
+        let addresses = [&to_sound, &to_other].map(|(address, _)| address.clone());
+        let (net, gauges) = (Arc::new(Ways(vec![to_sound, to_other])) as Arc<dyn Net>, Gauges::new());
+        let carrier = Grpc::new("service1", &addresses, &net, Keepalive::default(), LIMITS.message_size);
+        carrier.watch(&gauges);
+        let client = Client::new(carrier, SOON, LIMITS);
+        let world = Self { other, says, client, gauges, _sound: sound };
+        assert!(world.share().await > 0, "it is asked while it answers");
+        world
+    }
+
+    /// How many of many calls, one after the other, come to the other endpoint, which answers them.
+    async fn share(&self) -> usize {
+        self.says.set(Say::Yes);
+        let before = self.other.count();
+        for _ in 0..MANY {
+            idempotent(&self.client).await.expect("both answer");
+        }
+        self.other.count() - before
+    }
+
+    fn is_ejected(&self) -> bool {
+        self.gauges.read().count(Gauge::CalleeAddresses, "service1", "ejected") == 1
+    }
+
+    /// Makes many calls at once, to which the other says that; each is given so long.
+    async fn hears(&self, says: Say, limit: Duration) {
+        self.says.set(says);
+        let call = async || {
+            let mut request = tonic::Request::new(ProcessNameRequest::default());
+            request.set_timeout(limit);
+            self.client.exchange::<ProcessName>(request).await.ok();
+        };
+        join_all((0..MANY).map(|_| call())).await;
+    }
+}
+
+#[test]
+fn an_endpoint_that_cannot_answer_is_left_out() {
+    for (says, limit) in [
+        (Say::No(Code::Unavailable, None), SOON),
+        (Say::No(Code::DeadlineExceeded, None), SOON),
+        (Say::Breaks(Code::Unavailable), SOON),
+        (Say::Http(502), SOON),
+        (Say::Http(503), SOON),
+        (Say::Http(504), SOON),
+        (Say::HangsUp, SOON),
+        (Say::Nothing, A_WHILE),
+    ] {
+        run_in_no_time(async {
+            let world = World::new().await;
+            world.hears(says, limit).await;
+            assert!(world.is_ejected(), "{says:?}");
+        });
+    }
+}
+
+#[test]
+fn an_endpoint_that_has_no_room_is_asked_less_for_a_while_and_not_left_out() {
+    for says in [
+        Say::No(Code::ResourceExhausted, None),
+        Say::Breaks(Code::ResourceExhausted),
+        Say::Http(429),
+        Say::Refused,
+    ] {
+        run_in_no_time(async {
+            let world = World::new().await;
+            world.hears(says, SOON).await;
+            assert_eq!((world.is_ejected(), world.share().await), (false, 0), "{says:?}");
+        });
+    }
+}
+
+#[test]
+fn an_endpoint_that_says_no_has_answered() {
+    for says in [
+        Say::No(Code::Internal, None),
+        Say::No(Code::NotFound, None),
+        Say::Breaks(Code::Internal),
+        Say::Http(404),
+        Say::Http(500),
+    ] {
+        run_in_no_time(async {
+            let world = World::new().await;
+            world.hears(says, SOON).await;
+            assert!(!world.is_ejected() && world.share().await > 0, "{says:?}");
+        });
+    }
+}
+
+#[test]
+fn an_endpoint_of_which_a_call_was_given_up_is_asked_less_and_not_left_out() {
+    run_in_no_time(async {
+        let world = World::new().await;
+        world.says.set(Say::Nothing);
+        while timeout(A_WHILE, idempotent(&world.client)).await.is_ok() {}
+        let share = world.share().await;
+        assert!(!world.is_ejected() && share < MANY / 8, "{share}");
+    });
+}
+
+#[test]
+fn an_endpoint_is_asked_less_for_a_while_whose_streams_begin_well_and_break() {
+    run_in_no_time(async {
+        let world = World::new().await;
+        world.says.set(Say::Breaks(Code::Unavailable));
+        for _ in 0..MANY {
+            let answer = world.client.call::<Count>(CountRequest::default()).await.expect("it begins");
+            answer.collect::<Vec<_>>().await;
+        }
+        assert_eq!((world.is_ejected(), world.share().await), (false, 0));
+    });
+}
