@@ -212,7 +212,13 @@ fn a_call_that_runs_into_its_deadline_says_that_its_callee_is_slow_and_one_that_
         let all_hang = Arc::clone(&hangs);
         let (client, gauges) = client_of(Policies::new(SOON), move |_| {
             let hangs = all_hang.load(Ordering::Relaxed);
-            async move { if hangs { pending().await } else { Ok(sleep(MS * 10).await) } }
+            async move {
+                if hangs {
+                    pending::<()>().await;
+                }
+                sleep(MS * 10).await;
+                Ok(())
+            }
         });
         let learnt = limits(&client, &gauges, 3).await[2];
         hangs.store(true, Ordering::Relaxed);

@@ -4,20 +4,21 @@ mod common;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::{LIMITS, SOON, run_in_no_time};
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, pending};
 use http::HeaderMap;
 use probe_contract::ActRequest;
 use probe_contract::probe::Act;
 use tokio::io::{DuplexStream, duplex};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::time::sleep;
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 use transport::grpc::{Grpc, Keepalive};
-use transport::{Address, Client, Io, Net};
+use transport::{Address, Client, Io, Net, Result};
 
 /// How many calls a connection carries at a time.
 const STREAMS_MAX: u32 = 10;
@@ -37,21 +38,28 @@ struct Seen {
     /// Calls that are under way.
     calls: AtomicUsize,
     let_go: Semaphore,
+    /// Ends the first connection.
+    first_ends: Notify,
+    /// Whether connecting comes to no end.
+    is_away: AtomicBool,
 }
 
 impl Server {
     fn start() -> Self {
         let (door, mut guests) = mpsc::unbounded_channel();
-        let (made, open, calls) = Default::default();
-        let seen = Arc::new(Seen { made, open, calls, let_go: Semaphore::new(0) });
+        let (made, open, calls, first_ends, is_away) = Default::default();
+        let seen = Arc::new(Seen { made, open, calls, let_go: Semaphore::new(0), first_ends, is_away });
         let server = Self { door, seen: seen.clone() };
         tokio::task::spawn_local(async move {
             while let Some(guest) = guests.recv().await {
-                seen.made.fetch_add(1, Ordering::Relaxed);
+                let is_first = seen.made.fetch_add(1, Ordering::Relaxed) == 0;
                 seen.open.fetch_add(1, Ordering::Relaxed);
                 let seen = seen.clone();
                 tokio::task::spawn_local(async move {
-                    serve(guest, &seen).await.ok();
+                    tokio::select! {
+                        ended = serve(guest, &seen) => drop(ended),
+                        () = seen.first_ends.notified(), if is_first => {}
+                    }
                     seen.open.fetch_sub(1, Ordering::Relaxed);
                 });
             }
@@ -100,6 +108,9 @@ async fn serve(guest: DuplexStream, seen: &Arc<Seen>) -> Result<(), h2::Error> {
 impl Net for Server {
     fn connect<'a>(&'a self, _: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
         Box::pin(async move {
+            if self.seen.is_away.load(Ordering::Relaxed) {
+                pending::<()>().await;
+            }
             sleep(Duration::from_millis(1)).await;
             let (near, far) = duplex(64 * 1024);
             self.door.send(far).map_err(|_| io::ErrorKind::ConnectionRefused)?;
@@ -109,12 +120,10 @@ impl Net for Server {
 }
 
 /// Begins so many calls, and waits until as many as may be are under way.
-async fn begin(client: &Client, count: usize) -> Vec<tokio::task::JoinHandle<()>> {
+async fn begin(client: &Client, count: usize) -> Vec<JoinHandle<Result<()>>> {
     let calls = (0..count).map(|_| {
         let client = client.clone();
-        tokio::task::spawn_local(async move {
-            client.call::<Act>(ActRequest::default()).await.expect("an answer");
-        })
+        tokio::task::spawn_local(async move { client.call::<Act>(ActRequest::default()).await.map(drop) })
     });
     let calls = calls.collect();
     sleep(Duration::from_millis(100)).await;
@@ -132,7 +141,7 @@ fn calls_that_one_connection_does_not_carry_open_as_many_as_they_need() {
             assert_eq!(server.count(|seen| &seen.made), connections, "for {calls} calls");
             server.seen.let_go.add_permits(calls);
             for call in begun {
-                call.await.expect("no panic");
+                call.await.expect("no panic").expect("an answer");
             }
         }
     });
@@ -147,8 +156,66 @@ fn there_are_ten_connections_to_an_endpoint_at_most_and_further_calls_have_their
         assert_eq!((server.count(|seen| &seen.made), server.count(|seen| &seen.calls)), (10, 100));
         server.seen.let_go.add_permits(150);
         for call in begun {
-            call.await.expect("no panic");
+            call.await.expect("no panic").expect("an answer");
         }
+    });
+}
+
+#[test]
+fn further_calls_go_where_there_are_fewest() {
+    run_in_no_time(async {
+        let server = Server::start();
+        let client = server.client();
+        let _calls = begin(&client, 120).await;
+        server.seen.let_go.add_permits(100);
+        sleep(Duration::from_millis(100)).await;
+        assert_eq!(
+            server.count(|seen| &seen.calls),
+            20,
+            "none waits behind more than its connection carries"
+        );
+    });
+}
+
+#[test]
+fn a_connection_that_has_room_is_used_before_another_is_opened() {
+    run_in_no_time(async {
+        let server = Server::start();
+        let client = server.client();
+        let _first = begin(&client, 11).await;
+        // The call that is on the second lasts for longer than a connection stays that has none.
+        sleep(Duration::from_millis(2500)).await;
+        let _more = begin(&client, 9).await;
+        assert_eq!((server.count(|seen| &seen.made), server.count(|seen| &seen.calls)), (2, 20));
+    });
+}
+
+#[test]
+fn a_connection_that_has_room_is_used_while_the_first_cannot_be_made_again() {
+    run_in_no_time(async {
+        let server = Server::start();
+        let client = server.client();
+        let _calls = begin(&client, 11).await;
+        server.seen.is_away.store(true, Ordering::Relaxed);
+        server.seen.first_ends.notify_one();
+        sleep(Duration::from_millis(100)).await;
+        server.seen.let_go.add_permits(20);
+        let call = client.call::<Act>(ActRequest::default());
+        timeout(Duration::from_millis(100), call).await.expect("it waits for none").expect("an answer");
+    });
+}
+
+#[test]
+fn a_connection_without_calls_closes_beside_one_that_has_some() {
+    run_in_no_time(async {
+        let server = Server::start();
+        let client = server.client();
+        let _calls = begin(&client, 20).await;
+        let short = client.call::<Act>(ActRequest::default());
+        timeout(Duration::from_millis(100), short).await.expect_err("nobody lets it go");
+        assert_eq!(server.count(|seen| &seen.open), 3);
+        sleep(Duration::from_millis(2100)).await;
+        assert_eq!(server.count(|seen| &seen.open), 2);
     });
 }
 
@@ -161,9 +228,11 @@ fn a_connection_beyond_the_first_closes_when_it_has_no_call() {
         assert_eq!(server.count(|seen| &seen.open), 4);
         server.seen.let_go.add_permits(35);
         for call in begun {
-            call.await.expect("no panic");
+            call.await.expect("no panic").expect("an answer");
         }
-        sleep(Duration::from_millis(2100)).await;
+        sleep(Duration::from_millis(950)).await;
+        assert_eq!(server.count(|seen| &seen.open), 4, "they had calls less than a second ago");
+        sleep(Duration::from_millis(1150)).await;
         assert_eq!(server.count(|seen| &seen.open), 1);
         server.seen.let_go.add_permits(1);
         begin(&client, 1).await;

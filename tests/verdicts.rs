@@ -18,7 +18,7 @@ use probe_contract::CountRequest;
 use probe_contract::probe::Count;
 use protos::app::grpc::ProcessNameRequest;
 use protos::app::grpc::service1::ProcessName;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use transport::gauges::Gauge;
 use transport::grpc::{Grpc, Keepalive};
 use transport::{Client, Code, Gauges, Net};
@@ -113,6 +113,20 @@ fn an_endpoint_that_has_no_room_is_asked_less_for_a_while_and_not_left_out() {
             let world = World::new().await;
             world.hears(says, SOON).await;
             assert_eq!((world.is_ejected(), world.share().await), (false, 0), "{says:?}");
+        });
+    }
+}
+
+#[test]
+fn an_endpoint_is_asked_less_for_a_second_or_for_as_long_as_it_says() {
+    for (pushback, seconds) in [(None, 1), (Some("-1"), 1), (Some("3000"), 3)] {
+        run_in_no_time(async {
+            let world = World::new().await;
+            world.hears(Say::No(Code::ResourceExhausted, pushback), SOON).await;
+            sleep(Duration::from_secs(seconds) - A_WHILE).await;
+            assert_eq!(world.share().await, 0, "{pushback:?}");
+            sleep(A_WHILE).await;
+            assert!(world.share().await > 0, "{pushback:?}");
         });
     }
 }
