@@ -6,11 +6,14 @@ mod town;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use common::log::Log;
+use common::request::act_request;
 use common::run_in_no_time;
 use probe_contract::ActRequest;
 use probe_contract::probe::Act;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use town::{Manner, Town};
+use transport::channel::Request;
 use transport::gauges::Gauge;
 use transport::status::{self, NotSent};
 use transport::{Client, Status};
@@ -195,5 +198,66 @@ fn where_an_address_is_down_the_name_is_asked_sooner() {
             sleep(MS * 20).await;
         }
         act(&client).await.expect("it was asked at once, and leads to another");
+    });
+}
+
+#[test]
+fn where_all_addresses_are_down_the_name_is_asked_once_a_second() {
+    run_in_no_time(async {
+        let town = town(1);
+        town.name_leads_to(Some(&[0]));
+        let (client, _) = town.client_by_name();
+        call_for(&client, MS * 1500).await;
+        town.0[0].is(Manner { is_away: true, ..Manner::default() });
+        town.0[0].close();
+        town.asked();
+        for _ in 0..250 {
+            act(&client).await.expect_err("nobody is there");
+            sleep(MS * 20).await;
+        }
+        assert!((4..=7).contains(&town.asked()), "in five seconds, and what the calls take");
+    });
+}
+
+#[test]
+fn a_call_that_waits_goes_when_its_name_leads_somewhere() {
+    run_in_no_time(async {
+        let town = town(1);
+        town.name_leads_to(None);
+        let (mut carrier, _) = town.carrier(&["dns:///probe.town:50051".parse().expect("a valid address")]);
+        let request = Request { wait_for_ready: true, ..act_request() };
+        let call = tokio::task::spawn_local(tower::Service::call(&mut carrier, request));
+        sleep(MS * 3500).await;
+        assert!(!call.is_finished());
+        town.name_leads_to(Some(&[0]));
+        let answer = timeout(MS * 1100, call).await.expect("it is asked once a second");
+        answer.expect("no panic").expect("an answer");
+    });
+}
+
+#[test]
+fn no_more_than_128_addresses_of_a_name_are_used_and_it_is_logged_that_there_are_more_or_others() {
+    const CHANGED: &str = "addresses changed";
+    const TOO_MANY: &str = "only the first 128 addresses are used";
+    run_in_no_time(async {
+        let (log, town) = (Log::start(), town(129));
+        let all: Vec<_> = (0..129).collect();
+        let (client, gauges) = town.client_by_name();
+        for (houses, used, logged) in [
+            (&all[..2], 2, &[CHANGED][..]),
+            (&all[..2], 2, &[]),
+            (&all[..128], 128, &[CHANGED]),
+            (&all, 128, &[TOO_MANY]),
+        ] {
+            town.name_leads_to(Some(houses));
+            act(&client).await.expect("somebody is there");
+            // The call that finds that it is time to ask does not wait for the answer.
+            sleep(MS * 10).await;
+            let lines = log.lines();
+            let texts: Vec<_> = lines.iter().filter_map(|line| line["message"].as_str()).collect();
+            assert_eq!(texts, logged, "{} addresses", houses.len());
+            assert_eq!(gauges.read().sum(Gauge::CalleeAddresses), used);
+            sleep(ASKED_WITHIN).await;
+        }
     });
 }
