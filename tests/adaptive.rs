@@ -165,13 +165,12 @@ fn a_callee_that_refuses_calls_for_want_of_room_gets_little_more_than_twice_what
         let (client, gauges) = client_of(Policies::new(SOON).without_retries(), move |_| {
             let place = Arc::clone(&places).try_acquire_owned();
             async move {
-                let _place = place.map_err(|_| Status::resource_exhausted("no room"))?;
                 sleep(MS * 10).await;
-                Ok(())
+                place.map(drop).map_err(|_| Status::resource_exhausted("no room"))
             }
         });
         let limits = limits(&client, &gauges, 100).await;
-        assert!(limits.iter().all(|limit| (PLACES..PLACES * 5 / 2).contains(limit)), "{limits:?}");
+        assert!(limits.iter().all(|limit| (PLACES * 3 / 4..PLACES * 5 / 2).contains(limit)), "{limits:?}");
     });
 }
 

@@ -148,6 +148,22 @@ fn what_is_known_of_an_endpoint_is_forgotten_with_its_connection() {
 }
 
 #[test]
+fn an_endpoint_that_comes_later_takes_its_share_of_the_calls_and_no_more() {
+    run_in_no_time(async {
+        let town = Town::of(&[SOUND, Manner { is_away: true, ..SOUND }]);
+        let client = town.client();
+        calls(&client, 100, MS * 2).await;
+        town.0[1].is(SOUND);
+        sleep(MS * 2500).await;
+        calls(&client, 4, MS * 2).await;
+        town.calls();
+        calls(&client, 100, MS * 2).await;
+        let shares = town.calls();
+        assert!(shares.iter().all(|share| (30..=70).contains(share)), "{shares:?}");
+    });
+}
+
+#[test]
 fn where_all_fail_calls_still_go_to_all() {
     run_in_no_time(async {
         let town = Town::of(&[FAILING; 3]);
@@ -163,6 +179,17 @@ fn where_all_fail_calls_still_go_to_all() {
         calls(&client, 100, MS * 10).await;
         let again = calls(&client, 300, MS * 10).await;
         assert!(failures(&again) <= 10, "{} calls failed that the sound one could take", failures(&again));
+    });
+}
+
+#[test]
+fn an_endpoint_is_not_left_out_where_no_other_is_connected() {
+    run_in_no_time(async {
+        let town = Town::of(&[FAILING, Manner { is_away: true, ..SOUND }]);
+        let (carrier, gauges) = town.carrier(&town.addresses());
+        let client = Client::new(carrier, common::SOON, common::LIMITS);
+        assert_eq!(failures(&calls(&client, 20, MS).await), 20);
+        assert_eq!(gauges.read().count(Gauge::CalleeAddresses, "probe", "ejected"), 0);
     });
 }
 

@@ -188,28 +188,32 @@ fn each_change_of_what_a_callee_says_is_logged_once_and_not_that_it_serves_from_
 }
 
 #[test]
-fn the_first_word_of_a_callee_that_does_not_serve_is_logged_and_so_is_that_there_is_none() {
-    const SICK: &str = "not serving, as it says";
-    for (says, expected) in [(Says::NotServing, SICK), (Says::Fails(Code::Internal), "taken not to serve")] {
-        run_in_no_time(async {
-            let (log, callee) = (Log::start(), Callee::start(1, says, 100));
-            let (client, _) = client(&[&callee]);
-            act(&client).await.expect_err("it does not serve");
-            let lines = log.lines();
-            let line = lines
-                .iter()
-                .find(|line| line["message"].as_str().is_some_and(|text| text.starts_with(expected)));
-            let line = line.unwrap_or_else(|| panic!("{expected} in {lines:?}"));
-            if expected != SICK {
-                let wait = line["asked_again_in_ms"].as_f64().expect("it says when");
-                assert!((800.0..=1200.0).contains(&wait), "a second, give or take a fifth: {wait}");
-            }
-            // Who has said that it does not serve has nothing to add to that.
-            callee.is(Says::HangsUp);
-            sleep(MS).await;
-            assert_eq!(told(&log), [""; 0]);
-        });
-    }
+fn a_callee_that_does_not_serve_from_the_first_is_logged_and_that_it_says_no_more_is_not() {
+    run_in_no_time(async {
+        let (log, callee) = (Log::start(), Callee::start(1, Says::NotServing, 100));
+        let (client, _) = client(&[&callee]);
+        act(&client).await.expect_err("it does not serve");
+        assert_eq!(told(&log), ["not serving, as it says"]);
+        callee.is(Says::HangsUp);
+        sleep(MS).await;
+        assert_eq!(told(&log), [""; 0]);
+    });
+}
+
+#[test]
+fn it_is_logged_that_a_callee_does_not_say_whether_it_serves_and_when_it_is_asked_again() {
+    run_in_no_time(async {
+        let (log, callee) = (Log::start(), Callee::start(1, Says::Fails(Code::Internal), 100));
+        let (client, _) = client(&[&callee]);
+        act(&client).await.expect_err("it is not known to serve");
+        // Give or take a fifth.
+        for expected in [800.0..=1200.0, 1280.0..=1920.0] {
+            let waits: Vec<_> =
+                log.lines().iter().filter_map(|line| line["asked_again_in_ms"].as_f64()).collect();
+            assert!(waits.len() == 1 && expected.contains(&waits[0]), "{waits:?} ms");
+            sleep(MS * 1250).await;
+        }
+    });
 }
 
 #[test]

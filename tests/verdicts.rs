@@ -160,6 +160,19 @@ fn an_endpoint_of_which_a_call_was_given_up_is_asked_less_and_not_left_out() {
 }
 
 #[test]
+fn an_endpoint_that_was_left_out_is_tried_again_where_the_call_that_tried_it_was_given_up() {
+    run_in_no_time(async {
+        let world = World::new().await;
+        world.hears(Say::No(Code::Unavailable, None), SOON).await;
+        sleep(Duration::from_millis(1300)).await;
+        world.says.set(Say::Nothing);
+        timeout(A_WHILE, idempotent(&world.client)).await.expect_err("it tries the other");
+        assert!(world.is_ejected());
+        assert!(world.share().await > 0 && !world.is_ejected());
+    });
+}
+
+#[test]
 fn an_endpoint_is_asked_less_for_a_while_whose_streams_begin_well_and_break() {
     run_in_no_time(async {
         let world = World::new().await;
