@@ -183,6 +183,28 @@ fn where_all_fail_calls_still_go_to_all() {
 }
 
 #[test]
+fn operators_see_how_an_address_stands() {
+    run_in_no_time(async {
+        let town = Town::of(&[SOUND]);
+        let (carrier, gauges) = town.carrier(&town.addresses());
+        let client = Client::new(carrier, common::SOON, common::LIMITS);
+        let stands =
+            |state| assert_eq!(gauges.read().count(Gauge::CalleeAddresses, "probe", state), 1, "{state}");
+        stands("idle");
+        act(&client).await.expect("an answer");
+        stands("ready");
+        town.0[0].is(Manner { is_away: true, ..SOUND });
+        town.0[0].close();
+        sleep(MS).await;
+        stands("idle");
+        act(&client).await.expect_err("nobody is there");
+        stands("backoff");
+        sleep(MS * 1300).await;
+        stands("idle");
+    });
+}
+
+#[test]
 fn an_endpoint_is_not_left_out_where_no_other_is_connected() {
     run_in_no_time(async {
         let town = Town::of(&[FAILING, Manner { is_away: true, ..SOUND }]);

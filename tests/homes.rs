@@ -6,10 +6,11 @@ mod town;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{LIMITS, SOON, run_in_no_time};
-use futures_util::future::{BoxFuture, pending};
+use futures_util::future::{BoxFuture, pending, ready};
 use probe_contract::ActRequest;
 use probe_contract::probe::{Act, Probe};
 use tokio::time::Instant;
@@ -108,17 +109,40 @@ fn an_endpoint_that_fails_call_after_call_keeps_its_keys_for_five_calls() {
     });
 }
 
-/// The town's net, on which connecting to one house comes to no end.
+/// The town's net, on which connecting to one house comes to no end, but for the first times, when it is refused.
 #[derive(Debug)]
-struct Hanging(Town, Address);
+struct Hanging {
+    town: Town,
+    house: Address,
+    refused: AtomicUsize,
+}
+
+impl Hanging {
+    /// A client of all houses over this net, whose calls go by a key.
+    fn client(town: &Town, house: usize, refused: usize) -> Client {
+        let (refused, house) = (AtomicUsize::new(refused), town.0[house].address().clone());
+        let net = Arc::new(Self { town: town.clone(), house, refused }) as Arc<dyn Net>;
+        let carrier = Grpc::new("probe", &town.addresses(), &net, Keepalive::default(), LIMITS.message_size);
+        Client::with_policies("probe", carrier, by_text(SOON), LIMITS)
+    }
+}
 
 impl Net for Hanging {
     fn connect<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
-        if *address == self.1 { Box::pin(pending()) } else { self.0.connect(address) }
+        if *address != self.house {
+            return self.town.connect(address);
+        }
+        let left = self.refused.load(Ordering::Relaxed);
+        self.refused.store(left.saturating_sub(1), Ordering::Relaxed);
+        if left > 0 {
+            Box::pin(ready(Err(io::ErrorKind::ConnectionRefused.into())))
+        } else {
+            Box::pin(pending())
+        }
     }
 
     fn resolve<'a>(&'a self, name: &'a str, port: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
-        self.0.resolve(name, port)
+        self.town.resolve(name, port)
     }
 }
 
@@ -127,9 +151,7 @@ fn a_home_that_cannot_be_connected_to_costs_its_keys_a_quarter_of_a_second_and_t
     run_in_no_time(async {
         let town = Town::of(&[SOUND; 3]);
         let home = homes(&town, &client(&town, &town.addresses()), 1).await[0];
-        let net = Arc::new(Hanging(town.clone(), town.0[home].address().clone())) as Arc<dyn Net>;
-        let carrier = Grpc::new("probe", &town.addresses(), &net, Keepalive::default(), LIMITS.message_size);
-        let client = Client::with_policies("probe", carrier, by_text(SOON), LIMITS);
+        let client = Hanging::client(&town, home, 0);
         let begun = Instant::now();
         act(&client, "key 0").await.expect("the next in the ranking answers");
         let first = begun.elapsed();
@@ -142,12 +164,26 @@ fn a_home_that_cannot_be_connected_to_costs_its_keys_a_quarter_of_a_second_and_t
 }
 
 #[test]
+fn a_home_that_could_not_be_connected_to_is_not_waited_for_when_that_is_tried_again() {
+    run_in_no_time(async {
+        let town = Town::of(&[SOUND; 3]);
+        let home = homes(&town, &client(&town, &town.addresses()), 1).await[0];
+        let client = Hanging::client(&town, home, 1);
+        for _ in 0..2 {
+            let begun = Instant::now();
+            act(&client, "key 0").await.expect("the next in the ranking answers");
+            assert!(begun.elapsed() < MS * 50, "{:?}", begun.elapsed());
+            // Longer than it is left alone after the first failure.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+    });
+}
+
+#[test]
 fn where_only_the_home_is_left_it_is_waited_for_until_the_deadline() {
     run_in_no_time(async {
         let town = Town::of(&[AWAY; 3]);
-        let net = Arc::new(Hanging(town.clone(), town.0[0].address().clone())) as Arc<dyn Net>;
-        let carrier = Grpc::new("probe", &town.addresses(), &net, Keepalive::default(), LIMITS.message_size);
-        let client = Client::with_policies("probe", carrier, by_text(SOON), LIMITS);
+        let client = Hanging::client(&town, 0, 0);
         let begun = Instant::now();
         let status = act(&client, "key 0").await.expect_err("nobody is there");
         assert_eq!((status.code(), begun.elapsed() >= SOON), (transport::Code::DeadlineExceeded, true));

@@ -9,15 +9,19 @@ use common::counter::{AFTERWARDS, in_the_node, worker, worker_with};
 use common::{LIMITS, SOON, host, on_every_carrier, run_in_no_time};
 use futures_util::future::{BoxFuture, ready};
 use futures_util::{FutureExt as _, StreamExt as _};
-use probe_contract::{ActRequest, AddRequest, CountRequest, Deed, probe};
+use probe_contract::{ActRequest, AddRequest, CountRequest, Deed, SumResponse, probe};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
+use tonic::metadata::MetadataMap;
+use tower::service_fn;
 use transport::call::{Held, Interceptor};
+use transport::channel::{Request, Response};
 use transport::gauges::Gauge;
 use transport::memory::Memory;
+use transport::payload::{Message, Payload};
 use transport::router::RouterBuilder;
 use transport::{
-    CallContext, Client, Code, Drain, Gauges, Limits, Result, Service, ServiceClient as _, Status,
+    CallContext, Client, Code, Drain, Gauges, Limits, Result, Service, ServiceClient as _, Status, Streaming,
 };
 
 fn one() -> AddRequest {
@@ -179,6 +183,20 @@ fn a_stream_that_does_not_begin_costs_the_deadline_and_no_more() {
         assert_eq!(events.recv().await, Some(common::Event::Started));
         let late = timeout(SOON * 2, probe.count(CountRequest::default())).await.expect("it ends");
         assert_eq!(late.expect_err("the actor is busy").code(), Code::DeadlineExceeded);
+    });
+}
+
+#[test]
+fn a_call_that_streams_its_request_is_not_ended_by_the_deadline_of_other_calls() {
+    run_in_no_time(async {
+        let carrier = service_fn(|_: Request| async {
+            sleep(SOON * 2).await;
+            let message = Message::of(SumResponse { sum: 7 });
+            Ok::<_, Status>(Response { metadata: MetadataMap::new(), body: Payload::One(message) })
+        });
+        let client = probe::Client::new(Client::new(carrier, SOON, LIMITS));
+        let sum = client.sum(Streaming::of([])).await.expect("who sends for so long gets an answer after it");
+        assert_eq!(sum.sum, 7);
     });
 }
 

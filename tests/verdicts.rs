@@ -14,6 +14,7 @@ use common::ways::Ways;
 use common::{LIMITS, SOON, run_in_no_time};
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use h2::Reason;
 use probe_contract::CountRequest;
 use probe_contract::probe::Count;
 use protos::app::grpc::ProcessNameRequest;
@@ -91,6 +92,7 @@ fn an_endpoint_that_cannot_answer_is_left_out() {
         (Say::Http(503), SOON),
         (Say::Http(504), SOON),
         (Say::HangsUp, SOON),
+        (Say::Resets(Reason::INTERNAL_ERROR), SOON),
         (Say::Nothing, A_WHILE),
     ] {
         run_in_no_time(async {
@@ -108,6 +110,7 @@ fn an_endpoint_that_has_no_room_is_asked_less_for_a_while_and_not_left_out() {
         Say::Breaks(Code::ResourceExhausted),
         Say::Http(429),
         Say::Refused,
+        Say::Resets(Reason::ENHANCE_YOUR_CALM),
     ] {
         run_in_no_time(async {
             let world = World::new().await;
@@ -139,6 +142,7 @@ fn an_endpoint_that_says_no_has_answered() {
         Say::Breaks(Code::Internal),
         Say::Http(404),
         Say::Http(500),
+        Say::Resets(Reason::CANCEL),
     ] {
         run_in_no_time(async {
             let world = World::new().await;
@@ -149,11 +153,10 @@ fn an_endpoint_that_says_no_has_answered() {
 }
 
 #[test]
-fn an_endpoint_of_which_a_call_was_given_up_is_asked_less_and_not_left_out() {
+fn an_endpoint_whose_calls_are_given_up_is_asked_less_and_not_left_out() {
     run_in_no_time(async {
         let world = World::new().await;
-        world.says.set(Say::Nothing);
-        while timeout(A_WHILE, idempotent(&world.client)).await.is_ok() {}
+        timeout(A_WHILE, world.hears(Say::Nothing, SOON)).await.expect_err("they are given up");
         let share = world.share().await;
         assert!(!world.is_ejected() && share < MANY / 8, "{share}");
     });

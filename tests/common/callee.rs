@@ -30,6 +30,8 @@ pub(crate) enum Say {
     Http(u16),
     /// That it has not read the call.
     Refused,
+    /// That the call is over, for this reason of HTTP/2.
+    Resets(Reason),
     /// Nothing, until its caller leaves.
     Nothing,
     /// It hangs up, on this call and all others of the connection.
@@ -153,6 +155,7 @@ impl Calls {
                 respond.send_response(head, true).expect("an answer can be given");
             }
             Say::Refused => respond.send_reset(Reason::REFUSED_STREAM),
+            Say::Resets(reason) => respond.send_reset(reason),
             Say::HangsUp => unreachable!("whoever hangs up says nothing"),
             Say::Breaks(code) => answer(&mut respond, None, code),
             Say::Nothing => {

@@ -210,6 +210,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_confirmed_counts_ever_less() {
+        let (mut record, now) = (Record::default(), Instant::now());
+        record.took(SOON * 10, now);
+        let mean = record.standing(now + DECAY).mean.expect("it is known");
+        assert!((0.036..0.038).contains(&mean), "0.1 / e: {mean}");
+    }
+
+    #[test]
     fn a_failure_makes_slow_for_a_second_or_for_as_long_as_the_callee_says() {
         let (mut record, now) = (Record::default(), Instant::now());
         let mut paid_for = |verdict| {
@@ -236,6 +244,17 @@ mod tests {
     fn who_has_no_room_is_never_one_too_many() {
         let (mut record, now) = (Record::default(), Instant::now());
         assert!((0..100).all(|_| !record.failed(Verdict::Full(None), now, SOON, now)));
+    }
+
+    #[test]
+    fn who_has_no_room_answers_and_so_is_no_outlier_any_more_unless_the_call_was_sent_before() {
+        let (now, later) = (Instant::now(), Instant::now() + SOON);
+        let (mut record, _) = failing(5, now);
+        record.eject(later, 0.5);
+        record.failed(Verdict::Full(None), now, SOON, later);
+        assert!(record.is_ejected());
+        record.failed(Verdict::Full(None), later, SOON, later);
+        assert!(!record.is_ejected());
     }
 
     #[test]
