@@ -107,10 +107,12 @@ impl FailuresHaveAFault {
         fault.from <= span.1 && until + after >= span.0
     }
 
-    /// Whether so many calls of clients were in flight beside this one that a service could be full.
+    /// Whether so many calls of clients were in flight beside this one that a service could be full, or a client of one
+    /// could have no more calls out.
     fn may_be_full(&self, kind: &Kind, (from, until): (Duration, Duration)) -> bool {
         let limits = self.setting.limits;
         let most = if kind.is_streaming { limits.streams } else { limits.calls.min(limits.streams) };
+        let most = self.setting.max_in_flight.values().copied().fold(most, usize::min);
         // Handlers outlast the calls of clients that have gone.
         let from = from.saturating_sub(self.setting.found_dead() + self.setting.hop());
         let beside = |span: &&(Duration, Option<Duration>)| {
