@@ -250,6 +250,21 @@ fn an_attempt_goes_where_no_other_went() {
 }
 
 #[test]
+fn an_attempt_goes_where_no_other_went_though_that_is_slower() {
+    run_in_no_time(async {
+        let town = Town::of(&[SOUND, Manner { takes: MS * 50, ..SOUND }]);
+        let (mut carrier, _) = town.carrier(&town.addresses());
+        calls(&Client::new(carrier.clone(), common::SOON, common::LIMITS), 40, MS * 2).await;
+        town.calls();
+        let trail = Trail::default();
+        for number in 0..2 {
+            carrier.call(attempt(number, &trail)).await.expect("an answer");
+        }
+        assert_eq!(town.calls(), [1, 1]);
+    });
+}
+
+#[test]
 fn a_call_that_waits_for_a_connection_goes_when_there_is_one() {
     run_in_no_time(async {
         let town = Town::of(&[Manner { is_away: true, ..SOUND }]);

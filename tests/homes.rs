@@ -106,6 +106,13 @@ fn an_endpoint_that_fails_call_after_call_keeps_its_keys_for_five_calls() {
             act(&client, "key 0").await.expect("it is ejected, and the next has its keys");
         }
         assert_eq!(town.0[home].calls(), 0);
+        town.0[home].is(SOUND);
+        tokio::time::sleep(MS * 1300).await;
+        assert_eq!(
+            homes(&town, &client, 1).await,
+            [home],
+            "it is tried when it was left out for long enough"
+        );
     });
 }
 

@@ -220,6 +220,19 @@ fn where_all_addresses_are_down_the_name_is_asked_once_a_second() {
 }
 
 #[test]
+fn the_first_call_waits_for_the_answer_of_its_name() {
+    run_in_no_time(async {
+        let town = town(1);
+        town.name_leads_to(Some(&[0]));
+        town.answers_after(Duration::from_secs(2));
+        let (client, _) = town.client_by_name();
+        let begun = Instant::now();
+        act(&client).await.expect("it is there when the name is answered");
+        assert!((Duration::from_secs(2)..Duration::from_millis(2100)).contains(&begun.elapsed()));
+    });
+}
+
+#[test]
 fn a_call_that_waits_goes_when_its_name_leads_somewhere() {
     run_in_no_time(async {
         let town = town(1);
