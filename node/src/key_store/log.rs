@@ -102,7 +102,7 @@ fn later(now: u64, by: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use transport::store::{Begun, Ended, Forgotten};
 
@@ -111,9 +111,9 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// A disk that may be full: it writes half of what it is given then.
+    /// A disk that may be full: it writes half of what it is given then. It counts how often all of it was replaced.
     #[derive(Clone, Default)]
-    struct Filling(Memory, Arc<AtomicBool>);
+    struct Filling(Memory, Arc<AtomicBool>, Arc<AtomicUsize>);
 
     impl Filling {
         fn fill(&self, is_full: bool) {
@@ -139,13 +139,14 @@ mod tests {
         }
 
         fn sync(&self) -> io::Result<()> {
-            self.0.sync()
+            self.write(&[], |disk, _| disk.sync())
         }
 
         fn replace(&self, bytes: &[u8]) -> io::Result<()> {
             if self.1.load(Ordering::Relaxed) {
                 return Err(io::ErrorKind::StorageFull.into());
             }
+            self.2.fetch_add(1, Ordering::Relaxed);
             self.0.replace(bytes)
         }
     }
@@ -214,6 +215,29 @@ mod tests {
     }
 
     #[test]
+    fn where_a_sync_has_failed_the_log_is_written_anew_though_the_next_one_works() {
+        let disk = Filling::default();
+        let (mut log, _) = open(&disk);
+        log.append(begun("a")).expect("it writes");
+        disk.fill(true);
+        log.sync().expect_err("it is full");
+        disk.fill(false);
+        log.sync().expect("there is room");
+        let replaced = disk.2.load(Ordering::Relaxed);
+        log.append(begun("b")).expect("it writes");
+        assert_eq!(disk.2.load(Ordering::Relaxed), replaced + 1);
+    }
+
+    #[test]
+    fn an_answer_carries_when_it_is_forgotten_by_the_clock_on_the_wall() {
+        const OF_2026: u64 = 1_767_225_600_000;
+        let disk = Filling::default();
+        open(&disk).0.append(note("ended", What::Ended(Ended::default()))).expect("it writes");
+        let (notes, _) = frames::read(disk.read().expect("it reads").into()).expect("it is a log");
+        assert!(matches!(&notes[0].what, Some(What::Ended(ended)) if ended.until > OF_2026), "{notes:?}");
+    }
+
+    #[test]
     fn a_log_is_no_larger_than_twice_what_is_kept_and_so_much_more() {
         let disk = Filling::default();
         let (mut log, _) = open(&disk);
@@ -225,6 +249,27 @@ mod tests {
         assert!(log.size < OLD_MAX + 8 * 1024, "{} bytes for one key", log.size);
         assert_eq!(log.size, disk.read().expect("it reads").len());
         assert_eq!(keys(&open(&disk).1), ["kept"]);
+    }
+
+    #[test]
+    fn a_log_is_written_anew_when_it_is_larger_than_twice_what_was_kept_and_a_mebibyte_and_not_before() {
+        const MEBIBYTE: usize = 1024 * 1024;
+        let disk = Filling::default();
+        let (mut log, _) = open(&disk);
+        for key in 0..2000 {
+            log.append(begun(&format!("{key}"))).expect("it writes");
+        }
+        let (mut log, _) = open(&disk);
+        let (kept, replaced) = (log.size, disk.2.load(Ordering::Relaxed));
+        assert!(kept > 2 * MEBIBYTE / 10 * 9, "{kept}");
+        while log.size < kept * 2 + MEBIBYTE / 10 * 9 {
+            log.append(begun("again")).expect("it writes");
+        }
+        assert_eq!(disk.2.load(Ordering::Relaxed), replaced);
+        for _ in 0..200 {
+            log.append(begun("again")).expect("it writes");
+        }
+        assert_eq!(disk.2.load(Ordering::Relaxed), replaced + 1);
     }
 
     #[test]

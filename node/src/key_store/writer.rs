@@ -114,8 +114,10 @@ mod tests {
         let kept = join_all((0..100).map(|_| keeper.keep(note())));
         LocalSet::new()
             .run_until(async {
-                tokio::task::spawn_local(write(log, queue, None));
+                let task = tokio::task::spawn_local(write(log, queue, None));
                 kept.await.into_iter().for_each(|kept| kept.expect("it is kept"));
+                drop(keeper);
+                task.await.expect("it ends when nothing can come any more");
             })
             .await;
         assert_eq!(disk.1.load(Ordering::Relaxed), 1);
