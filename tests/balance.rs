@@ -183,6 +183,23 @@ fn where_all_fail_calls_still_go_to_all() {
 }
 
 #[test]
+fn no_more_than_half_of_the_connected_endpoints_rounded_up_are_left_out() {
+    for (houses, left_out) in [(2, 1), (3, 2), (4, 2), (5, 3)] {
+        run_in_no_time(async {
+            let town = Town::of(&vec![SOUND; houses]);
+            let (carrier, gauges) = town.carrier(&town.addresses());
+            let client = Client::new(carrier, common::SOON, common::LIMITS);
+            calls(&client, 8 * houses, MS * 2).await;
+            town.0[1..].iter().for_each(|house| house.is(Manner { takes: MS * 100, ..FAILING }));
+            // Together, so that each fails often enough before anybody knows.
+            calls(&client, 40 * houses, Duration::ZERO).await;
+            let ejected = gauges.read().count(Gauge::CalleeAddresses, "probe", "ejected");
+            assert_eq!(ejected, left_out, "of {houses}, of which one is sound");
+        });
+    }
+}
+
+#[test]
 fn operators_see_how_an_address_stands() {
     run_in_no_time(async {
         let town = Town::of(&[SOUND]);
