@@ -4,12 +4,17 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
-use tracing::subscriber::{DefaultGuard, set_default};
+use tracing::Dispatch;
+use tracing::dispatcher::{DefaultGuard, set_default};
+use tracing::subscriber::NoSubscriber;
 
 /// What is logged on this thread for as long as this lives.
 pub(crate) struct Log {
     written: Written,
     _guard: DefaultGuard,
+    /// Where there is a single dispatcher, tracing asks whichever thread comes to a line first whether anybody listens there,
+    /// and takes a no for all threads.
+    _other: Dispatch,
 }
 
 #[derive(Clone, Default)]
@@ -20,7 +25,8 @@ impl Log {
         let written = Written::default();
         let writer = written.clone();
         let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
-        Self { written, _guard: set_default(subscriber) }
+        let (dispatch, other) = (Dispatch::new(subscriber), Dispatch::new(NoSubscriber::new()));
+        Self { written, _guard: set_default(&dispatch), _other: other }
     }
 
     /// The fields of each line that was logged since this was asked last; its text is the field `message`.
