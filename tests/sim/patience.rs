@@ -10,7 +10,7 @@ use rehearse::{
     promises,
 };
 
-use crate::trial;
+use crate::{trial, worlds};
 
 /// What the calls of [`short`] take, and what those have at most that have too little.
 const TAKES: Duration = Duration::from_millis(40);
@@ -56,6 +56,7 @@ fn two(scenario: Scenario) -> Scenario {
             trial::add_to(actors::services().into_iter().collect(), Duration::from_secs(1))
         })
     });
+    let scenario = scenario.stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND);
     scenario.workers(1).promises(promises::of_calls())
 }
 

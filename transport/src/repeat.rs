@@ -161,6 +161,7 @@ where
         status::proof_not_sent(status).is_some() || self.request.idempotent && is_named()
     }
 
+    /// Whether an attempt beside the first is among those that may be made, and has somewhere else to go.
     fn may_hedge(&self) -> bool {
         self.is_left() && !self.request.trail.is_at_the_only_one()
     }
