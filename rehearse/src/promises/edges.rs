@@ -174,14 +174,16 @@ pub(super) struct EdgesKeepDeadlines {
     /// The rpc that each client called, and the deadline that the call came with.
     given: ByRequest<(&'static str, Duration)>,
     lefts: Lefts,
+    /// When the last handler of each request has ended, and of which rpc.
+    handled: ByRequest<(&'static str, Duration)>,
     faults: Faults,
     met: u64,
 }
 
 impl EdgesKeepDeadlines {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        let (given, lefts, faults) = (ByRequest::default(), Lefts::default(), Faults::default());
-        Self { setting: Arc::clone(setting), given, lefts, faults, met: 0 }
+        let (given, lefts, handled, faults) = Default::default();
+        Self { setting: Arc::clone(setting), given, lefts, handled, faults, met: 0 }
     }
 
     /// The deadline of what came to an edge: that of the calls that services made to this path, or, where none did,
@@ -191,6 +193,13 @@ impl EdgesKeepDeadlines {
         let longest = self.lefts.longest(number, path);
         let is_entry = longest.is_none() || entry.is_some_and(|(entry, _)| *entry == path);
         longest.max(entry.filter(|_| is_entry).map(|(_, given)| *given))
+    }
+
+    /// Whether the answer may have been there in time and wait for its client to read: it is large itself, or what others of
+    /// the connection have sent is not read.
+    fn may_be_unread(&self, event: &Event, number: u32, path: &str, due: Duration) -> bool {
+        let in_time = |(handled, at): &(&str, Duration)| *handled == path && *at + TURN * 2 < due;
+        is_large(event) || self.handled.get(number).is_some_and(in_time)
     }
 
     /// Whether the host did nothing for a while, up to this very moment.
@@ -206,7 +215,7 @@ impl Invariant for EdgesKeepDeadlines {
     }
 
     fn wants(&self) -> Wants {
-        Faults::wants().lines().fact::<CallMade>()
+        Faults::wants().lines().fact::<CallMade>().fact::<HandlerEnded>()
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
@@ -219,6 +228,9 @@ impl Invariant for EdgesKeepDeadlines {
     fn event(&mut self, event: &Event) -> Result<(), String> {
         self.faults.note(event);
         self.lefts.note(event);
+        if let (Some(number), Some(ended)) = (event.request, event.told::<HandlerEnded>()) {
+            self.handled.insert(number, (ended.path, event.at));
+        }
         let Some((number, path)) = event.request.zip(access_path(event)) else { return Ok(()) };
         self.met += 1;
         let took = event.field("duration_ms").and_then(|took| took.as_f64());
@@ -226,7 +238,9 @@ impl Invariant for EdgesKeepDeadlines {
         let took = Duration::from_secs_f64(took / 1e3);
         let Some(given) = self.given(number, path) else { return Ok(()) };
         // A line without a host is the last word of one that is being taken down: it says when it died.
-        let most = given.saturating_add(if is_large(event) { OVERTIME } else { TURN });
+        let due = event.at.saturating_sub(took).saturating_add(given);
+        let is_unread = self.may_be_unread(event, number, path, due);
+        let most = given.saturating_add(if is_unread { OVERTIME } else { TURN });
         if took <= most || event.host.is_empty() || self.has_paused(event) {
             return Ok(());
         }
