@@ -252,7 +252,15 @@ impl Causes {
             fault.is_felt(leg.span, self.after(fault)) && !self.was_found(fault, side, failure, leg)
                 || self.is_heard_late(fault, leg, |other, side| self.was_found(other, side, failure, leg))
                 || self.is_half_open(fault, side, leg) && self.breaks(fault, failure, leg.span)
-        })
+        }) || failure == Failure::Broken && self.has_cut_off(leg)
+    }
+
+    /// Whether the host that the client called had no more time to drain, and left with the call on it.
+    fn has_cut_off(&self, leg: Leg<'_>) -> bool {
+        let mut drains =
+            self.on(leg).filter(|(fault, side)| fault.family == Family::Drain && *side == Side::Entry);
+        let since = leg.span.1.saturating_sub(self.setting.drain_timeout);
+        drains.any(|(drain, _)| drain.from <= since)
     }
 
     /// The faults that lie on this hop, and where.
