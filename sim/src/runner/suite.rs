@@ -50,7 +50,10 @@ pub(super) fn run(project: Project) -> ExitCode {
     }
     let is_whole = !arguments.list && conclusion.num_filtered_out == 0 && !conclusion.has_failed();
     if is_whole && found.vacuity.is_there() {
-        eprintln!("{}\nA promise that is never tried proves nothing.", found.vacuity);
+        eprintln!(
+            "{}\nA promise that is never tried proves nothing: add a scenario in which it is, or leave it out there.",
+            found.vacuity
+        );
         return ExitCode::from(EXIT_FAILED);
     }
     conclusion.exit_code()
