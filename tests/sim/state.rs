@@ -8,6 +8,7 @@ use rehearse::facts::{HandlerBegun, HandlerDisturbed, HandlerEnded, NodeStarted,
 use rehearse::{CallFault, Event, FaultKind, What};
 
 use crate::ledger;
+use crate::trial::{BEGUN, DONE};
 
 /// What is known of the ledgers: for each host and key, the total and since when.
 #[derive(Debug, Default)]
@@ -75,7 +76,7 @@ pub(crate) fn done_afterwards(
             }
             _ => {}
         },
-        What::Log(line) if line.message == "goes on afterwards" => {
+        What::Log(_) if event.text("afterwards") == Some(BEGUN) => {
             work.open.extend(event.request.map(|request| (host(), request)));
             // Of two services, on each of two workers.
             let here = work.open.iter().filter(|(host, _)| *host == event.host).count();
@@ -83,7 +84,7 @@ pub(crate) fn done_afterwards(
                 return Err(format!("{here} calls have left work behind at once on {}", event.host));
             }
         }
-        What::Log(line) if line.message == "done afterwards" => {
+        What::Log(_) if event.text("afterwards") == Some(DONE) => {
             work.open.retain(|(host, request)| *host != event.host || Some(*request) != event.request);
         }
         What::Told(_) if event.told::<NodeStopped>().is_some() => {

@@ -20,6 +20,10 @@ use crate::ledger;
 /// How long the work may take that a call leaves behind.
 const AFTERWARDS: Duration = Duration::from_secs(2);
 
+/// What a line says under `afterwards` of such work.
+pub(crate) const BEGUN: &str = "begun";
+pub(crate) const DONE: &str = "done";
+
 /// Adds the services to an app. The ledger's actor of a key goes when nobody has asked it for `ledger_idle`.
 pub(crate) fn add_to(app: App, ledger_idle: Duration) -> App {
     ledger::add_to(app, ledger_idle)
@@ -193,9 +197,9 @@ async fn further(back: back::Client, script: Script) -> Result<Played> {
     let context = CallContext::current().ok_or_else(|| Status::internal("a handler has a context"))?;
     context.spawn(AFTERWARDS, async move {
         let done = ask(back, script).await;
-        info!(ok = done.is_ok(), "done afterwards");
+        info!(afterwards = DONE, ok = done.is_ok(), "done afterwards");
     })?;
-    info!("goes on afterwards");
+    info!(afterwards = BEGUN, "goes on afterwards");
     Ok(answer)
 }
 
