@@ -24,6 +24,8 @@ pub(super) struct RepeatedWithinBackoff {
     faults: Faults,
     /// The last attempt of each call, by the number of its first.
     calls: BTreeMap<u32, Attempt>,
+    /// The call of each attempt that has not ended.
+    open: BTreeMap<u32, u32>,
     /// When somebody has pushed back, by request.
     pushed_back: ByRequest<Duration>,
     met: u64,
@@ -38,12 +40,13 @@ struct Attempt {
 
 impl RepeatedWithinBackoff {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        let (faults, calls, pushed_back) = Default::default();
-        Self { setting: Arc::clone(setting), faults, calls, pushed_back, met: 0 }
+        let (faults, calls, open, pushed_back) = Default::default();
+        Self { setting: Arc::clone(setting), faults, calls, open, pushed_back, met: 0 }
     }
 
     fn made(&mut self, event: &Event, made: &CallMade) -> Result<(), String> {
         let attempt = Attempt { hop: made.hop, began: event.at, failed: None };
+        self.open.insert(made.hop, made.call);
         let Some(before) = self.calls.insert(made.call, attempt) else { return Ok(()) };
         let Some(failed) = before.failed else { return Ok(()) };
         let pushed_back = event.request.and_then(|request| self.pushed_back.get(request).copied());
@@ -67,9 +70,14 @@ impl RepeatedWithinBackoff {
     }
 
     fn ended(&mut self, event: &Event, ended: &CallOutcome) {
-        let has_failed = matches!(ended.outcome, Outcome::NotSent | Outcome::Lost | Outcome::Said(_));
-        let mut attempts = self.calls.values_mut().filter(|attempt| attempt.hop == ended.hop);
-        attempts.next().into_iter().for_each(|attempt| attempt.failed = has_failed.then_some(event.at));
+        let Some(call) = self.open.remove(&ended.hop) else { return };
+        let last = self.calls.get_mut(&call).filter(|attempt| attempt.hop == ended.hop);
+        if let Outcome::NotSent | Outcome::Lost | Outcome::Said(_) = ended.outcome {
+            last.into_iter().for_each(|attempt| attempt.failed = Some(event.at));
+        } else if last.is_some() {
+            // Nothing follows on it.
+            self.calls.remove(&call);
+        }
     }
 }
 
