@@ -135,8 +135,7 @@ fn what_is_known_of_an_endpoint_is_forgotten_with_its_connection() {
         let town = Town::of(&[SOUND, Manner { takes: MS * 50, ..SOUND }]);
         let client = town.client();
         calls(&client, 60, MS * 2).await;
-        town.0[1].is(Manner { is_away: true, ..SOUND });
-        town.0[1].close();
+        town.0[1].goes();
         calls(&client, 20, MS * 2).await;
         town.0[1].is(SOUND);
         sleep(MS * 1300).await;
@@ -210,8 +209,7 @@ fn operators_see_how_an_address_stands() {
         stands("idle");
         act(&client).await.expect("an answer");
         stands("ready");
-        town.0[0].is(Manner { is_away: true, ..SOUND });
-        town.0[0].close();
+        town.0[0].goes();
         sleep(MS).await;
         stands("idle");
         act(&client).await.expect_err("nobody is there");

@@ -150,8 +150,7 @@ fn a_name_that_leads_elsewhere_when_its_only_address_goes_costs_no_call() {
             call_for(&client, MS * 1500).await;
             let (old, new) = ((round - 1) % 2, round % 2);
             town.0[new].is(Manner { takes: MS, ..Manner::default() });
-            town.0[old].is(Manner { is_away: true, ..Manner::default() });
-            town.0[old].close();
+            town.0[old].goes();
             town.name_leads_to(Some(&[new]));
             sleep(MS).await;
             let begun = Instant::now();
@@ -168,8 +167,7 @@ fn a_name_that_does_not_answer_holds_no_call_up_for_long_whose_addresses_are_all
         town.name_leads_to(Some(&[0]));
         let (client, _) = town.client_by_name();
         call_for(&client, MS * 1500).await;
-        town.0[0].is(Manner { is_away: true, ..Manner::default() });
-        town.0[0].close();
+        town.0[0].goes();
         town.answers_after(Duration::from_secs(60));
         let (begun, mut longest) = (Instant::now(), Duration::ZERO);
         while begun.elapsed() < Duration::from_secs(10) {
@@ -190,8 +188,7 @@ fn where_an_address_is_down_the_name_is_asked_sooner() {
         town.name_leads_to(Some(&[0]));
         let (client, _) = town.client_by_name();
         call_for(&client, MS * 1500).await;
-        town.0[0].is(Manner { is_away: true, ..Manner::default() });
-        town.0[0].close();
+        town.0[0].goes();
         town.name_leads_to(Some(&[1]));
         for _ in 0..20 {
             act(&client).await.ok();
@@ -208,8 +205,7 @@ fn where_all_addresses_are_down_the_name_is_asked_once_a_second() {
         town.name_leads_to(Some(&[0]));
         let (client, _) = town.client_by_name();
         call_for(&client, MS * 1500).await;
-        town.0[0].is(Manner { is_away: true, ..Manner::default() });
-        town.0[0].close();
+        town.0[0].goes();
         town.asked();
         for _ in 0..250 {
             act(&client).await.expect_err("nobody is there");

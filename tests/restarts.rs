@@ -38,8 +38,7 @@ async fn call_for(client: &Client, time: Duration) -> (usize, Duration) {
 
 /// It goes while it has no call, and whoever was connected has seen it.
 async fn goes(house: &House) {
-    house.is(Manner { is_away: true, ..THERE });
-    house.close();
+    house.goes();
     sleep(MS).await;
 }
 

@@ -10,7 +10,7 @@ use rehearse::{
     promises,
 };
 
-use crate::{trial, worlds};
+use crate::worlds;
 
 /// What the calls of [`short`] take, and what those have at most that have too little.
 const TAKES: Duration = Duration::from_millis(40);
@@ -51,11 +51,9 @@ pub(crate) fn short() -> Scenario {
 
 fn two(scenario: Scenario) -> Scenario {
     let services: [(&str, &[&str]); 2] = [("edge", &["front"]), ("inner", &["middle", "back"])];
-    let scenario = services.iter().fold(scenario, |scenario, (host, services)| {
-        scenario.node(host, services, |_| {
-            trial::add_to(actors::services().into_iter().collect(), Duration::from_secs(1))
-        })
-    });
+    let scenario = services
+        .iter()
+        .fold(scenario, |scenario, (host, services)| scenario.node(host, services, worlds::app(1000.ms())));
     let scenario = scenario.stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND);
     scenario.workers(1).promises(promises::of_calls())
 }

@@ -13,7 +13,7 @@ use rehearse::{
     promises,
 };
 
-use crate::{checks, scenarios, scripts, trial, worlds};
+use crate::{checks, scenarios, scripts, worlds};
 
 /// What a healthy call may take here: up to three hops.
 const ENOUGH: Duration = Duration::from_millis(400);
@@ -43,9 +43,9 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
     let swarm = hosts.iter().fold(swarm, |swarm, host| swarm.host(host));
     let scenario =
         Scenario::new("retries", "", load(over), swarm).stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND);
-    let scenario = NODES.iter().fold(scenario, |scenario, (host, services)| {
-        scenario.node(host, services, |_| trial::add_to(actors::services().into_iter().collect(), 1000.ms()))
-    });
+    let scenario = NODES
+        .iter()
+        .fold(scenario, |scenario, (host, services)| scenario.node(host, services, worlds::app(1000.ms())));
     scenario
         .workers(1)
         .flags(&["--policy", &policy, "--max-calls", &calls_max.to_string(), "--deadline", "1s"])

@@ -156,7 +156,8 @@ pub(crate) fn node() -> ExitCode {
     })
 }
 
-fn app(ledger_idle: Duration) -> impl Fn(&Host) -> App + Send + Sync + 'static {
+/// The services of these worlds.
+pub(crate) fn app(ledger_idle: Duration) -> impl Fn(&Host) -> App + Send + Sync + 'static {
     move |_| trial::add_to(actors::services().into_iter().collect(), ledger_idle)
 }
 

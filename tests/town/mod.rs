@@ -60,8 +60,9 @@ impl House {
         self.calls.swap(0, Ordering::Relaxed)
     }
 
-    /// Breaks all its connections.
-    pub(crate) fn close(&self) {
+    /// Goes: nobody can connect to it, and all its connections break.
+    pub(crate) fn goes(&self) {
+        self.is(Manner { is_away: true, ..self.manner() });
         self.closed.notify_waiters();
     }
 

@@ -259,8 +259,7 @@ impl Causes {
     fn has_cut_off(&self, leg: Leg<'_>) -> bool {
         let mut drains =
             self.on(leg).filter(|(fault, side)| fault.family == Family::Drain && *side == Side::Entry);
-        let since = leg.span.1.saturating_sub(self.setting.drain_timeout);
-        drains.any(|(drain, _)| drain.from <= since)
+        drains.any(|(drain, _)| drain.from + self.setting.drain_timeout <= leg.span.1)
     }
 
     /// The faults that lie on this hop, and where.

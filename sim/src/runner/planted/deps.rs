@@ -17,13 +17,13 @@ pub(super) fn bring(from: &Path, to: &Path, own: &BTreeSet<String>) -> Result<()
     let (from, begun) = (from.join(PROFILE), to.with_extension("begun"));
     // A run that was cut off may have left half of it.
     folder::remove(&begun)?;
+    if to.exists() {
+        return Ok(());
+    }
     let units = match units(&from.join(FINGERPRINTS), own) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         units => units.map_err(|error| format!("{}: {error}", from.display()))?,
     };
-    if to.exists() {
-        return Ok(());
-    }
     let is_wanted = |path: &Path| {
         let mut names = path.iter();
         let is_known = names.next().is_some_and(|folder| FOLDERS.iter().any(|known| folder == *known));
