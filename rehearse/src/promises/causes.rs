@@ -102,7 +102,7 @@ impl Causes {
     /// Takes note of `event`.
     ///
     /// # Errors
-    /// When a node could not connect, and nothing is in its way.
+    /// When a node could not connect, or was not told whether its callee serves, and nothing is in its way.
     pub(super) fn note(&mut self, event: &Event) -> Result<(), String> {
         self.faults.note(event);
         if event.host.is_empty() {
@@ -119,9 +119,9 @@ impl Causes {
                 self.panics.push((event.at, Arc::clone(&event.host), disturbed.service));
             }
         }
-        match self.connections.note(event)? {
-            Some(callee) if !self.is_cut_off(&event.host, &callee, event.at) => Err(format!(
-                "{} could not connect to {callee} at {} ms, and nothing is in its way",
+        match self.connections.note(event, self.setting.greeting)? {
+            Some((callee, why)) if !self.is_cut_off(&event.host, callee, event.at) => Err(format!(
+                "{} {why} {callee} at {} ms, and nothing is in its way",
                 event.host,
                 event.at.as_millis()
             )),

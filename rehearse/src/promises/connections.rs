@@ -12,7 +12,8 @@ pub(super) struct Connections {
     worked: Vec<Worked>,
 }
 
-/// A node that could not connect leaves its callee alone for a while: calls to it are not sent.
+/// A node that could not connect, or was not told whether its callee serves, leaves it alone for a while: calls to it are
+/// not sent.
 #[derive(Debug)]
 struct Retreat {
     host: Arc<str>,
@@ -33,13 +34,22 @@ struct Worked {
 }
 
 impl Connections {
-    /// Takes note of `event`; the callee to which its host could not connect, if it tells that.
-    pub(super) fn note(&mut self, event: &Event) -> Result<Option<String>, String> {
-        let Some(told) = CannotConnect::read(event)? else { return Ok(None) };
+    /// Takes note of `event`; the callee that its host leaves alone, and why, if it tells that. Who is asked again whether it
+    /// serves may take `greeting` to answer.
+    pub(super) fn note<'a>(
+        &mut self,
+        event: &'a Event,
+        greeting: Duration,
+    ) -> Result<Option<(&'a str, &'static str)>, String> {
+        let (told, more, why) = match (CannotConnect::read(event)?, CannotConnect::read_of_health(event)?) {
+            (Some(told), _) => (told, Duration::ZERO, "could not connect to"),
+            (None, Some(told)) => (told, greeting, "was not told whether it serves by"),
+            (None, None) => return Ok(None),
+        };
         let (host, callee, from) = (Arc::clone(&event.host), told.callee.to_owned(), event.at);
-        let (target, until) = (told.host().unwrap_or_default(), from + told.wait);
-        self.retreats.push(Retreat { host, callee: callee.clone(), target, from, until });
-        Ok(Some(callee))
+        let (target, until) = (told.host().unwrap_or_default(), from + told.wait + more);
+        self.retreats.push(Retreat { host, callee, target, from, until });
+        Ok(Some((told.callee, why)))
     }
 
     /// Whether `host` left `callee` on `target` alone at some time between the two.
@@ -94,10 +104,21 @@ impl<'a> CannotConnect<'a> {
     /// # Errors
     /// When it does not say when it tries again, and what.
     pub(super) fn read(event: &'a Event) -> Result<Option<Self>, String> {
-        /// The field in which a node that could not connect says when it will try again.
-        const NEXT_TRY: &str = "next_try_in_ms";
+        Self::read_by("next_try_in_ms", event)
+    }
+
+    /// Reads `event`, if it is the line of a node that could connect, but was not told whether its callee serves.
+    ///
+    /// # Errors
+    /// When it does not say when it asks again, and whom.
+    fn read_of_health(event: &'a Event) -> Result<Option<Self>, String> {
+        Self::read_by("asked_again_in_ms", event)
+    }
+
+    /// Reads `event`, if it is a line in which a node says in the field `wait` how long it leaves its callee alone.
+    fn read_by(wait: &str, event: &'a Event) -> Result<Option<Self>, String> {
         let Some(line) = event.line().filter(|_| !event.host.is_empty()) else { return Ok(None) };
-        let Some(wait) = line.field(NEXT_TRY) else { return Ok(None) };
+        let Some(wait) = line.field(wait) else { return Ok(None) };
         let text = |name| line.field(name).and_then(Value::as_str);
         let read = || {
             let wait = Duration::try_from_secs_f64(wait.as_f64()? / 1e3).ok()?;
