@@ -3,24 +3,50 @@
 use std::fmt;
 use std::sync::Arc;
 
-use sim::{Event, Eventual, Invariant};
+use sim::{Event, Eventual, Invariant, Questions};
 
 use crate::facts::StreamMessage;
 
 /// What an event does to a state, and whether it may.
 pub(crate) type Step<S> = dyn Fn(&mut S, &Event) -> Result<(), String> + Send + Sync;
 
+/// A state, and what its step has asked the events that it was made of.
+struct Folded<S> {
+    step: Arc<Step<S>>,
+    state: S,
+    asked: Questions,
+    of_services: u64,
+}
+
+impl<S: Default> Folded<S> {
+    fn new(step: &Arc<Step<S>>) -> Self {
+        Self { step: Arc::clone(step), state: S::default(), asked: Questions::default(), of_services: 0 }
+    }
+}
+
+impl<S> Folded<S> {
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        let Self { step, state, asked, of_services } = self;
+        *of_services += u64::from(is_of_services(event));
+        asked.note(|| step(state, event))
+    }
+
+    /// How many events had what the step asked for. One that asks nothing looks at events as they are, and nobody
+    /// knows at which: then all count that can concern a domain.
+    fn met(&self) -> u64 {
+        if self.asked.is_empty() { self.of_services } else { self.asked.answered() }
+    }
+}
+
 /// A promise that holds as long as no step says otherwise.
 pub(crate) struct Fold<S> {
     promise: Arc<str>,
-    step: Arc<Step<S>>,
-    state: S,
-    met: u64,
+    folded: Folded<S>,
 }
 
 impl<S: Default> Fold<S> {
     pub(crate) fn new(promise: &Arc<str>, step: &Arc<Step<S>>) -> Self {
-        Self { promise: Arc::clone(promise), step: Arc::clone(step), state: S::default(), met: 0 }
+        Self { promise: Arc::clone(promise), folded: Folded::new(step) }
     }
 }
 
@@ -30,12 +56,15 @@ impl<S> Invariant for Fold<S> {
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
-        self.met += u64::from(is_of_services(event));
-        (self.step)(&mut self.state, event)
+        self.folded.event(event)
     }
 
     fn met(&self) -> u64 {
-        self.met
+        self.folded.met()
+    }
+
+    fn asked(&self) -> Option<&Questions> {
+        Some(&self.folded.asked)
     }
 }
 
@@ -47,31 +76,28 @@ impl<S> fmt::Debug for Fold<S> {
 
 /// A promise about the state of a fold, which must come true in the end.
 pub(crate) struct Eventually<S, F> {
-    step: Arc<Step<S>>,
-    state: S,
+    folded: Folded<S>,
     holds: Arc<F>,
-    met: u64,
 }
 
 impl<S: Default, F> Eventually<S, F> {
     pub(crate) fn new(step: &Arc<Step<S>>, holds: Arc<F>) -> Self {
-        Self { step: Arc::clone(step), state: S::default(), holds, met: 0 }
+        Self { folded: Folded::new(step), holds }
     }
 }
 
 impl<S, F: Fn(&S) -> bool> Eventual for Eventually<S, F> {
     fn event(&mut self, event: &Event) {
-        self.met += u64::from(is_of_services(event));
         // What a step finds wrong is told by the fold itself.
-        drop((self.step)(&mut self.state, event));
+        drop(self.folded.event(event));
     }
 
     fn holds(&self) -> Result<(), String> {
-        if (self.holds)(&self.state) { Ok(()) } else { Err("it has not come true".to_owned()) }
+        if (self.holds)(&self.folded.state) { Ok(()) } else { Err("it has not come true".to_owned()) }
     }
 
     fn met(&self) -> u64 {
-        self.met
+        self.folded.met()
     }
 }
 

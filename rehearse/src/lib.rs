@@ -123,7 +123,7 @@ pub use rpc::{JsonMessage, StreamOf};
 pub use scenario::Scenario;
 pub use sim::{
     CLIENTS, CallFault, CallRecord, Event, Eventual, Fact, Family, Fault, FaultKind, Invariant, Line, Phase,
-    Picks, Reply, Request, Runner, Value, Wants, What, matching, tell,
+    Picks, Question, Questions, Reply, Request, Runner, Value, Wants, What, matching, tell,
 };
 pub use swarm::Swarm;
 pub use time::Ms;

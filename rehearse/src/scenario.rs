@@ -214,6 +214,12 @@ impl Scenario {
     }
 
     /// Adds a promise about the domain: `step` folds each event into a state, and says when that breaks the promise.
+    ///
+    /// It is shown every event, and asks those for what concerns it: [`Event::text`], [`Event::number`],
+    /// [`Event::field`], [`Event::says`], [`Event::told`]. It has judged those that had an answer. Where none had one in a whole
+    /// run of the suite, as where a name is misspelt, the promise is reported as vacuous, and the suite fails; a name
+    /// that no event knew is told in any case. A step that asks none of these, but looks into [`Event::line`] or
+    /// [`Event::what`] itself, counts as having judged all that services say.
     #[must_use]
     pub fn fold<S, F>(mut self, promise: &str, step: F) -> Self
     where
@@ -230,7 +236,7 @@ impl Scenario {
     }
 
     /// Adds a promise about the state of the last [`fold`](Self::fold) of this type: it must come true once
-    /// everything has healed and nothing is in flight.
+    /// everything has healed and nothing is in flight. It is vacuous where the fold is.
     ///
     /// # Panics
     /// When there is no such fold before.

@@ -1,7 +1,6 @@
 //! A scenario of a service with state: one actor for two workers, a journal on a disk, a watched stream.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
 use node::actix::{Actor, Context, Handler};
@@ -114,7 +113,7 @@ fn totals_grow(totals: &mut Totals, event: &Event) -> Result<(), String> {
     Ok(())
 }
 
-fn counter(swarm: Swarm, is_forgetful: bool) -> sim::Scenario {
+fn counter_of(swarm: Swarm, is_forgetful: bool) -> Scenario {
     let right = || Expect::ok().or(Code::FailedPrecondition);
     let load = Load::new(20, 300.ms(), 300.ms()..=800.ms())
         .rpc::<Add>(Via::Rest, requests(0..4), right())
@@ -129,33 +128,70 @@ fn counter(swarm: Swarm, is_forgetful: bool) -> sim::Scenario {
         .promises(promises::of_calls())
         .fold("totals grow from where they were", totals_grow)
         .eventually("somebody has watched", |totals: &Totals| totals.watched > 0 && totals.last > 0)
-        .into()
+}
+
+fn counter(swarm: Swarm) -> Scenario {
+    counter_of(swarm, false)
+}
+
+fn forgetful(swarm: Swarm) -> Scenario {
+    counter_of(swarm, true)
 }
 
 /// The first broken promise among some seeds.
-fn broken(scenario: &sim::Scenario, seeds: std::ops::Range<u64>) -> Option<String> {
-    let mut played = seeds.map(|seed| rehearse_seed(scenario, seed, None, Keep::Hash));
+fn broken(scenario: Scenario, seeds: std::ops::Range<u64>) -> Option<String> {
+    let scenario = scenario.into();
+    let mut played = seeds.map(|seed| rehearse_seed(&scenario, seed, None, Keep::Hash));
     played.find_map(|played| Some(format!("seed {}: {}", played.plan.seed, played.violation?)))
 }
 
 #[test]
 fn a_service_with_state_keeps_its_promises_whatever_breaks() {
     let faults = Swarm::new(1..=3, 250.ms(), 20.ms()..=400.ms()).everywhere();
-    assert_eq!(broken(&counter(Swarm::calm(), false), 0..5), None);
-    assert_eq!(broken(&counter(faults, false), 0..40), None);
+    assert_eq!(broken(counter(Swarm::calm()), 0..5), None);
+    assert_eq!(broken(counter(faults), 0..40), None);
 }
 
 #[test]
 fn a_service_that_does_not_sync_its_journal_is_found_out() {
     let powers = Swarm::new(1..=2, 250.ms(), 20.ms()..=400.ms()).everywhere().only(&[Family::PowerLoss]);
-    let found = broken(&counter(powers, true), 0..40).expect("a lost total");
+    let found = broken(forgetful(powers), 0..40).expect("a lost total");
     assert!(found.contains("totals grow from where they were"), "{found}");
+}
+
+#[test]
+fn a_fold_that_asks_for_what_no_event_has_met_nothing() {
+    let grows = |name: &'static str| {
+        move |last: &mut i64, event: &Event| match event.number(name) {
+            Some(total) if total < *last => Err(format!("it was {last}: {event}")),
+            total => {
+                *last = total.unwrap_or(*last);
+                Ok(())
+            }
+        }
+    };
+    let scenario = counter(Swarm::calm())
+        .fold("by a misspelt name", grows("totl"))
+        .eventually("by a misspelt name, in the end", |last: &i64| *last == 0)
+        .fold("by its name", grows("total"))
+        .fold("by its words", |added: &mut u64, event: &Event| {
+            *added += u64::from(event.says("added"));
+            Ok(())
+        })
+        .fold("without a question", |(): &mut (), event: &Event| {
+            if event.line().is_some_and(|line| line.message == "no") { Err("no".to_owned()) } else { Ok(()) }
+        });
+    let played = rehearse_seed(&scenario.into(), 1, None, Keep::Hash);
+    assert_eq!(played.violation, None);
+    let is_met = |promise: &str| played.met.iter().any(|(name, met)| name == promise && *met > 0);
+    assert!(!is_met("by a misspelt name") && !is_met("by a misspelt name, in the end"), "{:?}", played.met);
+    assert!(is_met("by its name") && is_met("by its words") && is_met("without a question"));
 }
 
 #[test]
 fn two_runs_of_one_seed_are_the_same_with_two_workers() {
     let faults = Swarm::new(1..=3, 250.ms(), 20.ms()..=400.ms()).everywhere();
-    let scenario = Arc::new(counter(faults, false));
+    let scenario = sim::Scenario::from(counter(faults));
     for seed in 100..110 {
         let [one, other] = [(); 2].map(|()| rehearse_seed(&scenario, seed, None, Keep::Hash).trace_hash);
         assert_eq!(one, other, "seed {seed}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::call::CallRecord;
 use crate::trace::event::{Event, Fact};
+use crate::trace::questions::Questions;
 
 /// A promise that is checked while the rehearsal runs.
 ///
@@ -58,6 +59,11 @@ pub trait Invariant: fmt::Debug {
     /// How often there was something to judge. A check that met nothing in a whole suite run proves nothing, and is
     /// reported.
     fn met(&self) -> u64;
+
+    /// What it has asked events for, if it notes that: names that no event knows are reported.
+    fn asked(&self) -> Option<&Questions> {
+        None
+    }
 }
 
 /// A promise that need not hold at every moment, but must hold in the end: once all faults have healed, every sort of

@@ -10,6 +10,7 @@ use crate::plan::Plan;
 use crate::scenario::Scenario;
 use crate::trace::difference::first_difference;
 use crate::trace::event::Event;
+use crate::trace::questions::Questions;
 use crate::trace::{recorder, subscriber};
 use crate::violation::{Violation, ViolationKind};
 use crate::{draw, entropy, panics, world};
@@ -31,6 +32,8 @@ pub struct Rehearsal {
     pub effective: Vec<bool>,
     /// How often each promise had something to judge, in the order in which they were added.
     pub met: Vec<(String, u64)>,
+    /// What those promises that note it have asked events for.
+    pub asked: Vec<(String, Questions)>,
     /// How much virtual time passed.
     pub simulated: Duration,
     /// How long it took.
@@ -105,6 +108,7 @@ impl Rehearsal {
             calls: Vec::new(),
             effective: Vec::new(),
             met: Vec::new(),
+            asked: Vec::new(),
             simulated: Duration::ZERO,
             wall: Duration::ZERO,
             events: Vec::new(),
@@ -224,6 +228,7 @@ fn play(scenario: &Scenario, plan: &Plan, keep: Keep) -> Rehearsal {
         wall: Duration::ZERO,
         effective: recorder.in_force.effective(),
         met: recorder.checks.met(),
+        asked: recorder.checks.asked(),
         hosts: recorder.hosts.all().iter().map(|host| host.name.to_string()).collect(),
         violation: recorder.checks.violation().cloned(),
         calls: recorder.calls.into_all(),

@@ -22,14 +22,13 @@ fn load() -> Load {
 type Orders = BTreeMap<String, (u32, u32, u32)>;
 
 fn ledger(orders: &mut Orders, event: &Event) -> Result<(), String> {
-    let (Some(line), Some(id)) = (event.line(), event.text("order")) else { return Ok(()) };
+    let Some(id) = event.text("order") else { return Ok(()) };
     let order = orders.entry(id.to_owned()).or_default();
-    match line.message.as_str() {
-        "reserved" if event.number("left") < Some(0) => return Err(format!("{id} got what is not there")),
-        "reserved" => order.0 += 1,
-        "charged" => order.1 += 1,
-        "released" => order.2 += 1,
-        _ => {}
+    order.0 += u32::from(event.says("reserved"));
+    order.1 += u32::from(event.says("charged"));
+    order.2 += u32::from(event.says("released"));
+    if event.says("reserved") && event.number("left") < Some(0) {
+        return Err(format!("{id} got what is not there"));
     }
     match order {
         (0 | 1, 0, 0) | (1, 1, 0) | (1, 0, 1) => Ok(()),

@@ -107,6 +107,7 @@ fn play(scenario: &Scenario, dress: &Dress, stage: Stage<'_>) -> (Rehearsal, Vec
         violation,
         effective: recorder.in_force.effective(),
         met: judge.checks.met(),
+        asked: judge.checks.asked(),
         simulated,
         wall: Duration::ZERO,
         events,

@@ -49,10 +49,12 @@ pub(super) fn run(project: Project) -> ExitCode {
         return ExitCode::from(EXIT_USAGE);
     }
     let is_whole = !arguments.list && conclusion.num_filtered_out == 0 && !conclusion.has_failed();
+    if is_whole {
+        eprint!("{}", found.vacuity);
+    }
     if is_whole && found.vacuity.is_there() {
         eprintln!(
-            "{}\nA promise that is never tried proves nothing: add a scenario in which it is, or leave it out there.",
-            found.vacuity
+            "\nA promise that is never tried proves nothing: add a scenario in which it is, or leave it out there.",
         );
         return ExitCode::from(EXIT_FAILED);
     }

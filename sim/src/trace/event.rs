@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::plan::fault::Fault;
+use crate::trace::questions;
 use crate::trace::value::{Fields, Value};
 
 /// One thing that happened.
@@ -138,9 +139,12 @@ impl Event {
     /// The fact that this event tells, if it tells one of this type.
     #[must_use]
     pub fn told<T: Fact>(&self) -> Option<&T> {
-        let What::Told(fact) = &self.what else { return None };
-        let fact: &dyn Any = &**fact;
-        fact.downcast_ref()
+        let told = match &self.what {
+            What::Told(fact) => (&**fact as &dyn Any).downcast_ref(),
+            _ => None,
+        };
+        questions::fact::<T>(told.is_some());
+        told
     }
 
     /// The log line that this event is, if it is one.
@@ -149,25 +153,39 @@ impl Event {
         if let What::Log(line) = &self.what { Some(line) } else { None }
     }
 
+    /// Whether this is a log line of exactly these words.
+    #[must_use]
+    pub fn says(&self, words: &str) -> bool {
+        let says = self.line().is_some_and(|line| line.message == words);
+        questions::words(words, says);
+        says
+    }
+
     /// The value under `name` of a log line, or of what the network did.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&Value> {
-        let (What::Log(Line { fields, .. }) | What::Net(_, fields)) = &self.what else { return None };
-        fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value)
+        self.read(name, Some)
     }
-}
 
-impl Event {
     /// The text under `name`, if there is one.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.field(name)?.as_str()
+        self.read(name, Value::as_str)
     }
 
     /// The number under `name`, if there is one without a fraction.
     #[must_use]
     pub fn number(&self, name: &str) -> Option<i64> {
-        self.field(name)?.as_i64()
+        self.read(name, Value::as_i64)
+    }
+
+    fn read<'a, T>(&'a self, name: &str, read: impl Fn(&'a Value) -> Option<T>) -> Option<T> {
+        let found = match &self.what {
+            What::Log(Line { fields, .. }) | What::Net(_, fields) => named(fields, name).and_then(read),
+            _ => None,
+        };
+        questions::field(name, found.is_some());
+        found
     }
 }
 
@@ -175,8 +193,14 @@ impl Line {
     /// The value under `name`, if the line has one.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&Value> {
-        self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value)
+        let found = named(&self.fields, name);
+        questions::field(name, found.is_some());
+        found
     }
+}
+
+fn named<'a>(fields: &'a Fields, name: &str) -> Option<&'a Value> {
+    fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value)
 }
 
 impl What {

@@ -7,6 +7,7 @@ pub(crate) mod difference;
 pub(crate) mod event;
 pub(crate) mod fingerprint;
 mod packet;
+pub(crate) mod questions;
 pub(crate) mod recorder;
 pub(crate) mod subscriber;
 pub(crate) mod value;

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         ("a_failing_seed_leaves_its_plan_and_a_failing_plan_no_copy", a_failing_plan_leaves_no_copy),
         ("a_mistake_in_the_set_up_is_told_once_and_kept_nowhere", a_mistake_in_the_set_up_is_told_once),
         ("a_promise_that_meets_nothing_is_named", a_promise_that_meets_nothing_is_named),
+        ("a_name_that_no_event_knows_is_told_with_its_promise", a_name_that_no_event_knows_is_told),
         ("a_plan_of_the_graveyard_without_effect_is_stale", a_plan_without_effect_is_stale),
         ("a_plan_of_the_graveyard_names_a_patch_that_is_there", a_plan_names_a_patch_that_is_there),
         ("the_list_names_the_patches_of_each_scenario", the_list_names_the_patches),
@@ -110,6 +111,16 @@ fn a_promise_that_meets_nothing_is_named() {
     // A part of the suite says nothing about the whole.
     assert_eq!(user.runs("rehearse --seeds 3 --scenario vacuous").err.matches(line).count(), 0);
     assert_eq!(user.runs("vacuous").code, 0);
+}
+
+fn a_name_that_no_event_knows_is_told() {
+    let line = "vacuous: orders are settled: there was nothing to judge in 16 rehearsals: \
+        no event has a field \"ordr\" of the type asked for\n";
+    let ran = User::new("misspelt").runs("");
+    assert_eq!((ran.code, ran.err.matches(line).count()), (101, 1), "{}", ran.err);
+    let note = "note: orders are settled: in 16 rehearsals no log line says \"setled\"\n";
+    let ran = User::new("misspelt-words").runs("");
+    assert_eq!((ran.code, ran.err.matches(note).count()), (0, 1), "{}", ran.err);
 }
 
 fn a_plan_without_effect_is_stale() {

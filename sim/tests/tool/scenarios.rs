@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sim::{
-    Address, CallRecord, HostContext, HostResult, Invariant, Load, Reply, Request, Runner, Scenario, Swarm,
-    matching,
+    Address, CallRecord, Event, HostContext, HostResult, Invariant, Load, Questions, Reply, Request, Runner,
+    Scenario, Swarm, matching,
 };
 
 /// The program of a user whose plans and patches are where they stand.
@@ -27,6 +27,10 @@ fn scenario(name: &str) -> Scenario {
     match name {
         "deaf" | "deaf-too" => scenario.host("server", |_| pending()),
         "vacuous" => scenario.host("server", listens).invariant(|| DrainsLoseNothing),
+        "misspelt" => scenario.host("server", settles).invariant(|| OrdersAreSettled::by("ordr", "settled")),
+        "misspelt-words" => {
+            scenario.host("server", settles).invariant(|| OrdersAreSettled::by("order", "setled"))
+        }
         "broken" => scenario
             .host("server", listens)
             .every_call("every call fails", |_: &CallRecord| Err("it worked".to_owned())),
@@ -38,6 +42,14 @@ async fn listens(host: HostContext) -> HostResult {
     let listener = host.listen(7).await?;
     loop {
         drop(listener.accept().await?);
+    }
+}
+
+async fn settles(host: HostContext) -> HostResult {
+    let listener = host.listen(7).await?;
+    loop {
+        drop(listener.accept().await?);
+        tracing::info!(order = "one", "settled");
     }
 }
 
@@ -59,5 +71,39 @@ impl Invariant for DrainsLoseNothing {
 
     fn met(&self) -> u64 {
         0
+    }
+}
+
+/// A promise that asks events for a field and for words.
+#[derive(Debug)]
+struct OrdersAreSettled {
+    field: &'static str,
+    words: &'static str,
+    asked: Questions,
+}
+
+impl OrdersAreSettled {
+    fn by(field: &'static str, words: &'static str) -> Self {
+        Self { field, words, asked: Questions::default() }
+    }
+}
+
+impl Invariant for OrdersAreSettled {
+    fn name(&self) -> &str {
+        "orders are settled"
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        let Self { field, words, asked } = self;
+        asked.note(|| event.text(field).is_some() && event.says(words));
+        Ok(())
+    }
+
+    fn met(&self) -> u64 {
+        self.asked.answered()
+    }
+
+    fn asked(&self) -> Option<&Questions> {
+        Some(&self.asked)
     }
 }

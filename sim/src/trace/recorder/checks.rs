@@ -6,6 +6,7 @@ use super::audience::Audience;
 use crate::call::CallRecord;
 use crate::invariant::{EventualPromise, Invariant};
 use crate::trace::event::Event;
+use crate::trace::questions::Questions;
 use crate::violation::{Violation, ViolationKind};
 
 /// The name under which a scenario is told that it is wrong under every plan.
@@ -99,6 +100,12 @@ impl Checks {
         let invariants = self.invariants.iter().map(|check| (check.name().to_owned(), check.met()));
         let eventual = self.eventual.iter().map(|promise| (promise.promise.clone(), promise.check.met()));
         invariants.chain(eventual).collect()
+    }
+
+    /// What the invariants that note it have asked events for.
+    pub(crate) fn asked(&self) -> Vec<(String, Questions)> {
+        let asked = self.invariants.iter().filter_map(|check| Some((check.name(), check.asked()?)));
+        asked.map(|(promise, questions)| (promise.to_owned(), questions.clone())).collect()
     }
 
     fn ask(&mut self, now: Duration, mut question: impl FnMut(&mut dyn Invariant) -> Result<(), String>) {
