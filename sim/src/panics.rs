@@ -7,6 +7,7 @@ use std::panic::PanicHookInfo;
 use std::sync::Once;
 
 use crate::entropy;
+use crate::trace::recorder;
 
 thread_local! {
     static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
@@ -36,7 +37,7 @@ pub fn planned_panic() -> ! {
     panic!("a fault of the plan makes this handler panic")
 }
 
-/// The panics of this thread since the last time.
+/// The panics of this thread since the last time: on which host, what was said, and where in the code.
 pub(crate) fn take() -> Vec<String> {
     PANICS.with(|panics| {
         panics.try_borrow_mut().map(|mut panics| std::mem::take(&mut *panics)).unwrap_or_default()
@@ -49,7 +50,8 @@ fn note(panic: &PanicHookInfo<'_>) {
     let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     let message = message.unwrap_or("a panic without a message");
     let location = panic.location().map(|at| format!(" at {}:{}", at.file(), at.line()));
-    let line = format!("{message}{}", location.unwrap_or_default());
+    let host = recorder::current_host().map(|host| format!("{host}: ")).unwrap_or_default();
+    let line = format!("{host}{message}{}", location.unwrap_or_default());
     PANICS.with(|panics| {
         if let Ok(mut panics) = panics.try_borrow_mut() {
             panics.push(line);

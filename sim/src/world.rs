@@ -194,7 +194,7 @@ impl<'a> World<'a> {
                 recorder.violate("hosts stay on their thread", detail);
             }
             for panic in panics::take() {
-                recorder.violate("hosts do not panic", panic);
+                recorder.host_panicked(&panic);
             }
             recorder.checks.violation().is_some()
         })

@@ -56,6 +56,11 @@ impl Checks {
         self.violation.get_or_insert(Violation { promise, detail, at, kind });
     }
 
+    /// Adds to what was seen when a promise was broken; whether one was.
+    pub(super) fn add_to_violation(&mut self, more: &str) -> bool {
+        self.violation.as_mut().map(|violation| violation.detail += more).is_some()
+    }
+
     pub(crate) fn show(&mut self, event: &Event, now: Duration) {
         for number in self.audience.of(event) {
             let check = self.invariants[*number].as_mut();

@@ -74,6 +74,15 @@ pub(crate) fn with<T>(work: impl FnOnce(&mut Recorder) -> T) -> T {
     })
 }
 
+/// The name of the host that runs on this thread. Nothing where that cannot be known at the moment, as where a check panics.
+pub(crate) fn current_host() -> Option<Arc<str>> {
+    RECORDER.with(|recorder| {
+        let recorder = recorder.try_borrow().ok()?;
+        let hosts = &recorder.as_ref()?.hosts;
+        hosts.current().map(|_| hosts.current_name())
+    })
+}
+
 /// Tells `fact` to the checks and to the trace, from inside a host. With the id of the request that it is about, if it
 /// is about one.
 ///
@@ -184,6 +193,13 @@ impl Recorder {
             return self.checks.reject_set_up(detail, self.now());
         }
         self.violate(promise, detail);
+    }
+
+    /// A host's program panicked while it was rehearsed. What was found broken in the same tick may well come of that.
+    pub(crate) fn host_panicked(&mut self, panic: &str) {
+        if !self.checks.add_to_violation(&format!("; a host panicked: {panic}")) {
+            self.violate("hosts do not panic", panic);
+        }
     }
 
     /// A host's program logs a line.
