@@ -57,6 +57,11 @@ impl Graph {
         here.map(|(host, _)| host.as_str())
     }
 
+    /// The services that any host has.
+    pub(crate) fn services(&self) -> impl Iterator<Item = &'static str> {
+        self.callees.keys().copied()
+    }
+
     /// The services that run on several hosts.
     pub(crate) fn replicated(&self) -> impl Iterator<Item = &'static str> {
         self.callees.keys().copied().filter(|service| self.hosts_of(service).count() > 1)

@@ -54,13 +54,18 @@ impl Host {
     /// # Panics
     /// When the scenario has no such option, or the choice cannot be read as `T`.
     #[must_use]
+    #[track_caller]
     pub fn option<T: Choice>(&self, name: &str) -> T {
         let text = match &self.0 {
             Inner::Simulated(context) => context.option(name),
             Inner::Described { options, .. } => options.get(name).map(String::as_str),
         };
         let Some(text) = text else { panic!("the scenario has no option {name:?}: add it by .option(..)") };
-        T::choice(text).unwrap_or_else(|| panic!("the option {name:?} cannot be {text:?}"))
+        let Some(choice) = T::choice(text) else {
+            let type_name = std::any::type_name::<T>();
+            panic!("the option {name:?} cannot be {text:?}: expected a {type_name}")
+        };
+        choice
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Load {
     pub(crate) says_timeouts: bool,
     /// How often, and over which time, hosts are asked for their health.
     pub(crate) health_checks: Option<(usize, Duration)>,
+    /// What is wrong with it.
+    pub(crate) mistake: Option<String>,
 }
 
 /// One sort of call.
@@ -67,7 +69,7 @@ impl Load {
     #[must_use]
     pub fn new(calls: usize, over: Duration, deadlines: RangeInclusive<Duration>) -> Self {
         let load = sim::Load::new(calls..=calls, over, deadlines);
-        Self { load, kinds: Vec::new(), says_timeouts: true, health_checks: None }
+        Self { load, kinds: Vec::new(), says_timeouts: true, health_checks: None, mistake: None }
     }
 
     /// Gathers the calls in so many bursts, with idle time between them; 1, as at first, spreads them evenly.
@@ -112,10 +114,8 @@ impl Load {
         Self { load: self.load.metadata(metadata), ..self }
     }
 
-    /// Adds calls of `M`, with requests drawn from `requests`.
-    ///
-    /// # Panics
-    /// When calls are to go over REST and the contract has no route for them.
+    /// Adds calls of `M`, with requests drawn from `requests`. Calls over REST need a route in the contract: where there is
+    /// none, the scenario is told to be set up wrongly.
     #[must_use]
     pub fn rpc<M>(
         self,
@@ -132,9 +132,6 @@ impl Load {
 
     /// As [`rpc`](Self::rpc); `set_id` writes the id of each call into its request, where that needs one that is
     /// unique. It is not part of the plan, so that a plan cut down calls the same.
-    ///
-    /// # Panics
-    /// As [`rpc`](Self::rpc).
     #[must_use]
     pub fn rpc_with_id<M>(
         self,
@@ -172,11 +169,10 @@ impl Load {
     where
         M: Method<Request: JsonMessage>,
     {
-        assert!(
-            via == Via::Grpc || !M::ROUTES.is_empty(),
-            "{} has no REST route: call it over gRPC",
-            M::PATH
-        );
+        if via == Via::Rest && M::ROUTES.is_empty() {
+            let path = M::PATH;
+            self.mistake.get_or_insert_with(|| format!("{path} has no REST route: expected Via::Grpc"));
+        }
         let name = self.free_name(via, <M::Contract as Contract>::NAME, M::PATH);
         let text = |request| serde_json::to_string(&request).expect("a message has a JSON form");
         let load = self.load.kind(via.client(), &name, requests.prop_map(text));

@@ -10,7 +10,7 @@ use node::hooks::Pause;
 use node::{App, Config, Hooks};
 use sim::{HostContext, HostResult, Places};
 use tokio::time::sleep;
-use transport::Gauges;
+use transport::{Gauges, Service};
 
 use crate::clients::{GRPC_PORT, HTTP_PORT};
 use crate::facts::{GaugesRead, NodeStarted, NodeStopped};
@@ -53,17 +53,42 @@ pub(crate) fn order_option(service: &str) -> String {
 
 impl Node {
     /// Its app as it is when nothing runs, to see what is in it.
-    pub(crate) fn described(&self, options: &Arc<BTreeMap<String, String>>) -> App {
-        (self.make)(&Host::described(&self.host, options))
+    ///
+    /// # Errors
+    /// When it cannot be made, or has not all services that the node is to have.
+    pub(crate) fn described(&self, options: &Arc<BTreeMap<String, String>>) -> Result<App, String> {
+        let host = &self.host;
+        let app = sim::caught(|| (self.make)(&Host::described(host, options)))
+            .map_err(|panic| format!("the app of {host} cannot be made: {panic}"))?;
+        let names: Vec<_> = app.services().iter().map(Service::name).collect();
+        match self.services.iter().find(|service| !names.contains(&service.as_str())) {
+            Some(service) => {
+                let expected = names.join(", ");
+                Err(format!("{host} is to have {service}, which its app has not: expected one of {expected}"))
+            }
+            None => Ok(app),
+        }
     }
 
     /// Reads its configurations.
     ///
-    /// # Panics
-    /// When its flags are wrong.
-    pub(crate) fn ready(&self, graph: &Graph, app: &App, flags: &[String], sync: Duration) -> Ready {
+    /// # Errors
+    /// When its flags are wrong, or it calls a service that no host has.
+    pub(crate) fn ready(
+        &self,
+        graph: &Graph,
+        app: &App,
+        flags: &[String],
+        sync: Duration,
+    ) -> Result<Ready, String> {
         let services = graph.services_on(&self.host).to_vec();
         let callees = callees(graph, &self.host);
+        if let Some(callee) = callees.iter().find(|callee| graph.hosts_of(callee).next().is_none()) {
+            let host = &self.host;
+            return Err(format!(
+                "{host} calls {callee}, and no host has it: expected .node(..) with {callee}"
+            ));
+        }
         let mut configs = BTreeMap::new();
         for chosen in choices(graph, &callees) {
             let mut all = self.flags(graph, &callees, &chosen, &|hosts| match self.by_names {
@@ -75,12 +100,11 @@ impl Node {
                 listen.into_iter().flat_map(|(flag, port)| [flag.to_owned(), format!("0.0.0.0:{port}")]),
             );
             all.extend_from_slice(flags);
-            let config = Config::from_flags(app, &all);
-            let config = config.unwrap_or_else(|error| panic!("{} cannot start: {error}", self.host));
-            configs.insert(chosen, config);
+            let refused = |error| format!("{} refuses its flags: {error}", self.host);
+            configs.insert(chosen, Config::from_flags(app, &all).map_err(refused)?);
         }
         let orders = orders(graph, &callees);
-        Ready { make: Arc::clone(&self.make), services, orders, configs, sync }
+        Ok(Ready { make: Arc::clone(&self.make), services, orders, configs, sync })
     }
 
     /// The flags that say where what is, for a process that finds others at `places`.
@@ -107,7 +131,6 @@ impl Node {
         let mut chosen = chosen.iter();
         for callee in callees {
             let mut hosts: Vec<_> = graph.hosts_of(callee).collect();
-            assert!(!hosts.is_empty(), "no node has {callee}, which {} calls", self.host);
             if hosts.len() > 1 {
                 let first = chosen.next().and_then(|first| hosts.iter().position(|host| host == first));
                 hosts.rotate_left(first.unwrap_or_default());

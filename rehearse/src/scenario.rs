@@ -42,6 +42,8 @@ pub struct Scenario {
     /// The name under which the program that rehearses is that of its nodes, and the flags that it takes besides.
     pub(crate) stand_in: Option<(String, Vec<String>)>,
     pub(crate) checks: Vec<Check>,
+    /// What is wrong with it.
+    pub(crate) mistake: Option<String>,
     /// What was given to [`Scenario::fold`], by the type of its state.
     folds: Vec<(TypeId, Box<dyn Any>)>,
 }
@@ -69,6 +71,7 @@ impl Scenario {
             sync: Duration::ZERO,
             stand_in: None,
             checks: Vec::new(),
+            mistake: None,
             folds: Vec::new(),
         }
     }
@@ -129,7 +132,8 @@ impl Scenario {
     pub fn flags(mut self, flags: &[&str]) -> Self {
         for flag in flags.iter().filter(|flag| flag.starts_with("--")) {
             if let Some(at) = self.flags.iter().position(|known| known == flag) {
-                self.flags.drain(at..at + 2);
+                let values = self.flags[at + 1..].iter().take_while(|word| !word.starts_with("--")).count();
+                self.flags.drain(at..=at + values);
             }
         }
         self.flags.extend(flags.iter().map(|flag| (*flag).to_owned()));
@@ -236,10 +240,8 @@ impl Scenario {
     }
 
     /// Adds a promise about the state of the last [`fold`](Self::fold) of this type: it must come true once
-    /// everything has healed and nothing is in flight. It is vacuous where the fold is.
-    ///
-    /// # Panics
-    /// When there is no such fold before.
+    /// everything has healed and nothing is in flight. It is vacuous where the fold is. Without such a fold before, the
+    /// scenario is told to be set up wrongly.
     #[must_use]
     pub fn eventually<S, F>(mut self, promise: &str, holds: F) -> Self
     where
@@ -248,7 +250,13 @@ impl Scenario {
     {
         let fold = self.folds.iter().rev().find(|(state, _)| *state == TypeId::of::<S>());
         let step = fold.and_then(|(_, step)| step.downcast_ref::<Arc<Step<S>>>()).cloned();
-        let step = step.expect("a promise about the state of a fold comes after that fold");
+        let Some(step) = step else {
+            let state = std::any::type_name::<S>();
+            let expected = "expected .fold(..) with such a state before";
+            let mistake = || format!("{promise:?} is about the state of a fold, a {state}: {expected}");
+            self.mistake.get_or_insert_with(mistake);
+            return self;
+        };
         let (promise, holds) = (promise.to_owned(), Arc::new(holds));
         self.checks.push(Box::new(move |scenario, _| {
             let (step, holds) = (Arc::clone(&step), Arc::clone(&holds));

@@ -17,73 +17,79 @@ use crate::nodes::{Node, Ready, order_option};
 use crate::scenario::{Check, Scenario};
 use crate::setting::Setting;
 
-/// The scenario as the simulator plays it.
-///
-/// # Panics
-/// When a node's flags are wrong, or something is called that no node has.
+/// The scenario as the simulator plays it. Where a node's flags are wrong, or something is called that no host has, it is
+/// one that tells so, as a mistake in its set-up.
 impl From<Scenario> for sim::Scenario {
     fn from(scenario: Scenario) -> Self {
-        let apps = described(&scenario);
-        let mut graph = graph(&scenario.nodes, &apps);
-        scenario.foreign.iter().for_each(|(host, server)| graph.add_foreign(host, server.service()));
-        let flags = flags(&scenario);
-        let ready = ready(&scenario, &apps, &graph, &flags);
-        let Scenario { name, about, load, swarm, options, recovers_within, checks, foreign, nodes, .. } =
-            scenario;
-        let (stand_in, of_processes) = scenario.stand_in.unzip();
-        let of_processes = of_processes.unwrap_or_default();
-        let config = ready.first().expect("a scenario has a node").1.config();
-        let sim_load = with_health_checks(&load, &graph);
-        let setting = Arc::new(Setting {
-            ways: ways(&graph, load.kinds.iter().map(|kind| kind.service)),
-            limits: config.limits(),
-            deadline: config.deadline,
-            silence: config.keepalive().timeout,
-            greeting: config.keepalive().greeting,
-            ping_after: config.keepalive().interval,
-            drain_timeout: config.drain_timeout,
-            workers: config.workers,
-            tick: scenario.tick,
-            latency_max: scenario.latency_max,
-            in_node: in_node(&apps),
-            by_key: by_key(ready.iter().map(|(_, ready)| ready.config()), &apps),
-            of_several_connections: of_several_connections(&foreign),
-            max_in_flight: max_in_flight(ready.iter().map(|(_, ready)| ready.config()), &apps),
-            held_up: Duration::ZERO,
-            kinds: load.kinds.into(),
-            says_timeouts: load.says_timeouts,
-            checks_health: load.health_checks.is_some(),
-            graph,
-        });
-        let world = Self::new(&name, &about, sim_load, swarm.over(&setting))
-            .tick(setting.tick)
-            .latency_max(setting.latency_max)
-            .recovers_within(recovers_within)
-            .request_id_of_line(request_id_of_line);
-        let world = with_options(world, &options, &setting.graph);
-        let world = ready
-            .into_iter()
-            .fold(world, |world, (host, ready)| world.host(&host, move |host| Arc::clone(&ready).run(host)));
-        let checks: Arc<[Check]> = checks.into();
-        let dressing = Dressing {
-            nodes,
-            flags: [flags, of_processes].concat(),
-            stand_in,
-            checks: Arc::clone(&checks),
-            setting: Arc::clone(&setting),
-            foreign: foreign.first().map(|(host, _)| host.clone()),
-        };
-        let world = foreign.into_iter().fold(world, |world, (host, server)| {
-            world.host(&host, move |host| Arc::clone(&server).run(host))
-        });
-        let world = with_clients(world, &setting);
-        let world = world.dressed(move |tempo| dressing.at(tempo));
-        checks.iter().fold(world, |world, check| check(world, &setting))
+        let nothing = Self::named(&scenario.name, &scenario.about);
+        played(scenario).unwrap_or_else(|mistake| nothing.mistake(mistake))
     }
 }
 
+fn played(mut scenario: Scenario) -> Result<sim::Scenario, String> {
+    if let Some(mistake) = scenario.mistake.take().or_else(|| scenario.load.mistake.take()) {
+        return Err(mistake);
+    }
+    let apps = described(&scenario)?;
+    let mut graph = graph(&scenario.nodes, &apps);
+    scenario.foreign.iter().for_each(|(host, server)| graph.add_foreign(host, server.service()));
+    let flags = flags(&scenario);
+    let ready = ready(&scenario, &apps, &graph, &flags)?;
+    let Scenario { name, about, load, swarm, options, recovers_within, checks, foreign, nodes, .. } =
+        scenario;
+    let (stand_in, of_processes) = scenario.stand_in.unzip();
+    let of_processes = of_processes.unwrap_or_default();
+    let config = ready.first().ok_or("it has no node: expected .node(..) or .nodes(..)")?.1.config();
+    let sim_load = with_health_checks(&load, &graph);
+    let setting = Arc::new(Setting {
+        ways: ways(&graph, load.kinds.iter().map(|kind| kind.service))?,
+        limits: config.limits(),
+        deadline: config.deadline,
+        silence: config.keepalive().timeout,
+        greeting: config.keepalive().greeting,
+        ping_after: config.keepalive().interval,
+        drain_timeout: config.drain_timeout,
+        workers: config.workers,
+        tick: scenario.tick,
+        latency_max: scenario.latency_max,
+        in_node: in_node(&apps),
+        by_key: by_key(ready.iter().map(|(_, ready)| ready.config()), &apps),
+        of_several_connections: of_several_connections(&foreign),
+        max_in_flight: max_in_flight(ready.iter().map(|(_, ready)| ready.config()), &apps),
+        held_up: Duration::ZERO,
+        kinds: load.kinds.into(),
+        says_timeouts: load.says_timeouts,
+        checks_health: load.health_checks.is_some(),
+        graph,
+    });
+    let world = sim::Scenario::new(&name, &about, sim_load, swarm.over(&setting))
+        .tick(setting.tick)
+        .latency_max(setting.latency_max)
+        .recovers_within(recovers_within)
+        .request_id_of_line(request_id_of_line);
+    let world = with_options(world, &options, &setting.graph);
+    let world = ready
+        .into_iter()
+        .fold(world, |world, (host, ready)| world.host(&host, move |host| Arc::clone(&ready).run(host)));
+    let checks: Arc<[Check]> = checks.into();
+    let dressing = Dressing {
+        nodes,
+        flags: [flags, of_processes].concat(),
+        stand_in,
+        checks: Arc::clone(&checks),
+        setting: Arc::clone(&setting),
+        foreign: foreign.first().map(|(host, _)| host.clone()),
+    };
+    let world = foreign
+        .into_iter()
+        .fold(world, |world, (host, server)| world.host(&host, move |host| Arc::clone(&server).run(host)));
+    let world = with_clients(world, &setting);
+    let world = world.dressed(move |tempo| dressing.at(tempo));
+    Ok(checks.iter().fold(world, |world, check| check(world, &setting)))
+}
+
 /// The app of each node, to see what is in it.
-fn described(scenario: &Scenario) -> Vec<App> {
+fn described(scenario: &Scenario) -> Result<Vec<App>, String> {
     let first = |(name, choices): &(String, Vec<String>)| {
         (name.clone(), choices.first().cloned().unwrap_or_default())
     };
@@ -100,11 +106,17 @@ fn graph(nodes: &[Node], apps: &[App]) -> Graph {
 }
 
 /// The nodes as they can be started, by their hosts.
-fn ready(scenario: &Scenario, apps: &[App], graph: &Graph, flags: &[String]) -> Vec<(String, Arc<Ready>)> {
-    let nodes = scenario.nodes.iter().zip(apps);
-    nodes
-        .map(|(node, app)| (node.host.clone(), Arc::new(node.ready(graph, app, flags, scenario.sync))))
-        .collect()
+fn ready(
+    scenario: &Scenario,
+    apps: &[App],
+    graph: &Graph,
+    flags: &[String],
+) -> Result<Vec<(String, Arc<Ready>)>, String> {
+    let ready = |(node, app): (&Node, _)| {
+        let ready = node.ready(graph, app, flags, scenario.sync)?;
+        Ok((node.host.clone(), Arc::new(ready)))
+    };
+    scenario.nodes.iter().zip(apps).map(ready).collect()
 }
 
 /// The flags that all nodes have.
@@ -117,11 +129,14 @@ fn flags(scenario: &Scenario) -> Vec<String> {
 fn ways(
     graph: &Graph,
     entries: impl Iterator<Item = &'static str>,
-) -> BTreeMap<&'static str, BTreeSet<String>> {
+) -> Result<BTreeMap<&'static str, BTreeSet<String>>, String> {
     let way = |entry: &'static str| {
         let way = graph.way(entry);
-        assert!(!way.is_empty(), "clients call {entry}, and no node has it");
-        (entry, way.into_iter().map(str::to_owned).collect())
+        if way.is_empty() {
+            let expected = graph.services().collect::<Vec<_>>().join(", ");
+            return Err(format!("clients call {entry}, and no host has it: expected one of {expected}"));
+        }
+        Ok((entry, way.into_iter().map(str::to_owned).collect()))
     };
     entries.map(way).collect()
 }

@@ -23,27 +23,38 @@ pub fn plan(scenario: &Scenario, seed: u64, planted: Option<&str>) -> Plan {
     let mut runner = TestRunner::new_with_rng(Config { failure_persistence: None, ..Config::default() }, rng);
     let mut picks = Picks::drawn(&mut runner);
     let world = scenario.world(&mut picks);
-    let picked = picks.end().expect("what is drawn is one of the choices");
-    let (latency_min, latency_max, yield_percent) = draw(&mut runner, &network(&world));
-    let option = |(name, choices): &(String, Vec<String>)| {
-        let choice = draw(&mut runner, &prop::sample::select(choices.clone()));
-        (name.clone(), choice)
-    };
-    let options = world.options.iter().map(option).collect::<Vec<_>>();
-    let options = picked.into_iter().chain(options).collect();
+    let options = picks.end().expect("what is drawn is one of the choices");
     let mut plan = Plan {
         scenario: scenario.name.clone(),
         seed,
         planted: planted.map(str::to_owned),
         options,
-        network: Network { latency_min, latency_max, yield_percent },
-        faults: draw(&mut runner, &world.swarm.faults()),
-        in_flight_max: world.load.in_flight_max,
-        requests: world.load.requests(&mut runner),
-        probes: world.load.probes(&mut runner),
+        network: Network { latency_min: Duration::ZERO, latency_max: Duration::ZERO, yield_percent: 0 },
+        faults: Vec::new(),
+        in_flight_max: None,
+        requests: Vec::new(),
+        probes: Vec::new(),
     };
-    world.load.draw_along(&mut runner, &mut plan.requests, &mut plan.probes);
+    // Of a world that is wrong nothing can be drawn. Whoever plays the plan is told why.
+    if world.wrong().is_none() {
+        fill(&mut plan, &world, &mut runner);
+    }
     plan
+}
+
+fn fill(plan: &mut Plan, world: &Scenario, runner: &mut TestRunner) {
+    let (latency_min, latency_max, yield_percent) = draw(runner, &network(world));
+    plan.network = Network { latency_min, latency_max, yield_percent };
+    let option = |(name, choices): &(String, Vec<String>)| {
+        let choice = draw(runner, &prop::sample::select(choices.clone()));
+        (name.clone(), choice)
+    };
+    plan.options.extend(world.options.iter().map(option));
+    plan.faults = draw(runner, &world.swarm.faults());
+    plan.in_flight_max = world.load.in_flight_max;
+    plan.requests = world.load.requests(runner);
+    plan.probes = world.load.probes(runner);
+    world.load.draw_along(runner, &mut plan.requests, &mut plan.probes);
 }
 
 fn network(scenario: &Scenario) -> impl Strategy<Value = (Duration, Duration, u8)> + use<> {

@@ -10,8 +10,8 @@
 //! An [`Invariant`] must hold at every moment; it is told each log line, with its values in their types, each fact that a
 //! host's program tells in a type of its own ([`tell`]), each fault as it begins and ends, and each call. An [`Eventual`]
 //! promise must come true once all has healed and nothing is asked any more. Each says how often it had something to
-//! judge. A scenario that is wrong under every plan, such as one with a host that never listens, is told so
-//! ([`ViolationKind::SetUp`]).
+//! judge. A scenario that is wrong under every plan, such as one with a host that never listens, or with faults on a
+//! host that is not there, is told so ([`ViolationKind::SetUp`]).
 //!
 //! # What a host must not do
 //!
@@ -82,6 +82,7 @@ mod faults;
 mod host;
 mod invariant;
 mod load;
+mod mistakes;
 mod panics;
 mod picks;
 mod plan;
@@ -110,7 +111,7 @@ pub use host::{CallFault, HostContext, call_fault, refuses_streams};
 pub use invariant::{Eventual, Invariant, Wants};
 pub use load::{Load, matching};
 pub use net::{Address, Io, Net};
-pub use panics::planned_panic;
+pub use panics::{caught, planned_panic};
 pub use picks::Picks;
 pub use plan::{Family, Fault, FaultKind, Network, Plan, Request};
 pub use promises::{EndsByDeadline, LogsKnowTheirCaller, ReplyCarriesId};

@@ -9,6 +9,7 @@ use proptest::strategy::{SBoxedStrategy, ValueTree};
 use proptest::string::string_regex;
 use proptest::test_runner::TestRunner;
 
+use crate::mistakes;
 use crate::plan::Request;
 use crate::plan::time::millis;
 
@@ -111,6 +112,12 @@ impl Load {
         self
     }
 
+    /// What is wrong with it.
+    pub(crate) fn mistake(&self) -> Option<String> {
+        mistakes::of_numbers("calls", &self.calls)
+            .or_else(|| mistakes::of_times("deadlines are to be", &self.deadline))
+    }
+
     /// Whether `request` is one of these sorts of call.
     pub(crate) fn has(&self, request: &Request) -> bool {
         self.kinds.iter().any(|kind| kind.client == request.client && kind.kind == request.kind)
@@ -199,8 +206,12 @@ impl CallKind {
 ///
 /// # Panics
 /// When proptest cannot draw from this expression.
+#[track_caller]
 pub fn matching(expression: &str) -> SBoxedStrategy<String> {
-    string_regex(expression).expect("proptest can draw from this expression").sboxed()
+    match string_regex(expression) {
+        Ok(strategy) => strategy.sboxed(),
+        Err(error) => panic!("no text can be drawn from {expression:?}: {error}"),
+    }
 }
 
 /// The next value of a strategy.

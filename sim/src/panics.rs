@@ -12,6 +12,7 @@ use crate::trace::recorder;
 thread_local! {
     static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
     static IS_PLANNED: Cell<bool> = const { Cell::new(false) };
+    static IS_CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Counts panics on simulation threads from now on; elsewhere they are reported as before.
@@ -20,7 +21,9 @@ pub(crate) fn watch() {
     WATCHING.call_once(|| {
         let report = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            if !entropy::is_simulated() {
+            if IS_CAUGHT.get() {
+                note(panic);
+            } else if !entropy::is_simulated() {
                 report(panic);
             } else if !IS_PLANNED.replace(false) {
                 note(panic);
@@ -35,6 +38,18 @@ pub(crate) fn watch() {
 pub fn planned_panic() -> ! {
     IS_PLANNED.set(true);
     panic!("a fault of the plan makes this handler panic")
+}
+
+/// What `work` makes, outside of a simulation.
+///
+/// # Errors
+/// When it panics; the error is what was said, and where in the code.
+pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    watch();
+    IS_CAUGHT.set(true);
+    let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    IS_CAUGHT.set(false);
+    made.map_err(|_| take().pop().unwrap_or_default())
 }
 
 /// The panics of this thread since the last time: on which host, what was said, and where in the code.

@@ -33,8 +33,11 @@ impl<'a> Picks<'a> {
     ///
     /// # Panics
     /// When there are no choices.
+    #[track_caller]
     pub fn pick<T: fmt::Display + Clone>(&mut self, name: &str, choices: &[T]) -> T {
-        let plain = choices.first().expect("there is something to pick from");
+        let Some(plain) = choices.first() else {
+            panic!("there is nothing to pick {name:?} from: expected one choice at least")
+        };
         if let Some(runner) = &mut self.runner {
             let number = draw(runner, &(0..choices.len()));
             if number > 0 {

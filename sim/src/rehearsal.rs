@@ -99,6 +99,18 @@ impl Rehearsal {
         }
     }
 
+    /// What is wrong with the set-up, if that is what came out: then no plan is to blame, and nothing is kept.
+    pub(crate) fn mistake(&self) -> Option<String> {
+        let violation = self.violation.as_ref().filter(|violation| violation.kind == ViolationKind::SetUp)?;
+        Some(format!("{} is not set up as it must be: {}", self.plan.scenario, violation.detail))
+    }
+
+    /// A rehearsal of a plan in a world that is wrong.
+    pub(crate) fn of_mistake(plan: &Plan, mistake: String) -> Self {
+        let violation = Violation::of_whole("a scenario can be played", mistake);
+        Self::unplayed(plan, Violation { kind: ViolationKind::SetUp, ..violation })
+    }
+
     /// A rehearsal of a plan that could not be played.
     pub(crate) fn unplayed(plan: &Plan, violation: Violation) -> Self {
         Self {
@@ -152,11 +164,11 @@ pub fn rehearse_seed(scenario: &Scenario, seed: u64, planted: Option<&str>, keep
 pub fn rehearse(scenario: &Scenario, plan: &Plan, keep: Keep) -> Rehearsal {
     let world = match scenario.world_for(plan) {
         Ok(world) => world,
-        Err(detail) => {
-            let violation = Violation::of_whole("the plan fits its scenario", detail);
-            return Rehearsal::unplayed(plan, Violation { kind: ViolationKind::SetUp, ..violation });
-        }
+        Err(mistake) => return Rehearsal::of_mistake(plan, mistake),
     };
+    if let Some(mistake) = world.wrong() {
+        return Rehearsal::of_mistake(plan, world.told(mistake, plan.seed));
+    }
     panics::watch();
     let start = Instant::now();
     let mut played = std::thread::scope(|scope| {

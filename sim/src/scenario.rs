@@ -17,6 +17,8 @@ use crate::call::{CallRecord, Reply};
 use crate::host::HostContext;
 use crate::invariant::{Eventual, EventualPromise, Invariant};
 use crate::load::Load;
+use crate::mistakes;
+use crate::panics;
 use crate::picks::Picks;
 use crate::plan::{Fault, Plan, Request};
 use crate::promises::{CallCheck, SharedCallCheck};
@@ -57,6 +59,8 @@ pub struct Scenario {
     pub(crate) tick: Duration,
     pub(crate) latency_max: Duration,
     pub(crate) dress: Option<NewDress>,
+    /// What was found wrong with it by those who made it.
+    mistake: Option<String>,
 }
 
 /// A scenario as processes.
@@ -112,13 +116,15 @@ impl Scenario {
             tick: Duration::from_millis(1),
             latency_max: Duration::from_millis(5),
             dress: None,
+            mistake: None,
         }
     }
 
-    /// A world without hosts, clients and calls: a place for promises.
+    /// A world without hosts, clients and calls: a place for promises, or for a mistake.
     #[must_use]
-    pub fn nothing() -> Self {
-        Self::new("", "", Load::new(0..=0, Duration::ZERO, Duration::ZERO..=Duration::ZERO), Swarm::calm())
+    pub fn named(name: &str, about: &str) -> Self {
+        let no_load = Load::new(0..=0, Duration::ZERO, Duration::ZERO..=Duration::ZERO);
+        Self::new(name, about, no_load, Swarm::calm())
     }
 
     /// Many worlds: `world` makes the one of each plan, of what the plan's seed picks.
@@ -132,7 +138,7 @@ impl Scenario {
         W: Into<Self>,
     {
         let draws: Draws = Box::new(move |picks| world(picks).into());
-        Self { draws: Some(draws), name: name.to_owned(), about: about.to_owned(), ..Self::nothing() }
+        Self { draws: Some(draws), ..Self::named(name, about) }
     }
 
     /// Adds a host and the program it runs each time it is started. Local tasks die with the program.
@@ -256,10 +262,35 @@ impl Scenario {
         self
     }
 
+    /// Says what is wrong with it: that is told in place of playing it, as a mistake in the set-up. The first that is said
+    /// counts.
+    #[must_use]
+    pub fn mistake(mut self, mistake: impl Into<String>) -> Self {
+        self.mistake.get_or_insert_with(|| mistake.into());
+        self
+    }
+
+    /// What is wrong with it, whatever is drawn.
+    pub(crate) fn wrong(&self) -> Option<String> {
+        let mut hosts: Vec<_> = vec![CLIENTS];
+        hosts.extend(self.hosts.iter().map(|(host, _)| host.as_str()));
+        (self.mistake.clone())
+            .or_else(|| mistakes::of_names(&hosts))
+            .or_else(|| mistakes::of_options(&self.options))
+            .or_else(|| mistakes::of_tick(self.tick))
+            .or_else(|| self.load.mistake())
+            .or_else(|| self.swarm.mistake(&hosts))
+    }
+
     /// The world that follows from these picks.
     pub(crate) fn world(&self, picks: &mut Picks<'_>) -> World<'_> {
         match &self.draws {
-            Some(draws) => World::Drawn(Box::new(draws(picks))),
+            Some(draws) => {
+                let drawn = panics::caught(|| draws(picks));
+                let mistaken =
+                    |panic| Self::named(&self.name, "").mistake(format!("no world can be made: {panic}"));
+                World::Drawn(Box::new(drawn.unwrap_or_else(mistaken)))
+            }
             None => World::Only(self),
         }
     }
@@ -274,12 +305,15 @@ impl Scenario {
         picks.end().map(|_| world)
     }
 
-    /// The world that `plan` plays in.
+    /// The world that `plan` plays in. It may be wrong itself, whatever the plan.
     ///
     /// # Errors
     /// When there is none that the plan fits.
     pub(crate) fn world_for(&self, plan: &Plan) -> Result<World<'_>, String> {
         let world = self.world_of(&plan.options)?;
+        if world.wrong().is_some() {
+            return Ok(world);
+        }
         world.check(plan).map(|()| world)
     }
 
@@ -329,6 +363,16 @@ pub(crate) enum World<'a> {
     Only(&'a Scenario),
     /// It was made for a plan.
     Drawn(Box<Scenario>),
+}
+
+impl World<'_> {
+    /// A mistake in it, with the seed that picks it if another one picks another world.
+    pub(crate) fn told(&self, mistake: String, seed: u64) -> String {
+        match self {
+            Self::Only(_) => mistake,
+            Self::Drawn(_) => format!("{mistake} (in the world that seed {seed} picks)"),
+        }
+    }
 }
 
 impl Deref for World<'_> {

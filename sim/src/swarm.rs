@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use crate::mistakes;
 use crate::plan::time::millis;
 use crate::plan::{Family, Fault, FaultKind};
 
@@ -80,6 +81,15 @@ impl Swarm {
         let some_families = 1..=possible.len();
         let subset = prop::sample::subsequence(possible, some_families);
         subset.prop_flat_map(move |families| swarm.faults_of(families)).boxed()
+    }
+
+    /// What is wrong with it in a world of these hosts.
+    pub(crate) fn mistake(&self, hosts: &[&str]) -> Option<String> {
+        let ends = self.links.iter().flat_map(|(a, b)| [a, b]);
+        let places = ends.chain(&self.hosts).map(String::as_str);
+        mistakes::of_places(places, hosts)
+            .or_else(|| mistakes::of_numbers("faults", &self.count))
+            .or_else(|| mistakes::of_times("faults are to last", &self.lasts))
     }
 
     fn can_happen(&self, family: Family) -> bool {

@@ -44,7 +44,7 @@ impl Dressing {
             return Err(format!("{host} is no node, but a server that only a simulated host runs"));
         }
         let setting = Arc::new(self.setting_at(tempo));
-        let judged = self.checks.iter().fold(sim::Scenario::nothing(), |to, check| check(to, &setting));
+        let judged = self.checks.iter().fold(sim::Scenario::named("", ""), |to, check| check(to, &setting));
         let tells = [
             TypeId::of::<NodeStarted>(),
             TypeId::of::<NodeStopped>(),

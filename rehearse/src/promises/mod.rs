@@ -110,13 +110,9 @@ pub fn of_calls() -> OfCalls {
 }
 
 impl OfCalls {
-    /// Leaves out the promise of this name.
-    ///
-    /// # Panics
-    /// When there is none.
+    /// Leaves out the promise of this name. Where there is none, the scenario is told to be set up wrongly.
     #[must_use]
     pub fn except(mut self, name: &'static str) -> Self {
-        assert!(ALL.iter().any(|(known, _)| *known == name), "there is no promise {name:?} to leave out");
         self.except.push(name);
         self
     }
@@ -137,6 +133,12 @@ impl OfCalls {
 
     /// Adds each of them to a scenario.
     pub(crate) fn add_to(&self, scenario: Scenario, setting: &Arc<Setting>) -> Scenario {
+        let unknown = self.except.iter().find(|name| ALL.iter().all(|(known, _)| known != *name));
+        if let Some(name) = unknown {
+            let known = ALL.iter().map(|(known, _)| *known).collect::<Vec<_>>().join(", ");
+            let mistake = format!("the promise {name:?} is to be left out, and is not there");
+            return scenario.mistake(format!("{mistake}: expected one of {known}"));
+        }
         let taken = ALL.iter().filter(|(name, _)| !self.except.contains(name));
         let scenario =
             taken.fold(scenario, |scenario, (_, add)| add(scenario, self.clone(), Arc::clone(setting)));

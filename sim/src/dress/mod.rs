@@ -32,7 +32,7 @@ use crate::rehearsal::Rehearsal;
 use crate::scenario::{Dress, Scenario};
 use crate::tempo::Tempo;
 use crate::trace::recorder;
-use crate::violation::{Violation, ViolationKind};
+use crate::violation::Violation;
 
 pub(crate) use guard::{GUARD, Program, become_program};
 use hosts::Stage;
@@ -62,6 +62,10 @@ pub(crate) fn rehearse(
     logs: &Path,
 ) -> Result<Dressed, String> {
     let world = scenario.world_for(plan)?;
+    if let Some(mistake) = world.wrong() {
+        let rehearsal = Rehearsal::of_mistake(plan, world.told(mistake, plan.seed));
+        return Ok(Dressed { rehearsal, left_out: Vec::new(), not_judged: Vec::new() });
+    }
     let dress = world.dress.as_ref().ok_or("it does not say how its hosts run as processes")?(tempo)?;
     let (faults, left_out) =
         plan.faults.iter().cloned().partition(|fault| faults::is_of_processes(fault.what.family()));
@@ -122,11 +126,4 @@ fn emptied(folder: &Path) -> std::io::Result<()> {
         std::fs::remove_dir_all(folder)?;
     }
     std::fs::create_dir_all(folder)
-}
-
-impl Dressed {
-    /// Whether the scenario or the machine is to blame, and not the program.
-    pub(crate) fn set_up(&self) -> Option<&Violation> {
-        self.rehearsal.violation.as_ref().filter(|violation| violation.kind == ViolationKind::SetUp)
-    }
 }

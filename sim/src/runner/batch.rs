@@ -33,7 +33,7 @@ pub(super) fn run(project: &Project, scenarios: &[&Scenario], options: &Options)
                 Err(error) => trouble = Err(error),
             }
         }
-        if let Some(mistake) = failure::of_set_up(&rehearsal) {
+        if let Some(mistake) = rehearsal.mistake() {
             trouble = Err(mistake);
             return false;
         }

@@ -37,8 +37,8 @@ pub(super) fn run(project: &Project, options: &Options) -> Result<bool, String> 
         };
         println!("{}", in_a_line(&dressed, player.tempo));
         agreement.add(&dressed);
-        if let Some(mistake) = dressed.set_up() {
-            trouble = Some(mistake.to_string());
+        if let Some(mistake) = dressed.rehearsal.mistake() {
+            trouble = Some(mistake);
             return false;
         }
         if dressed.rehearsal.violation.is_some() {
@@ -87,8 +87,8 @@ impl Player {
             // A reader that has seen enough closes the pipe; that is no error.
             single::print_trace(&dressed.rehearsal, options.request.as_deref()).unwrap_or_default();
         }
-        if let Some(mistake) = dressed.set_up() {
-            return Err(mistake.to_string());
+        if let Some(mistake) = dressed.rehearsal.mistake() {
+            return Err(mistake);
         }
         println!("{}", in_a_line(&dressed, self.tempo));
         print!("{}", what_was_judged(&dressed));

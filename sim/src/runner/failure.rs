@@ -3,7 +3,7 @@
 use crate::rehearsal::{Keep, Rehearsal, rehearse};
 use crate::scenario::Scenario;
 use crate::shrink::{SHRINK_TIME, shrink};
-use crate::violation::{Violation, ViolationKind};
+use crate::violation::Violation;
 use crate::why::Why;
 
 use super::graveyard;
@@ -64,11 +64,4 @@ fn why_in_lines(why: &Why<'_>) -> String {
     };
     let (last, way): (String, String) = (lines("before", why.last()), lines("why", why.way()));
     last + &way
-}
-
-/// What is wrong with the set-up, if that is what `rehearsal` found out: then no plan is to blame, and nothing is kept.
-pub(super) fn of_set_up(rehearsal: &Rehearsal) -> Option<String> {
-    let violation =
-        rehearsal.violation.as_ref().filter(|violation| violation.kind == ViolationKind::SetUp)?;
-    Some(format!("{} is not set up as it must be: {}", rehearsal.plan.scenario, violation.detail))
 }

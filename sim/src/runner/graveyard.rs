@@ -34,8 +34,13 @@ pub(super) fn read(project: &Project, file: &Path) -> Result<Plan, String> {
     Ok(plan)
 }
 
-/// Plays the plan in `file` on the program as it is. It must pass, and still be about something.
-pub(super) fn replay(project: &Project, file: &Path) -> Result<(), String> {
+/// Plays the plan in `file` on the program as it is. It must pass, and still be about something. A mistake in the set-up is
+/// told by `tell_mistake`.
+pub(super) fn replay(
+    project: &Project,
+    file: &Path,
+    tell_mistake: impl FnOnce(String) -> String,
+) -> Result<(), String> {
     let plan = read(project, file)?;
     if let Some(name) = &plan.planted
         && !project.has_patch(name)
@@ -43,6 +48,9 @@ pub(super) fn replay(project: &Project, file: &Path) -> Result<(), String> {
         return Err(format!("{} names the patch {name:?}, which is not there", user::shown(file)));
     }
     let played = rehearse_twice(project.named(&plan.scenario)?, &Plan { planted: None, ..plan });
+    if let Some(mistake) = played.mistake() {
+        return Err(tell_mistake(mistake));
+    }
     if played.violation.is_some() {
         return Err(format!("{played}\n  again     {}", project.tool().plan(file, None)));
     }

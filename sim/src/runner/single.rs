@@ -37,7 +37,7 @@ pub(super) fn run(project: &Project, options: &Options) -> Result<bool, String> 
     if options.json {
         println!("{}", json(&rehearsal)?);
     }
-    if let Some(mistake) = failure::of_set_up(&rehearsal) {
+    if let Some(mistake) = rehearsal.mistake() {
         return Err(mistake);
     }
     let held = rehearsal.violation.is_none();

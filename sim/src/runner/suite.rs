@@ -65,7 +65,11 @@ fn graveyard_trials(suite: &Arc<Suite>) -> Vec<Trial> {
     let trial = |file: std::path::PathBuf| {
         let suite = Arc::clone(suite);
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Trial::test(format!("graveyard::{name}"), move || Ok(graveyard::replay(&suite.project, &file)?))
+        let replay = move || {
+            let tell_mistake = |mistake| suite.first_to_tell(mistake);
+            Ok(graveyard::replay(&suite.project, &file, tell_mistake)?)
+        };
+        Trial::test(format!("graveyard::{name}"), replay)
     };
     graveyard::files(&suite.project.graveyard).into_iter().map(trial).collect()
 }
@@ -101,7 +105,7 @@ impl Suite {
                 return Err("not rehearsed: the set-up is to be mended first".into());
             }
             let rehearsal = rehearse_twice(scenario, &self.project.draw(scenario, seed));
-            if let Some(mistake) = failure::of_set_up(&rehearsal) {
+            if let Some(mistake) = rehearsal.mistake() {
                 return Err(self.first_to_tell(mistake).into());
             }
             if rehearsal.violation.is_some() {

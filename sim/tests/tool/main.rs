@@ -99,6 +99,14 @@ fn a_mistake_in_the_set_up_is_told_once() {
         assert_eq!((told, user.has("tests")), (1, false), "{}{}", ran.out, ran.err);
         assert!(!ran.out.contains("shrunk"), "{}", ran.out);
     }
+    let user = User::new("astray,calm");
+    user.write("tests/graveyard/old.toml", &STALE.replace("calm", "astray"));
+    for arguments in ["rehearse --seeds 9", "rehearse --scenario astray --seed 1", "graveyard", ""] {
+        let ran = user.runs(arguments);
+        let told = "astray is not set up as it must be: service1 refuses its flags";
+        let count = ran.out.matches(told).count() + ran.err.matches(told).count();
+        assert_eq!((ran.code, count), (64, 1), "{arguments}: {}{}", ran.out, ran.err);
+    }
 }
 
 fn a_promise_that_meets_nothing_is_named() {

@@ -26,6 +26,7 @@ fn scenario(name: &str) -> Scenario {
         .client("caller", |host| move |_: Request| ask(host.clone()));
     match name {
         "deaf" | "deaf-too" => scenario.host("server", |_| pending()),
+        "astray" => scenario.host("server", listens).mistake("service1 refuses its flags"),
         "vacuous" => scenario.host("server", listens).invariant(|| DrainsLoseNothing),
         "misspelt" => scenario.host("server", settles).invariant(|| OrdersAreSettled::by("ordr", "settled")),
         "misspelt-words" => {

@@ -7,7 +7,7 @@ use crate::plan::Plan;
 use crate::rehearsal::{Keep, Rehearsal, rehearse};
 use crate::runner::options::Options;
 use crate::runner::project::Project;
-use crate::runner::{batch, failure, graveyard};
+use crate::runner::{batch, graveyard};
 use crate::scenario::Scenario;
 use crate::shrink::{SHRINK_TIME, shrink};
 
@@ -83,7 +83,7 @@ fn hunt(project: &Project, scenario: &Scenario, options: &Options) -> Result<Hun
     let (mut failures, mut trouble) = (0, Ok(()));
     let play = |scenario: &Scenario, plan: &Plan| batch::rehearsed(scenario, plan, &options);
     batch::each(project, &[scenario], &options, play, |_, rehearsal| {
-        if let Some(mistake) = failure::of_set_up(&rehearsal) {
+        if let Some(mistake) = rehearsal.mistake() {
             trouble = Err(mistake);
             return false;
         }

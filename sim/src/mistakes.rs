@@ -1,0 +1,52 @@
+//! Mistakes of a scenario that show before a world is built: hosts that are not there, ranges that nothing is in.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// What must hold of the names of hosts.
+pub(crate) fn of_names(names: &[&str]) -> Option<String> {
+    let mut sorted = names.to_vec();
+    sorted.sort_unstable();
+    let twice = sorted.windows(2).find(|two| two[0] == two[1])?;
+    Some(format!("two hosts have the name {:?}: expected a name for each", twice[0]))
+}
+
+/// What must hold of hosts that something is about: they are there.
+pub(crate) fn of_places<'a>(mut places: impl Iterator<Item = &'a str>, names: &[&str]) -> Option<String> {
+    let missing = places.find(|place| !names.contains(place))?;
+    let expected = names.join(", ");
+    Some(format!(
+        "faults are to happen on the host {missing:?}, which is not there: expected one of {expected}"
+    ))
+}
+
+/// What must hold of options and their choices.
+pub(crate) fn of_options(options: &[(String, Vec<String>)]) -> Option<String> {
+    let (name, _) = options.iter().find(|(_, choices)| choices.is_empty())?;
+    Some(format!("the option {name:?} has no choice: expected one at least"))
+}
+
+/// What must hold of the step of time.
+pub(crate) fn of_tick(tick: Duration) -> Option<String> {
+    let is_whole = tick.subsec_nanos().is_multiple_of(1_000_000) && !tick.is_zero();
+    let tick = humantime::format_duration(tick);
+    (!is_whole).then(|| format!("the tick is {tick}: expected whole milliseconds, one at least"))
+}
+
+/// What must hold of a range of times, of which `what` is said.
+pub(crate) fn of_times(what: &str, times: &RangeInclusive<Duration>) -> Option<String> {
+    let (start, end) = (humantime::format_duration(*times.start()), humantime::format_duration(*times.end()));
+    of_range(times, || format!("{what} from {start} to {end}: expected the shorter one first"))
+}
+
+/// What must hold of a range of numbers, of which `what` is said.
+pub(crate) fn of_numbers(what: &str, numbers: &RangeInclusive<usize>) -> Option<String> {
+    let (start, end) = (numbers.start(), numbers.end());
+    of_range(numbers, || {
+        format!("there are to be from {start} to {end} {what}: expected the smaller number first")
+    })
+}
+
+fn of_range<T: PartialOrd>(range: &RangeInclusive<T>, mistake: impl FnOnce() -> String) -> Option<String> {
+    range.is_empty().then(mistake)
+}
