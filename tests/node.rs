@@ -41,8 +41,8 @@ fn the_first_line_names_each_address_with_its_real_port() {
     let node = Node::start(&["--workers", "3"]);
     let started: Value = serde_json::from_str(&node.started).expect("JSON");
     assert_eq!(
-        (&started["message"], &started["services"]),
-        (&"node started".into(), &"service1,service2".into())
+        (&started["message"], &started["state"], &started["services"]),
+        (&"node started".into(), &"started".into(), &"service1,service2".into())
     );
     assert_eq!(started["workers"], 3);
     for key in ["http", "grpc"] {
@@ -200,7 +200,7 @@ fn a_drain_lets_what_is_in_flight_finish_and_takes_nothing_new() {
         busy.send(format!("GET {GREETING} HTTP/1.1\r\nhost: node\r\n\r\n"));
         let call = peer.accept();
         node.signal(signal);
-        node.line_that_says("draining");
+        assert_eq!(node.line_that_says("draining")["state"], "draining");
         assert!(idle.is_closed(), "an idle connection ends at once");
         // Whoever asks now finds nobody, or is told no, but is not told that all is well.
         if let Ok(mut late) = Connection::try_open(&node.address("http")) {
@@ -215,7 +215,8 @@ fn a_drain_lets_what_is_in_flight_finish_and_takes_nothing_new() {
         assert!(busy.is_closed());
         let ended = node.wait();
         assert_eq!(ended.status.code(), Some(0), "{signal}");
-        assert_eq!(ended.lines.last().map(|line| &line["message"]), Some(&"node stopped".into()));
+        let last = ended.lines.last().expect("its last line");
+        assert_eq!((&last["message"], &last["state"]), (&"node stopped".into(), &"stopped".into()));
     }
 }
 

@@ -23,6 +23,13 @@ use crate::workers::{Ends, Workers, ended_by_itself};
 /// workers have to end whose calls are cut off.
 const LAST_MOMENT: Duration = Duration::from_millis(100);
 
+/// What a line of the target `node` says under `state`, once for each: whoever reads a log knows it by that.
+pub const STARTED: &str = "started";
+/// No more connections are accepted.
+pub const DRAINING: &str = "draining";
+/// All has ended that was begun, or was cut off.
+pub const STOPPED: &str = "stopped";
+
 /// Serves the services of `app` that `config` names until `shutdown` resolves, then drains for at most the configured
 /// time. What has not ended by then is cut off. Logs the lines `node started`, `draining` and `node stopped`.
 ///
@@ -59,21 +66,21 @@ pub async fn run(
         }
     };
     let (http, grpc) = (listeners.http(), listeners.grpc());
-    info!(target: "node", %http, %grpc, services, workers = count, "node started");
+    info!(target: "node", state = STARTED, %http, %grpc, services, workers = count, "node started");
     tokio::select! {
         biased;
         () = shutdown => {}
         Some(index) = ends.next() => return Err(ended_by_itself(index).into()),
         never = serve(&listeners, &workers, &drain) => match never {},
     }
-    info!(target: "node", timeout = ?drain_timeout, "draining");
+    info!(target: "node", state = DRAINING, timeout = ?drain_timeout, "draining");
     drain.announce();
     drop(listeners);
     finish(&drain, drain_timeout, &mut ends).await?;
     drop(workers);
     // A worker that does not let go of its thread is left behind.
     timeout(LAST_MOMENT, ends.count()).await.ok();
-    info!(target: "node", "node stopped");
+    info!(target: "node", state = STOPPED, "node stopped");
     Ok(())
 }
 

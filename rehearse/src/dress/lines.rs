@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use node::run::{DRAINING, STARTED, STOPPED};
 use serde_json::{Map, Value as Json};
 use sim::{Fact, Line, Said, Value};
 
@@ -29,7 +30,7 @@ pub(super) fn read(line: &str) -> Option<Said> {
     let text = |key: &str| line.get(key).and_then(Json::as_str);
     let at = humantime::parse_rfc3339(text("timestamp")?).ok()?;
     let (target, message) = (text("target")?, text("message").unwrap_or_default());
-    let (fact, listens) = if target == OF_NODE { of_life(message, &line) } else { (None, None) };
+    let (fact, listens) = if target == OF_NODE { of_life(&line) } else { (None, None) };
     // We asked ourselves what the node holds: that is no call.
     let is_ours = text("path") == Some(gauges::PATH);
     let target = if is_ours { OF_OURS } else { target };
@@ -46,18 +47,18 @@ pub(super) fn read(line: &str) -> Option<Said> {
 }
 
 /// What a node says of its own life: the fact, and where it listens, by the ports that others know.
-fn of_life(message: &str, line: &Map<String, Json>) -> (Option<Arc<dyn Fact>>, Option<Listens>) {
+fn of_life(line: &Map<String, Json>) -> (Option<Arc<dyn Fact>>, Option<Listens>) {
     let text = |key: &str| line.get(key).and_then(Json::as_str).unwrap_or_default();
-    match message {
-        "node started" => {
+    match text("state") {
+        STARTED => {
             let services = text("services").split(',').map(kept).collect();
             let ports = [(HTTP_PORT, "http"), (GRPC_PORT, "grpc")];
             let listens = ports.into_iter().filter_map(|(port, key)| Some((port, text(key).parse().ok()?)));
             (Some(Arc::new(NodeStarted { services })), Some(listens.collect()))
         }
         // It closes its listeners then.
-        "draining" => (None, Some(Vec::new())),
-        "node stopped" => (Some(Arc::new(NodeStopped)), None),
+        DRAINING => (None, Some(Vec::new())),
+        STOPPED => (Some(Arc::new(NodeStopped)), None),
         _ => (None, None),
     }
 }
@@ -90,10 +91,11 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_of_a_node_says_where_it_listens() {
-        let line = r#"{"timestamp":"2026-11-28T13:00:00.250000Z","level":"INFO","target":"node","message":"node started","http":"127.0.0.1:81","grpc":"none","services":"one,two","workers":1}"#;
+    fn the_first_line_of_a_node_says_where_it_listens_in_whatever_words() {
+        let line = r#"{"timestamp":"2026-11-28T13:00:00.250000Z","level":"INFO","target":"node","message":"here I am","state":"started","http":"127.0.0.1:81","grpc":"none","services":"one,two","workers":1}"#;
         let said = read(line).unwrap();
         assert_eq!(said.listens, Some(vec![(HTTP_PORT, "127.0.0.1:81".parse().unwrap())]));
         assert_eq!(said.fact.unwrap().to_string(), "node started one two");
+        assert!(read(&line.replace(r#""state":"started","#, "")).unwrap().fact.is_none());
     }
 }
