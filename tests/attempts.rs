@@ -13,16 +13,16 @@ const GREET: &str = "/api/v1/say-hello?name=ada";
 /// The header, and attempts that follow each other at once.
 const FLAGS: [&str; 4] = ["--attempts-header", "X-Attempts", "--policy", "backoff=1ms"];
 
-/// A node of service2 whose service1 is `peer`.
-fn caller_of(peer: &SlowServer) -> Node {
-    Node::start(&[&["--services", "service2", "--peer", &peer.flag()], &FLAGS[..]].concat())
+/// A node of service2 whose service1 is `callee`.
+fn caller_of(callee: &SlowServer) -> Node {
+    Node::start(&[&["--services", "service2", "--peer", &callee.flag()], &FLAGS[..]].concat())
 }
 
-/// What the peer does with an attempt.
+/// What the callee does with an attempt.
 type Meet = fn(&mut SlowServer, SendResponse<Bytes>);
 
-fn fails(peer: &mut SlowServer, call: SendResponse<Bytes>) {
-    peer.answer_with(call, &[("grpc-status", "14")], b"", &[]);
+fn fails(callee: &mut SlowServer, call: SendResponse<Bytes>) {
+    callee.answer_with(call, &[("grpc-status", "14")], b"", &[]);
 }
 
 fn refuses(_: &mut SlowServer, mut call: SendResponse<Bytes>) {
@@ -31,13 +31,13 @@ fn refuses(_: &mut SlowServer, mut call: SendResponse<Bytes>) {
 
 /// What a client is answered whose attempts are met so.
 fn greeted(attempts: &[Meet]) -> Answer {
-    let mut peer = SlowServer::start();
-    let node = caller_of(&peer);
+    let mut callee = SlowServer::start();
+    let node = caller_of(&callee);
     let mut client = node.http();
     client.send(format!("GET {GREET} HTTP/1.1\r\nhost: node\r\n\r\n"));
     for meet in attempts {
-        let call = peer.accept();
-        meet(&mut peer, call);
+        let call = callee.accept();
+        meet(&mut callee, call);
     }
     client.answer(true)
 }

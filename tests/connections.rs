@@ -66,7 +66,7 @@ fn the_deadline_covers_connecting() {
 }
 
 #[test]
-fn the_deadline_covers_a_peer_that_accepts_and_says_nothing() {
+fn the_deadline_covers_a_callee_that_accepts_and_says_nothing() {
     run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("a listener has an address");
@@ -110,7 +110,7 @@ async fn connections_to_port_that_says(greeting: &'static [u8]) -> usize {
 }
 
 #[test]
-fn a_peer_that_is_down_is_not_connected_to_for_every_call() {
+fn a_callee_that_is_down_is_not_connected_to_for_every_call() {
     run(async {
         // Accepts and hangs up, which is no connection: nobody spoke HTTP/2.
         assert_eq!(connections_to_port_that_says(b"").await, 1, "the backoff is 0.8 s at least");
@@ -130,12 +130,12 @@ fn a_port_that_speaks_something_else_is_not_connected_to_for_every_call() {
 }
 
 #[test]
-fn a_peer_that_was_down_is_found_again() {
+fn a_callee_that_was_down_is_found_again() {
     run(async {
-        let peer = TestServer::start("127.0.0.1:0").await;
-        let (address, client) = (peer.address, grpc_client(&peer.uri()));
+        let callee = TestServer::start("127.0.0.1:0").await;
+        let (address, client) = (callee.address, grpc_client(&callee.uri()));
         act(&client).await.expect("an answer");
-        drop(peer);
+        drop(callee);
         tokio::task::yield_now().await;
         let error = loop {
             match act(&client).await {
@@ -144,7 +144,7 @@ fn a_peer_that_was_down_is_found_again() {
             }
         };
         assert_eq!(error.code(), Code::Unavailable);
-        let _peer = TestServer::start(&address.to_string()).await;
+        let _callee = TestServer::start(&address.to_string()).await;
         // The first backoff is 1.2 s at most. Nobody needs to wait for them.
         tokio::time::pause();
         tokio::time::advance(Duration::from_millis(1200)).await;
@@ -156,14 +156,14 @@ fn a_peer_that_was_down_is_found_again() {
 #[test]
 fn a_connection_that_is_lost_is_made_anew_without_a_wait() {
     run(async {
-        let peer = TestServer::start("127.0.0.1:0").await;
-        let (address, client) = (peer.address, grpc_client(&peer.uri()));
+        let callee = TestServer::start("127.0.0.1:0").await;
+        let (address, client) = (callee.address, grpc_client(&callee.uri()));
         act(&client).await.expect("an answer");
-        drop(peer);
+        drop(callee);
         while TcpListener::bind(address).await.is_err() {
             tokio::task::yield_now().await;
         }
-        let _peer = TestServer::start(&address.to_string()).await;
+        let _callee = TestServer::start(&address.to_string()).await;
         // The first may still be sent over the connection that was lost.
         act(&client).await.ok();
         act(&client).await.expect("a new connection, and no backoff");
@@ -173,10 +173,10 @@ fn a_connection_that_is_lost_is_made_anew_without_a_wait() {
 #[test]
 fn after_a_lost_connection_one_attempt_is_made_and_then_the_backoff_begins_anew() {
     run(async {
-        let peer = TestServer::start("127.0.0.1:0").await;
-        let (address, client) = (peer.address, grpc_client(&peer.uri()));
+        let callee = TestServer::start("127.0.0.1:0").await;
+        let (address, client) = (callee.address, grpc_client(&callee.uri()));
         act(&client).await.expect("an answer");
-        drop(peer);
+        drop(callee);
         while act(&client).await.is_ok() {
             tokio::task::yield_now().await;
         }
@@ -212,8 +212,8 @@ fn calls_take_turns_and_leave_out_what_is_down() {
                 tokio::task::spawn_local(async move { client.call::<Act>(told(Deed::Hang)).await })
             })
             .collect();
-        for mut peer in [one, two] {
-            let event = timeout(SOON, peer.events.recv()).await;
+        for mut callee in [one, two] {
+            let event = timeout(SOON, callee.events.recv()).await;
             assert_eq!(event.expect("both have their turn"), Some(Event::Started));
         }
         hanging.iter().for_each(tokio::task::JoinHandle::abort);
@@ -223,11 +223,11 @@ fn calls_take_turns_and_leave_out_what_is_down() {
 #[test]
 fn a_connection_that_breaks_makes_its_calls_unavailable() {
     run(async {
-        let mut peer = TestServer::start("127.0.0.1:0").await;
-        let client = grpc_client(&peer.uri());
+        let mut callee = TestServer::start("127.0.0.1:0").await;
+        let client = grpc_client(&callee.uri());
         let call = tokio::task::spawn_local(async move { client.call::<Act>(told(Deed::Hang)).await });
-        assert_eq!(peer.events.recv().await, Some(Event::Started));
-        drop(peer);
+        assert_eq!(callee.events.recv().await, Some(Event::Started));
+        drop(callee);
         let error = call.await.expect("no panic").expect_err("the connection broke");
         assert_eq!((error.code(), error.message()), (Code::Unavailable, "the connection was lost"));
         assert_eq!(status::proof_not_sent(&error), None, "it was sent, and even handled");
@@ -263,8 +263,8 @@ async fn proxy(to: SocketAddr) -> (SocketAddr, watch::Sender<usize>) {
 #[test]
 fn a_half_open_connection_is_found_and_replaced() {
     run(async {
-        let peer = TestServer::start("127.0.0.1:0").await;
-        let (address, swallow) = proxy(peer.address).await;
+        let callee = TestServer::start("127.0.0.1:0").await;
+        let (address, swallow) = proxy(callee.address).await;
         let soon = Duration::from_millis(100);
         let keepalive = Keepalive { interval: soon, timeout: soon, greeting: soon };
         let client = client_of(&[format!("http://{address}")], keepalive);
@@ -281,19 +281,19 @@ fn a_half_open_connection_is_found_and_replaced() {
 #[test]
 fn a_drain_finishes_calls_and_then_connections() {
     run(async {
-        let mut peer = TestServer::start("127.0.0.1:0").await;
-        let client = grpc_client(&peer.uri());
+        let mut callee = TestServer::start("127.0.0.1:0").await;
+        let client = grpc_client(&callee.uri());
         let hanging = client.clone();
         let call = tokio::task::spawn_local(async move {
             let mut request = tonic::Request::new(told(Deed::Hang));
             request.set_timeout(Duration::from_millis(300));
             hanging.exchange::<Act>(request).await
         });
-        assert_eq!(peer.events.recv().await, Some(Event::Started));
-        peer.drain.start();
+        assert_eq!(callee.events.recv().await, Some(Event::Started));
+        callee.drain.start();
         let error = call.await.expect("no panic").expect_err("it hangs to its deadline");
         assert_eq!(error.code(), Code::DeadlineExceeded, "{error:?}");
-        timeout(SOON, peer.drain.finished()).await.expect("the connection ends after its last call");
+        timeout(SOON, callee.drain.finished()).await.expect("the connection ends after its last call");
     });
 }
 

@@ -351,7 +351,7 @@ fn an_error_in_a_streamed_request_ends_the_call() {
 }
 
 #[test]
-fn a_peer_that_is_not_there_is_unavailable_at_once() {
+fn a_callee_that_is_not_there_is_unavailable_at_once() {
     run(async {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("a listener has an address");

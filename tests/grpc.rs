@@ -352,9 +352,9 @@ fn a_deadline_is_understood_or_refused_and_one_that_has_passed_is_exceeded() {
 #[test]
 fn a_call_that_its_client_takes_back_is_cancelled_and_harms_nothing_else() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let peer = format!("service1=http://{}", silent.local_addr().expect("an address"));
+    let callee = format!("service1=http://{}", silent.local_addr().expect("an address"));
     let mut node =
-        Node::start(&["--services", "service2", "--peer", &peer, "--log", "access=info,node=info"]);
+        Node::start(&["--services", "service2", "--peer", &callee, "--log", "access=info,node=info"]);
     let mut client = grpc(&node);
     let mut begun = client.begin(post_with(SERVICE_2, &[("x-request-id", "taken-back")]));
     begun.send(TEST, true);

@@ -101,7 +101,7 @@ fn a_unix_socket_is_served_and_removed_at_the_end() {
     let address = format!("unix:{}", path.display());
     let node = Node::start_at(&address, &[]);
     assert_eq!(node.address("grpc"), address);
-    let front = Node::start(&["--services", "service2", "--peer", &node.peer("service1")]);
+    let front = Node::start(&["--services", "service2", "--peer", &node.flag_for("service1")]);
     assert_eq!(front.http().get(GREETING, "").body, r#""Hello, TEST!""#);
     assert_unavailable(&["--http", "127.0.0.1:0", "--grpc", &address], &["--grpc", &address, "in use"]);
     assert_eq!(front.http().get(GREETING, "").body, r#""Hello, TEST!""#, "the live one was not harmed");
@@ -120,7 +120,7 @@ fn only_the_socket_of_a_dead_process_is_replaced() {
     assert!(!killed.wait().status.success());
     assert!(path.exists());
     let node = Node::start_at(&address, &[]);
-    let front = Node::start(&["--services", "service2", "--peer", &node.peer("service1")]);
+    let front = Node::start(&["--services", "service2", "--peer", &node.flag_for("service1")]);
     assert_eq!(front.http().get(GREETING, "").body, r#""Hello, TEST!""#);
     drop((node, front));
     let file = folder.path().join("file");
@@ -160,7 +160,7 @@ fn a_node_that_ran_out_of_file_descriptors_serves_again_when_there_are_some() {
 
 fn assert_greets_with_one_id(address: &str) {
     let names = Node::start_at(address, &["--services", "service1"]);
-    let greetings = Node::start(&["--services", "service2", "--peer", &names.peer("service1")]);
+    let greetings = Node::start(&["--services", "service2", "--peer", &names.flag_for("service1")]);
     let answer = greetings.http().get(GREETING, "x-request-id: across\r\n");
     assert_eq!((answer.status, answer.body.as_str()), (200, r#""Hello, TEST!""#));
     assert_eq!(answer.header("x-request-id"), Some("across"));
@@ -191,14 +191,14 @@ fn two_processes_answer_with_one_request_id_over_a_unix_socket() {
 #[test]
 fn a_drain_lets_what_is_in_flight_finish_and_takes_nothing_new() {
     for signal in ["TERM", "INT"] {
-        let mut peer = SlowServer::start();
-        let arguments = ["--services", "service2", "--workers", "2", "--peer", &peer.flag()];
+        let mut callee = SlowServer::start();
+        let arguments = ["--services", "service2", "--workers", "2", "--peer", &callee.flag()];
         let mut node = Node::start(&[&arguments[..], &FOR_EVER].concat());
         // Connections stay with the worker that they were given to; each has its own to the callee.
         let (mut busy, mut idle) = (node.http(), node.http());
         assert_eq!(idle.get("/readyz", "").status, 200);
         busy.send(format!("GET {GREETING} HTTP/1.1\r\nhost: node\r\n\r\n"));
-        let call = peer.accept();
+        let call = callee.accept();
         node.signal(signal);
         assert_eq!(node.line_that_says("draining")["state"], "draining");
         assert!(idle.is_closed(), "an idle connection ends at once");
@@ -208,7 +208,7 @@ fn a_drain_lets_what_is_in_flight_finish_and_takes_nothing_new() {
             assert!(late.said().is_none_or(|said| said.starts_with("HTTP/1.1 503")));
         }
         wait_until(|| Connection::try_open(&node.address("http")).is_err());
-        peer.answer(call);
+        callee.answer(call);
         let answer = busy.answer(true);
         assert_eq!((answer.status, answer.body.as_str()), (200, r#""Hello, TEST!""#), "{signal}");
         assert_eq!(answer.header("connection"), Some("close"));
@@ -222,16 +222,16 @@ fn a_drain_lets_what_is_in_flight_finish_and_takes_nothing_new() {
 
 #[test]
 fn a_drain_lets_a_grpc_call_finish_and_says_goaway() {
-    let mut peer = SlowServer::start();
-    let node = Node::start(&[&["--services", "service2", "--peer", &peer.flag()][..], &FOR_EVER].concat());
+    let mut callee = SlowServer::start();
+    let node = Node::start(&[&["--services", "service2", "--peer", &callee.flag()][..], &FOR_EVER].concat());
     let (mut client, idle) = (Client::open(&node.address("grpc")), Client::open(&node.address("grpc")));
     let mut begun = client.begin(post(SERVICE_2));
     begun.send(TEST, true);
     client.flush();
-    let call = peer.accept();
+    let call = callee.accept();
     node.signal("TERM");
     idle.ended();
-    peer.answer(call);
+    callee.answer(call);
     assert_eq!(client.reply(begun).body, ANSWER_2);
     client.ended();
     assert_eq!(node.wait().status.code(), Some(0));
@@ -278,23 +278,23 @@ fn a_client_that_falls_silent_holds_up_a_drain_for_no_longer_than_its_timeout() 
         client.flush();
         (begun, client)
     });
-    let mut peer = SlowServer::start();
-    assert_cut_off(&["--services", "service2", "--peer", &peer.flag()], |node| {
+    let mut callee = SlowServer::start();
+    assert_cut_off(&["--services", "service2", "--peer", &callee.flag()], |node| {
         let mut http = node.http();
         http.send(format!("GET {GREETING} HTTP/1.1\r\nhost: node\r\n\r\n"));
-        (peer.accept(), http)
+        (callee.accept(), http)
     });
 }
 
 #[test]
 fn a_second_signal_ends_the_node_at_once() {
     for signals in [["TERM", "TERM"], ["TERM", "INT"], ["INT", "TERM"]] {
-        let mut peer = SlowServer::start();
+        let mut callee = SlowServer::start();
         let mut node =
-            Node::start(&[&["--services", "service2", "--peer", &peer.flag()][..], &FOR_EVER].concat());
+            Node::start(&[&["--services", "service2", "--peer", &callee.flag()][..], &FOR_EVER].concat());
         let mut http = node.http();
         http.send(format!("GET {GREETING} HTTP/1.1\r\nhost: node\r\n\r\n"));
-        let _call = peer.accept();
+        let _call = callee.accept();
         node.signal(signals[0]);
         node.line_that_says("draining");
         node.signal(signals[1]);

@@ -136,14 +136,14 @@ fn config() -> impl Strategy<Value = Config> {
                 }
             },
         )
-        .prop_filter("a node serves something, and knows where its peers are", is_complete)
+        .prop_filter("a node serves something, and knows where its callees are", is_complete)
 }
 
 fn is_complete(config: &Config) -> bool {
     let hosted = services().into_iter().filter(|service| config.hosts(service.name()));
-    let mut peers = hosted.flat_map(|service| service.callees());
+    let mut callees = hosted.flat_map(|service| service.callees());
     (&config.http, &config.grpc) != (&Listen::None, &Listen::None)
-        && peers.all(|peer| config.hosts(peer) || !config.addresses(peer).is_empty())
+        && callees.all(|callee| config.hosts(callee) || !config.addresses(callee).is_empty())
 }
 
 const KEYS: &str =

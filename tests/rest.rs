@@ -77,7 +77,7 @@ fn an_unusable_request_id_is_replaced_and_never_echoed() {
 fn an_access_line_tells_method_path_status_duration_bytes_and_peer() {
     let mut node = Node::start(&["--log", "access=info,node=info"]);
     let mut http = node.http();
-    let peer = http.0.local_addr().expect("a connected socket has an address").to_string();
+    let client = http.0.local_addr().expect("a connected socket has an address").to_string();
     http.get("/api/v1/name?name=secret", "X-Request-ID: one\r\n");
     let line = node.line();
     process::assert_access_keys(&line);
@@ -85,7 +85,7 @@ fn an_access_line_tells_method_path_status_duration_bytes_and_peer() {
         (&line["method"], &line["path"], &line["status"]),
         (&"GET".into(), &"/api/v1/name".into(), &200.into())
     );
-    assert_eq!((&line["bytes"], &line["peer"]), (&17.into(), &Value::from(peer)));
+    assert_eq!((&line["bytes"], &line["peer"]), (&17.into(), &Value::from(client)));
     assert!(line["duration_ms"].as_f64().expect("a number") > 0.0);
 }
 
@@ -133,7 +133,7 @@ fn what_is_no_request_is_answered_with_a_problem_and_harms_nothing_else() {
 fn what_is_no_request_has_one_access_line_and_nothing_else_is_logged() {
     let node = Node::start(&[]);
     let mut http = node.http();
-    let peer = http.0.local_addr().expect("a connected socket has an address").to_string();
+    let client = http.0.local_addr().expect("a connected socket has an address").to_string();
     http.send("GET /healthz HTTP/1.1\r\nhost: node\r\n\r\nhello\r\n\r\n");
     assert_eq!(http.answer(true).body, "alive\n");
     let answer = http.answer(true);
@@ -142,7 +142,7 @@ fn what_is_no_request_has_one_access_line_and_nothing_else_is_logged() {
     let statuses: Vec<_> = lines.iter().map(|line| line["status"].as_u64()).collect();
     assert_eq!(statuses, [Some(200), Some(400)], "{lines:?}");
     assert_eq!(lines[1]["request_id"].as_str(), answer.header("x-request-id"));
-    assert_eq!((&lines[1]["method"], &lines[1]["peer"]), (&"-".into(), &Value::from(peer)));
+    assert_eq!((&lines[1]["method"], &lines[1]["peer"]), (&"-".into(), &Value::from(client)));
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn requests_may_be_sent_before_earlier_ones_are_answered() {
 }
 
 #[test]
-fn a_peer_that_is_down_is_503_and_its_address_stays_inside() {
+fn a_callee_that_is_down_is_503_and_its_address_stays_inside() {
     let node = Node::start(&["--services", "service2", "--peer", "service1=http://127.0.0.1:1"]);
     let answer = node.http().get("/api/v1/say-hello", "");
     assert_problem(&answer, 503, "UNAVAILABLE");
@@ -177,16 +177,16 @@ fn a_peer_that_is_down_is_503_and_its_address_stays_inside() {
 }
 
 #[test]
-fn what_a_peer_says_of_its_own_connections_stays_inside() {
+fn what_a_callee_says_of_its_own_connections_stays_inside() {
     const WORDS: &str = "dial tcp 10.0.0.5:50051: connection refused";
-    let mut peer = SlowServer::start();
-    let node = Node::start(&["--services", "service2", "--peer", &peer.flag(), "--policy", "attempts=1"]);
+    let mut callee = SlowServer::start();
+    let node = Node::start(&["--services", "service2", "--peer", &callee.flag(), "--policy", "attempts=1"]);
     let status = [("grpc-status", "14"), ("grpc-message", WORDS)];
     let mut http = node.http();
     for (headers, trailers) in [(&status[..], &[][..]), (&[], &status)] {
         http.send(GREETING);
-        let call = peer.accept();
-        peer.answer_with(call, headers, b"", trailers);
+        let call = callee.accept();
+        callee.answer_with(call, headers, b"", trailers);
         let answer = http.answer(true);
         assert_problem(&answer, 503, "UNAVAILABLE");
         assert_eq!(answer.json()["detail"], "service1 is unavailable");
@@ -198,16 +198,16 @@ fn what_a_peer_says_of_its_own_connections_stays_inside() {
 
 #[test]
 fn a_status_whose_details_are_broken_is_a_status_without_details() {
-    let mut peer = SlowServer::start();
-    let node = Node::start(&["--services", "service2", "--peer", &peer.flag()]);
+    let mut callee = SlowServer::start();
+    let node = Node::start(&["--services", "service2", "--peer", &callee.flag()]);
     let mut http = node.http();
     for details in ["!", "%%%", "abcde"] {
         let status =
             [("grpc-status", "9"), ("grpc-message", "not now"), ("grpc-status-details-bin", details)];
         for (headers, body, trailers) in [(&status[..], &b""[..], &[][..]), (&[], ANSWER_1, &status)] {
             http.send(GREETING);
-            let call = peer.accept();
-            peer.answer_with(call, headers, body, trailers);
+            let call = callee.accept();
+            callee.answer_with(call, headers, body, trailers);
             let answer = http.answer(true);
             assert_problem(&answer, 400, "FAILED_PRECONDITION");
             assert_eq!(answer.json()["detail"], "not now");
@@ -218,10 +218,10 @@ fn a_status_whose_details_are_broken_is_a_status_without_details() {
 }
 
 #[test]
-fn a_peer_that_is_silent_is_504_by_the_deadline() {
+fn a_callee_that_is_silent_is_504_by_the_deadline() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let peer = format!("service1=http://{}", silent.local_addr().expect("an address"));
-    let node = Node::start(&["--services", "service2", "--peer", &peer, "--deadline", "200ms"]);
+    let callee = format!("service1=http://{}", silent.local_addr().expect("an address"));
+    let node = Node::start(&["--services", "service2", "--peer", &callee, "--deadline", "200ms"]);
     let started = std::time::Duration::from_millis(200);
     let answer = Connection::open(&node.address("http")).get("/api/v1/say-hello", "");
     assert_problem(&answer, 504, "DEADLINE_EXCEEDED");

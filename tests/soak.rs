@@ -82,8 +82,8 @@ struct World {
 impl World {
     fn start() -> Self {
         let down = Node::start(&[&QUIET[..], &["--peer", "service1=http://127.0.0.1:1"]].concat());
-        let (peer, admitted) = (format!("service1=http://{}", silent_callee()), ADMITTED.to_string());
-        let silent = Node::start(&[&QUIET[..], &["--peer", &peer, "--max-calls", &admitted]].concat());
+        let (callee, admitted) = (format!("service1=http://{}", silent_callee()), ADMITTED.to_string());
+        let silent = Node::start(&[&QUIET[..], &["--peer", &callee, "--max-calls", &admitted]].concat());
         let (down_rest, down_grpc) = (down.http(), Client::open(&down.address("grpc")));
         let silent_grpc = Client::open(&silent.address("grpc"));
         Self { down, down_rest, down_grpc, silent, silent_grpc }

@@ -46,15 +46,15 @@ pub(crate) enum Event {
     Dropped,
 }
 
-/// What the probe is given: a client of itself, an ear, and word that an actor that is occupied is free again.
+/// What the probe is made of: a client of itself, an ear, and word that an actor that is occupied is free again.
 #[derive(Clone)]
-pub(crate) struct ProbePeers {
+pub(crate) struct ProbeParts {
     probe: probe::Client,
     events: mpsc::UnboundedSender<Event>,
     free: Arc<Notify>,
 }
 
-pub(crate) struct ProbeActor(ProbePeers);
+pub(crate) struct ProbeActor(ProbeParts);
 
 impl Actor for ProbeActor {
     type Context = Context<Self>;
@@ -73,7 +73,7 @@ impl Drop for Witness {
     }
 }
 
-impl ProbePeers {
+impl ProbeParts {
     async fn hang<T>(&self) -> T {
         let _witness = Witness(self.events.clone());
         self.events.send(Event::Started).ok();
@@ -85,27 +85,27 @@ impl Handler<Call<Act>> for ProbeActor {
     type Result = Reply<Act>;
 
     fn handle(&mut self, call: Call<Act>, actor: &mut Context<Self>) -> Self::Result {
-        let peers = self.0.clone();
+        let parts = self.0.clone();
         match call.request.deed() {
             Deed::Die => sim::planned_panic(),
             Deed::Occupy => {
-                let free = peers.free.clone();
+                let free = parts.free.clone();
                 let busy = async move { free.notified().await };
                 actor.wait(actix::fut::wrap_future::<_, Self>(busy).map(|(), _, _| ()));
-                peers.events.send(Event::Started).ok();
+                parts.events.send(Event::Started).ok();
             }
             _ => {}
         }
-        call.answer(async move |request| act(request, &peers).await)
+        call.answer(async move |request| act(request, &parts).await)
     }
 }
 
-async fn act(request: ActRequest, peers: &ProbePeers) -> Result<ActResponse> {
+async fn act(request: ActRequest, parts: &ProbeParts) -> Result<ActResponse> {
     let context = CallContext::current().ok_or_else(|| Status::internal("no context"))?;
     let left_ms = context.remaining().map_or(-1, |left| left.as_millis() as i64);
     match request.deed() {
         Deed::Fail => Err(failure()),
-        Deed::Hang => peers.hang().await,
+        Deed::Hang => parts.hang().await,
         Deed::Panic => sim::planned_panic(),
         Deed::Metadata => {
             let text = context.metadata().get("x-probe").cloned();
@@ -123,7 +123,7 @@ async fn act(request: ActRequest, peers: &ProbePeers) -> Result<ActResponse> {
         }
         Deed::Relay => {
             let ask = ActRequest { deed: Deed::Report.into(), ..Default::default() };
-            let answer = peers.probe.act(ask).await?;
+            let answer = parts.probe.act(ask).await?;
             let text = format!("{} {}", context.request_id(), answer.text);
             Ok(ActResponse { text, left_ms: answer.left_ms, ..Default::default() })
         }
@@ -150,14 +150,14 @@ impl Handler<Call<Count>> for ProbeActor {
     type Result = Reply<Count>;
 
     fn handle(&mut self, call: Call<Count>, _: &mut Context<Self>) -> Self::Result {
-        let peers = self.0.clone();
+        let parts = self.0.clone();
         call.answer(async move |request| {
             let numbers = stream::iter(1..=request.messages).map(|number| Ok(CountResponse { number }));
             let then = stream::once(async move {
                 match request.then() {
                     Deed::Fail => Some(Err(failure())),
                     Deed::Panic => sim::planned_panic(),
-                    Deed::Hang => peers.hang().await,
+                    Deed::Hang => parts.hang().await,
                     _ => None,
                 }
             });
@@ -258,8 +258,8 @@ pub(crate) fn host_of(
 ) -> (Router, mpsc::UnboundedReceiver<Event>, Arc<Notify>) {
     let (tell, events) = mpsc::unbounded_channel();
     let free = Arc::new(Notify::new());
-    let peers = ProbePeers { probe: probe.clone(), events: tell, free: free.clone() };
-    let service = Service::on_each_worker(move |()| ProbeActor(peers.clone()));
+    let parts = ProbeParts { probe: probe.clone(), events: tell, free: free.clone() };
+    let service = Service::on_each_worker(move |()| ProbeActor(parts.clone()));
     router.add(&service, &|name| {
         unreachable!("the probe calls no {name}: its client of itself is given to it")
     });

@@ -127,7 +127,8 @@ impl Node {
         Connection::open(&self.address("http"))
     }
 
-    pub(crate) fn peer(&self, service: &str) -> String {
+    /// What `--peer` of a node that calls `service` here is to say.
+    pub(crate) fn flag_for(&self, service: &str) -> String {
         let address = self.address("grpc");
         match address.strip_prefix("unix:") {
             Some(_) => format!("{service}={address}"),

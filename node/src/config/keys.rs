@@ -257,10 +257,10 @@ impl Config {
 
     fn check_callees(&self, service: &Service) -> Result<(), ConfigError> {
         let missing = |callee: &&&str| !self.hosts(callee) && self.addresses(callee).is_empty();
-        let Some(peer) = service.callees().iter().find(missing) else { return Ok(()) };
+        let Some(callee) = service.callees().iter().find(missing) else { return Ok(()) };
         wrong(format!(
-            "--peer {peer} is missing: {} calls {peer}, expected --peer {peer}=http://HOST:PORT \
-             or {peer} among --services",
+            "--peer {callee} is missing: {} calls {callee}, expected --peer {callee}=http://HOST:PORT \
+             or {callee} among --services",
             service.name()
         ))
     }

@@ -26,9 +26,9 @@ use crate::trace::recorder::{self, FaultState, Status};
 /// What is promised of a process that is told to leave.
 pub(super) const ENDS_WELL: &str = "a process that is told to leave ends well";
 
-/// All that a play is made of, besides the faults and the calls.
+/// What is played, and with what.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Stage<'a> {
+pub(super) struct Inputs<'a> {
     pub(super) hosts: &'a [(String, AsProcess)],
     pub(super) plan: &'a Plan,
     pub(super) program: &'a Program,
@@ -40,7 +40,7 @@ pub(super) struct Stage<'a> {
 /// The processes, and the proxies that lead to them. A host has the number that the recorder knows it by.
 #[derive(Debug)]
 pub(super) struct Hosts<'a> {
-    stage: Stage<'a>,
+    inputs: Inputs<'a>,
     pub(super) links: Rc<Links>,
     proxies: Vec<Rc<Proxy>>,
     addresses: BTreeMap<(String, String, u16), SocketAddr>,
@@ -75,10 +75,10 @@ impl Drop for Running {
 
 impl<'a> Hosts<'a> {
     /// Takes ports for all that may call each other, and lets them lead nowhere yet.
-    pub(super) fn reserve(stage: Stage<'a>, links: &Rc<Links>) -> io::Result<Self> {
+    pub(super) fn reserve(inputs: Inputs<'a>, links: &Rc<Links>) -> io::Result<Self> {
         let (mut proxies, mut addresses) = (Vec::new(), BTreeMap::new());
-        let names: Vec<_> = stage.hosts.iter().map(|(name, _)| name.as_str()).chain([CLIENTS]).collect();
-        for (to, (callee, process)) in stage.hosts.iter().enumerate() {
+        let names: Vec<_> = inputs.hosts.iter().map(|(name, _)| name.as_str()).chain([CLIENTS]).collect();
+        for (to, (callee, process)) in inputs.hosts.iter().enumerate() {
             for (from, caller) in names.iter().enumerate().filter(|(from, _)| *from != to) {
                 for port in &process.ports {
                     let proxy = Rc::new(Proxy::reserve(Way { from, to }, *port)?);
@@ -88,8 +88,8 @@ impl<'a> Hosts<'a> {
                 }
             }
         }
-        let running = stage.hosts.iter().map(|_| RefCell::default()).collect();
-        Ok(Self { stage, links: Rc::clone(links), proxies, addresses, running, begun: Rc::default() })
+        let running = inputs.hosts.iter().map(|_| RefCell::default()).collect();
+        Ok(Self { inputs, links: Rc::clone(links), proxies, addresses, running, begun: Rc::default() })
     }
 
     /// Where the clients find each port of each host.
@@ -185,7 +185,7 @@ impl<'a> Hosts<'a> {
             let Some((status, is_told_to_leave, ends_well)) = ended else { continue };
             running.take();
             self.stay_down(host);
-            let name = &self.stage.hosts[host].0;
+            let name = &self.inputs.hosts[host].0;
             recorder::with(|recorder| {
                 let now = recorder.now();
                 recorder.told_of(host, now, |recorder| {
@@ -218,7 +218,7 @@ impl<'a> Hosts<'a> {
 
     fn start_process(&self, host: usize) {
         if let Err(error) = self.try_start(host) {
-            let detail = format!("{} could not be started: {error}", self.stage.hosts[host].0);
+            let detail = format!("{} could not be started: {error}", self.inputs.hosts[host].0);
             recorder::with(|recorder| {
                 let now = recorder.now();
                 recorder.checks.reject_set_up(detail, now);
@@ -227,7 +227,7 @@ impl<'a> Hosts<'a> {
     }
 
     fn try_start(&self, host: usize) -> io::Result<()> {
-        let Stage { hosts, plan, program, tempo, logs } = self.stage;
+        let Inputs { hosts, plan, program, tempo, logs } = self.inputs;
         let (name, as_process) = &hosts[host];
         let places = Places { caller: name, addresses: &self.addresses, plan, tempo };
         let arguments = (as_process.arguments)(&places);

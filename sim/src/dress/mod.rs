@@ -35,7 +35,7 @@ use crate::trace::recorder;
 use crate::violation::Violation;
 
 pub(crate) use guard::{GUARD, Program, become_program};
-use hosts::Stage;
+use hosts::Inputs;
 use judge::Judge;
 
 /// What came of a dress rehearsal.
@@ -77,8 +77,8 @@ pub(crate) fn rehearse(
     let played = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name(format!("dress {}", plan.seed));
         let work = || {
-            let stage = Stage { hosts: &dress.hosts, plan: &plan, program, tempo, logs };
-            play(&world, &dress, stage)
+            let inputs = Inputs { hosts: &dress.hosts, plan: &plan, program, tempo, logs };
+            play(&world, &dress, inputs)
         };
         let thread = thread.spawn_scoped(scope, work);
         thread.expect("the machine has room for one more thread").join()
@@ -90,12 +90,12 @@ pub(crate) fn rehearse(
     Ok(Dressed { rehearsal: Rehearsal { wall: begun.elapsed(), ..rehearsal }, left_out, not_judged })
 }
 
-fn play(scenario: &Scenario, dress: &Dress, stage: Stage<'_>) -> (Rehearsal, Vec<String>) {
+fn play(scenario: &Scenario, dress: &Dress, inputs: Inputs<'_>) -> (Rehearsal, Vec<String>) {
     let mut judge = Judge::new(dress);
-    play::install_recorder(scenario, stage);
+    play::install_recorder(scenario, inputs);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("the machine has room for a runtime");
-    LocalSet::new().block_on(&runtime, play::run(scenario, dress, stage, &mut judge));
+    LocalSet::new().block_on(&runtime, play::run(scenario, dress, inputs, &mut judge));
     // What still runs of it ends while the recorder is there.
     drop(runtime);
     let recorder = recorder::take().expect("playing a plan leaves its recorder behind");
@@ -105,7 +105,7 @@ fn play(scenario: &Scenario, dress: &Dress, stage: Stage<'_>) -> (Rehearsal, Vec
     events.sort_by_key(|event| event.at);
     let is_before = |violation: &Violation| events.iter().filter(|event| event.at <= violation.at).count();
     let rehearsal = Rehearsal {
-        plan: stage.plan.clone(),
+        plan: inputs.plan.clone(),
         trace_hash: 0,
         until_broken: violation.as_ref().map_or(events.len(), is_before),
         violation,

@@ -11,7 +11,7 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::faults::Timeline;
-use super::hosts::{ENDS_WELL, Hosts, Stage};
+use super::hosts::{ENDS_WELL, Hosts, Inputs};
 use super::judge::Judge;
 use super::links::Links;
 use super::net::ToProcesses;
@@ -39,7 +39,7 @@ const OBSERVE: Duration = Duration::from_millis(100);
 struct Play<'a> {
     scenario: &'a Scenario,
     dress: &'a Dress,
-    stage: Stage<'a>,
+    inputs: Inputs<'a>,
     hosts: Hosts<'a>,
     timeline: Timeline,
     signals: Signals,
@@ -49,37 +49,37 @@ struct Play<'a> {
 }
 
 /// Puts a recorder of `plan` on this thread, which asks no check.
-pub(super) fn install_recorder(scenario: &Scenario, stage: Stage<'_>) {
-    let (checks, clock) = (Checks::new(Vec::new(), Vec::new()), Clock::real(stage.tempo.stretch()));
-    let mut recorder = Recorder::new(stage.plan, clock, checks, scenario.request_id_of_line, Keep::Trace);
-    for name in stage.hosts.iter().map(|(name, _)| name.as_str()).chain([CLIENTS]) {
+pub(super) fn install_recorder(scenario: &Scenario, inputs: Inputs<'_>) {
+    let (checks, clock) = (Checks::new(Vec::new(), Vec::new()), Clock::real(inputs.tempo.stretch()));
+    let mut recorder = Recorder::new(inputs.plan, clock, checks, scenario.request_id_of_line, Keep::Trace);
+    for name in inputs.hosts.iter().map(|(name, _)| name.as_str()).chain([CLIENTS]) {
         let address = std::net::Ipv4Addr::LOCALHOST.into();
         recorder.hosts.add(name.into(), address, Arc::new(HostShared::default()));
     }
-    recorder.set_faults(&stage.plan.faults);
+    recorder.set_faults(&inputs.plan.faults);
     recorder::install(recorder);
 }
 
-/// Plays the plan of `stage` to its end, and judges it.
-pub(super) async fn run(scenario: &Scenario, dress: &Dress, stage: Stage<'_>, judge: &mut Judge) {
-    let links = Rc::new(Links::new(&stage.plan.network, mix(stage.plan.seed), stage.tempo));
-    let hosts = match Hosts::reserve(stage, &links) {
+/// Plays the plan of `inputs` to its end, and judges it.
+pub(super) async fn run(scenario: &Scenario, dress: &Dress, inputs: Inputs<'_>, judge: &mut Judge) {
+    let links = Rc::new(Links::new(&inputs.plan.network, mix(inputs.plan.seed), inputs.tempo));
+    let hosts = match Hosts::reserve(inputs, &links) {
         Ok(hosts) => hosts,
         Err(error) => return reject(format!("this machine has no ports: {error}")),
     };
-    let choices = Choices { options: stage.plan.options.clone(), planted: stage.plan.planted.clone() };
+    let choices = Choices { options: inputs.plan.options.clone(), planted: inputs.plan.planted.clone() };
     let net = Arc::new(ToProcesses(hosts.of_clients()));
     let outside = HostContext::outside(CLIENTS, Arc::new(choices), net);
-    let timeline = Timeline::new(stage.plan, scenario.recovers_within / 2, stage.tempo);
-    let (signals, horizon) = (Signals::new(stage.plan), stage.plan.horizon());
+    let timeline = Timeline::new(inputs.plan, scenario.recovers_within / 2, inputs.tempo);
+    let (signals, horizon) = (Signals::new(inputs.plan), inputs.plan.horizon());
     let mut play =
-        Play { scenario, dress, stage, hosts, timeline, signals, outside, horizon, healed_at: None };
+        Play { scenario, dress, inputs, hosts, timeline, signals, outside, horizon, healed_at: None };
     play.start().await;
     if !is_broken() {
         play.until_recovered().await;
     }
     sleep(LAST_LINES).await;
-    recorder::with(|recorder| judge.hear_all(recorder, stage.tempo.slack()));
+    recorder::with(|recorder| judge.hear_all(recorder, inputs.tempo.slack()));
     if !is_broken() && judge.checks.violation().is_none() {
         play.until_settled(judge).await;
     }
@@ -109,9 +109,9 @@ impl Play<'_> {
         announce(Phase::FaultsMayHappen);
         let callers = self.scenario.clients.iter();
         let callers = callers.map(|(name, client)| (name.clone(), client(self.outside.clone()))).collect();
-        let (plan, signals, tempo) = (self.stage.plan.clone(), self.signals.clone(), self.stage.tempo);
+        let (plan, signals, tempo) = (self.inputs.plan.clone(), self.signals.clone(), self.inputs.tempo);
         let clients = clients::play(callers, now, plan, signals, tempo);
-        let number = self.stage.hosts.len();
+        let number = self.inputs.hosts.len();
         tokio::task::spawn_local(as_host(number, async move {
             if let Err(error) = clients.await {
                 recorder::with(|recorder| recorder.violate("clients do not fail", error.to_string()));
@@ -121,7 +121,7 @@ impl Play<'_> {
 
     /// Goes on until every sort of call works again after the last fault, or something is broken.
     async fn until_recovered(&mut self) {
-        let slack = self.stage.tempo.slack();
+        let slack = self.inputs.tempo.slack();
         loop {
             sleep(STEP).await;
             let now = recorder::with(|recorder| recorder.now());
@@ -176,7 +176,7 @@ impl Play<'_> {
             self.hosts.note_ended();
             recorder::with(|recorder| judge.hear_more(recorder));
             let (missing, now) = (judge.missing(), recorder::with(|recorder| recorder.now()));
-            let slack = self.stage.tempo.slack();
+            let slack = self.inputs.tempo.slack();
             if let Some(late) = missing.iter().find(|missing| now > since + missing.within + slack) {
                 let within = late.within.as_millis();
                 return violate(
@@ -192,7 +192,7 @@ impl Play<'_> {
     }
 
     async fn observe_all(&self) {
-        for (host, (name, process)) in self.stage.hosts.iter().enumerate() {
+        for (host, (name, process)) in self.inputs.hosts.iter().enumerate() {
             match (process.observes)(self.outside.clone()).await {
                 Ok(fact) => recorder::with(|recorder| {
                     let now = recorder.now();
@@ -206,7 +206,7 @@ impl Play<'_> {
     /// Tells all processes to leave, and sees that they do.
     async fn until_left(&self) {
         self.hosts.tell_all_to_leave();
-        let within = self.stage.tempo.stretched(self.dress.leaves_within + self.stage.tempo.slack());
+        let within = self.inputs.tempo.stretched(self.dress.leaves_within + self.inputs.tempo.slack());
         let all_left = async {
             while !self.hosts.all_have_left() {
                 sleep(STEP).await;
