@@ -190,7 +190,7 @@ fn logs(events: &[Event], since: Duration, lane: &impl Fn(&str) -> usize) -> Vec
             What::Call(CallStep::Ends { .. }) => {
                 ended.insert(id(event));
             }
-            // What has no host is said while the world is taken down.
+            // Lines without a host come while the world is taken down, when no host runs any more.
             What::Log(_) | What::Told(_) if event.at >= since && !event.host.is_empty() => {
                 let (at, host, id) = (millis(event.at), lane(&event.host), id(event));
                 let late = ended.contains(&id);

@@ -204,7 +204,7 @@ impl<'a> Search<'a> {
             };
             self.lower(get, set, 1, (1, 10));
         }
-        // All at once first: many calls at once may well need no more than the one that needs most.
+        // First all deadlines are lowered to one limit, which takes few rehearsals; then each is lowered by itself.
         let shortest = millis(*world.load.deadline.start());
         self.shorten_time(longest_deadline, limit_deadlines, shortest);
         for number in 0..self.best.plan.requests.len() {

@@ -58,7 +58,7 @@ pub(crate) fn run(scenario: &Scenario, plan: &Plan, keep: Keep) -> Duration {
         return Duration::ZERO;
     }
     let end = world.run();
-    // What is dropped with the world must not write any more, as little as what is dropped with a killed process.
+    // Programs are dropped with the world. They must not write anything then, like those of a process that is killed.
     recorder::with(|recorder| recorder.hosts.all().iter().for_each(|host| host.shared.stop()));
     end
 }

@@ -33,7 +33,7 @@ impl CallContext {
         let (id, until) = (self.request_id().clone(), deadline::after(limit));
         let context = Self::new(id, until, Some(admission.clone()), *self.caller(), MetadataMap::new())
             .mattering(self.criticality());
-        // The actor of a key is not given up under its work.
+        // The work holds the lease of its actor, so that the actor of a key is not given up as idle meanwhile.
         self.lease().into_iter().for_each(|lease| context.keep(lease.clone()));
         actix_rt::spawn(async move {
             let _permit = permit;

@@ -105,7 +105,7 @@ impl Circuit {
         match shown {
             Shown::Answers => self.answered(took, now),
             Shown::Fails => self.failed(now),
-            // A caller that gave it less time than it takes has learnt nothing of it.
+            // Only a call that had the usual time counts as late: a shorter deadline says nothing about the service.
             Shown::IsLate if took >= self.usual => self.failed(now),
             Shown::IsLate | Shown::Nothing => {
                 // The next call finds out.

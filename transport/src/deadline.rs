@@ -183,7 +183,7 @@ mod tests {
         };
         let last = loop {
             match messages.next().await.expect("it ends with an error") {
-                // As one does who writes to a client; a task that never waits sees no time pass.
+                // Time passes only while a task waits. A real reader waits, too, when it writes to its client.
                 Ok(_) => tokio::task::yield_now().await,
                 Err(last) => break last,
             }

@@ -53,7 +53,7 @@ pub enum Gauge {
     DrainWaitsFor,
 }
 
-// A gauge that is not listed would be told to operators and not known to who reads what they are told.
+// A gauge that is missing in `Gauge::ALL` would be in `/metrics`, and those who parse it would not know the name.
 const _: () = assert!(Gauge::ALL.len() == Gauge::DrainWaitsFor as usize + 1, "every gauge is listed");
 
 impl Gauge {

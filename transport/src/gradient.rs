@@ -60,7 +60,7 @@ impl Gradient {
 
     /// The most calls that may be in flight.
     pub(crate) fn limit(&self) -> u32 {
-        // Between two bounds that are whole.
+        // It lies between two whole numbers, so that this only cuts off the fraction.
         self.limit as u32
     }
 

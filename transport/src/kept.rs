@@ -153,7 +153,7 @@ impl Kept {
         let Some(known) = self.calls.get_mut(name) else { return };
         self.unknown += usize::from(matches!(state, State::Unknown));
         known.state = state;
-        // A time that no clock counts to never comes.
+        // Where the clock does not count as far as it is due, it is never forgotten.
         self.due.extend(due.map(|due| (due, name.clone())));
     }
 

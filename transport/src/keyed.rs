@@ -135,7 +135,7 @@ impl<A: Actor<Context = Context<A>>> Keyed<A> {
     pub(crate) fn join(self: Arc<Self>, gauges: &Gauges, make: impl Fn(&str) -> A + 'static) {
         let (sender, mut starts) = mpsc::unbounded_channel::<Start<A>>();
         self.lock().workers.push(sender);
-        // The first worker speaks for the node.
+        // The actors of all workers are read at once, so that one worker registers them for the node.
         if self.lock().workers.len() == 1 {
             gauges.watch(&self);
         }

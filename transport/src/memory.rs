@@ -77,7 +77,8 @@ impl Memory {
         .repeated_outside(request.repeated_outside)
         .counting_attempts(request.trail.attempts().cloned());
         let permit = endpoint.admit(&context)?;
-        // Counted per call, not per message: nothing that a stream does may change what the next one sees.
+        // In debug builds every eighth call is encoded and decoded, to prove that its messages survive that. Calls are
+        // counted and not messages, so that what one stream sends changes nothing for the next call.
         let prove = cfg!(debug_assertions) && self.carried.fetch_add(1, Ordering::Relaxed).is_multiple_of(8);
         let body = if prove { round_trip(request.body) } else { request.body };
         let answer = endpoint.call(permit, &context, body).await;

@@ -56,7 +56,7 @@ fn of_life(line: &Map<String, Json>) -> (Option<Arc<dyn Fact>>, Option<Listens>)
             let listens = ports.into_iter().filter_map(|(port, key)| Some((port, text(key).parse().ok()?)));
             (Some(Arc::new(NodeStarted { services })), Some(listens.collect()))
         }
-        // It closes its listeners then.
+        // A node that drains closes its listeners: it listens nowhere from now on.
         DRAINING => (None, Some(Vec::new())),
         STOPPED => (Some(Arc::new(NodeStopped)), None),
         _ => (None, None),

@@ -178,7 +178,7 @@ impl<'a> Hosts<'a> {
         for (host, running) in self.running.iter().enumerate() {
             let ended = running.borrow_mut().as_mut().and_then(|running| {
                 let status = running.process.ended().ok().flatten()?;
-                // Who is told before it listens knows no better way yet.
+                // A process that is told to leave before it listens may not handle signals yet, and is ended by this one.
                 let ends_well = status.success() || running.listens.get() == Listens::NotYet;
                 Some((status, running.is_told_to_leave, ends_well))
             });
@@ -232,7 +232,7 @@ impl<'a> Hosts<'a> {
         let places = Places { caller: name, addresses: &self.addresses, plan, tempo };
         let arguments = (as_process.arguments)(&places);
         let file = |kind: &str| appended(&logs.join(format!("{name}.{kind}")));
-        // What a process writes there outlives it, as what a simulated host has on its disks.
+        // The folder outlives the process, like the disks of a simulated host.
         let disk = logs.join(name);
         fs::create_dir_all(&disk)?;
         let (process, output) = Process::start(program, &arguments, &disk, file("err")?)?;

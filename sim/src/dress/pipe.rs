@@ -102,9 +102,9 @@ async fn write(
         sleep_until(arrives).await;
         links.pass(wire, way).await;
         match wire.forgotten_by() {
-            // A machine that knows nothing of a connection says so to who uses it.
+            // The receiver's machine has forgotten the connection, as after a restart: it answers with a reset.
             Some(host) if host == way.to => return Err(Broken),
-            // What it sent before is lost.
+            // The sender's machine has: what it sent before it went down is lost.
             Some(_) => return std::future::pending().await,
             None => {}
         }

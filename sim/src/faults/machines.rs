@@ -90,7 +90,7 @@ pub(super) fn reset(a: usize, b: usize) {
         }
         between
     });
-    // Woken while the recorder is free: a waker may run code that reports to it.
+    // A reset wakes tasks, and their wakers may report to the recorder: so this must not be done inside of `with`.
     between.iter().for_each(|wire| wire.reset());
 }
 

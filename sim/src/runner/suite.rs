@@ -75,7 +75,7 @@ fn graveyard_trials(suite: &Arc<Suite>) -> Vec<Trial> {
 }
 
 fn scenario_trials(suite: &Arc<Suite>) -> Vec<Trial> {
-    // Fresh each time; a failure names its seed. Small, so that it is short to paste.
+    // Each run plays other seeds; a failure names the seed that failed. Small numbers are short to paste.
     let first = RandomState::new().hash_one(0) % 1_000_000_000;
     let trial = |number: usize| {
         let suite = Arc::clone(suite);

@@ -156,7 +156,7 @@ fn a_saga_that_ends_late_keeps_its_promise() {
         assert_eq!(rehearsal.violation, None, "{rehearsal}");
         assert!(rehearsal.met[0].1 > 0, "{rehearsal}");
         let last_reply = rehearsal.calls.iter().filter_map(|call| call.ended).max().expect("calls end");
-        // The saga of the last order began when it was placed, which is one way over the network before.
+        // The saga of the last order began before its client had the reply: earlier by the time of one way over the network.
         assert!(rehearsal.simulated >= last_reply + SAGA - ms(5), "{rehearsal}");
     }
 }
@@ -172,7 +172,7 @@ fn a_saga_that_never_ends_is_found_and_shrinks_to_what_it_takes() {
     let plan = &shrunk.plan;
     assert_eq!((plan.faults.len(), plan.requests.len(), plan.probes.len()), (1, 1, 0), "{plan}");
     assert!(has_kill(plan), "{plan}");
-    // All that can end in time has had that time, so it is the bug that is shown, and nothing else.
+    // Shrinking left every saga the time to end. So the one that does not end shows the bug, and not a lack of time.
     assert!(shrunk.simulated >= plan.horizon() + ms(1000) + ms(1000), "{shrunk}");
     let sound = Plan { planted: None, ..plan.clone() };
     assert_eq!(rehearse(&scenario, &sound, Keep::Hash).violation, None);
@@ -180,7 +180,8 @@ fn a_saga_that_never_ends_is_found_and_shrinks_to_what_it_takes() {
 
 #[test]
 fn without_probes_a_promise_is_judged_no_earlier_than_with_them() {
-    // Shorter than a saga takes, which is kept only since the calls may take a second to work again.
+    // This is less than a saga takes. The promise is kept all the same: without probes, calls have a second in which to work
+    // again before that time begins.
     let scenario = scenario(ms(10));
     let mut plan = rehearse_seed(&scenario, 1, None, Keep::Hash).plan;
     plan.probes.clear();

@@ -54,9 +54,10 @@ fn interest_in(metadata: &Metadata<'_>) -> Interesting {
         return if is_line { Interesting::Log } else { Interesting::No };
     }
     match metadata.module_path() {
-        // Sent, held, dropped; delivered, bound. What an application then receives, its socket reports.
+        // What becomes of segments, and which ports are bound. What a program then reads of a segment is told by its socket.
         Some("turmoil::top" | "turmoil::host") => Interesting::Net,
-        // Crashes and bounces name an address; the line for each step has nothing but its message.
+        // Hosts that crash and start again: such a line has a field, the address. The line that turmoil logs for each step
+        // has none, and is not wanted.
         Some("turmoil::sim") if metadata.fields().len() > 1 => Interesting::Net,
         _ => Interesting::No,
     }
@@ -129,7 +130,7 @@ fn log_event(event: &tracing::Event<'_>) {
     let mut said = Said::new();
     event.record(&mut said);
     let metadata = event.metadata();
-    // Asked while the recorder is free: it is the program's own code.
+    // This runs the program's own code, which may report to the recorder: so it must not run inside of `with`.
     let of_call = recorder::with(|recorder| recorder.request_id_of_line).and_then(|of_line| of_line());
     let request_id = said.request_id.or_else(|| of_call.clone().filter(|id| !id.is_empty()));
     let (message, fields) = (said.message, said.fields);
@@ -159,12 +160,12 @@ fn net_event(recorder: &mut Recorder, event: &tracing::Event<'_>) {
         _ => event.record(&mut packet),
     }
     match packet.text() {
-        // Its socket has hashed it already.
+        // The socket that sent it has hashed its bytes already.
         packet::SENT => {
             SENDS.get_or_init(|| callsite);
             return recorder.keep(None, |_| details(packet::SENT));
         }
-        // To print it costs more than to deliver it, and the socket that reads it hashes it.
+        // Its bytes are hashed by the socket that reads them. To print the segment would cost more than to deliver it.
         packet::DELIVERED => {
             DELIVERS.get_or_init(|| callsite);
             return recorder.push_frequent(packet::DELIVERED, &[], |_| details(packet::DELIVERED));

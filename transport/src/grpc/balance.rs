@@ -20,7 +20,7 @@ const ALIKE: f64 = 2.0;
 /// The endpoints in the order in which they are looked at: two by chance, then all others for where these are not there.
 pub(super) fn order(count: usize) -> impl Iterator<Item = usize> {
     let among = |count: usize| (chance() * count as f64) as usize;
-    // Of two, both are looked at, whichever is the first.
+    // Of two endpoints both are looked at anyway, so that chance need not choose.
     let (first, step) = if count > 2 { (among(count), 1 + among(count - 1)) } else { (0, 1) };
     let second = (first + step) % count.max(1);
     let chosen = [first, second].into_iter().take(count);
@@ -82,7 +82,7 @@ impl<'a> Choice<'a> {
     /// Takes an endpoint into account that is connected; whether the choice is made.
     pub(super) fn offer(&mut self, endpoint: &Arc<Endpoint>, line: Arc<Line>, sender: Sender) -> bool {
         let Look { standing, calls, turn } = endpoint.look(self.now);
-        // A first attempt was nowhere else.
+        // Only a further attempt can have been at an endpoint before.
         let was_there = self.attempt > 0 && self.trail.was_at(self.attempt, endpoint.address());
         let is_trial = standing.is_due && self.attempt == 0;
         let chosen = Chosen { endpoint: endpoint.clone(), line, sender, is_trial };
@@ -93,7 +93,7 @@ impl<'a> Choice<'a> {
             return true;
         }
         let place = if standing.is_ejected { &mut self.ejected } else { &mut self.best };
-        // Who has just failed is no choice: there would be but one with it.
+        // An endpoint that has just failed does not count as one of the two to choose from: it would leave only the other.
         self.offers += u32::from(!standing.is_ejected && !standing.pays);
         if place.as_ref().is_none_or(|best| offer.is_better_than(best)) {
             *place = Some(offer);

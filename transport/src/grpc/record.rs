@@ -120,7 +120,7 @@ impl Record {
     pub(super) fn answered(&mut self, sent: Instant, after: Duration, now: Instant) -> bool {
         self.usual = after;
         self.failures = 0;
-        // What was sent before says how things stood then.
+        // A call that was sent before the ejection shows nothing about the time after it.
         let is_back = self.ejected.take_if(|ejected| ejected.since <= sent).is_some();
         if is_back {
             (self.mean, self.penalty) = (None, None);
@@ -134,12 +134,12 @@ impl Record {
         let (pushback, counts) = match verdict {
             Verdict::Sound => return false,
             Verdict::Full(pushback) => {
-                // It answers.
+                // It is full, but it answers: that ends an ejection.
                 self.ejected.take_if(|ejected| ejected.since <= sent);
                 (pushback, false)
             }
             Verdict::Failed(pushback) => (pushback, true),
-            // A caller that gave it less time than it takes has learnt nothing of it.
+            // The deadline was shorter than a call usually takes here: that it passed says nothing about the endpoint.
             Verdict::Late if after < self.usual => return false,
             Verdict::Late => (None, true),
         };

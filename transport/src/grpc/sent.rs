@@ -76,7 +76,7 @@ impl Sent {
         self.is_settled = true;
         let after = self.head_after.unwrap_or_else(|| self.at.elapsed());
         let is_too_often = self.endpoint.showed(verdict, self.at, after);
-        // One that has shown something else has ended the ejection.
+        // A trial that went well has ended the ejection above.
         let has_failed_trial = std::mem::take(&mut self.is_trial) && self.endpoint.is_ejected();
         if is_too_often || has_failed_trial {
             self.endpoints.leave_out(&self.endpoint);
@@ -126,7 +126,7 @@ impl<B: Body<Error = Status> + Unpin> Body for Watched<B> {
             Some(Err(status)) => Some(verdict_on(status)),
             None => None,
         };
-        // The end of a stream that began well shows something only where it is an outlier's.
+        // A stream that began well was counted then. Its end counts only if it shows a failure.
         if let Some(verdict) = verdict.filter(|verdict| !self.sent.is_settled || *verdict != Verdict::Sound) {
             self.sent.shows(verdict);
         }
@@ -149,7 +149,7 @@ fn verdict_in(headers: &HeaderMap) -> Option<Verdict> {
         Code::Unavailable => Verdict::Failed(pushback(headers)),
         Code::ResourceExhausted => Verdict::Full(pushback(headers)),
         Code::DeadlineExceeded => Verdict::Late,
-        // The application's own word, or a bug of it: another endpoint would say the same.
+        // The application itself says so. Another endpoint would answer the same, so this one is not to blame.
         _ => Verdict::Sound,
     })
 }

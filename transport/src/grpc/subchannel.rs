@@ -194,7 +194,7 @@ impl Subchannel {
             Connection::Backoff { until, status } if *until > Instant::now() => {
                 return Pick::Down(status.clone());
             }
-            // Lost: that is tried once more without a wait.
+            // The connection was lost: a new one is made at once, without a backoff.
             Connection::Ready(..) => {
                 self.connections.lost.fetch_add(1, Ordering::Relaxed);
             }
@@ -254,7 +254,7 @@ impl Subchannel {
             Greeting::Http2(streams_max) => {
                 let streams_max = streams_max.unwrap_or(u32::MAX);
                 let watch = self.watch(&sender, lost, streams_max).await?;
-                // The watch is a stream, too.
+                // The watch takes one of the streams that the callee allows.
                 let for_calls = streams_max - u32::from(watch.is_some());
                 self.streams_max.store(for_calls, Ordering::Relaxed);
                 Ok((sender, watch))

@@ -111,7 +111,7 @@ impl Watcher {
             let is_lasting = is_heard && began.elapsed() >= LASTED;
             failures = if is_lasting { 0 } else { failures.saturating_add(1) };
             let wait = if is_lasting { Duration::ZERO } else { backoff::wait(failures, chance()) };
-            // Who has said that it does not serve has nothing to add to that.
+            // Where the callee has said that it does not serve, the end of its stream is not worth another log line.
             let is_news = !is_heard || self.serves.load(Ordering::Relaxed);
             if is_news && !is_of_connection(&end) {
                 self.tell_of(&end, wait);
@@ -175,7 +175,7 @@ impl Watcher {
         let Subject { service, address, .. } = &self.subject;
         let (serves, served) = (status == ServingStatus::Serving, self.serves.load(Ordering::Relaxed));
         match self.first.is_some() {
-            // That it serves from the first is nothing to tell.
+            // A callee that serves from the start is the normal case, and not logged.
             false if serves && !served => info!(peer = service, %address, "serving again, as it says"),
             is_first if !serves && (is_first || served) => {
                 warn!(peer = service, %address, status = status.name(), "not serving, as it says");

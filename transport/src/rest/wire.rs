@@ -211,7 +211,7 @@ impl Inner {
     fn poll_read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut piece = [const { MaybeUninit::uninit() }; 1024];
         let mut piece = ReadBuf::uninit(&mut piece);
-        // An error is noted, and told to hyper.
+        // `poll_read_io` notes an error, and hyper is told of it when it reads next.
         if ready!(self.poll_read_io(cx, &mut piece)).is_ok() {
             self.ahead.extend_from_slice(piece.filled());
         }
@@ -258,7 +258,7 @@ impl Inner {
         };
         let due = *self.since.get_or_insert_with(Instant::now) + limit;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        // One that ends too early is set anew when it does, and not for each request.
+        // A timer that is set too early is left as it is, and set anew when it ends: that is rarer than a request.
         if timer.deadline() > due {
             timer.as_mut().reset(due);
         }

@@ -107,7 +107,7 @@ impl Workshop {
         let copy = Copy { to: place.join(SOURCE), ..self.copy.clone() };
         let target = place.join(TARGET);
         folder::copy(&self.copy.to, &copy.to, &|_| true)?;
-        // What the compiler remembers of its last runs holds for the folder in which it ran.
+        // What the compiler keeps for incremental builds is of use only in the folder in which it ran.
         folder::copy(&self.target, &target, &|path| !path.ends_with("incremental"))?;
         let (home, manifest_dir, tool) = (self.home.clone(), self.manifest_dir.clone(), self.tool.clone());
         Ok(Self { copy, target, home, manifest_dir, tool, _lock: Arc::clone(&self._lock) })

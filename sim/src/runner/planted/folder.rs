@@ -31,7 +31,7 @@ fn copy_below(from: &Path, to: &Path, below: &Path, is_wanted: &dyn Fn(&Path) ->
             File::open(&copied)?.set_modified(entry.metadata()?.modified()?)?;
         }
     }
-    // The last, since a folder is written with each thing in it.
+    // The time of the folder itself is set last: whatever is put into a folder changes it.
     File::open(&copy)?.set_modified(fs::metadata(&whole)?.modified()?)
 }
 
