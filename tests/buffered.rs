@@ -6,7 +6,8 @@ mod process;
 use std::io::Read as _;
 
 use http::{HeaderValue, Request};
-use process::http2::{ANSWER_1, Begun, Client, SERVICE_1, TEST, post};
+use process::frames::{Begun, post};
+use process::http2::{ANSWER_1, Client, SERVICE_1, TEST};
 use process::{Connection, Node, wait_until};
 
 const DEADLINE_EXCEEDED: u32 = 4;

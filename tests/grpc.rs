@@ -5,7 +5,8 @@ mod process;
 use std::net::TcpListener;
 
 use http::{HeaderValue, Request};
-use process::http2::{ANSWER_1, ANSWER_2, Client, Reply, SERVICE_1, SERVICE_2, TEST, post};
+use process::frames::{Reply, post};
+use process::http2::{ANSWER_1, ANSWER_2, Client, SERVICE_1, SERVICE_2, TEST};
 use process::{Connection, Node};
 use serde_json::Value;
 

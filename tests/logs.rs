@@ -9,7 +9,8 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use process::http2::{Client, SERVICE_1, post};
+use process::frames::post;
+use process::http2::{Client, SERVICE_1};
 use process::{Connection, Node, SOON, command};
 use serde_json::Value;
 use tokio::time::Instant;

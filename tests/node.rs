@@ -8,7 +8,8 @@ use std::os::unix::net::UnixListener;
 use std::process::Command;
 use std::time::Duration;
 
-use process::http2::{ANSWER_2, Client, SERVICE_1, SERVICE_2, SlowServer, TEST, post};
+use process::frames::post;
+use process::http2::{ANSWER_2, Client, SERVICE_1, SERVICE_2, SlowServer, TEST};
 use process::{Connection, Node, SOON, command, output, wait_until};
 use serde_json::Value;
 use tokio::time::Instant;

@@ -6,7 +6,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
 use http::{HeaderValue, Request};
-use process::http2::{Client, SERVICE_1, SERVICE_2, TEST, post};
+use process::frames::{Begun, post};
+use process::http2::{Client, SERVICE_1, SERVICE_2, TEST};
 use process::{Connection, Node, wait_until};
 
 const GREETING: &str = "/api/v1/say-hello?name=test";
@@ -150,7 +151,7 @@ impl World {
         wait_until(|| taken(&self.silent).is_empty());
     }
 
-    fn begun(&mut self, timeout: Option<&'static str>) -> process::http2::Begun {
+    fn begun(&mut self, timeout: Option<&'static str>) -> Begun {
         begun(&mut self.silent_grpc, timeout)
     }
 
@@ -161,7 +162,7 @@ impl World {
     }
 }
 
-fn begun(client: &mut Client, timeout: Option<&'static str>) -> process::http2::Begun {
+fn begun(client: &mut Client, timeout: Option<&'static str>) -> Begun {
     let mut begun = client.begin(timeout.map_or_else(|| post(SERVICE_2), with_timeout));
     begun.send(TEST, true);
     begun

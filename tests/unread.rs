@@ -3,14 +3,15 @@
 //! The wire is a pipe in memory, and time passes at once when nothing else happens.
 
 mod common;
+mod frames;
 
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use common::{Event, LIMITS, SOON, host, run_in_no_time};
-use h2::client::{ResponseFuture, SendRequest};
+use frames::{Begun, Frames, post};
 use h2::{Reason, RecvStream};
-use http::Request;
+use http::{HeaderName, HeaderValue};
 use probe_contract::probe::{self, Act, Count};
 use probe_contract::{ActRequest, CountRequest, Deed};
 use prost::Message as _;
@@ -19,7 +20,13 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use transport::grpc::{self, Keepalive};
 use transport::memory::Memory;
-use transport::{CallerAddress, Client, Code, Drain, Method, Router, ServiceClient as _, rest};
+use transport::{CallerAddress, Client, Drain, Method, Router, ServiceClient as _, rest};
+
+/// Codes of gRPC as they are on the wire.
+const OK: u32 = 0;
+const RESOURCE_EXHAUSTED: u32 = 8;
+
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -38,7 +45,7 @@ fn probe() -> (Router, mpsc::UnboundedReceiver<Event>) {
 
 /// A client of the gRPC edge that reads what it is told to read.
 struct Http2 {
-    sender: SendRequest<Bytes>,
+    frames: Frames,
     events: mpsc::UnboundedReceiver<Event>,
 }
 
@@ -53,40 +60,40 @@ impl Http2 {
             server.serve_connection(Box::new(far), CallerAddress::Unix, connection).await;
         });
         let mut http2 = h2::client::Builder::new();
-        let http2 = http2.initial_window_size(window).handshake(near).await;
-        let (sender, connection) = http2.expect("HTTP/2");
+        let (frames, connection) = Frames::over(near, http2.initial_window_size(window)).await;
         tokio::task::spawn_local(connection);
-        Self { sender, events }
+        Self { frames, events }
     }
 
     fn begin<M: Method<Request: prost::Message>>(
         &mut self,
         request: &M::Request,
-        deadline: Option<&str>,
-    ) -> ResponseFuture {
-        let mut head = Request::post(format!("http://probe{}", M::PATH));
-        head = head.header("content-type", "application/grpc").header("te", "trailers");
-        if let Some(deadline) = deadline {
-            head = head.header("grpc-timeout", deadline);
-        }
-        let head = head.body(()).expect("a valid head");
-        let (response, mut body) = self.sender.send_request(head, false).expect("the connection is open");
+        deadline: Option<&'static str>,
+    ) -> Begun {
+        let mut head = post(M::PATH);
+        let deadline = deadline.map(|deadline| (GRPC_TIMEOUT, HeaderValue::from_static(deadline)));
+        head.headers_mut().extend(deadline);
+        let mut begun = self.frames.begin(head);
         let mut message = BytesMut::new();
         message.put_u8(0);
         message.put_u32(u32::try_from(request.encoded_len()).expect("a short message"));
         request.encode(&mut message).expect("a buffer grows as needed");
-        body.send_data(message.freeze(), true).expect("the stream is open");
-        response
+        begun.send(&message, true);
+        begun
     }
 
-    async fn answer(&mut self, response: ResponseFuture) -> RecvStream {
-        response.await.expect("an answer").into_body()
+    /// The answer to a call, whose head has come.
+    async fn answer<M: Method<Request: prost::Message>>(
+        &mut self,
+        request: &M::Request,
+        deadline: Option<&'static str>,
+    ) -> RecvStream {
+        self.begin::<M>(request, deadline).answer().await.into_body()
     }
 
-    /// The code of a call that is answered with nothing else.
-    async fn code<M: Method<Request: prost::Message>>(&mut self, request: &M::Request) -> Code {
-        let head = self.begin::<M>(request, None).await.expect("an answer").into_parts().0;
-        head.headers.get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
+    /// The code of a call.
+    async fn code<M: Method<Request: prost::Message>>(&mut self, request: &M::Request) -> Option<u32> {
+        self.begin::<M>(request, None).reply().await.code()
     }
 }
 
@@ -126,16 +133,15 @@ fn a_stream_that_its_client_does_not_read_is_given_up_and_makes_room_for_others(
         let started = Instant::now();
         let mut unread = Vec::new();
         for _ in 0..LIMITS.calls {
-            let response = client.begin::<Count>(&ENDLESS, None);
-            unread.push(client.answer(response).await);
+            unread.push(client.answer::<Count>(&ENDLESS, None).await);
         }
-        assert_eq!(client.code::<Count>(&ENDLESS).await, Code::ResourceExhausted);
+        assert_eq!(client.code::<Count>(&ENDLESS).await, Some(RESOURCE_EXHAUSTED));
         for answer in unread {
             assert_eq!(given_up(answer).await.reason(), Some(Reason::CANCEL));
         }
         let took = started.elapsed();
         assert!(took >= UNREAD_MAX && took < UNREAD_MAX + SOON, "{took:?}");
-        assert_eq!(client.code::<Act>(&ActRequest::default()).await, Code::Ok);
+        assert_eq!(client.code::<Act>(&ActRequest::default()).await, Some(OK));
     });
 }
 
@@ -144,8 +150,7 @@ fn a_deadline_that_is_far_away_does_not_keep_an_unread_answer() {
     run_in_no_time(async {
         let mut client = Http2::open(1000).await;
         let started = Instant::now();
-        let response = client.begin::<Count>(&ENDLESS, Some("1H"));
-        let answer = client.answer(response).await;
+        let answer = client.answer::<Count>(&ENDLESS, Some("1H")).await;
         assert_eq!(given_up(answer).await.reason(), Some(Reason::CANCEL));
         assert!(started.elapsed() < UNREAD_MAX + SOON, "{:?}", started.elapsed());
     });
@@ -156,8 +161,7 @@ fn an_answer_that_its_client_does_not_read_is_given_up_soon_after_its_deadline()
     run_in_no_time(async {
         let mut client = Http2::open(1000).await;
         let started = Instant::now();
-        let response = client.begin::<Count>(&ENDLESS, Some("3S"));
-        let answer = client.answer(response).await;
+        let answer = client.answer::<Count>(&ENDLESS, Some("3S")).await;
         given_up(answer).await;
         assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
     });
@@ -168,8 +172,7 @@ fn a_stream_that_has_nothing_to_say_is_left_alone() {
     run_in_no_time(async {
         let mut client = Http2::open(1000).await;
         let quiet = CountRequest { messages: 1, then: Deed::Hang.into() };
-        let response = client.begin::<Count>(&quiet, None);
-        let mut answer = client.answer(response).await;
+        let mut answer = client.answer::<Count>(&quiet, None).await;
         assert_eq!(client.events.recv().await, Some(Event::Started));
         assert!(timeout(24 * HOUR, client.events.recv()).await.is_err(), "it was dropped");
         answer.data().await.expect("a message").expect("the stream is open");
@@ -182,8 +185,7 @@ fn a_client_that_reads_slowly_gets_all_of_its_answer() {
     run_in_no_time(async {
         let mut client = Http2::open(WINDOW as u32).await;
         let long = CountRequest { messages: 50_000, then: 0 };
-        let response = client.begin::<Count>(&long, None);
-        let answer = client.answer(response).await;
+        let answer = client.answer::<Count>(&long, None).await;
         let started = Instant::now();
         let (total, status) = read_slowly(answer, WINDOW, UNREAD_MAX - Duration::from_secs(1)).await;
         assert_eq!((total / 50_000, status), (8, Some("0".into())));

@@ -1,20 +1,19 @@
-//! HTTP/2 from both ends, with no gRPC library: a client that says what a test wants it to say, and a
+//! HTTP/2 over TCP from both ends, with no gRPC library: a client that says what a test wants it to say, and a
 //! server that answers when a test wants it to. Nothing runs while no method is being called, so either
 //! can be silent.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
-use h2::client::{ResponseFuture, SendRequest};
 use h2::server::{Connection, SendResponse};
-use h2::{Ping, PingPong, Reason, SendStream};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::SOON;
+use super::frames::{Begun, Frames, Reply};
 
 /// The gRPC message of a request that says `test` in its field 1.
 pub(crate) const TEST: &[u8] = b"\0\0\0\0\x06\x0a\x04test";
@@ -28,36 +27,13 @@ pub(crate) const ANSWER_2: &[u8] = b"\0\0\0\0\x0e\x0a\x0cHello, TEST!";
 pub(crate) const SERVICE_1: &str = "/app.grpc.Service1/ProcessName";
 pub(crate) const SERVICE_2: &str = "/app.grpc.Service2/SayHello";
 
-/// A gRPC request to `path` with no more headers than it needs.
-pub(crate) fn post(path: &str) -> Request<()> {
-    let request = Request::post(format!("http://node{path}"));
-    let request = request.header("content-type", "application/grpc").header("te", "trailers");
-    request.body(()).expect("a valid path")
-}
-
-/// The client's end of a connection.
+/// The client's end of a TCP connection.
 pub(crate) struct Client {
     runtime: Runtime,
-    sender: SendRequest<Bytes>,
-    pings: PingPong,
+    frames: Frames,
     connection: JoinHandle<Result<(), h2::Error>>,
     /// As the server sees it.
     pub(crate) address: SocketAddr,
-}
-
-/// What came back.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Vec<u8>,
-    pub(crate) trailers: HeaderMap,
-}
-
-/// A request that was begun.
-pub(crate) struct Begun {
-    response: ResponseFuture,
-    pub(crate) body: SendStream<Bytes>,
 }
 
 impl Client {
@@ -73,15 +49,14 @@ impl Client {
     #[expect(clippy::disallowed_methods, reason = "this runs outside of any simulation")]
     fn open_with(address: &str, http2: &h2::client::Builder) -> Self {
         let runtime = runtime();
-        let (sender, pings, connection, address) = runtime.block_on(soon(async {
+        let (frames, connection, address) = runtime.block_on(soon(async {
             let stream = TcpStream::connect(address).await.expect("the node listens");
             stream.set_nodelay(true).expect("a connected socket has this option");
             let address = stream.local_addr().expect("a connected socket has an address");
-            let (sender, mut connection) = http2.handshake(stream).await.expect("HTTP/2");
-            let pings = connection.ping_pong().expect("this is the first time");
-            (sender, pings, tokio::spawn(connection), address)
+            let (frames, connection) = Frames::over(stream, http2).await;
+            (frames, tokio::spawn(connection), address)
         }));
-        let mut client = Self { runtime, sender, pings, connection, address };
+        let mut client = Self { runtime, frames, connection, address };
         client.flush();
         client
     }
@@ -95,63 +70,29 @@ impl Client {
 
     /// Sends the head of a request.
     pub(crate) fn begin(&mut self, request: Request<()>) -> Begun {
-        let (response, body) = self.sender.send_request(request, false).expect("the connection is open");
-        Begun { response, body }
+        self.frames.begin(request)
     }
 
     /// Waits for the answer to a request.
     pub(crate) fn reply(&self, begun: Begun) -> Reply {
-        self.runtime.block_on(soon(async {
-            let Begun { response, body: _body } = begun;
-            let (head, mut incoming) = response.await.expect("an answer").into_parts();
-            let mut body = Vec::new();
-            while let Some(data) = incoming.data().await {
-                let data = data.expect("the answer comes to its end");
-                incoming.flow_control().release_capacity(data.len()).expect("this much was received");
-                body.extend_from_slice(&data);
-            }
-            let trailers = incoming.trailers().await.expect("the answer comes to its end");
-            let (status, headers) = (head.status.as_u16(), head.headers);
-            Reply { status, headers, body, trailers: trailers.unwrap_or_default() }
-        }))
+        self.runtime.block_on(soon(begun.reply()))
     }
 
     /// Takes back a request that was begun.
-    pub(crate) fn cancel(&mut self, mut begun: Begun) {
-        begun.body.send_reset(Reason::CANCEL);
-        drop(begun);
+    pub(crate) fn cancel(&mut self, begun: Begun) {
+        begun.cancel();
         self.flush();
     }
 
     /// Waits until the server has read all that was sent.
     pub(crate) fn flush(&mut self) {
-        let pong = self.pings.ping(Ping::opaque());
-        self.runtime.block_on(soon(pong)).expect("the connection is open");
+        self.runtime.block_on(soon(self.frames.flush()));
     }
 
     /// Waits until the server has said GOAWAY and the connection is closed, in good order.
     pub(crate) fn ended(self) {
         let ended = self.runtime.block_on(soon(self.connection)).expect("no panic");
         ended.expect("GOAWAY with NO_ERROR");
-    }
-}
-
-impl Begun {
-    pub(crate) fn send(&mut self, bytes: &[u8], end: bool) {
-        self.body.send_data(Bytes::copy_from_slice(bytes), end).expect("the stream is open");
-    }
-}
-
-impl Reply {
-    /// The gRPC code, wherever it stands.
-    pub(crate) fn code(&self) -> Option<u32> {
-        let code = self.trailers.get("grpc-status").or_else(|| self.headers.get("grpc-status"))?;
-        code.to_str().ok()?.parse().ok()
-    }
-
-    /// The value of a header.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each file of tests uses its part")]
 
+#[path = "../frames/mod.rs"]
+pub(crate) mod frames;
 pub(crate) mod http2;
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
