@@ -6,13 +6,11 @@ mod process;
 use std::sync::Arc;
 
 use common::counter::CounterActor;
-use common::{LIMITS, Listener, SOON, grpc_client, run, serve};
+use common::{LIMITS, SOON, grpc_over_memory, run};
 use futures_util::StreamExt as _;
 use process::Node;
 use process::frames::post;
 use process::http2::Client as Http2;
-use tokio::net::TcpListener;
-use tokio::task::spawn_local;
 use tokio::time::timeout;
 use transport::health::{Check, HealthCheckRequest, HealthCheckResponse, ServingStatus, Watch};
 use transport::memory::Memory;
@@ -30,10 +28,7 @@ async fn asked(carrier: &str, drain: &Drain) -> (Router, Client) {
     if carrier == "memory" {
         return (router, Client::new(memory, SOON, LIMITS));
     }
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-    let address = listener.local_addr().expect("a listener has an address");
-    spawn_local(serve(Listener::Tcp(listener), router.clone(), Drain::new()));
-    (router, grpc_client(&format!("http://{address}")))
+    (router.clone(), grpc_over_memory(router))
 }
 
 fn of(service: &str) -> HealthCheckRequest {
@@ -46,7 +41,7 @@ fn status(answer: Result<HealthCheckResponse>) -> Result<ServingStatus, Code> {
 
 #[test]
 fn a_service_serves_until_a_drain_is_announced() {
-    for carrier in ["memory", "tcp"] {
+    for carrier in ["memory", "grpc"] {
         run(async {
             let drain = Drain::new();
             let (_router, client) = asked(carrier, &drain).await;
@@ -66,7 +61,7 @@ fn a_service_serves_until_a_drain_is_announced() {
 
 #[test]
 fn who_watches_is_told_before_the_drain_starts_and_holds_it_up_no_longer() {
-    for carrier in ["memory", "tcp"] {
+    for carrier in ["memory", "grpc"] {
         run(async {
             let drain = Drain::new();
             let (_router, client) = asked(carrier, &drain).await;
@@ -92,7 +87,7 @@ fn who_watches_is_told_before_the_drain_starts_and_holds_it_up_no_longer() {
 fn whoever_watches_takes_no_place_of_other_streams() {
     run(async {
         let drain = Drain::new();
-        let (_router, client) = asked("tcp", &drain).await;
+        let (_router, client) = asked("grpc", &drain).await;
         let mut watched = Vec::new();
         for _ in 0..LIMITS.streams * 2 {
             let mut watch = client.call::<Watch>(of("rehearsal.Counter")).await.expect("it is watched");

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::counter::CounterActor;
-use common::{LIMITS, Listener, SOON, grpc_client, run, run_in_no_time, serve};
+use common::{LIMITS, SOON, grpc_over_memory, run, run_in_no_time};
 use probe_contract::counter::{self, Add, AddLater};
 use probe_contract::{AddRequest, Total};
 use process::Node;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tokio::time::{sleep, timeout};
@@ -32,7 +31,7 @@ struct World {
     drain: Drain,
 }
 
-const CARRIERS: [&str; 2] = ["memory", "tcp"];
+const CARRIERS: [&str; 2] = ["memory", "grpc"];
 
 impl World {
     async fn new(carrier: &str, bounds: KeyBounds) -> Self {
@@ -43,12 +42,7 @@ impl World {
         let (router, memory) = hosting(&service, &answers, &gauges, &drain);
         let client = match carrier {
             "memory" => Client::new(memory, SOON, LIMITS),
-            _ => {
-                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-                let address = listener.local_addr().expect("a listener has an address");
-                spawn_local(serve(Listener::Tcp(listener), router.clone(), Drain::new()));
-                grpc_client(&format!("http://{address}"))
-            }
+            _ => grpc_over_memory(router.clone()),
         };
         Self { client: counter::Client::new(client), router, go_on, gauges, drain }
     }

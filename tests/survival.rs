@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use common::callee::{Callee, Say};
 use common::carrier::{code, counted, idempotent};
-use common::{LIMITS, Listener, SOON, client_of, client_with, host, run, run_in_no_time, serve};
-use futures_util::future::{join_all, ready};
+use common::{LIMITS, SOON, client_of, client_with, machine, run, run_in_no_time, service};
+use futures_util::future::{join_all, pending, ready};
 use futures_util::{FutureExt as _, StreamExt as _};
+use node::machine::Listener as _;
 use probe_contract::probe::{self, Act, Count};
 use probe_contract::{ActRequest, CountRequest, Deed};
-use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 use transport::channel::Response;
@@ -22,7 +22,7 @@ use transport::grpc::Keepalive;
 use transport::payload::Payload;
 use transport::policy::{MaxInFlight, Policies, Policy};
 use transport::status::{NotSent, not_sent};
-use transport::{Client, Code, Drain, Idempotency, Method, ServiceClient as _, Status};
+use transport::{Client, Code, Idempotency, Method, ServiceClient as _, Status};
 
 /// The same as [`Act`], by a contract that says that it may be called twice.
 struct ActTwice;
@@ -250,10 +250,10 @@ fn a_streamed_answer_is_in_flight_until_it_has_ended() {
 async fn calls_inside(client: impl FnOnce(&str) -> Client) -> u32 {
     let (carrier, calls) = counted(|_| ready(Err(not_sent(NotSent::Refused, "never"))));
     let inner = probe::Client::new(Client::with_policies("probe", carrier, quick(), LIMITS));
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-    let address = listener.local_addr().expect("a listener has an address");
-    let (router, _events, _) = host(&inner);
-    tokio::task::spawn_local(serve(Listener::Tcp(listener), router, Drain::new()));
+    let socket = machine::socket("127.0.0.1:0").await;
+    let address = socket.address().to_string();
+    let (service, _events, _) = service(&inner);
+    tokio::task::spawn_local(machine::serve(socket, service, pending()));
     let relay = ActRequest { deed: Deed::Relay.into(), ..Default::default() };
     let answer = client(&format!("http://{address}")).call::<ActTwice>(relay).await;
     assert_eq!(answer.expect_err("its handler fails").code(), Code::Unavailable);

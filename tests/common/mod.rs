@@ -7,6 +7,7 @@ pub(crate) mod carrier;
 pub(crate) mod counter;
 pub(crate) mod http1;
 pub(crate) mod log;
+pub(crate) mod machine;
 pub(crate) mod request;
 mod simulated;
 pub(crate) mod watched;
@@ -17,9 +18,10 @@ use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler};
 use futures_util::{StreamExt as _, stream};
+use node::Listen;
+use node::machine::Listener as _;
 use probe_contract::probe::{self, Act, Count, Mirror, Probe, Sum};
 use probe_contract::{ActRequest, ActResponse, CountResponse, Deed, SumResponse};
-use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, mpsc};
 use transport::grpc::{Grpc, Keepalive, Server};
 use transport::memory::Memory;
@@ -27,7 +29,7 @@ use transport::net::Sockets;
 use transport::policy::Policies;
 use transport::router::RouterBuilder;
 use transport::{
-    Address, Call, CallContext, CallerAddress, Client, Drain, Io, Limits, Net, Reply, Result, Router, Serve,
+    Address, Call, CallContext, CallerAddress, Client, Drain, Limits, Net, Reply, Result, Router, Serve,
     Service, ServiceClient as _, Status, Streaming,
 };
 
@@ -246,6 +248,14 @@ fn run_on<T>(runtime: &mut tokio::runtime::Builder, test: impl Future<Output = T
     tokio::task::LocalSet::new().block_on(&runtime, test)
 }
 
+/// The probe as a service; `probe` is its client of itself.
+pub(crate) fn service(probe: &probe::Client) -> (Service, mpsc::UnboundedReceiver<Event>, Arc<Notify>) {
+    let (tell, events) = mpsc::unbounded_channel();
+    let free = Arc::new(Notify::new());
+    let parts = ProbeParts { probe: probe.clone(), events: tell, free: free.clone() };
+    (Service::on_each_worker(move |()| ProbeActor(parts.clone())), events, free)
+}
+
 /// A router that hosts a probe; `probe` is its client of itself.
 pub(crate) fn host(probe: &probe::Client) -> (Router, mpsc::UnboundedReceiver<Event>, Arc<Notify>) {
     host_of(probe, Router::builder(LIMITS, Drain::new()))
@@ -256,10 +266,7 @@ pub(crate) fn host_of(
     probe: &probe::Client,
     mut router: RouterBuilder,
 ) -> (Router, mpsc::UnboundedReceiver<Event>, Arc<Notify>) {
-    let (tell, events) = mpsc::unbounded_channel();
-    let free = Arc::new(Notify::new());
-    let parts = ProbeParts { probe: probe.clone(), events: tell, free: free.clone() };
-    let service = Service::on_each_worker(move |()| ProbeActor(parts.clone()));
+    let (service, events, free) = service(probe);
     router.add(&service, &|name| {
         unreachable!("the probe calls no {name}: its client of itself is given to it")
     });
@@ -267,71 +274,45 @@ pub(crate) fn host_of(
 }
 
 async fn world(carrier: &'static str) -> World {
-    let memory = Memory::new();
+    if carrier == "memory" {
+        let memory = Memory::new();
+        let probe = probe::Client::new(Client::new(memory.clone(), SOON, LIMITS));
+        let (router, events, free) = host(&probe);
+        memory.lead_to(&router);
+        return World { probe, events, free, _router: Some(router), _folder: None };
+    }
     let folder = (carrier == "unix").then(|| tempfile::tempdir().expect("a folder can be made"));
-    let (client, listener) = match &folder {
-        _ if carrier == "memory" => (Client::new(memory.clone(), SOON, LIMITS), None),
-        None => {
-            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-            let address = listener.local_addr().expect("a listener has an address");
-            (grpc_client(&format!("http://{address}")), Some(Listener::Tcp(listener)))
-        }
-        Some(folder) => {
-            let path = folder.path().join("probe");
-            let listener = UnixListener::bind(&path).expect("a socket can be made");
-            (grpc_client(&format!("unix:{}", path.display())), Some(Listener::Unix(listener)))
-        }
-    };
-    let probe = probe::Client::new(client);
-    let (router, events, free) = host(&probe);
-    memory.lead_to(&router);
-    if let Some(listener) = listener {
-        tokio::task::spawn_local(serve(listener, router.clone(), Drain::new()));
-    }
-    World { probe, events, free, _router: Some(router), _folder: folder }
+    let at = |folder: &tempfile::TempDir| format!("unix:{}", folder.path().join("probe").display());
+    let socket = machine::socket(&folder.as_ref().map_or_else(|| "127.0.0.1:0".to_owned(), at)).await;
+    let probe = probe::Client::new(grpc_client(&uri(&socket.address())));
+    let (service, events, free) = service(&probe);
+    tokio::task::spawn_local(machine::serve(socket, service, std::future::pending()));
+    World { probe, events, free, _router: None, _folder: folder }
 }
 
-/// Where a test's server accepts.
-pub(crate) enum Listener {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-    Simulated(sim::Listener),
-}
-
-impl Listener {
-    async fn accept(&self) -> (Io, CallerAddress) {
-        match self {
-            Self::Tcp(listener) => {
-                let (stream, caller) = listener.accept().await.expect("a connection comes");
-                (Box::new(stream), CallerAddress::Tcp(caller))
-            }
-            Self::Unix(listener) => {
-                let (stream, _) = listener.accept().await.expect("a connection comes");
-                (Box::new(stream), CallerAddress::Unix)
-            }
-            Self::Simulated(listener) => {
-                let (io, caller) = listener.accept().await.expect("a connection comes");
-                (io, CallerAddress::Tcp(caller))
-            }
-        }
+/// Where callers find what listens.
+fn uri(listen: &Listen) -> String {
+    match listen {
+        Listen::Unix(path) => format!("unix:{}", path.display()),
+        tcp => format!("http://{tcp}"),
     }
 }
 
-/// Serves what `listener` accepts until `drain` starts, and then what is left. If this is dropped, all of it ends.
-pub(crate) async fn serve(listener: Listener, router: Router, drain: Drain) {
+/// A client that reaches `router` by gRPC, over connections in memory.
+pub(crate) fn grpc_over_memory(router: Router) -> Client {
+    let address: Address = "http://10.0.0.1:50051".parse().expect("a valid address");
+    let (door, mut guests) = mpsc::unbounded_channel();
     let server = Server::new(router, SOON, Keepalive::default());
-    let mut connections = tokio::task::JoinSet::new();
-    loop {
-        let (io, caller) = tokio::select! {
-            biased;
-            () = drain.started() => break,
-            accepted = listener.accept() => accepted,
-        };
-        let (server, open) = (server.clone(), drain.work());
-        connections.spawn_local(async move { server.serve_connection(io, caller, open).await });
-    }
-    drop(listener);
-    while connections.join_next().await.is_some() {}
+    tokio::task::spawn_local(async move {
+        while let Some(guest) = guests.recv().await {
+            let server = server.clone();
+            tokio::task::spawn_local(async move {
+                server.serve_connection(Box::new(guest), CallerAddress::Memory, Drain::new().work()).await;
+            });
+        }
+    });
+    let net: Arc<dyn Net> = Arc::new(ways::Ways(vec![(address.clone(), door)]));
+    client_over(&net, &[address], Keepalive::default())
 }
 
 /// A client over real sockets.
@@ -360,35 +341,50 @@ fn client_over(net: &Arc<dyn Net>, addresses: &[Address], keepalive: Keepalive) 
     Client::new(carrier, SOON, LIMITS)
 }
 
-/// A probe behind a TCP port. Dropped, it is gone as a process is that was killed: the port is closed,
+/// A node with a probe behind a TCP port. Dropped, it is gone as a process is that was killed: the port is closed,
 /// connections are broken.
 pub(crate) struct TestServer {
     pub(crate) address: std::net::SocketAddr,
-    pub(crate) drain: Drain,
-    pub(crate) router: Router,
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
-    tasks: tokio::task::JoinHandle<()>,
+    stop: Arc<Notify>,
+    node: tokio::task::JoinHandle<()>,
 }
 
 impl TestServer {
     /// Starts one at `address`; port 0 takes a free one.
     pub(crate) async fn start(address: &str) -> Self {
-        let listener = TcpListener::bind(address).await.expect("the port is free");
-        let address = listener.local_addr().expect("a listener has an address");
-        let probe = probe::Client::new(grpc_client(&format!("http://{address}")));
-        let (router, events, _) = host(&probe);
-        let drain = Drain::new();
-        let tasks = tokio::task::spawn_local(serve(Listener::Tcp(listener), router.clone(), drain.clone()));
-        Self { address, drain, router, events, tasks }
+        let socket = machine::socket(address).await;
+        let Listen::Tcp(address) = socket.address() else { unreachable!("it is a TCP address") };
+        let (service, events, _) = service(&probe::Client::new(grpc_client(&format!("http://{address}"))));
+        let stop = Arc::new(Notify::new());
+        let told = stop.clone();
+        let told = async move { told.notified().await };
+        let node = tokio::task::spawn_local(machine::serve(socket, service, told));
+        Self { address, events, stop, node }
     }
 
     pub(crate) fn uri(&self) -> String {
         format!("http://{}", self.address)
     }
+
+    /// Tells it to drain.
+    pub(crate) fn drain(&self) {
+        self.stop.notify_one();
+    }
+
+    /// Whether it has drained.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.node.is_finished()
+    }
+
+    /// Waits until it has drained.
+    pub(crate) async fn ended(&mut self) {
+        (&mut self.node).await.expect("a node does not panic");
+    }
 }
 
 impl Drop for TestServer {
     fn drop(&mut self) {
-        self.tasks.abort();
+        self.node.abort();
     }
 }

@@ -1,15 +1,18 @@
 //! The probe on a host of its own, and a client on another: a claim over the simulated network.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use node::Listen;
 use probe_contract::probe;
 use sim::{HostContext, HostResult, Keep, Load, Reply, Scenario, Swarm};
 use tokio::sync::{Notify, mpsc};
 use transport::grpc::Keepalive;
-use transport::{Address, Client, Drain, ServiceClient as _};
+use transport::{Address, Client, ServiceClient as _};
 
-use super::{Event, Listener, World, client_over};
+use super::machine::{self, Simulated};
+use super::{Event, World, client_over};
 
 const PORT: u16 = 50051;
 
@@ -47,10 +50,11 @@ async fn check(claim: impl AsyncFn(&mut World), host: HostContext, hosted: Hoste
 }
 
 async fn serve(host: HostContext, hosted: Hosted) -> HostResult {
-    let (router, events, free) = super::host(&probe::Client::new(client(&host)));
+    let (service, events, free) = super::service(&probe::Client::new(client(&host)));
     *hosted.lock().expect("nobody panicked with it") = Some((events, free));
-    let listener = Listener::Simulated(host.listen(PORT).await?);
-    super::serve(listener, router, Drain::new()).await;
+    let at = Listen::Tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT)));
+    let listener = Simulated(host.listen(PORT).await?, at);
+    machine::serve(listener, service, host.drain()).await;
     Ok(())
 }
 
