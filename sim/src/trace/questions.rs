@@ -3,14 +3,16 @@
 //! A check that asks for a misspelt field looks at every event and judges none. It cannot know that itself; so events
 //! note what they are asked for while [`Questions::note`] runs, and the suite tells which names no event knew.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
 /// How many different questions of one check are known: a check might make up names.
 const MOST: usize = 64;
 
 thread_local! {
-    /// The questions of the check that looks at an event on this thread.
+    /// Whether a check that notes its questions looks at an event on this thread. Most checks do not, and ask much.
+    static IS_NOTED: Cell<bool> = const { Cell::new(false) };
+    /// The questions of that check.
     static ASKING: RefCell<Option<Questions>> = const { RefCell::new(None) };
 }
 
@@ -37,7 +39,9 @@ impl Questions {
     /// Runs `look`, which looks at one event, and notes what it asks that event for.
     pub fn note<T>(&mut self, look: impl FnOnce() -> T) -> T {
         ASKING.replace(Some(std::mem::take(self)));
+        IS_NOTED.set(true);
         let seen = look();
+        IS_NOTED.set(false);
         *self = ASKING.take().unwrap_or_default();
         self.answered += u64::from(std::mem::take(&mut self.is_answered));
         seen
@@ -91,6 +95,9 @@ pub(super) fn fact<T>(is_answered: bool) {
 }
 
 fn ask(is_it: impl Fn(&Question) -> bool, new: impl FnOnce() -> Question, is_answered: bool) {
+    if !IS_NOTED.get() {
+        return;
+    }
     ASKING.with_borrow_mut(|asking| {
         if let Some(questions) = asking {
             questions.add(is_it, new, is_answered);
