@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use common::callee::{Callee, Say};
 use common::carrier::{answer, code, counted, idempotent};
+use common::ways::Ways;
 use common::{LIMITS, SOON, client_with, run, run_in_no_time};
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
@@ -18,8 +19,9 @@ use probe_contract::probe::Act;
 use tokio::time::{Instant, sleep, timeout};
 use tower::Service;
 use transport::channel::{Request, Response};
+use transport::grpc::{Grpc, Keepalive};
 use transport::policy::Policies;
-use transport::{Client, Code, Status};
+use transport::{Client, Code, Net, Status};
 
 fn hedging() -> Policies {
     let mut policies = Policies::new(SOON);
@@ -44,15 +46,17 @@ fn taking(
 
 #[test]
 fn a_slow_call_is_hedged_at_another_endpoint_and_the_loser_is_cancelled() {
-    run(async {
+    const TAKES: Duration = Duration::from_millis(10);
+    run_in_no_time(async {
         let is_slow = Rc::new(Cell::new(false));
         let says = Rc::clone(&is_slow);
-        let slow = Callee::start(move |_| if says.get() { Say::Nothing } else { Say::Yes }).await;
-        let other = Callee::start(|_| Say::Yes).await;
-        let mut policies = hedging();
-        // Of quick calls, too, some take longer than is usual.
-        policies.budget.tokens = 1000;
-        let client = client_with(&[&slow.uri, &other.uri], policies);
+        let slow = move |_| if says.get() { Say::Nothing } else { Say::Yes };
+        let (slow, to_slow) = Callee::in_memory(1, TAKES, slow);
+        let (other, to_other) = Callee::in_memory(2, TAKES, |_| Say::Yes);
+        let addresses = [&to_slow, &to_other].map(|(address, _)| address.clone());
+        let net: Arc<dyn Net> = Arc::new(Ways(vec![to_slow, to_other]));
+        let carrier = Grpc::new("probe", &addresses, &net, Keepalive::default(), LIMITS.message_size);
+        let client = Client::with_policies("probe", carrier, hedging(), LIMITS);
         for call in 0..40 {
             is_slow.set(call >= 20);
             idempotent(&client).await.expect("one of them answers");
