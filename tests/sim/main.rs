@@ -5,6 +5,7 @@
 //! how to rehearse many.
 
 mod breakers;
+mod busy;
 mod checks;
 mod drained;
 mod homes;
@@ -37,6 +38,7 @@ fn main() -> std::process::ExitCode {
     rehearse::Runner::new(env!("CARGO_MANIFEST_DIR"))
         .dress(env!("CARGO_BIN_EXE_node"))
         .scenarios(scenarios::all())
+        .scenario(busy::busy())
         .scenario(homes::homes())
         .scenario(keys::keys())
         .scenario(drained::drained())

@@ -126,7 +126,7 @@ fn world(picks: &mut Picks<'_>, loads: &[&str], policies: fn(&mut Picks<'_>) -> 
         .invariant(checks::LinesNameTheirCallers::default)
         .every_call("every reply belongs to its request", move |call| scripts::as_the_script_says(call, size))
         .fold("a key's total is in one place", move |totals: &mut Totals, event| {
-            state::one_total_for_each_key(totals, event, idle)
+            state::one_total_for_each_key(totals, event, idle, 200.ms())
         })
         .fold("what calls leave behind is not cut off", move |work: &mut Afterwards, event| {
             state::done_afterwards(work, event, drain_timeout, calls_max)
@@ -239,8 +239,9 @@ fn streams(load: Load, size: u32) -> Load {
 }
 
 fn entries(load: Load) -> Load {
-    let entries = || (matching("[ab]"), 1..9_i64).prop_map(|(key, amount)| Entry { key, amount });
-    let looks = matching("[ab]").prop_map(|key| Entry { key, amount: 0 });
+    let entries =
+        || (matching("[ab]"), 1..9_i64).prop_map(|(key, amount)| Entry { key, amount, ..Entry::default() });
+    let looks = matching("[ab]").prop_map(|key| Entry { key, ..Entry::default() });
     load.rpc::<ledger::Enter>(Via::Rest, entries(), Expect::ok())
         .rpc::<ledger::Enter>(Via::Grpc, entries(), Expect::ok())
         .rpc::<ledger::Look>(Via::Grpc, looks, Expect::ok())
