@@ -1,5 +1,7 @@
 //! What must hold of the answers of services that do as their requests say.
 
+use std::time::Duration;
+
 use probe_contract::{Manner, Played, Script, back, front, middle};
 use protos::app::grpc::service2::SayHello;
 use rehearse::{CallRecord, Code, Reply, answer, request};
@@ -33,6 +35,19 @@ pub(crate) fn as_the_script_says(call: &CallRecord, size_max: u32) -> Result<(),
         let beginning: String = reply.value.chars().take(60).collect();
         format!("{}: {wrong}; it got {} {beginning:?}", call.request_id, reply.status)
     })
+}
+
+/// What is shown ends with a message that says so, and not without it.
+pub(crate) fn whole_to_its_end(call: &CallRecord) -> Result<(), String> {
+    /// A stream that its deadline ends does so a little before the client's own.
+    const MOMENT: Duration = Duration::from_millis(100);
+    let (Some(reply), Some(ended)) = (&call.reply, call.ended) else { return Ok(()) };
+    let is_shown = call.request.kind.contains("/Show");
+    let last = serde_json::from_str::<Played>(&reply.value).unwrap_or_default();
+    if !is_shown || !reply.is_ok() || last.is_last || ended + MOMENT >= call.due() {
+        return Ok(());
+    }
+    Err(format!("{} has ended as if it were whole, and its last message is {:?}", call.request_id, reply.value))
 }
 
 /// A failure comes with the message and the details of who failed. A REST edge keeps to itself what is the fault of a

@@ -125,6 +125,7 @@ fn world(picks: &mut Picks<'_>, loads: &[&str], policies: fn(&mut Picks<'_>) -> 
         .promises(promises::of_calls().enough(ENOUGH))
         .invariant(checks::LinesNameTheirCallers::default)
         .every_call("every reply belongs to its request", move |call| scripts::as_the_script_says(call, size))
+        .every_call("what is watched is whole when it ends", scripts::whole_to_its_end)
         .fold("a key's total is in one place", move |totals: &mut Totals, event| {
             state::one_total_for_each_key(totals, event, idle, 200.ms())
         })
@@ -231,7 +232,9 @@ fn plays(load: Load, scripts: Scripts, size: u32) -> Load {
 /// Streams to clients, and of all kinds between services.
 fn streams(load: Load, size: u32) -> Load {
     let manners = prop::sample::select(vec![Manner::Show, Manner::Gather, Manner::Mirror]);
-    let scripts = (asks(), manners).prop_map(|(script, manner)| {
+    // Most come to a good end.
+    let scripts = prop_oneof![3 => asks(), 1 => failing(asks())];
+    let scripts = (scripts, manners).prop_map(|(script, manner)| {
         let hops = script.hops.max(1);
         Script { manner: manner.into(), hops, ..script }
     });
@@ -261,11 +264,13 @@ fn expect(size: u32, is_at_back: bool) -> Expect {
 fn asks() -> Scripts {
     let times = (prop_oneof![3 => 0..=5_u32, 1 => 20..=60_u32], 0..=3_u32, 0..=15_u32);
     let afterwards = prop_oneof![7 => Just(false), 1 => Just(true)];
-    let script = (matching("[a-z]{4,8}"), 0..=2_u32, afterwards, times);
-    let script = script.prop_map(|(text, hops, afterwards, (wait_ms, scenes, pause_ms))| Script {
+    let within_ms = prop_oneof![7 => Just(0), 1 => 10..=80_u32];
+    let script = (matching("[a-z]{4,8}"), 0..=2_u32, afterwards, within_ms, times);
+    let script = script.prop_map(|(text, hops, afterwards, within_ms, (wait_ms, scenes, pause_ms))| Script {
         text,
         hops,
         afterwards,
+        within_ms,
         // What comes afterwards has time enough to meet a drain.
         wait_ms: if afterwards && hops > 0 { wait_ms + 250 } else { wait_ms },
         scenes,

@@ -212,7 +212,9 @@ impl Causes {
         let is_there =
             |host: &str| self.setting.graph.targets(leg.caller, leg.callee).any(|target| target == host);
         let is_meanwhile = |panic: &&Panic| panic.from <= to && panic.until.is_none_or(|until| until >= from);
-        let mut panics = self.panics.iter().filter(is_meanwhile);
+        // Over which one it died is known.
+        let others = self.panics.iter().filter(|panic| panic.request != Some(leg.request));
+        let mut panics = others.filter(is_meanwhile);
         panics.any(|panic| panic.service == leg.callee && is_there(&panic.host))
     }
 
