@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use node::App;
+use probe_contract::back::Glance;
 use probe_contract::ledger::{Enter, EnterLater, Look};
-use probe_contract::{Entry, tally};
+use probe_contract::{Entry, Script, tally};
 use rehearse::facts::{HandlerBegun, HandlerBegunLate, NodeStarted};
 use rehearse::proptest::prelude::*;
 use rehearse::proptest::strategy::SBoxedStrategy;
@@ -15,7 +16,7 @@ use rehearse::{
 };
 
 use crate::state::Totals;
-use crate::{ledger, state, worlds};
+use crate::{ledger, state, trial, worlds};
 
 /// What a call may take here that does not wait for others; nobody waits as long.
 const ENOUGH: Duration = Duration::from_millis(500);
@@ -45,7 +46,7 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
     };
     let scenario = Scenario::new("", "", entries(load, keys), swarm)
         .stand_in(worlds::STAND_IN, &["--ledger-idle", &format!("{}ms", idle.as_millis())])
-        .node("books", &["ledger", "tally"], move |_: &Host| ledger::add_to(App::new(), idle))
+        .node("books", &["ledger", "tally", "back"], move |_: &Host| trial::add_to(App::new(), idle))
         .workers(picks.pick("workers", &[2, 1]))
         .flags(&["--max-calls", picks.pick("--max-calls", &["1024", "4"])])
         .promises(of_calls())
@@ -77,6 +78,7 @@ fn entries(load: Load, keys: &str) -> Load {
         .prop_map(|(key, amount, busy_ms, later_ms)| Entry { key, amount, busy_ms, later_ms })
         .sboxed();
     let looks = matching(keys).prop_map(|key| Entry { key, ..Entry::default() });
+    let glances = matching("[a-z]{4,8}").prop_map(|text| Script { text, ..Script::default() });
     // All actors that there may be may have calls.
     let right = || Expect::ok().or(Code::ResourceExhausted);
     load.rpc::<Enter>(Via::Grpc, entries.clone(), right())
@@ -85,6 +87,7 @@ fn entries(load: Load, keys: &str) -> Load {
         .rpc::<Look>(Via::Rest, looks, right())
         .rpc::<tally::Enter>(Via::Rest, entries.clone(), Expect::ok())
         .rpc::<tally::Enter>(Via::Grpc, entries, Expect::ok())
+        .rpc::<Glance>(Via::Grpc, glances, Expect::ok())
 }
 
 /// What is entered is entered for a call that still lasts.

@@ -23,7 +23,7 @@ pub(crate) fn asked(script: &Script, is_at_back: bool, size_max: u32) -> Option<
 pub(crate) fn as_the_script_says(call: &CallRecord, size_max: u32) -> Result<(), String> {
     let Some(script) = script(call) else { return right_greeting(call) };
     let Some(reply) = &call.reply else { return Ok(()) };
-    let is_at_back = request::<back::Play>(call).is_some();
+    let is_at_back = request::<back::Play>(call).or_else(|| request::<back::Glance>(call)).is_some();
     let judged = match asked(&script, is_at_back, size_max).filter(|_| !script.afterwards) {
         Some(code) if reply.is_ok() => Err(format!("it worked, and had to fail with {code:?}")),
         Some(code) => as_failed(call, &script, reply, code),
@@ -47,7 +47,10 @@ pub(crate) fn whole_to_its_end(call: &CallRecord) -> Result<(), String> {
     if !is_shown || !reply.is_ok() || last.is_last || ended + MOMENT >= call.due() {
         return Ok(());
     }
-    Err(format!("{} has ended as if it were whole, and its last message is {:?}", call.request_id, reply.value))
+    Err(format!(
+        "{} has ended as if it were whole, and its last message is {:?}",
+        call.request_id, reply.value
+    ))
 }
 
 /// A failure comes with the message and the details of who failed. A REST edge keeps to itself what is the fault of a
@@ -113,12 +116,14 @@ fn script(call: &CallRecord) -> Option<Script> {
     request::<front::Play>(call)
         .or_else(|| request::<middle::Play>(call))
         .or_else(|| request::<back::Play>(call))
+        .or_else(|| request::<back::Glance>(call))
 }
 
 fn played(call: &CallRecord) -> Option<Played> {
     answer::<front::Play>(call)
         .or_else(|| answer::<middle::Play>(call))
         .or_else(|| answer::<back::Play>(call))
+        .or_else(|| answer::<back::Glance>(call))
 }
 
 fn right_greeting(call: &CallRecord) -> Result<(), String> {

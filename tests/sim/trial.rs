@@ -120,6 +120,17 @@ impl Handler<Call<back::Play>> for BackActor {
     }
 }
 
+impl Handler<Call<back::Glance>> for BackActor {
+    type Result = Reply<back::Glance>;
+
+    fn handle(&mut self, call: Call<back::Glance>, _: &mut Context<Self>) -> Self::Result {
+        call.answer_now(|script| {
+            arrived(&script)?;
+            played_now(script)
+        })
+    }
+}
+
 impl Handler<Call<back::Show>> for BackActor {
     type Result = Reply<back::Show>;
 
@@ -292,6 +303,10 @@ async fn shown(answer: Streaming<Played>) -> Result<Played> {
 /// What the last service on the way does.
 async fn played(script: Script) -> Result<Played> {
     sleep(Duration::from_millis(script.wait_ms.into())).await;
+    played_now(script)
+}
+
+fn played_now(script: Script) -> Result<Played> {
     echo_metadata();
     if script.code != 0 {
         let code = Code::from_i32(i32::try_from(script.code).unwrap_or_default());
@@ -299,7 +314,7 @@ async fn played(script: Script) -> Result<Played> {
     }
     info!(text = script.text, "played");
     let padding = "y".repeat(script.answer_bytes as usize);
-    Ok(Played { text: script.text.to_uppercase(), padding, scenes: 0 })
+    Ok(Played { text: script.text.to_uppercase(), padding, ..Played::default() })
 }
 
 /// The details of every status that is asked for.
@@ -325,7 +340,9 @@ fn with_end(scenes: impl Stream<Item = Result<Played>>) -> impl Stream<Item = Re
     let count = Rc::new(Cell::new(0));
     let counted = Rc::clone(&count);
     let scenes = scenes.inspect(move |_| counted.set(counted.get() + 1));
-    scenes.chain(stream::once(async move { Ok(Played { is_last: true, scenes: count.get(), ..Played::default() }) }))
+    scenes.chain(stream::once(async move {
+        Ok(Played { is_last: true, scenes: count.get(), ..Played::default() })
+    }))
 }
 
 /// The messages of a stream; if the script fails, it does at the end.
@@ -341,7 +358,7 @@ fn scenes(script: Script) -> impl Stream<Item = Result<Played>> {
                 sleep(pause).await;
             }
             let padding = "y".repeat(script.answer_bytes as usize);
-            Some(Ok(Played { text: script.text.to_uppercase(), padding, scenes: number + 1 }))
+            Some(Ok(Played { text: script.text.to_uppercase(), padding, scenes: number + 1, is_last: false }))
         }
     })
 }

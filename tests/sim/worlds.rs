@@ -226,7 +226,8 @@ fn plays(load: Load, scripts: Scripts, size: u32) -> Load {
     load.rpc_with_id::<front::Play>(Via::Rest, scripts.clone(), expect.clone(), pad)
         .rpc_with_id::<front::Play>(Via::Grpc, scripts.clone(), expect.clone(), pad)
         .rpc_with_id::<middle::Play>(Via::Grpc, scripts.clone(), expect.clone(), pad)
-        .rpc_with_id::<back::Play>(Via::Rest, scripts, at_back, pad)
+        .rpc_with_id::<back::Play>(Via::Rest, scripts.clone(), at_back.clone(), pad)
+        .rpc_with_id::<back::Glance>(Via::Rest, scripts, at_back, pad)
 }
 
 /// Streams to clients, and of all kinds between services.
@@ -255,9 +256,12 @@ fn entries(load: Load) -> Load {
 /// What is right for a script: what it asks for itself, and that what is too large is refused.
 fn expect(size: u32, is_at_back: bool) -> Expect {
     Expect::ok().or_as_asked::<Script>(move |script| {
-        // There may be as much work afterwards as there may be.
-        let leaves_work = script.afterwards && script.hops > 0 && !is_at_back;
-        if leaves_work { Some(Code::ResourceExhausted) } else { scripts::asked(script, is_at_back, size) }
+        match script.hops > 0 && !is_at_back {
+            // There may be as much work afterwards as there may be.
+            true if script.afterwards => Some(Code::ResourceExhausted),
+            true if script.within_ms > 0 => Some(Code::DeadlineExceeded),
+            _ => scripts::asked(script, is_at_back, size),
+        }
     })
 }
 
@@ -292,6 +296,7 @@ fn sized(scripts: Scripts) -> Scripts {
     let sized = (scripts, size(), size()).prop_map(|(script, request_bytes, answer_bytes)| Script {
         request_bytes,
         answer_bytes,
+        within_ms: 0,
         ..script
     });
     sized.sboxed()
@@ -306,6 +311,7 @@ fn failing(scripts: Scripts) -> Scripts {
     let failing = (scripts, code, message).prop_map(|(script, code, message)| Script {
         code,
         message,
+        within_ms: 0,
         // Whether work that comes afterwards fails is nobody's answer.
         afterwards: false,
         ..script
