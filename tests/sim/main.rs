@@ -13,6 +13,7 @@ mod ill;
 mod keys;
 mod ledger;
 mod names;
+mod parting;
 mod patience;
 mod probing;
 mod refused;
@@ -48,6 +49,7 @@ fn main() -> std::process::ExitCode {
         .scenario(ill::ill())
         .scenario(breakers::breakers())
         .scenario(breakers::limits())
+        .scenario(parting::parting())
         .scenario(serving::serving())
         .scenario(patience::quiet())
         .scenario(patience::short())
