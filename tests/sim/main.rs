@@ -53,6 +53,8 @@ fn main() -> std::process::ExitCode {
         .scenario(serving::serving())
         .scenario(patience::quiet())
         .scenario(patience::short())
+        .scenario(patience::gone())
+        .scenario(patience::unread())
         .scenario(names::names())
         .scenario(rolling::rolling())
         .scenario(retries::retries())

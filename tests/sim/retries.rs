@@ -100,5 +100,6 @@ fn said_of(name: &str) -> Option<Failed> {
         'd' => Some("soon"),
         _ => return None,
     };
-    Some(Failed { code: Code::Unavailable, message: "not now".to_owned(), details: String::new(), pushback })
+    let failed = Failed::new(Code::Unavailable, "not now");
+    Some(pushback.map_or(failed.clone(), |pushback| failed.pushback(pushback)))
 }

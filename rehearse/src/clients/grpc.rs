@@ -112,6 +112,9 @@ impl Client {
         if !head.headers.contains_key("grpc-status") {
             seen.borrow_mut().head = Some(head.headers.clone());
         }
+        if !kind.is_read {
+            std::future::pending::<()>().await;
+        }
         let mut messages = Messages::default();
         while let Some(data) = body.data().await {
             messages.take(&mut body, &data?)?;
