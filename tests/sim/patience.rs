@@ -56,14 +56,14 @@ pub(crate) fn gone() -> Scenario {
     let scripts = scripts
         .prop_map(|(text, wait_ms, hops)| Script { text, wait_ms, hops, ..Script::default() })
         .sboxed();
-    let load = Load::new(16, 3000.ms(), 100.ms()..=4000.ms()).without_timeouts();
+    let load = Load::new(24, 3000.ms(), 100.ms()..=4000.ms()).bursts(3).without_timeouts();
     let load = load
         .rpc::<front::Play>(Via::Rest, scripts.clone(), Expect::ok())
         .rpc::<front::Play>(Via::Grpc, scripts.clone(), Expect::ok())
         .rpc::<back::Play>(Via::Rest, scripts, Expect::ok());
     let about = "clients leave before they have their answers";
     let scenario = Scenario::new("gone", about, load, Swarm::calm()).flags(&["--deadline", "20s"]);
-    two(scenario, promises::of_calls().enough(3500.ms()))
+    two(scenario, promises::of_calls().enough(3500.ms())).recovers_within(20_000.ms())
 }
 
 /// The scenario of clients that read nothing of what they are shown.

@@ -77,7 +77,7 @@ fn pushed_back(picks: &mut Picks<'_>) -> Scenario {
     let policy = picks.pick("policy", &["attempts=3", "attempts=5", "hedge=true"]);
     let requests = || matching("[a-h][a-z]{3,7}").prop_map(|name| SayHelloRequest { name });
     let right =
-        || Expect::ok().or_as_asked::<SayHelloRequest>(|asked| said_of(&asked.name).map(|said| said.code));
+        || Expect::ok().or_as_asked::<SayHelloRequest>(|asked| said_of(&asked.name).map(|said| said.code()));
     let load = Load::new(40, 2000.ms(), 300.ms()..=800.ms())
         .rpc::<SayHello>(Via::Rest, requests(), right())
         .rpc::<SayHello>(Via::Grpc, requests(), right());
