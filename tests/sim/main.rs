@@ -53,6 +53,7 @@ fn main() -> std::process::ExitCode {
         .scenario(serving::serving())
         .scenario(patience::quiet())
         .scenario(patience::short())
+        .scenario(patience::hasty())
         .scenario(patience::gone())
         .scenario(patience::unread())
         .scenario(names::names())

@@ -50,6 +50,24 @@ pub(crate) fn short() -> Scenario {
     two(scenario, promises::of_calls()).invariant(Sheds::default)
 }
 
+/// The scenario of callers most of whom give their calls less time than these take, to one of two hosts.
+pub(crate) fn hasty() -> Scenario {
+    let little = prop_oneof![5 => 20..=50_u32, 1 => Just(0)];
+    let scripts = (matching("[a-z]{4,8}"), little).prop_map(|(text, within_ms)| Script {
+        text,
+        within_ms,
+        hops: 1,
+        wait_ms: 60,
+        ..Script::default()
+    });
+    let is_asked = |script: &Script| (script.within_ms > 0).then_some(Code::DeadlineExceeded);
+    let right = Expect::ok().or_as_asked(is_asked);
+    let load = Load::new(120, 3000.ms(), 450.ms()..=900.ms()).rpc::<front::Play>(Via::Grpc, scripts, right);
+    let about = "a service gives most of its calls less time than these take";
+    let scenario = two(Scenario::new("hasty", about, load, Swarm::calm()), promises::of_calls());
+    scenario.node("spare", &["middle", "back"], worlds::app(1000.ms()))
+}
+
 /// The scenario of clients that leave before they have their answers, and say to nobody how long they stay.
 pub(crate) fn gone() -> Scenario {
     let scripts = (matching("[a-z]{4,8}"), 1200..=2500_u32, 0..=2_u32);

@@ -12,6 +12,7 @@ mod connecting;
 mod connections;
 mod deadlines;
 mod deaf;
+mod deserved;
 mod drains;
 mod early;
 mod edges;
@@ -60,6 +61,7 @@ use self::callers::CallersWaitNoLonger;
 use self::connecting::{ConnectingEndsByItself, OneConnection};
 use self::deadlines::{CallsEnd, DeadlinesShrink};
 use self::deaf::DrainsCloseListeners;
+use self::deserved::LeftOutForAReason;
 use self::drains::DrainsCutOffNothing;
 use self::early::NoDeadlinePassesEarly;
 use self::edges::{EdgesKeepDeadlines, EndsInTime};
@@ -170,6 +172,11 @@ const ALL: &[(&str, Add)] = &[
     (REPLICAS_SHARE, |to, _, setting| {
         let has_replicas = setting.graph.replicated().count() > 0;
         if has_replicas { to.invariant(move || ReplicasShare::new(&setting)) } else { to }
+    }),
+    // Nobody leaves out all that there are.
+    (LEFT_OUT_FOR_A_REASON, |to, _, setting| {
+        let has_replicas = setting.graph.replicated().count() > 0;
+        if has_replicas { to.invariant(move || LeftOutForAReason::new(&setting)) } else { to }
     }),
     // Where nobody asks for the health of nodes, there is nothing to promise.
     (HEALTH_IS_TOLD, |to, _, setting| match setting.checks_health {
