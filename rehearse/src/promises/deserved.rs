@@ -26,6 +26,8 @@ pub(super) struct LeftOutForAReason {
     known: BTreeMap<(u32, Arc<str>), Known>,
     /// The hosts whose clients have left an address out already.
     left_out: BTreeSet<(Arc<str>, String)>,
+    /// Who is left out now: the call that was one too many is told in the same moment.
+    now: Vec<Event>,
     met: u64,
 }
 
@@ -44,15 +46,17 @@ struct Known {
 impl LeftOutForAReason {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
         let (hops, known, left_out) = (Hops::default(), BTreeMap::new(), BTreeSet::new());
-        Self { setting: Arc::clone(setting), hops, known, left_out, met: 0 }
+        Self { setting: Arc::clone(setting), hops, known, left_out, now: Vec::new(), met: 0 }
     }
 
     /// A call has ended: it counts for the host that handled it, or else for all that could have.
     fn ended(&mut self, request: u32, hop: &Hop) {
         let Some((at, outcome)) = hop.ended else { return };
         let targets = || self.setting.graph.targets(&hop.host, hop.made.callee).map(Arc::from).collect();
-        let hosts: Vec<Arc<str>> =
-            self.hops.handled_on(request, hop).map_or_else(targets, |host| vec![Arc::clone(host)]);
+        let handled_on = self.hops.handled_on(request, hop);
+        let hosts: Vec<Arc<str>> = handled_on.map_or_else(targets, |host| vec![Arc::clone(host)]);
+        // A stream has worked when it began, and nobody has told when that was.
+        let proves_one = handled_on.is_some() && !hop.made.is_streaming;
         let begun = self.hops.begun(request).iter().filter(|begun| begun.path == hop.made.path);
         let handled = begun.map(|begun| at.saturating_sub(begun.at)).min().unwrap_or_default();
         for host in hosts {
@@ -60,10 +64,8 @@ impl LeftOutForAReason {
             let known = self.known.entry((hop.made.client, host));
             let known = known.or_insert(Known { caller, callee, failures: 0, usual: Duration::ZERO });
             match outcome {
-                // A stream has worked when it began, and nobody has told when that was.
-                Outcome::Ok if hop.made.is_streaming => {}
-                Outcome::Ok => (known.failures, known.usual) = (0, handled),
-                Outcome::Dropped => {}
+                Outcome::Ok if proves_one => (known.failures, known.usual) = (0, handled),
+                Outcome::Ok | Outcome::Dropped => {}
                 Outcome::Late if at - hop.at < known.usual => {}
                 _ => known.failures += 1,
             }
@@ -72,11 +74,7 @@ impl LeftOutForAReason {
 
     fn judge(&mut self, event: &Event) -> Result<(), String> {
         let text = |name| event.field(name).and_then(Value::as_str);
-        let (Some(_), Some(callee), Some(address)) =
-            (event.field("ejected_for_ms"), text("peer"), text("address"))
-        else {
-            return Ok(());
-        };
+        let (Some(callee), Some(address)) = (text("peer"), text("address")) else { return Ok(()) };
         if !self.left_out.insert((Arc::clone(&event.host), address.to_owned())) {
             return Ok(());
         }
@@ -113,7 +111,12 @@ impl Invariant for LeftOutForAReason {
         if let Some((request, hop)) = self.hops.note(event).map(|(request, hop)| (request, hop.clone())) {
             self.ended(request, &hop);
         }
-        self.judge(event)
+        let is_over = |told: &mut Event| told.at < event.at;
+        let over: Vec<_> = self.now.extract_if(.., is_over).collect();
+        if event.field("ejected_for_ms").is_some() {
+            self.now.push(event.clone());
+        }
+        over.iter().try_for_each(|told| self.judge(told))
     }
 
     fn met(&self) -> u64 {
