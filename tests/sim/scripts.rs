@@ -62,6 +62,9 @@ fn as_failed(call: &CallRecord, script: &Script, reply: &Reply, code: Code) -> R
     }
     let is_hidden = call.request.client == "rest" && http_status(code).as_u16() == 500;
     let message = if is_hidden { "an internal error; see the log" } else { script.message.as_str() };
+    if reply.status == code_name(code) && reply.message() == Some(message) {
+        as_to_be_repeated(call, script, reply)?;
+    }
     if reply.status != code_name(code) || reply.message() == Some(message) {
         let has_details = reply.status == code_name(code) && call.request.client == "grpc";
         return match reply.details.as_str() {
@@ -72,6 +75,22 @@ fn as_failed(call: &CallRecord, script: &Script, reply: &Reply, code: Code) -> R
     }
     // The same code may come from elsewhere.
     if may_be_of_the_way(code) { Ok(()) } else { Err(format!("it was to fail with {message:.60?}")) }
+}
+
+/// What is said of calling again comes along, over REST in seconds.
+fn as_to_be_repeated(call: &CallRecord, script: &Script, reply: &Reply) -> Result<(), String> {
+    if script.again_ms == 0 {
+        return Ok(());
+    }
+    let (name, value) = match call.request.client.as_str() {
+        "rest" => ("retry-after", script.again_ms.div_ceil(1000)),
+        _ => (trial::AGAIN, script.again_ms),
+    };
+    let said = reply.metadata.iter().find(|(said, _)| said == name).map(|(_, value)| value.as_str());
+    if said == Some(value.to_string().as_str()) {
+        return Ok(());
+    }
+    Err(format!("it was to be called again as {name} {value} says, and was told {said:?}"))
 }
 
 /// Codes that are said not only by handlers.

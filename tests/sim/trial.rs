@@ -310,7 +310,11 @@ fn played_now(script: Script) -> Result<Played> {
     echo_metadata();
     if script.code != 0 {
         let code = Code::from_i32(i32::try_from(script.code).unwrap_or_default());
-        return Err(Status::with_details(code, script.message, DETAILS.into()));
+        let mut failed = Status::with_details(code, script.message, DETAILS.into());
+        if script.again_ms > 0 {
+            failed.metadata_mut().insert(AGAIN, script.again_ms.into());
+        }
+        return Err(failed);
     }
     info!(text = script.text, "played");
     let padding = "y".repeat(script.answer_bytes as usize);
@@ -321,6 +325,9 @@ fn played_now(script: Script) -> Result<Played> {
 const DETAILS: &[u8] = b"\x08\x05details";
 /// The same, as a client reads it: base64 without padding.
 pub(crate) const DETAILS_ON_THE_WIRE: &str = "CAVkZXRhaWxz";
+
+/// Where a status says after how many milliseconds its call may be made again (gRFC A6).
+pub(crate) const AGAIN: &str = "grpc-retry-pushback-ms";
 
 /// Entries of this name come back with the answer.
 const ECHOED: &str = "x-trial";

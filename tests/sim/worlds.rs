@@ -308,10 +308,13 @@ fn failing(scripts: Scripts) -> Scripts {
     let messages = ["plain", "", "100 % of \u{fc}ber-long \"words\"\r\n\tand more", "\u{1f3ad}", &long];
     let message = prop::sample::select(messages.map(str::to_owned).to_vec());
     let code = prop_oneof![4 => 1..=16_u32, 1 => Just(0)];
-    let failing = (scripts, code, message).prop_map(|(script, code, message)| Script {
+    let again_ms = prop::sample::select(vec![0, 0, 300, 2500]);
+    let failing = (scripts, code, message, again_ms).prop_map(|(script, code, message, again_ms)| Script {
         code,
         message,
         within_ms: 0,
+        // Clients do not call again; services would.
+        again_ms: if script.hops == 0 { again_ms } else { 0 },
         // Whether work that comes afterwards fails is nobody's answer.
         afterwards: false,
         ..script
