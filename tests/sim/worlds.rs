@@ -237,7 +237,7 @@ fn streams(load: Load, size: u32) -> Load {
     let scripts = prop_oneof![3 => asks(), 1 => failing(asks())];
     let scripts = (scripts, manners).prop_map(|(script, manner)| {
         let hops = script.hops.max(1);
-        Script { manner: manner.into(), hops, ..script }
+        Script { manner: manner.into(), hops, again_ms: 0, ..script }
     });
     plays(load, scripts.sboxed(), size).watch::<front::Show>(slow()).watch::<back::Show>(slow())
 }
@@ -315,8 +315,9 @@ fn failing(scripts: Scripts) -> Scripts {
         within_ms: 0,
         // Clients do not call again; services would.
         again_ms: if script.hops == 0 { again_ms } else { 0 },
-        // Whether work that comes afterwards fails is nobody's answer.
+        // Whether work that comes afterwards fails is nobody's answer, and it takes longer than an answer.
         afterwards: false,
+        wait_ms: script.wait_ms % 250,
         ..script
     });
     failing.sboxed()

@@ -26,8 +26,6 @@ pub(super) struct LeftOutForAReason {
     known: BTreeMap<(u32, Arc<str>), Known>,
     /// The hosts whose clients have left an address out already.
     left_out: BTreeSet<(Arc<str>, String)>,
-    /// Who is left out now: the call that was one too many is told in the same moment.
-    now: Vec<Event>,
     met: u64,
 }
 
@@ -46,7 +44,7 @@ struct Known {
 impl LeftOutForAReason {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
         let (hops, known, left_out) = (Hops::default(), BTreeMap::new(), BTreeSet::new());
-        Self { setting: Arc::clone(setting), hops, known, left_out, now: Vec::new(), met: 0 }
+        Self { setting: Arc::clone(setting), hops, known, left_out, met: 0 }
     }
 
     /// A call has ended: it counts for the host that handled it, or else for all that could have.
@@ -83,7 +81,8 @@ impl LeftOutForAReason {
         let here = self.known.iter().filter(|((_, target), known)| {
             **target == *host && known.caller == event.host && known.callee == callee
         });
-        let failures = here.map(|(_, known)| known.failures).max().unwrap_or_default();
+        // The one that was too many is told next.
+        let failures = here.map(|(_, known)| known.failures + 1).max().unwrap_or_default();
         if failures >= IN_A_ROW {
             return Ok(());
         }
@@ -111,12 +110,7 @@ impl Invariant for LeftOutForAReason {
         if let Some((request, hop)) = self.hops.note(event).map(|(request, hop)| (request, hop.clone())) {
             self.ended(request, &hop);
         }
-        let is_over = |told: &mut Event| told.at < event.at;
-        let over: Vec<_> = self.now.extract_if(.., is_over).collect();
-        if event.field("ejected_for_ms").is_some() {
-            self.now.push(event.clone());
-        }
-        over.iter().try_for_each(|told| self.judge(told))
+        if event.field("ejected_for_ms").is_some() { self.judge(event) } else { Ok(()) }
     }
 
     fn met(&self) -> u64 {
