@@ -75,12 +75,8 @@ impl Foreign {
         M: Method<Request: JsonMessage, Response: JsonMessage>,
     {
         let typed = move |message: &[u8]| {
-            let request = M::Request::decode(message).map_err(|error| Failed {
-                code: Code::InvalidArgument,
-                message: error.to_string(),
-                details: String::new(),
-                pushback: None,
-            })?;
+            let is_wrong = |error: prost::DecodeError| Failed::new(Code::InvalidArgument, error.to_string());
+            let request = M::Request::decode(message).map_err(is_wrong)?;
             Ok(answer(request)?.encode_to_vec().into())
         };
         self.serves.rpcs.push((M::PATH, Box::new(typed)));

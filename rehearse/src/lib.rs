@@ -21,7 +21,7 @@
 //! # Example
 //!
 //! A test target with `harness = false` whose `main` ends with `Runner::main` rehearses a few seeds of each scenario
-//! under `cargo test`, and many by `cargo test --test NAME -- rehearse`.
+//! under `cargo test` (other ones each time, or from `REHEARSE_FROM` on), and many by `cargo test --test NAME -- rehearse`.
 //!
 //! ```
 //! use node::actix::{Actor, Context, Handler};

@@ -54,6 +54,8 @@ pub(crate) struct Kind {
     pub(crate) path: &'static str,
     pub(crate) routes: &'static [Route],
     pub(crate) is_streaming: bool,
+    /// Whether the client reads the answer, once it has its head.
+    pub(crate) is_read: bool,
     pub(crate) expect: Expect,
     pub(crate) rpc: Box<dyn Rpc>,
 }
@@ -159,6 +161,18 @@ impl Load {
         self.add::<M>(Via::Grpc, requests, Expect::ok(), rpc)
     }
 
+    /// Adds clients that open a stream of `M` over gRPC and read none of it until their deadline: what does not go into
+    /// buffers waits at its node. To them a stream has worked when it was opened.
+    #[must_use]
+    pub fn watch_unread<M>(self, requests: impl Strategy<Value = M::Request> + Send + Sync + 'static) -> Self
+    where
+        M: Method<Request: JsonMessage, Response: StreamOf>,
+    {
+        let mut load = self.watch::<M>(requests);
+        load.kinds.last_mut().expect("one was just added").is_read = false;
+        load
+    }
+
     fn add<M>(
         mut self,
         via: Via,
@@ -183,6 +197,7 @@ impl Load {
             path: M::PATH,
             routes: M::ROUTES,
             is_streaming: <M::Response as transport::Body>::STREAMING,
+            is_read: true,
             expect,
             rpc,
         });

@@ -19,8 +19,7 @@ pub(crate) fn ill() -> sim::Scenario {
 }
 
 fn world(picks: &mut Picks<'_>) -> Scenario {
-    let said =
-        Failed { code: Code::Unavailable, message: "ill".to_owned(), details: String::new(), pushback: None };
+    let said = Failed::new(Code::Unavailable, "ill");
     let ill = Foreign::of::<Service1>()
         .answer::<ProcessName>(|request| Ok(ProcessNameResponse { name: request.name.to_uppercase() }))
         // It fails for as long as it takes to be found out, and hangs for as long as it is tried again.

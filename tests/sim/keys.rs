@@ -49,7 +49,7 @@ const ENOUGH: Duration = Duration::from_millis(500);
 /// more of each, so that some are new whenever the power is lost, and are used again afterwards.
 fn load(is_stored: bool) -> Load {
     let (calls, over, keys) = if is_stored { (60, 900.ms(), "[a-p]") } else { (40, 600.ms(), "[a-h]") };
-    let entries = || (1..=2_i64).prop_map(|amount| Entry { key: "a".to_owned(), amount });
+    let entries = || (1..=2_i64).prop_map(|amount| Entry { key: "a".to_owned(), amount, ..Entry::default() });
     let right = || Expect::ok().or(Code::FailedPrecondition).or(Code::Aborted);
     Load::new(calls, over, 100.ms()..=800.ms())
         .rpc::<Enter>(Via::Rest, entries(), right())

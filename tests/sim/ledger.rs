@@ -3,18 +3,24 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use actix::{Actor, Context, Handler};
+use actix::fut::wrap_future;
+use actix::{Actor, AsyncContext as _, Context, Handler};
 use node::App;
-use probe_contract::ledger::{Enter, Ledger, Look};
+use probe_contract::ledger::{Enter, EnterLater, Ledger, Look};
 use probe_contract::tally::{self, Tally};
 use probe_contract::{Balance, Entry};
+use tokio::time::sleep;
 use tracing::info;
-use transport::{Call, Keys, Reply, Serve};
+use transport::{Call, Keys, Reply, Serve, State};
+
+/// How many keys of the ledger have actors at once.
+pub(crate) const ACTORS_MAX: usize = 3;
 
 /// Adds the services to an app. The ledger's actor of a key goes when nobody has asked it for `idle`.
 pub(crate) fn add_to(app: App, idle: Duration) -> App {
     let key = |entry: &Entry| entry.key.clone();
-    let keys = Keys::new().of::<Enter>(key).of::<Look>(key).idle_after(idle);
+    let keys = Keys::new().of::<Enter>(key).of::<EnterLater>(key).of::<Look>(key);
+    let keys = keys.idle_after(idle).at_most(ACTORS_MAX);
     app.service_by_key(keys, |_: &str, ()| LedgerActor::default()).service_in_node(|()| TallyActor::default())
 }
 
@@ -41,8 +47,22 @@ impl Serve for LedgerActor {
 impl Handler<Call<Enter>> for LedgerActor {
     type Result = Reply<Enter>;
 
-    fn handle(&mut self, call: Call<Enter>, _: &mut Context<Self>) -> Self::Result {
-        call.answer_now(|entry| Ok(entered(&mut self.total, &entry.key, entry.amount)))
+    fn handle(&mut self, call: Call<Enter>, context: &mut Context<Self>) -> Self::Result {
+        call.answer_now(|entry| {
+            is_busy_for(context, entry.busy_ms);
+            Ok(entered(&mut self.total, &entry.key, entry.amount))
+        })
+    }
+}
+
+impl Handler<Call<EnterLater>> for LedgerActor {
+    type Result = Reply<EnterLater>;
+
+    fn handle(&mut self, call: Call<EnterLater>, context: &mut Context<Self>) -> Self::Result {
+        call.answer_with_state(context, async |state: State<Self>, entry| {
+            sleep(Duration::from_millis(entry.later_ms.into())).await;
+            state.with(move |actor| entered(&mut actor.total, &entry.key, entry.amount)).await
+        })
     }
 }
 
@@ -65,8 +85,9 @@ impl Serve for TallyActor {
 impl Handler<Call<tally::Enter>> for TallyActor {
     type Result = Reply<tally::Enter>;
 
-    fn handle(&mut self, call: Call<tally::Enter>, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, call: Call<tally::Enter>, context: &mut Context<Self>) -> Self::Result {
         call.answer_now(|entry| {
+            is_busy_for(context, entry.busy_ms);
             let total = self.totals.entry(entry.key.clone()).or_default();
             Ok(entered(total, &format!("{TALLY}{}", entry.key), entry.amount))
         })
@@ -75,6 +96,13 @@ impl Handler<Call<tally::Enter>> for TallyActor {
 
 /// What stands before a key of the tally in log lines.
 pub(crate) const TALLY: &str = "tally ";
+
+/// Nothing happens to the actor for so long: what others ask of it waits.
+fn is_busy_for<A: Actor<Context = Context<A>>>(context: &mut Context<A>, ms: u32) {
+    if ms > 0 {
+        context.wait(wrap_future(sleep(Duration::from_millis(ms.into()))));
+    }
+}
 
 fn entered(total: &mut i64, key: &str, amount: i64) -> Balance {
     let before = *total;

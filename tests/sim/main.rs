@@ -5,6 +5,7 @@
 //! how to rehearse many.
 
 mod breakers;
+mod busy;
 mod checks;
 mod drained;
 mod homes;
@@ -12,6 +13,7 @@ mod ill;
 mod keys;
 mod ledger;
 mod names;
+mod parting;
 mod patience;
 mod probing;
 mod refused;
@@ -37,6 +39,7 @@ fn main() -> std::process::ExitCode {
     rehearse::Runner::new(env!("CARGO_MANIFEST_DIR"))
         .dress(env!("CARGO_BIN_EXE_node"))
         .scenarios(scenarios::all())
+        .scenario(busy::busy())
         .scenario(homes::homes())
         .scenario(keys::keys())
         .scenario(drained::drained())
@@ -46,9 +49,13 @@ fn main() -> std::process::ExitCode {
         .scenario(ill::ill())
         .scenario(breakers::breakers())
         .scenario(breakers::limits())
+        .scenario(parting::parting())
         .scenario(serving::serving())
         .scenario(patience::quiet())
         .scenario(patience::short())
+        .scenario(patience::hasty())
+        .scenario(patience::gone())
+        .scenario(patience::unread())
         .scenario(names::names())
         .scenario(rolling::rolling())
         .scenario(retries::retries())

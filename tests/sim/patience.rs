@@ -1,9 +1,11 @@
 //! Rehearsals of time: streams that say nothing for long, and calls that have too little of it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use probe_contract::{Script, back, front};
-use rehearse::facts::HandlerBegun;
+use rehearse::facts::{HandlerBegun, HandlerEnded};
+use rehearse::promises::OfCalls;
 use rehearse::proptest::prelude::*;
 use rehearse::{
     CallRecord, Code, Event, Expect, Invariant, Load, Ms as _, Scenario, Swarm, Via, Wants, matching,
@@ -35,7 +37,7 @@ pub(crate) fn quiet() -> Scenario {
     let scenario =
         Scenario::new("quiet", "streams say nothing for half a minute and more", load, Swarm::calm());
     // Each of two sorts of stream must work twice when all is over, which takes as long as it does.
-    two(scenario).recovers_within(80_000.ms())
+    two(scenario, promises::of_calls()).recovers_within(80_000.ms())
 }
 
 /// The scenario of callers with less time than their calls take.
@@ -44,18 +46,110 @@ pub(crate) fn short() -> Scenario {
     let right = Expect::ok().or(Code::DeadlineExceeded);
     let load = Load::new(200, 4000.ms(), 15.ms()..=120.ms()).rpc::<back::Play>(Via::Grpc, scripts, right);
     let about = "callers give their calls less time than these take";
-    let scenario =
-        two(Scenario::new("short", about, load, Swarm::calm()).flags(&["--shed-by-deadline", "on"]));
-    scenario.invariant(Sheds::default)
+    let scenario = Scenario::new("short", about, load, Swarm::calm()).flags(&["--shed-by-deadline", "on"]);
+    two(scenario, promises::of_calls()).invariant(Sheds::default)
 }
 
-fn two(scenario: Scenario) -> Scenario {
+/// The scenario of callers most of whom give their calls less time than these take, to one of two hosts.
+pub(crate) fn hasty() -> Scenario {
+    let little = prop_oneof![5 => 20..=50_u32, 1 => Just(0)];
+    let scripts = (matching("[a-z]{4,8}"), little).prop_map(|(text, within_ms)| Script {
+        text,
+        within_ms,
+        hops: 1,
+        wait_ms: 60,
+        ..Script::default()
+    });
+    let is_asked = |script: &Script| (script.within_ms > 0).then_some(Code::DeadlineExceeded);
+    let right = Expect::ok().or_as_asked(is_asked);
+    let load = Load::new(120, 3000.ms(), 450.ms()..=900.ms()).rpc::<front::Play>(Via::Grpc, scripts, right);
+    let about = "a service gives most of its calls less time than these take";
+    // Few calls work.
+    let promises = promises::of_calls().except(promises::REPLICAS_SHARE);
+    let scenario = two(Scenario::new("hasty", about, load, Swarm::calm()), promises);
+    scenario.node("spare", &["middle", "back"], worlds::app(1000.ms()))
+}
+
+/// The scenario of clients that leave before they have their answers, and say to nobody how long they stay.
+pub(crate) fn gone() -> Scenario {
+    let scripts = (matching("[a-z]{4,8}"), 1200..=2500_u32, 0..=2_u32);
+    let scripts = scripts
+        .prop_map(|(text, wait_ms, hops)| Script { text, wait_ms, hops, ..Script::default() })
+        .sboxed();
+    let load = Load::new(24, 3000.ms(), 100.ms()..=4000.ms()).bursts(3).without_timeouts();
+    let load = load
+        .rpc::<front::Play>(Via::Rest, scripts.clone(), Expect::ok())
+        .rpc::<front::Play>(Via::Grpc, scripts.clone(), Expect::ok())
+        .rpc::<back::Play>(Via::Rest, scripts, Expect::ok());
+    let about = "clients leave before they have their answers";
+    let scenario = Scenario::new("gone", about, load, Swarm::calm()).flags(&["--deadline", "20s"]);
+    two(scenario, promises::of_calls().enough(3500.ms())).recovers_within(20_000.ms())
+}
+
+/// The scenario of clients that read nothing of what they are shown.
+pub(crate) fn unread() -> Scenario {
+    let scripts = (matching("[a-z]{4,8}"), 0..=1_u32, 0..=40_u32).prop_map(|(text, hops, pause_ms)| Script {
+        text,
+        pause_ms,
+        hops,
+        scenes: 6,
+        answer_bytes: 150_000,
+        ..Script::default()
+    });
+    let load = Load::new(3, 1000.ms(), 34_000.ms()..=40_000.ms()).without_timeouts();
+    let load = load.watch_unread::<back::Show>(scripts);
+    let about = "clients read nothing of what they are shown";
+    let scenario = Scenario::new("unread", about, load, Swarm::calm());
+    two(scenario, promises::of_calls()).recovers_within(90_000.ms()).invariant(GivenUp::default)
+}
+
+fn two(scenario: Scenario, promises: OfCalls) -> Scenario {
     let services: [(&str, &[&str]); 2] = [("edge", &["front"]), ("inner", &["middle", "back"])];
     let scenario = services
         .iter()
         .fold(scenario, |scenario, (host, services)| scenario.node(host, services, worlds::app(1000.ms())));
     let scenario = scenario.stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND);
-    scenario.workers(1).promises(promises::of_calls())
+    scenario.workers(1).promises(promises)
+}
+
+/// What nobody reads is given up after half a minute.
+#[derive(Debug, Default)]
+struct GivenUp {
+    begun: BTreeMap<u32, Duration>,
+    met: u64,
+}
+
+/// How long an answer waits for its client to read on, and what it takes until it waits.
+const UNREAD_MAX: Duration = Duration::from_secs(30);
+const FULL_WITHIN: Duration = Duration::from_secs(1);
+
+impl Invariant for GivenUp {
+    fn name(&self) -> &str {
+        "an answer that nobody reads is given up after half a minute"
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::nothing().fact::<HandlerBegun>().fact::<HandlerEnded>()
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        let Some(request) = event.request else { return Ok(()) };
+        if event.told::<HandlerBegun>().is_some() {
+            self.begun.insert(request, event.at);
+            return Ok(());
+        }
+        let Some(begun) = self.begun.remove(&request) else { return Ok(()) };
+        self.met += 1;
+        let took = event.at - begun;
+        if took <= UNREAD_MAX + FULL_WITHIN {
+            return Ok(());
+        }
+        Err(format!("it was shown to a client that reads nothing for {} ms: {event}", took.as_millis()))
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
 }
 
 /// When it is known what calls take, of those that have less time only one in eight is handled.

@@ -81,7 +81,7 @@ fn load() -> Load {
     let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
     let right = || {
         Expect::ok()
-            .or_as_asked::<SayHelloRequest>(|asked| failure_for(&asked.name).map(|failed| failed.code))
+            .or_as_asked::<SayHelloRequest>(|asked| failure_for(&asked.name).map(|failed| failed.code()))
     };
     Load::new(30, 400.ms(), 300.ms()..=800.ms())
         .any_ids()
@@ -89,33 +89,44 @@ fn load() -> Load {
         .rpc::<SayHello>(Via::Grpc, requests(), right())
 }
 
+/// Error codes of HTTP/2 (RFC 9113, section 7).
+const CANCEL: u32 = 8;
+const ENHANCE_YOUR_CALM: u32 = 11;
+
 /// What the server says of some names in place of an answer.
 fn failure_for(name: &str) -> Option<Failed> {
-    let (code, message, details) = match name.chars().next()? {
-        'a' => (Code::NotFound, "no name in 100 % of all \u{fc}berlong lists".to_owned(), DETAILS),
-        'b' => (Code::FailedPrecondition, "long ".repeat(100), ""),
-        'c' => (Code::Aborted, String::new(), ""),
-        'd' => (Code::OutOfRange, "a \"quoted\"\ttab, and a\nline".to_owned(), ""),
-        'e' => (Code::NotFound, "gone, with details that are no base64".to_owned(), BROKEN_DETAILS),
+    let failed = match name.chars().next()? {
+        'a' => Failed::new(Code::NotFound, "no name in 100 % of all \u{fc}berlong lists").details(DETAILS),
+        'b' => Failed::new(Code::FailedPrecondition, "long ".repeat(100)),
+        'c' => Failed::new(Code::Aborted, ""),
+        'd' => Failed::new(Code::OutOfRange, "a \"quoted\"\ttab, and a\nline"),
+        'e' => Failed::new(Code::NotFound, "gone, with details that are no base64").details(BROKEN_DETAILS),
+        'f' => Failed::new(Code::FailedPrecondition, "an answer, and yet none").after_answer(),
+        'g' => Failed::by_reset(Code::Cancelled, CANCEL),
+        'h' => Failed::by_reset(Code::ResourceExhausted, ENHANCE_YOUR_CALM),
         _ => return None,
     };
-    Some(Failed { code, message, details: details.to_owned(), pushback: None })
+    Some(failed)
 }
 
 /// What the server says reaches the client with its message, and over gRPC with its details.
 fn is_passed_on(call: &CallRecord) -> Result<(), String> {
     let Some((reply, asked)) = call.reply.as_ref().zip(request::<SayHello>(call)) else { return Ok(()) };
     let Some(failed) = failure_for(&asked.name) else { return Ok(()) };
-    let has_details = call.request.client == "grpc" && failed.details != BROKEN_DETAILS;
-    let details = if has_details { failed.details.as_str() } else { "" };
+    let is_with_details = call.request.client == "grpc" && asked.name.starts_with('a');
+    let details = if is_with_details { DETAILS } else { "" };
+    // By a reset nothing is said.
+    let is_said = !asked.name.starts_with(['g', 'h']);
     match reply.message() {
-        None => Err(format!("{} worked, and service1 said {:?}", call.request_id, failed.code)),
+        None => Err(format!("{} worked, and service1 said {:?}", call.request_id, failed.code())),
         // Whether another status is right is judged with the statuses.
-        Some(_) if reply.status != name_of(failed.code) => Ok(()),
-        Some(message) if message == failed.message && reply.details == details => Ok(()),
+        Some(_) if reply.status != name_of(failed.code()) || !is_said => Ok(()),
+        Some(message) if message == failed.message() && reply.details == details => Ok(()),
         Some(message) => Err(format!(
             "{} got the message {message:?} and the details {:?}, and service1 said {:?} and {details:?}",
-            call.request_id, reply.details, failed.message
+            call.request_id,
+            reply.details,
+            failed.message()
         )),
     }
 }
@@ -125,6 +136,8 @@ fn name_of(code: Code) -> &'static str {
         Code::NotFound => "NOT_FOUND",
         Code::FailedPrecondition => "FAILED_PRECONDITION",
         Code::Aborted => "ABORTED",
+        Code::Cancelled => "CANCELLED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
         _ => "OUT_OF_RANGE",
     }
 }

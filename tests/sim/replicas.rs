@@ -29,7 +29,7 @@ pub(crate) fn replicas() -> sim::Scenario {
 
 fn failing() -> Foreign {
     let message = "nobody is behind it".to_owned();
-    let failed = Failed { code: Code::Unavailable, message, details: String::new(), pushback: None };
+    let failed = Failed::new(Code::Unavailable, message);
     Foreign::of::<Service1>().answer::<ProcessName>(move |_| Err(failed.clone()))
 }
 

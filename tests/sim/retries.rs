@@ -1,16 +1,18 @@
 //! Calls that are repeated and hedged: a callee dies, is slow, refuses, or pushes back, and its callers make the best of it
 //! without making it worse.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use probe_contract::{Script, front, middle};
 use protos::app::grpc::service1::{ProcessName, Service1};
 use protos::app::grpc::service2::SayHello;
 use protos::app::grpc::{ProcessNameResponse, SayHelloRequest};
+use rehearse::facts::CallMade;
 use rehearse::proptest::prelude::*;
 use rehearse::{
-    Code, Expect, Failed, Family, Foreign, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching,
-    promises,
+    CallRecord, Code, Event, Expect, Failed, Family, Foreign, Invariant, Load, Ms as _, Picks, Scenario,
+    Swarm, Via, Wants, drawn, matching, promises,
 };
 
 use crate::{checks, scenarios, scripts, worlds};
@@ -49,6 +51,8 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
     scenario
         .workers(1)
         .flags(&["--policy", &policy, "--max-calls", &calls_max.to_string(), "--deadline", "1s"])
+        .flags(&["--attempts-header", ATTEMPTS])
+        .invariant(AttemptsAreTold::default)
         .promises(promises::of_calls().enough(ENOUGH))
         .every_call("every reply belongs to its request", |call| scripts::as_the_script_says(call, u32::MAX))
 }
@@ -64,6 +68,51 @@ fn load(over: Duration) -> Load {
         .rpc::<middle::Play>(Via::Grpc, scripts, expect)
 }
 
+/// The header in which a client over REST is told how many attempts were made.
+const ATTEMPTS: &str = "x-attempts";
+
+/// An answer over REST tells of every attempt that was made for it.
+#[derive(Debug, Default)]
+struct AttemptsAreTold {
+    made: BTreeMap<u32, usize>,
+    met: u64,
+}
+
+impl Invariant for AttemptsAreTold {
+    fn name(&self) -> &str {
+        "an answer tells how many attempts were made"
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::nothing().fact::<CallMade>()
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        let request = event.request.filter(|_| event.told::<CallMade>().is_some() && *event.host == *"edge");
+        request.into_iter().for_each(|request| *self.made.entry(request).or_default() += 1);
+        Ok(())
+    }
+
+    fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
+        let Some(reply) = call.reply.as_ref().filter(|_| call.request.client == "rest") else {
+            return Ok(());
+        };
+        let told = reply.metadata.iter().find(|(name, _)| name == ATTEMPTS);
+        let told = told.and_then(|(_, value)| value.parse::<usize>().ok());
+        let made = self.made.get(&call.request.id).copied().unwrap_or_default();
+        // A call that was refused unread goes out once more within the same attempt, which counts as well.
+        if !reply.is_ok() || told.is_some_and(|told| told >= made) {
+            self.met += u64::from(made > 1);
+            return Ok(());
+        }
+        Err(format!("{}: {made} attempts were made, and its answer tells of {told:?}", call.request_id))
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
+}
+
 /// The scenario of a callee that is no node, and says of some calls whether and when they may be made again.
 pub(crate) fn pushback() -> sim::Scenario {
     drawn("pushback", "service1 is no node, fails, and says when it may be called again", pushed_back)
@@ -77,7 +126,7 @@ fn pushed_back(picks: &mut Picks<'_>) -> Scenario {
     let policy = picks.pick("policy", &["attempts=3", "attempts=5", "hedge=true"]);
     let requests = || matching("[a-h][a-z]{3,7}").prop_map(|name| SayHelloRequest { name });
     let right =
-        || Expect::ok().or_as_asked::<SayHelloRequest>(|asked| said_of(&asked.name).map(|said| said.code));
+        || Expect::ok().or_as_asked::<SayHelloRequest>(|asked| said_of(&asked.name).map(|said| said.code()));
     let load = Load::new(40, 2000.ms(), 300.ms()..=800.ms())
         .rpc::<SayHello>(Via::Rest, requests(), right())
         .rpc::<SayHello>(Via::Grpc, requests(), right());
@@ -89,6 +138,18 @@ fn pushed_back(picks: &mut Picks<'_>) -> Scenario {
         .flags(&["--policy", policy])
         .promises(promises::of_calls())
         .every_call("every reply belongs to its request", checks::right_value)
+        .every_call("what a callee says of its own connections stays inside", stays_inside)
+}
+
+/// What a callee says that is not for clients over REST.
+const INSIDE: &str = "not now, says 10.0.0.7";
+
+fn stays_inside(call: &CallRecord) -> Result<(), String> {
+    let said = call.reply.as_ref().and_then(rehearse::Reply::message).unwrap_or_default();
+    if call.request.client == "rest" && said.contains(INSIDE) {
+        return Err(format!("{} was told {said:?}", call.request_id));
+    }
+    Ok(())
 }
 
 /// What the server says of some names in place of an answer.
@@ -100,5 +161,6 @@ fn said_of(name: &str) -> Option<Failed> {
         'd' => Some("soon"),
         _ => return None,
     };
-    Some(Failed { code: Code::Unavailable, message: "not now".to_owned(), details: String::new(), pushback })
+    let failed = Failed::new(Code::Unavailable, INSIDE);
+    Some(pushback.map_or(failed.clone(), |pushback| failed.pushback(pushback)))
 }

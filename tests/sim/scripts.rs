@@ -1,5 +1,7 @@
 //! What must hold of the answers of services that do as their requests say.
 
+use std::time::Duration;
+
 use probe_contract::{Manner, Played, Script, back, front, middle};
 use protos::app::grpc::service2::SayHello;
 use rehearse::{CallRecord, Code, Reply, answer, request};
@@ -21,7 +23,7 @@ pub(crate) fn asked(script: &Script, is_at_back: bool, size_max: u32) -> Option<
 pub(crate) fn as_the_script_says(call: &CallRecord, size_max: u32) -> Result<(), String> {
     let Some(script) = script(call) else { return right_greeting(call) };
     let Some(reply) = &call.reply else { return Ok(()) };
-    let is_at_back = request::<back::Play>(call).is_some();
+    let is_at_back = request::<back::Play>(call).or_else(|| request::<back::Glance>(call)).is_some();
     let judged = match asked(&script, is_at_back, size_max).filter(|_| !script.afterwards) {
         Some(code) if reply.is_ok() => Err(format!("it worked, and had to fail with {code:?}")),
         Some(code) => as_failed(call, &script, reply, code),
@@ -35,6 +37,22 @@ pub(crate) fn as_the_script_says(call: &CallRecord, size_max: u32) -> Result<(),
     })
 }
 
+/// What is shown ends with a message that says so, and not without it.
+pub(crate) fn whole_to_its_end(call: &CallRecord) -> Result<(), String> {
+    /// A stream that its deadline ends does so a little before the client's own.
+    const MOMENT: Duration = Duration::from_millis(100);
+    let (Some(reply), Some(ended)) = (&call.reply, call.ended) else { return Ok(()) };
+    let is_shown = call.request.kind.contains("/Show");
+    let last = serde_json::from_str::<Played>(&reply.value).unwrap_or_default();
+    if !is_shown || !reply.is_ok() || last.is_last || ended + MOMENT >= call.due() {
+        return Ok(());
+    }
+    Err(format!(
+        "{} has ended as if it were whole, and its last message is {:?}",
+        call.request_id, reply.value
+    ))
+}
+
 /// A failure comes with the message and the details of who failed. A REST edge keeps to itself what is the fault of a
 /// service alone.
 fn as_failed(call: &CallRecord, script: &Script, reply: &Reply, code: Code) -> Result<(), String> {
@@ -44,6 +62,9 @@ fn as_failed(call: &CallRecord, script: &Script, reply: &Reply, code: Code) -> R
     }
     let is_hidden = call.request.client == "rest" && http_status(code).as_u16() == 500;
     let message = if is_hidden { "an internal error; see the log" } else { script.message.as_str() };
+    if reply.status == code_name(code) && reply.message() == Some(message) {
+        as_to_be_repeated(call, script, reply)?;
+    }
     if reply.status != code_name(code) || reply.message() == Some(message) {
         let has_details = reply.status == code_name(code) && call.request.client == "grpc";
         return match reply.details.as_str() {
@@ -54,6 +75,22 @@ fn as_failed(call: &CallRecord, script: &Script, reply: &Reply, code: Code) -> R
     }
     // The same code may come from elsewhere.
     if may_be_of_the_way(code) { Ok(()) } else { Err(format!("it was to fail with {message:.60?}")) }
+}
+
+/// What is said of calling again comes along, over REST in seconds.
+fn as_to_be_repeated(call: &CallRecord, script: &Script, reply: &Reply) -> Result<(), String> {
+    if script.again_ms == 0 {
+        return Ok(());
+    }
+    let (name, value) = match call.request.client.as_str() {
+        "rest" => ("retry-after", script.again_ms.div_ceil(1000)),
+        _ => (trial::AGAIN, script.again_ms),
+    };
+    let said = reply.metadata.iter().find(|(said, _)| said == name).map(|(_, value)| value.as_str());
+    if said == Some(value.to_string().as_str()) {
+        return Ok(());
+    }
+    Err(format!("it was to be called again as {name} {value} says, and was told {said:?}"))
 }
 
 /// Codes that are said not only by handlers.
@@ -98,12 +135,14 @@ fn script(call: &CallRecord) -> Option<Script> {
     request::<front::Play>(call)
         .or_else(|| request::<middle::Play>(call))
         .or_else(|| request::<back::Play>(call))
+        .or_else(|| request::<back::Glance>(call))
 }
 
 fn played(call: &CallRecord) -> Option<Played> {
     answer::<front::Play>(call)
         .or_else(|| answer::<middle::Play>(call))
         .or_else(|| answer::<back::Play>(call))
+        .or_else(|| answer::<back::Glance>(call))
 }
 
 fn right_greeting(call: &CallRecord) -> Result<(), String> {

@@ -19,11 +19,12 @@ pub(crate) struct Totals {
 }
 
 /// Each key has one actor on a host: an entry finds the total that the last one left, or none where the actor was
-/// started anew: with its node, after a panic, or when it had been idle for so long.
+/// started anew: with its node, after a panic, or when it had been idle for so long. A call is with it for `takes` at most.
 pub(crate) fn one_total_for_each_key(
     totals: &mut Totals,
     event: &Event,
     idle: Duration,
+    takes: Duration,
 ) -> Result<(), String> {
     if event.told::<NodeStarted>().is_some() {
         totals.totals.retain(|(host, _), _| *host != event.host);
@@ -45,7 +46,7 @@ pub(crate) fn one_total_for_each_key(
     let may_be_new = is_by_key && event.at >= at + idle || totals.panics.contains(&event.host);
     let is_new = before == 0 && may_be_new;
     // Long after it was idle for long enough, it is not there any more.
-    let is_kept = is_by_key && before != 0 && event.at > at + idle * 2 + Duration::from_millis(200);
+    let is_kept = is_by_key && before != 0 && event.at > at + idle * 2 + takes;
     if is_new || before == last && !is_kept {
         return Ok(());
     }

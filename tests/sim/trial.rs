@@ -1,5 +1,7 @@
 //! Services that do as their requests say: ways of calls that the example services do not go.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
@@ -13,7 +15,7 @@ use tokio::time::sleep;
 use tonic::Request;
 use tonic::metadata::MetadataMap;
 use tracing::info;
-use transport::{Call, CallContext, Code, Reply, Result, Serve, Status, Streaming};
+use transport::{Call, CallContext, Client, Code, Reply, Result, Serve, Status, Streaming};
 
 use crate::ledger;
 
@@ -118,6 +120,17 @@ impl Handler<Call<back::Play>> for BackActor {
     }
 }
 
+impl Handler<Call<back::Glance>> for BackActor {
+    type Result = Reply<back::Glance>;
+
+    fn handle(&mut self, call: Call<back::Glance>, _: &mut Context<Self>) -> Self::Result {
+        call.answer_now(|script| {
+            arrived(&script)?;
+            played_now(script)
+        })
+    }
+}
+
 impl Handler<Call<back::Show>> for BackActor {
     type Result = Reply<back::Show>;
 
@@ -126,7 +139,7 @@ impl Handler<Call<back::Show>> for BackActor {
         call.answer(async move |script| {
             arrived(&script)?;
             let ended = async move { context.drain_started().await };
-            Ok(Streaming::local(scenes(script).take_until(Box::pin(ended))))
+            Ok(Streaming::local(with_end(scenes(script).take_until(Box::pin(ended)))))
         })
     }
 }
@@ -205,14 +218,21 @@ async fn further(back: back::Client, script: Script) -> Result<Played> {
 
 async fn ask(back: back::Client, script: Script) -> Result<Played> {
     let copies = |script: &Script| vec![script.clone(); script.scenes.max(1) as usize];
+    let (back, within_ms) = (back.inner(), script.within_ms);
     match script.manner() {
         Manner::Ask => ask_with_mark(back, script).await,
-        Manner::Gather => back.gather(Streaming::of(copies(&script))).await,
-        Manner::Show => last_of(back.show(script).await?).await,
+        Manner::Gather => {
+            let scripts = within(within_ms, Streaming::of(copies(&script)));
+            Ok(back.exchange::<back::Gather>(scripts).await?.into_inner())
+        }
+        Manner::Show => {
+            shown(back.exchange::<back::Show>(within(within_ms, script)).await?.into_inner()).await
+        }
         Manner::Mirror => {
             let copies = copies(&script);
             let count = copies.len();
-            let last = last_of(back.mirror(Streaming::of(copies)).await?).await?;
+            let scripts = within(within_ms, Streaming::of(copies));
+            let last = last_of(back.exchange::<back::Mirror>(scripts).await?.into_inner()).await?;
             if last.scenes as usize == count {
                 Ok(last)
             } else {
@@ -222,14 +242,23 @@ async fn ask(back: back::Client, script: Script) -> Result<Played> {
     }
 }
 
+/// A request that is given so long.
+fn within<T>(within_ms: u32, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    if within_ms > 0 {
+        request.set_timeout(Duration::from_millis(within_ms.into()));
+    }
+    request
+}
+
 /// Asks with metadata of its own, which must come back.
-async fn ask_with_mark(back: back::Client, script: Script) -> Result<Played> {
+async fn ask_with_mark(back: &Client, script: Script) -> Result<Played> {
     let (mark, fails_with) = (script.text.clone(), script.message.clone());
-    let mut request = Request::new(script);
+    let mut request = within(script.within_ms, script);
     let value = mark.parse().map_err(|_| Status::internal("a text of a script is ASCII"))?;
     request.metadata_mut().insert(ECHOED, value);
     let is_back = |metadata: &MetadataMap| metadata.get(ECHOED).is_some_and(|back| back == mark.as_str());
-    match back.inner().exchange::<back::Play>(request).await {
+    match back.exchange::<back::Play>(request).await {
         Ok(answer) if is_back(answer.metadata()) => Ok(answer.into_inner()),
         Ok(_) => Err(Status::data_loss("what was sent along did not come back with the answer")),
         // What fails on its way brings nothing along.
@@ -256,23 +285,49 @@ async fn last_of(mut answer: Streaming<Played>) -> Result<Played> {
     Ok(Played { scenes: count, ..last })
 }
 
+/// The last message of what is shown, of which nothing is missing.
+async fn shown(answer: Streaming<Played>) -> Result<Played> {
+    let (mut last, mut count, mut is_whole) = (Played::default(), 0, false);
+    let mut answer = answer;
+    while let Some(played) = answer.next().await {
+        let played = played?;
+        if played.is_last {
+            is_whole = played.scenes == count;
+        } else {
+            (last, count) = (played, count + 1);
+        }
+    }
+    if is_whole { Ok(Played { scenes: count, ..last }) } else { Err(Status::data_loss("its end is missing")) }
+}
+
 /// What the last service on the way does.
 async fn played(script: Script) -> Result<Played> {
     sleep(Duration::from_millis(script.wait_ms.into())).await;
+    played_now(script)
+}
+
+fn played_now(script: Script) -> Result<Played> {
     echo_metadata();
     if script.code != 0 {
         let code = Code::from_i32(i32::try_from(script.code).unwrap_or_default());
-        return Err(Status::with_details(code, script.message, DETAILS.into()));
+        let mut failed = Status::with_details(code, script.message, DETAILS.into());
+        if script.again_ms > 0 {
+            failed.metadata_mut().insert(AGAIN, script.again_ms.into());
+        }
+        return Err(failed);
     }
     info!(text = script.text, "played");
     let padding = "y".repeat(script.answer_bytes as usize);
-    Ok(Played { text: script.text.to_uppercase(), padding, scenes: 0 })
+    Ok(Played { text: script.text.to_uppercase(), padding, ..Played::default() })
 }
 
 /// The details of every status that is asked for.
 const DETAILS: &[u8] = b"\x08\x05details";
 /// The same, as a client reads it: base64 without padding.
 pub(crate) const DETAILS_ON_THE_WIRE: &str = "CAVkZXRhaWxz";
+
+/// Where a status says after how many milliseconds its call may be made again (gRFC A6).
+pub(crate) const AGAIN: &str = "grpc-retry-pushback-ms";
 
 /// Entries of this name come back with the answer.
 const ECHOED: &str = "x-trial";
@@ -285,6 +340,16 @@ fn echo_metadata() {
         text.into_iter().for_each(|text| drop(metadata.insert(ECHOED, text)));
         bytes.into_iter().for_each(|bytes| drop(metadata.insert_bin("x-trial-bin", bytes)));
     });
+}
+
+/// The messages of a stream, and one more which says how many they were: who gets it knows that none is missing.
+fn with_end(scenes: impl Stream<Item = Result<Played>>) -> impl Stream<Item = Result<Played>> {
+    let count = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&count);
+    let scenes = scenes.inspect(move |_| counted.set(counted.get() + 1));
+    scenes.chain(stream::once(async move {
+        Ok(Played { is_last: true, scenes: count.get(), ..Played::default() })
+    }))
 }
 
 /// The messages of a stream; if the script fails, it does at the end.
@@ -300,7 +365,7 @@ fn scenes(script: Script) -> impl Stream<Item = Result<Played>> {
                 sleep(pause).await;
             }
             let padding = "y".repeat(script.answer_bytes as usize);
-            Some(Ok(Played { text: script.text.to_uppercase(), padding, scenes: number + 1 }))
+            Some(Ok(Played { text: script.text.to_uppercase(), padding, scenes: number + 1, is_last: false }))
         }
     })
 }

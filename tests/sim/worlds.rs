@@ -125,8 +125,9 @@ fn world(picks: &mut Picks<'_>, loads: &[&str], policies: fn(&mut Picks<'_>) -> 
         .promises(promises::of_calls().enough(ENOUGH))
         .invariant(checks::LinesNameTheirCallers::default)
         .every_call("every reply belongs to its request", move |call| scripts::as_the_script_says(call, size))
+        .every_call("what is watched is whole when it ends", scripts::whole_to_its_end)
         .fold("a key's total is in one place", move |totals: &mut Totals, event| {
-            state::one_total_for_each_key(totals, event, idle)
+            state::one_total_for_each_key(totals, event, idle, 200.ms())
         })
         .fold("what calls leave behind is not cut off", move |work: &mut Afterwards, event| {
             state::done_afterwards(work, event, drain_timeout, calls_max)
@@ -225,22 +226,26 @@ fn plays(load: Load, scripts: Scripts, size: u32) -> Load {
     load.rpc_with_id::<front::Play>(Via::Rest, scripts.clone(), expect.clone(), pad)
         .rpc_with_id::<front::Play>(Via::Grpc, scripts.clone(), expect.clone(), pad)
         .rpc_with_id::<middle::Play>(Via::Grpc, scripts.clone(), expect.clone(), pad)
-        .rpc_with_id::<back::Play>(Via::Rest, scripts, at_back, pad)
+        .rpc_with_id::<back::Play>(Via::Rest, scripts.clone(), at_back.clone(), pad)
+        .rpc_with_id::<back::Glance>(Via::Rest, scripts, at_back, pad)
 }
 
 /// Streams to clients, and of all kinds between services.
 fn streams(load: Load, size: u32) -> Load {
     let manners = prop::sample::select(vec![Manner::Show, Manner::Gather, Manner::Mirror]);
-    let scripts = (asks(), manners).prop_map(|(script, manner)| {
+    // Most come to a good end.
+    let scripts = prop_oneof![3 => asks(), 1 => failing(asks())];
+    let scripts = (scripts, manners).prop_map(|(script, manner)| {
         let hops = script.hops.max(1);
-        Script { manner: manner.into(), hops, ..script }
+        Script { manner: manner.into(), hops, again_ms: 0, ..script }
     });
     plays(load, scripts.sboxed(), size).watch::<front::Show>(slow()).watch::<back::Show>(slow())
 }
 
 fn entries(load: Load) -> Load {
-    let entries = || (matching("[ab]"), 1..9_i64).prop_map(|(key, amount)| Entry { key, amount });
-    let looks = matching("[ab]").prop_map(|key| Entry { key, amount: 0 });
+    let entries =
+        || (matching("[ab]"), 1..9_i64).prop_map(|(key, amount)| Entry { key, amount, ..Entry::default() });
+    let looks = matching("[ab]").prop_map(|key| Entry { key, ..Entry::default() });
     load.rpc::<ledger::Enter>(Via::Rest, entries(), Expect::ok())
         .rpc::<ledger::Enter>(Via::Grpc, entries(), Expect::ok())
         .rpc::<ledger::Look>(Via::Grpc, looks, Expect::ok())
@@ -251,20 +256,25 @@ fn entries(load: Load) -> Load {
 /// What is right for a script: what it asks for itself, and that what is too large is refused.
 fn expect(size: u32, is_at_back: bool) -> Expect {
     Expect::ok().or_as_asked::<Script>(move |script| {
-        // There may be as much work afterwards as there may be.
-        let leaves_work = script.afterwards && script.hops > 0 && !is_at_back;
-        if leaves_work { Some(Code::ResourceExhausted) } else { scripts::asked(script, is_at_back, size) }
+        match script.hops > 0 && !is_at_back {
+            // There may be as much work afterwards as there may be.
+            true if script.afterwards => Some(Code::ResourceExhausted),
+            true if script.within_ms > 0 => Some(Code::DeadlineExceeded),
+            _ => scripts::asked(script, is_at_back, size),
+        }
     })
 }
 
 fn asks() -> Scripts {
     let times = (prop_oneof![3 => 0..=5_u32, 1 => 20..=60_u32], 0..=3_u32, 0..=15_u32);
     let afterwards = prop_oneof![7 => Just(false), 1 => Just(true)];
-    let script = (matching("[a-z]{4,8}"), 0..=2_u32, afterwards, times);
-    let script = script.prop_map(|(text, hops, afterwards, (wait_ms, scenes, pause_ms))| Script {
+    let within_ms = prop_oneof![7 => Just(0), 1 => 10..=80_u32];
+    let script = (matching("[a-z]{4,8}"), 0..=2_u32, afterwards, within_ms, times);
+    let script = script.prop_map(|(text, hops, afterwards, within_ms, (wait_ms, scenes, pause_ms))| Script {
         text,
         hops,
         afterwards,
+        within_ms,
         // What comes afterwards has time enough to meet a drain.
         wait_ms: if afterwards && hops > 0 { wait_ms + 250 } else { wait_ms },
         scenes,
@@ -286,6 +296,7 @@ fn sized(scripts: Scripts) -> Scripts {
     let sized = (scripts, size(), size()).prop_map(|(script, request_bytes, answer_bytes)| Script {
         request_bytes,
         answer_bytes,
+        within_ms: 0,
         ..script
     });
     sized.sboxed()
@@ -297,11 +308,16 @@ fn failing(scripts: Scripts) -> Scripts {
     let messages = ["plain", "", "100 % of \u{fc}ber-long \"words\"\r\n\tand more", "\u{1f3ad}", &long];
     let message = prop::sample::select(messages.map(str::to_owned).to_vec());
     let code = prop_oneof![4 => 1..=16_u32, 1 => Just(0)];
-    let failing = (scripts, code, message).prop_map(|(script, code, message)| Script {
+    let again_ms = prop::sample::select(vec![0, 0, 300, 2500]);
+    let failing = (scripts, code, message, again_ms).prop_map(|(script, code, message, again_ms)| Script {
         code,
         message,
-        // Whether work that comes afterwards fails is nobody's answer.
+        within_ms: 0,
+        // Clients do not call again; services would.
+        again_ms: if script.hops == 0 { again_ms } else { 0 },
+        // Whether work that comes afterwards fails is nobody's answer, and it takes longer than an answer.
         afterwards: false,
+        wait_ms: script.wait_ms % 250,
         ..script
     });
     failing.sboxed()

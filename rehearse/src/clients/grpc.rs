@@ -19,7 +19,7 @@ use transport::{Address, Code};
 
 use super::GRPC_PORT;
 use super::codes::name_of;
-use super::headers::{add_to, metadata_of};
+use super::headers::{add_to, id_of_both, metadata_of, name_plainly};
 use super::words::{GAVE_UP, Unexpected, failed, judged, within};
 use crate::facts::StreamMessage;
 use crate::framing::{PREFIX_BYTES, framed};
@@ -94,7 +94,10 @@ impl Client {
         };
         match ended {
             Some((code, reply)) if ![Code::Ok, Code::DeadlineExceeded].contains(&code) => reply,
-            _ => Reply::ok(seen.last).with_request_id(field(&head, "x-request-id").map(str::to_owned)),
+            _ => {
+                let id = id_of_both(|name| field(&head, name).map(str::to_owned));
+                Reply::ok(seen.last).with_request_id(id)
+            }
         }
     }
 
@@ -108,6 +111,9 @@ impl Client {
         let (head, mut body) = self.sent(kind, request).await?.await?.into_parts();
         if !head.headers.contains_key("grpc-status") {
             seen.borrow_mut().head = Some(head.headers.clone());
+        }
+        if !kind.is_read {
+            std::future::pending::<()>().await;
         }
         let mut messages = Messages::default();
         while let Some(data) = body.data().await {
@@ -140,6 +146,7 @@ impl Client {
             head.headers_mut().insert("grpc-timeout", timeout.try_into()?);
         }
         add_to(&mut head, request)?;
+        name_plainly(&mut head, request);
         let (response, mut body) = self.connected(target).await?.send_request(head, false)?;
         body.send_data(framed(&message)?, true)?;
         Ok(response)
@@ -212,7 +219,8 @@ impl End {
     /// The reply with what came along.
     fn around(&self, reply: Reply) -> Reply {
         let metadata = [&self.head, &self.trailers].map(metadata_of).concat();
-        reply.with_request_id(self.field("x-request-id").map(str::to_owned)).with_metadata(metadata)
+        let id = id_of_both(|name| self.field(name).map(str::to_owned));
+        reply.with_request_id(id).with_metadata(metadata)
     }
 
     /// A field of the trailers, or of the head, which has them all in an answer without a message.

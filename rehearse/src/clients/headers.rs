@@ -8,8 +8,11 @@ use crate::rpc::Trouble;
 /// The header in which the request id goes.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The name under which it went in the first hour, and under which it still may over gRPC.
+const REQUEST_ID_PLAIN: HeaderName = HeaderName::from_static("request_id");
+
 /// Headers that HTTP or gRPC have of their own, over either edge: all others are metadata.
-const OWN: [&str; 12] = [
+const OWN: [&str; 13] = [
     "connection",
     "content-length",
     "content-type",
@@ -19,6 +22,7 @@ const OWN: [&str; 12] = [
     "grpc-message",
     "grpc-status",
     "grpc-status-details-bin",
+    "request_id",
     "te",
     "transfer-encoding",
     "x-request-id",
@@ -34,6 +38,23 @@ pub(super) fn add_to<B>(head: &mut http::Request<B>, request: &Request) -> Resul
         head.headers_mut().append(name, HeaderValue::from_bytes(value.as_bytes())?);
     }
     Ok(())
+}
+
+/// Has every second request carry its id under the plain name, as old clients do over gRPC.
+pub(super) fn name_plainly<B>(head: &mut http::Request<B>, request: &Request) {
+    let id = if request.id % 2 == 1 { head.headers_mut().remove(REQUEST_ID) } else { None };
+    id.into_iter().for_each(|id| drop(head.headers_mut().insert(REQUEST_ID_PLAIN, id)));
+}
+
+/// The request id that came back with an answer over gRPC: under both names.
+pub(super) fn id_of_both(field: impl Fn(&str) -> Option<String>) -> Option<String> {
+    match (field(REQUEST_ID.as_str()), field(REQUEST_ID_PLAIN.as_str())) {
+        (named, plain) if named == plain => named,
+        (named, plain) => {
+            let [named, plain] = [named, plain].map(|id| id.unwrap_or_else(|| "nothing".to_owned()));
+            Some(format!("{named} as {REQUEST_ID}, and {plain} as {REQUEST_ID_PLAIN}"))
+        }
+    }
 }
 
 /// The request id that came back with an answer.

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use transport::Code;
 use transport::health::{HealthCheckResponse, ServingStatus};
 
-use super::serves::{Failed, Illness, Serves};
+use super::serves::{Failed, Illness, Serves, Way};
 use crate::facts::{HandlerBegun, HandlerEnded, PushedBack, ServingTold, StreamSeen};
 use crate::framing::{PREFIX_BYTES, framed};
 use crate::rpc::Trouble;
@@ -27,6 +27,16 @@ fn head() -> http::Response<()> {
     let mut head = http::Response::new(());
     head.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
     head
+}
+
+fn status(code: Code, message: &str) -> Result<HeaderMap, Trouble> {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from(code as i32));
+    if !message.is_empty() {
+        let message = utf8_percent_encode(message, ENCODED).to_string();
+        trailers.insert("grpc-message", HeaderValue::from_str(&message)?);
+    }
+    Ok(trailers)
 }
 
 /// A call that has come in.
@@ -95,12 +105,7 @@ impl Call {
                 }
                 said
             }
-            None => Err(Failed {
-                code: Code::Unimplemented,
-                message: "no such rpc".to_owned(),
-                details: String::new(),
-                pushback: None,
-            }),
+            None => Err(Failed::new(Code::Unimplemented, "no such rpc")),
         };
         self.log();
         self.respond(said)
@@ -136,25 +141,32 @@ impl Call {
         if let Some(id) = self.head.headers.get("x-request-id") {
             head.headers_mut().insert("x-request-id", id.clone());
         }
-        match said {
-            Ok(message) => {
+        let (message, trailers) = match said {
+            Ok(message) => (Some(message), status(Code::Ok, "")?),
+            Err(Failed { way: Way::Reset(reason), .. }) => {
+                self.respond.send_reset(Reason::from(reason));
+                return Ok(());
+            }
+            Err(failed) => {
+                let mut trailers = status(failed.code, &failed.message)?;
+                if !failed.details.is_empty() {
+                    trailers.insert("grpc-status-details-bin", HeaderValue::from_str(&failed.details)?);
+                }
+                if let Some(pushback) = failed.pushback {
+                    trailers.insert("grpc-retry-pushback-ms", HeaderValue::from_static(pushback));
+                }
+                // An empty message of protobuf is one of any type.
+                ((failed.way == Way::AfterAnswer).then(Bytes::new), trailers)
+            }
+        };
+        match message {
+            Some(message) => {
                 let mut body = self.respond.send_response(head, false)?;
                 body.send_data(framed(&message)?, false)?;
-                let mut trailers = HeaderMap::new();
-                trailers.insert("grpc-status", HeaderValue::from_static("0"));
                 body.send_trailers(trailers)?;
             }
-            Err(Failed { code, message, details, pushback }) => {
-                let message = utf8_percent_encode(&message, ENCODED).to_string();
-                let headers = head.headers_mut();
-                headers.insert("grpc-status", HeaderValue::from(code as i32));
-                headers.insert("grpc-message", HeaderValue::from_str(&message)?);
-                if !details.is_empty() {
-                    headers.insert("grpc-status-details-bin", HeaderValue::from_str(&details)?);
-                }
-                if let Some(pushback) = pushback {
-                    headers.insert("grpc-retry-pushback-ms", HeaderValue::from_static(pushback));
-                }
+            None => {
+                head.headers_mut().extend(trailers);
                 self.respond.send_response(head, true)?;
             }
         }

@@ -29,17 +29,70 @@ impl Serves {
     }
 }
 
-/// What a foreign server says in place of an answer: trailers and no message.
+/// What a foreign server says in place of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failed {
-    /// The status.
-    pub code: Code,
-    /// Its message.
-    pub message: String,
-    /// Its details, in base64 without padding, as `grpc-status-details-bin` has them; empty if there are none.
-    pub details: String,
-    /// What is said of being called again, as `grpc-retry-pushback-ms` has it, if anything is.
-    pub pushback: Option<&'static str>,
+    pub(super) code: Code,
+    pub(super) message: String,
+    pub(super) details: String,
+    pub(super) pushback: Option<&'static str>,
+    pub(super) way: Way,
+}
+
+/// How it is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By trailers, with no message before.
+    Alone,
+    /// By trailers, after a message that is an answer.
+    AfterAnswer,
+    /// By RST_STREAM with this error code.
+    Reset(u32),
+}
+
+impl Failed {
+    /// This status and its message, in trailers with no message before.
+    #[must_use]
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        let (message, details) = (message.into(), String::new());
+        Self { code, message, details, pushback: None, way: Way::Alone }
+    }
+
+    /// With these details: base64 without padding, as `grpc-status-details-bin` has them.
+    #[must_use]
+    pub fn details(self, details: &str) -> Self {
+        Self { details: details.to_owned(), ..self }
+    }
+
+    /// With a word on being called again, as `grpc-retry-pushback-ms` has it.
+    #[must_use]
+    pub fn pushback(self, pushback: &'static str) -> Self {
+        Self { pushback: Some(pushback), ..self }
+    }
+
+    /// After a message that is an answer as if it worked: the status counts.
+    #[must_use]
+    pub fn after_answer(self) -> Self {
+        Self { way: Way::AfterAnswer, ..self }
+    }
+
+    /// Nothing but RST_STREAM with this error code of HTTP/2 (RFC 9113, section 7), which gRPC takes for `code`.
+    #[must_use]
+    pub fn by_reset(code: Code, reason: u32) -> Self {
+        Self { way: Way::Reset(reason), ..Self::new(code, "") }
+    }
+
+    /// The status that its caller is to see.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What is said with it; nothing by a reset.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
 }
 
 /// Answers a request, as both are encoded.

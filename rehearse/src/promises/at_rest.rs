@@ -184,11 +184,17 @@ impl Eventual for ComesToRest {
     }
 }
 
-/// The most of `spans` at any one time.
+/// The most of `spans` at any one time. One that ends as another begins is still there.
 fn at_once(spans: &[(Duration, Duration)]) -> usize {
-    let at = |moment| move |(began, ended): &&(_, _)| *began <= moment && moment <= *ended;
-    let begun = spans.iter().map(|(began, _)| spans.iter().filter(at(*began)).count());
-    begun.max().unwrap_or_default()
+    let (mut begun, mut ended): (Vec<_>, Vec<_>) = spans.iter().copied().unzip();
+    begun.sort_unstable();
+    ended.sort_unstable();
+    let mut over = 0;
+    let still_there = begun.iter().enumerate().map(|(before, moment)| {
+        over += ended[over..].iter().take_while(|ended| *ended < moment).count();
+        before + 1 - over
+    });
+    still_there.max().unwrap_or_default()
 }
 
 /// What a node has too much of, in words: who has not seen the gauge knows what is meant.

@@ -27,14 +27,19 @@ impl Breakers {
     /// When the line of a breaker does not say what it must.
     pub(super) fn note(&mut self, event: &Event) -> Result<(), String> {
         if event.told::<NodeStarted>().is_some() {
-            self.end(event, |_| true);
+            self.open_on(event).for_each(|open| open.until = Some(event.at));
         }
         let Some(told) = BreakerTold::read(event)? else { return Ok(()) };
         let (host, callee, from) = (Arc::clone(&event.host), told.callee.to_owned(), event.at);
         match told.step {
             BreakerStep::Opens(_) => self.0.push(Open { host, callee, from, until: None }),
             BreakerStep::StaysOpen(_) => {}
-            BreakerStep::Closes => self.end(event, |open| open.callee == callee),
+            // Each client of a service has a breaker of its own, and nobody tells which one it is: as many are open as
+            // have opened and not closed.
+            BreakerStep::Closes => {
+                let first = self.open_on(event).find(|open| open.callee == callee);
+                first.into_iter().for_each(|open| open.until = Some(event.at));
+            }
         }
         Ok(())
     }
@@ -51,10 +56,9 @@ impl Breakers {
         of_it.any(|open| open.from <= end + tick && open.until.is_none_or(|until| until + tick >= start))
     }
 
-    /// Those that are open on the host of `event` are so no more.
-    fn end(&mut self, event: &Event, is_meant: impl Fn(&Open) -> bool) {
-        let here = self.0.iter_mut().filter(|open| open.host == event.host && open.until.is_none());
-        here.filter(|open| is_meant(open)).for_each(|open| open.until = Some(event.at));
+    /// Those that are open on the host of `event`.
+    fn open_on(&mut self, event: &Event) -> impl Iterator<Item = &mut Open> {
+        self.0.iter_mut().filter(|open| open.host == event.host && open.until.is_none())
     }
 }
 

@@ -20,7 +20,7 @@ use super::requests::ByRequest;
 use super::shed::is_sheddable;
 use super::table::{Side, allows};
 use super::unheard::Unheard;
-use crate::facts::{CallOutcome, HandlerDisturbed};
+use crate::facts::{CallOutcome, HandlerDisturbed, HandlerEnded};
 use crate::setting::Setting;
 
 /// One hop: a call of a client to the host where it enters, or of a service to another.
@@ -66,7 +66,18 @@ pub(super) struct Causes {
     /// The requests whose calls can be done without.
     sheddable: BTreeSet<u32>,
     /// The handlers that were made to panic: a panic may take the calls along that wait for the same actor.
-    panics: Vec<(Duration, Arc<str>, &'static str)>,
+    panics: Vec<Panic>,
+}
+
+/// A handler that was made to panic. It does when its actor comes to it, which may be busy until then.
+#[derive(Debug)]
+struct Panic {
+    host: Arc<str>,
+    service: &'static str,
+    request: Option<u32>,
+    from: Duration,
+    /// When it had panicked; `None` before.
+    until: Option<Duration>,
 }
 
 impl Causes {
@@ -116,8 +127,15 @@ impl Causes {
             let of_request = event.request.map(|request| self.disturbed.get_or_default(request));
             of_request.into_iter().for_each(|all| all.push(*disturbed));
             if disturbed.by == CallFault::Panic {
-                self.panics.push((event.at, Arc::clone(&event.host), disturbed.service));
+                let (host, service, request) = (Arc::clone(&event.host), disturbed.service, event.request);
+                self.panics.push(Panic { host, service, request, from: event.at, until: None });
             }
+        }
+        if let Some(ended) = event.told::<HandlerEnded>() {
+            let is_its = |panic: &&mut Panic| {
+                panic.until.is_none() && panic.request == event.request && panic.service == ended.service
+            };
+            self.panics.iter_mut().filter(is_its).for_each(|panic| panic.until = Some(event.at));
         }
         match self.connections.note(event, self.setting.greeting)? {
             Some((callee, why)) if !self.is_cut_off(&event.host, callee, event.at) => Err(format!(
@@ -190,11 +208,14 @@ impl Causes {
     /// Whether an actor that could have handled the call died meanwhile over another one.
     pub(super) fn has_actor_died(&self, leg: Leg<'_>) -> bool {
         let tick = self.setting.tick;
-        let meanwhile = leg.span.0.saturating_sub(tick)..=leg.span.1 + tick;
+        let (from, to) = (leg.span.0.saturating_sub(tick), leg.span.1 + tick);
         let is_there =
             |host: &str| self.setting.graph.targets(leg.caller, leg.callee).any(|target| target == host);
-        let mut panics = self.panics.iter().filter(|(at, ..)| meanwhile.contains(at));
-        panics.any(|(_, host, service)| *service == leg.callee && is_there(host))
+        let is_meanwhile = |panic: &&Panic| panic.from <= to && panic.until.is_none_or(|until| until >= from);
+        // Over which one it died is known.
+        let others = self.panics.iter().filter(|panic| panic.request != Some(leg.request));
+        let mut panics = others.filter(is_meanwhile);
+        panics.any(|panic| panic.service == leg.callee && is_there(&panic.host))
     }
 
     /// Whether the callee held back calls of its own meanwhile, since calls like them had failed.

@@ -1,5 +1,6 @@
-//! A node that drains takes no connections any more.
+//! A node that drains takes no connections any more, and says so to who tries.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,17 +12,20 @@ use crate::facts::{Connection, ConnectionStep};
 use crate::hooks::host_of;
 use crate::setting::Setting;
 
-/// From a moment after it was told to drain, nobody connects to a node.
+/// From a moment after it was told to drain, nobody connects to a node, and who tries is refused at once.
 #[derive(Debug)]
 pub(super) struct DrainsCloseListeners {
     setting: Arc<Setting>,
     faults: Faults,
+    /// The attempts to connect to a node that drained already, and when each began.
+    tried: BTreeMap<u32, Duration>,
     met: u64,
 }
 
 impl DrainsCloseListeners {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        Self { setting: Arc::clone(setting), faults: Faults::default(), met: 0 }
+        let (faults, tried) = (Faults::default(), BTreeMap::new());
+        Self { setting: Arc::clone(setting), faults, tried, met: 0 }
     }
 
     /// When `host` was told to drain, if it has not been started anew since.
@@ -30,20 +34,42 @@ impl DrainsCloseListeners {
         drains.filter(|drain| drain.until.is_none()).map(|drain| drain.from).min()
     }
 
-    fn connected(&mut self, event: &Event, host: &str) -> Result<(), String> {
-        let Some(told) = self.drains(host) else { return Ok(()) };
-        self.met += 1;
-        // What connected before may learn of it late.
+    /// Since when `host` is known to drain, if it does and nothing has been in the way of word of it until now.
+    fn known(&self, event: &Event, host: &str) -> Option<Duration> {
+        let told = self.drains(host)?;
         let is_on_way = self.faults.iter().any(|fault| {
             let is_there =
                 fault.is_on(host) || fault.is_on(&event.host) || fault.is_between(host, &event.host);
             is_there && fault.delays() && fault.is_felt((told, event.at), fault.backlog())
         });
-        if is_on_way || event.at <= told + self.setting.hop() * 3 {
-            return Ok(());
-        }
+        // What connected before may learn of it late.
+        let known = told + self.setting.hop() * 3;
+        (!is_on_way && event.at > known).then_some(told)
+    }
+
+    fn connected(&mut self, event: &Event, host: &str) -> Result<(), String> {
+        self.met += u64::from(self.drains(host).is_some());
+        let Some(told) = self.known(event, host) else { return Ok(()) };
         let after = (event.at - told).as_millis();
         Err(format!("{} connected to {host}, {after} ms after that was told to drain", event.host))
+    }
+
+    /// Whoever tries is refused at once.
+    fn ended(&mut self, event: &Event, host: &str, attempt: u32) -> Result<(), String> {
+        let Some(tried) = self.tried.remove(&attempt).filter(|_| self.known(event, host).is_some()) else {
+            return Ok(());
+        };
+        self.met += 1;
+        let (took, most) = (event.at - tried, self.setting.hop() * 2);
+        if took <= most {
+            return Ok(());
+        }
+        let (took, most) = (took.as_millis(), most.as_millis());
+        Err(format!(
+            "{} tried to connect to {host}, which drains, and knew after {took} ms that it could not; expected it to be \
+             refused within {most} ms",
+            event.host
+        ))
     }
 }
 
@@ -58,14 +84,19 @@ impl Invariant for DrainsCloseListeners {
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
         self.faults.note(event);
-        let Some(Connection { address, step, .. }) = event.told() else { return Ok(()) };
+        let Some(Connection { address, step, attempt }) = event.told() else { return Ok(()) };
         let host = &host_of(address);
         match step {
-            ConnectionStep::Failed(_) => self.met += u64::from(self.drains(host).is_some()),
-            ConnectionStep::Connected => return self.connected(event, host),
-            _ => {}
+            ConnectionStep::Begun if self.known(event, host).is_some() => {
+                self.tried.insert(*attempt, event.at);
+                Ok(())
+            }
+            ConnectionStep::Connected => self.connected(event, host),
+            ConnectionStep::Begun | ConnectionStep::Spoken => Ok(()),
+            ConnectionStep::Failed(_) | ConnectionStep::GivenUp | ConnectionStep::Closed { .. } => {
+                self.ended(event, host, *attempt)
+            }
         }
-        Ok(())
     }
 
     fn met(&self) -> u64 {

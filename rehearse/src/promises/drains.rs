@@ -70,11 +70,14 @@ impl DrainsCutOffNothing {
         Some((Arc::clone(&begun.host), begun.service))
     }
 
-    /// Whether anything else could have ended the call. A host that has not left when its drain ends is killed.
+    /// Whether anything else could have ended the call. A host that has not left when its drain ends is killed, and one that
+    /// has no more time leaves.
     fn is_disturbed(&self, request: u32, span: (Duration, Duration)) -> bool {
         let of_clock = [Family::ClockSkew, Family::ClockDrift, Family::ClockJump];
         let is_other = |fault: &Fault| match fault.family {
-            Family::Drain => fault.until.is_some() && !fault.has_left,
+            Family::Drain => {
+                fault.until.is_some() && !fault.has_left || fault.from + self.setting.drain_timeout <= span.1
+            }
             Family::SlowHandler | Family::PanickingHandler | Family::FullService | Family::RefusedStreams => {
                 false
             }

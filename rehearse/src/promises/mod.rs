@@ -12,6 +12,7 @@ mod connecting;
 mod connections;
 mod deadlines;
 mod deaf;
+mod deserved;
 mod drains;
 mod early;
 mod edges;
@@ -60,6 +61,7 @@ use self::callers::CallersWaitNoLonger;
 use self::connecting::{ConnectingEndsByItself, OneConnection};
 use self::deadlines::{CallsEnd, DeadlinesShrink};
 use self::deaf::DrainsCloseListeners;
+use self::deserved::LeftOutForAReason;
 use self::drains::DrainsCutOffNothing;
 use self::early::NoDeadlinePassesEarly;
 use self::edges::{EdgesKeepDeadlines, EndsInTime};
@@ -73,7 +75,7 @@ pub use self::names::{
     ACCESS_LINES_ARE_TRUE, ATTEMPTS_ARE_PAID_FOR, BACKOFF_IS_KEPT, CALLERS_WAIT_NO_LONGER, CALLS_END,
     CONNECTING_ENDS_BY_ITSELF, DEADLINES_ARE_MOMENTS, DEADLINES_SHRINK, DRAINS_CLOSE_LISTENERS,
     DRAINS_CUT_OFF_NOTHING, DRAINS_END, DRAINS_TAKE_NOTHING_ON, EDGES_END_CALLS, EDGES_KEEP_DEADLINES,
-    HANDLED_ONCE, HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS, HEALTH_IS_TOLD,
+    HANDLED_ONCE, HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS, HEALTH_IS_TOLD, LEFT_OUT_FOR_A_REASON,
     LINES_KNOW_THEIR_CALLERS, LOSERS_ARE_CANCELLED, NO_DEADLINE_PASSES_EARLY, NO_MORE_THAN_ADMITTED,
     NODES_COME_TO_REST, ONE_CONNECTION, ONE_PROBE_AT_A_TIME, ONLY_THE_OUTERMOST_REPEATS, PUSHBACK_IS_HEEDED,
     REPEATED_ONLY_WITH_PROOF, REPEATED_WITHIN_BACKOFF, REPLICAS_SHARE, REPLIES_CARRY_IDS, SERVING_IS_HEEDED,
@@ -172,6 +174,11 @@ const ALL: &[(&str, Add)] = &[
     (REPLICAS_SHARE, |to, _, setting| {
         let has_replicas = setting.graph.replicated().count() > 0;
         if has_replicas { to.invariant(move || ReplicasShare::new(&setting)) } else { to }
+    }),
+    // Nobody leaves out all that there are.
+    (LEFT_OUT_FOR_A_REASON, |to, _, setting| {
+        let has_replicas = setting.graph.replicated().count() > 0;
+        if has_replicas { to.invariant(move || LeftOutForAReason::new(&setting)) } else { to }
     }),
     // Where nobody asks for the health of nodes, there is nothing to promise.
     (HEALTH_IS_TOLD, |to, _, setting| match setting.checks_health {

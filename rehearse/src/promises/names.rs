@@ -64,6 +64,8 @@ pub const DRAINS_TAKE_NOTHING_ON: &str = "a node that drains takes on no new cal
 pub const ACCESS_LINES_ARE_TRUE: &str = "an access line says what the caller got";
 /// Where nothing goes wrong, all hosts of a service handle calls of each caller.
 pub const REPLICAS_SHARE: &str = "the hosts of a service share its calls";
+/// Of the hosts of a service, a client leaves out those that have failed call after call.
+pub const LEFT_OUT_FOR_A_REASON: &str = "who is left out has failed call after call";
 /// When every call has ended, a node holds nothing for any, and no connections but those that are used.
 pub const NODES_COME_TO_REST: &str = "when calls have ended, nodes come to rest";
 /// The same, where work that outlives its call is under way.

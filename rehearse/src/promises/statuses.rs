@@ -61,14 +61,19 @@ impl StatusesAreExplained {
     }
 
     /// A call is late when something took time on its hop or on another one of its request, or when a service may
-    /// have waited, or called again, because a call of its own had failed.
+    /// have waited, or called again, because a call of its own had failed. Whoever gives a call of
+    /// its own less time than there is makes all late that wait for it.
     fn is_delay_explained(&self, leg: Leg<'_>) -> bool {
         let hops = self.hops.of(leg.request);
         let has_failed =
             |hop: &Hop| matches!(hop.ended, Some((_, Outcome::NotSent | Outcome::Lost | Outcome::Said(_))));
+        let gave_less = |hop: &Hop| {
+            let is_less = |left| hop.made.had.is_none_or(|had| left < had);
+            matches!(hop.ended, Some((_, Outcome::Late))) && hop.made.left.is_some_and(is_less)
+        };
         self.causes.delay(leg)
             || hops.iter().any(|hop| self.causes.delay(Leg::of(leg.request, hop, leg.span.1)))
-            || hops.iter().any(|hop| hop.made.caller == Some(leg.callee) && has_failed(hop))
+            || hops.iter().any(|hop| hop.made.caller == Some(leg.callee) && has_failed(hop) || gave_less(hop))
     }
 
     fn is_code_explained(&self, leg: Leg<'_>, code: Code) -> bool {

@@ -1,5 +1,6 @@
 //! The rehearsals of a plain `cargo test`: plans that once failed, then a few fresh seeds of every scenario.
 
+use std::ffi::OsString;
 use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,9 @@ use super::{failure, graveyard};
 
 /// How many seeds of each scenario a plain `cargo test` rehearses, each twice.
 const FRESH_SEEDS: u64 = 16;
+
+/// The variable that says which of them is the first, so that a machine that judges a change judges it alike each time.
+const FROM: &str = "REHEARSE_FROM";
 
 /// `EX_USAGE` of sysexits.h: the command line, or the set-up of a scenario, is wrong.
 pub(super) const EXIT_USAGE: u8 = 64;
@@ -37,9 +41,16 @@ struct Found {
 
 pub(super) fn run(project: Project) -> ExitCode {
     let arguments = Arguments::from_args();
+    let first = match first_seed(told_first()) {
+        Ok(first) => first,
+        Err(mistake) => {
+            eprintln!("error: {mistake}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
     let suite = Arc::new(Suite { project, found: Mutex::default() });
     let mut trials = graveyard_trials(&suite);
-    trials.extend(scenario_trials(&suite));
+    trials.extend(scenario_trials(&suite, first));
     if !arguments.list {
         suite.note_graves_without_patch();
     }
@@ -74,9 +85,27 @@ fn graveyard_trials(suite: &Arc<Suite>) -> Vec<Trial> {
     graveyard::files(&suite.project.graveyard).into_iter().map(trial).collect()
 }
 
-fn scenario_trials(suite: &Arc<Suite>) -> Vec<Trial> {
-    // Each run plays other seeds; a failure names the seed that failed. Small numbers are short to paste.
-    let first = RandomState::new().hash_one(0) % 1_000_000_000;
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is about which worlds are rehearsed, not about what is in them"
+)]
+fn told_first() -> Option<OsString> {
+    std::env::var_os(FROM)
+}
+
+/// The first of the fresh seeds: as `told`, or else another one each time.
+fn first_seed(told: Option<OsString>) -> Result<u64, String> {
+    // Small, so that a seed that fails is short to paste.
+    let fresh = || RandomState::new().hash_one(0) % 1_000_000_000;
+    let Some(told) = told.filter(|told| !told.is_empty()) else { return Ok(fresh()) };
+    let seed = told.to_str().and_then(|told| told.parse().ok());
+    let is_first = |seed: &u64| seed.checked_add(FRESH_SEEDS).is_some();
+    seed.filter(is_first).ok_or_else(|| {
+        format!("{FROM} is {told:?}: expected the first seed to rehearse, a whole number such as 7")
+    })
+}
+
+fn scenario_trials(suite: &Arc<Suite>, first: u64) -> Vec<Trial> {
     let trial = |number: usize| {
         let suite = Arc::clone(suite);
         let name = suite.project.scenarios[number].name.clone();
@@ -129,5 +158,31 @@ impl Suite {
             return "not rehearsed: the set-up is to be mended first".to_owned();
         }
         found.set_up.insert(mistake).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_seed_is_the_one_that_is_told() {
+        assert_eq!(first_seed(Some("7".into())), Ok(7));
+    }
+
+    #[test]
+    fn without_a_word_seeds_are_fresh_each_time() {
+        let some: std::collections::BTreeSet<_> = (0..8).filter_map(|_| first_seed(None).ok()).collect();
+        assert!(some.len() > 1, "{some:?}");
+        assert!(first_seed(Some("".into())).is_ok(), "an empty variable is none");
+    }
+
+    #[test]
+    fn what_is_no_seed_is_told_with_what_was_expected() {
+        for wrong in ["-1", "seven", "18446744073709551615"] {
+            let mistake = first_seed(Some(wrong.into())).unwrap_err();
+            assert!(mistake.contains("REHEARSE_FROM") && mistake.contains(wrong), "{mistake}");
+            assert!(mistake.contains("a whole number such as 7"), "{mistake}");
+        }
     }
 }
