@@ -51,6 +51,7 @@ fn main() -> std::process::ExitCode {
         .scenario(breakers::limits())
         .scenario(parting::parting())
         .scenario(serving::serving())
+        .scenario(serving::waiting())
         .scenario(patience::quiet())
         .scenario(patience::short())
         .scenario(patience::hasty())

@@ -19,9 +19,6 @@ const IDLE: Duration = Duration::from_secs(1);
 /// How large a message may be; none is here.
 const SIZE_MAX: u32 = 4_194_304;
 
-/// How many calls may be handled at once, or leave work behind.
-const CALLS_MAX: usize = 1024;
-
 /// The scenario of nodes that drain with more to do than calls.
 pub(crate) fn parting() -> sim::Scenario {
     drawn(
@@ -34,6 +31,7 @@ pub(crate) fn parting() -> sim::Scenario {
 fn world(picks: &mut Picks<'_>) -> Scenario {
     let drain_ms = picks.pick("--drain-timeout in ms", &[5000, 400]);
     let drain_timeout = Duration::from_millis(drain_ms);
+    let (calls_max, workers) = (picks.pick("--max-calls", &[1024, 2]), picks.pick("workers", &[2, 1]));
     let drains = Swarm::new(1..=3, 1400.ms(), 600.ms()..=1800.ms()).host("edge").host("inner");
     let scenario = Scenario::new("", "", load(), drains.only(&[Family::Drain]))
         .stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND)
@@ -44,13 +42,15 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         _ => scenario,
     };
     scenario
-        .workers(picks.pick("workers", &[2, 1]))
+        .workers(workers)
+        .flags(&["--max-calls", &calls_max.to_string()])
         .flags(&["--drain-timeout", &format!("{drain_ms}ms"), "--deadline", "3s"])
         .promises(promises::of_calls().enough(ENOUGH))
         .every_call("every reply belongs to its request", |call| scripts::as_the_script_says(call, SIZE_MAX))
         .every_call("what is watched is whole when it ends", scripts::whole_to_its_end)
         .fold("what calls leave behind is not cut off", move |work: &mut Afterwards, event| {
-            state::done_afterwards(work, event, drain_timeout, CALLS_MAX)
+            // One service of each host leaves work behind.
+            state::done_afterwards(work, event, drain_timeout, calls_max * usize::from(workers))
         })
         .fold("what is shown ends when its host drains", state::shows_end_with_drains)
 }

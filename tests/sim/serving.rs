@@ -1,10 +1,14 @@
 //! Rehearsals of callees that say whether they serve, and of one that does not know of that, to callers that ask.
 
+use std::time::Duration;
+
 use protos::app::grpc::service1::{ProcessName, Service1};
 use protos::app::grpc::service2::SayHello;
 use protos::app::grpc::{ProcessNameResponse, SayHelloRequest};
 use rehearse::proptest::strategy::Strategy as _;
-use rehearse::{Expect, Foreign, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching, promises};
+use rehearse::{
+    CallRecord, Expect, Foreign, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching, promises,
+};
 
 use crate::{checks, scenarios};
 
@@ -40,4 +44,55 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         .promises(promises::of_calls().except(promises::REPLICAS_SHARE))
         .every_call("every reply belongs to its request", checks::right_value)
         .every_call("with another host that serves, no call is lost", checks::works)
+}
+
+/// The scenario of a service none of whose replicas serves at first, whose callers wait until one does.
+pub(crate) fn waiting() -> sim::Scenario {
+    drawn(
+        "waiting",
+        "no host of service1 serves at first, and its callers wait: no call is lost",
+        waiting_world,
+    )
+}
+
+fn waiting_world(picks: &mut Picks<'_>) -> Scenario {
+    let replica = |until: Duration| {
+        Foreign::of::<Service1>()
+            .answer::<ProcessName>(|request| Ok(ProcessNameResponse { name: request.name.to_uppercase() }))
+            .rests(0.ms()..until)
+    };
+    let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
+    let load = Load::new(30, 900.ms(), 900.ms()..=1500.ms())
+        .bursts(picks.pick("bursts", &[1, 4]))
+        .rpc::<SayHello>(Via::Rest, requests(), Expect::ok())
+        .rpc::<SayHello>(Via::Grpc, requests(), Expect::ok());
+    let first = picks.pick("the first serves after ms", &[300, 500]).ms();
+    Scenario::new("waiting", "", load, Swarm::calm())
+        .nodes(&["service2"], scenarios::app)
+        .foreign("one", replica(first))
+        .foreign("other", replica(first + 300.ms()))
+        .flags(&["--policy", "service1.health-check=true;service1.wait-for-ready=true", "--deadline", "2s"])
+        .workers(1)
+        .promises(promises::of_calls().except(promises::REPLICAS_SHARE))
+        .every_call("every reply belongs to its request", checks::right_value)
+        .every_call("a call that waits for a host that serves is not lost", checks::works)
+        .every_call("a call goes as soon as somebody serves", move |call| goes_soon(call, first))
+}
+
+/// Two segments there and back, and as many for the word that the first host serves.
+const SOON: Duration = Duration::from_millis(150);
+
+fn goes_soon(call: &CallRecord, first: Duration) -> Result<(), String> {
+    let due = call.started.max(first) + SOON;
+    match call.ended.filter(|ended| *ended > due) {
+        Some(ended) => Err(format!(
+            "{} was called at {} ms and had its reply at {} ms; expected it until {} ms, since a host serves from {} ms on",
+            call.request_id,
+            call.started.as_millis(),
+            ended.as_millis(),
+            due.as_millis(),
+            first.as_millis()
+        )),
+        None => Ok(()),
+    }
 }

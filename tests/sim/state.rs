@@ -61,12 +61,13 @@ pub(crate) struct Afterwards {
     drains: BTreeMap<Arc<str>, Duration>,
 }
 
-/// Work that outlives its call is done, unless its host dies: a drain waits for it as long as it may.
+/// Work that outlives its call is done, unless its host dies: a drain waits for it as long as it may. On a host there is as
+/// much of it at once as `most`.
 pub(crate) fn done_afterwards(
     work: &mut Afterwards,
     event: &Event,
     drain_timeout: Duration,
-    calls_max: usize,
+    most: usize,
 ) -> Result<(), String> {
     let host = || Arc::clone(&event.host);
     match &event.what {
@@ -79,10 +80,12 @@ pub(crate) fn done_afterwards(
         },
         What::Log(_) if event.text("afterwards") == Some(BEGUN) => {
             work.open.extend(event.request.map(|request| (host(), request)));
-            // Of two services, on each of two workers.
             let here = work.open.iter().filter(|(host, _)| *host == event.host).count();
-            if here > calls_max * 4 {
-                return Err(format!("{here} calls have left work behind at once on {}", event.host));
+            if here > most {
+                let host = &event.host;
+                return Err(format!(
+                    "{here} calls have left work behind at once on {host}; expected {most} at most"
+                ));
             }
         }
         What::Log(_) if event.text("afterwards") == Some(DONE) => {

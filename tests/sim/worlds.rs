@@ -130,7 +130,8 @@ fn world(picks: &mut Picks<'_>, loads: &[&str], policies: fn(&mut Picks<'_>) -> 
             state::one_total_for_each_key(totals, event, idle, 200.ms())
         })
         .fold("what calls leave behind is not cut off", move |work: &mut Afterwards, event| {
-            state::done_afterwards(work, event, drain_timeout, calls_max)
+            // Of two services, on each of two workers.
+            state::done_afterwards(work, event, drain_timeout, calls_max * 4)
         })
         .fold("what is shown ends when its host drains", state::shows_end_with_drains)
         .eventually("what calls leave behind is done", state::nothing_is_left)
