@@ -62,7 +62,8 @@ fn as_failed(call: &CallRecord, script: &Script, reply: &Reply, code: Code) -> R
     }
     let is_hidden = call.request.client == "rest" && http_status(code).as_u16() == 500;
     let message = if is_hidden { "an internal error; see the log" } else { script.message.as_str() };
-    if reply.status == code_name(code) && reply.message() == Some(message) {
+    // What is hidden may be of somebody else.
+    if reply.status == code_name(code) && reply.message() == Some(message) && !is_hidden {
         as_to_be_repeated(call, script, reply)?;
     }
     if reply.status != code_name(code) || reply.message() == Some(message) {

@@ -71,7 +71,7 @@ const LOADS: &[&str] = &["greetings", "scripts", "streams", "sizes", "failures",
 /// The scenario of all worlds, and those of one sort of load each: what is rare among all is often among its own.
 pub(crate) fn all() -> Vec<sim::Scenario> {
     let of = |name: &'static str, about: &str, loads: &'static [&'static str]| {
-        drawn(name, about, move |picks| world(picks, loads, |_| "breaker=none".to_owned()))
+        drawn(name, about, move |picks| world(picks, loads, true, |_| "breaker=none".to_owned()))
     };
     vec![
         of("worlds", "nodes, configuration, load and faults are all drawn", LOADS),
@@ -82,7 +82,7 @@ pub(crate) fn all() -> Vec<sim::Scenario> {
         drawn("policies", "worlds whose callers hold calls back, or send them by a key", |picks| {
             // A service that fails as it is told to, call after call, is rightly left alone for good.
             let loads = LOADS.iter().copied().filter(|load| *load != "failures").collect::<Vec<_>>();
-            world(picks, &loads, held_back)
+            world(picks, &loads, false, held_back)
         }),
     ]
 }
@@ -96,7 +96,13 @@ fn held_back(picks: &mut Picks<'_>) -> String {
     format!("breaker={breaker};max-in-flight={limit};service1.ProcessName.key={key}")
 }
 
-fn world(picks: &mut Picks<'_>, loads: &[&str], policies: fn(&mut Picks<'_>) -> String) -> Scenario {
+/// A world with one of these loads, whose streams may fail as they are told or not.
+fn world(
+    picks: &mut Picks<'_>,
+    loads: &[&str],
+    may_fail: bool,
+    policies: fn(&mut Picks<'_>) -> String,
+) -> Scenario {
     let layouts: Vec<_> = LAYOUTS.iter().map(|(name, _)| *name).collect();
     let layout = picks.pick("nodes", &layouts);
     let (_, nodes) =
@@ -105,7 +111,7 @@ fn world(picks: &mut Picks<'_>, loads: &[&str], policies: fn(&mut Picks<'_>) -> 
     let swarm = swarm(picks, over);
     let size = picks.pick("--max-message-size", &[4_194_304, 32_768]);
     let idle = Duration::from_millis(picks.pick("ledger idle ms", &[1000, 20]));
-    let scenario = Scenario::new("", "", load(picks, loads, over, size), swarm)
+    let scenario = Scenario::new("", "", load(picks, loads, may_fail, over, size), swarm)
         .stand_in(STAND_IN, &["--ledger-idle", &format!("{}ms", idle.as_millis())]);
     let scenario =
         nodes.iter().fold(scenario, |scenario, (host, services)| scenario.node(host, services, app(idle)));
@@ -191,7 +197,7 @@ fn swarm(picks: &mut Picks<'_>, over: Duration) -> Swarm {
     }
 }
 
-fn load(picks: &mut Picks<'_>, loads: &[&str], over: Duration, size: u32) -> Load {
+fn load(picks: &mut Picks<'_>, loads: &[&str], may_fail: bool, over: Duration, size: u32) -> Load {
     let calls = picks.pick("calls", &[30, 6, 70]);
     let deadlines = match picks.pick("deadlines", &["long", "any"]) {
         "any" => 30.ms()..=2000.ms(),
@@ -205,11 +211,11 @@ fn load(picks: &mut Picks<'_>, loads: &[&str], over: Duration, size: u32) -> Loa
     let load = if picks.pick("metadata", &[false, true]) { load.metadata(metadata()) } else { load };
     match picks.pick("load", loads) {
         "scripts" => plays(load, asks(), size),
-        "streams" => streams(load, size),
+        "streams" => streams(load, size, may_fail),
         "sizes" => plays(load, sized(asks()), size),
         "failures" => plays(load, failing(asks()), size),
         "ledger" => entries(load),
-        "all" => entries(plays(streams(greetings(load), size), failing(sized(asks())), size)),
+        "all" => entries(plays(streams(greetings(load), size, may_fail), failing(sized(asks())), size)),
         _ => greetings(load),
     }
 }
@@ -232,10 +238,13 @@ fn plays(load: Load, scripts: Scripts, size: u32) -> Load {
 }
 
 /// Streams to clients, and of all kinds between services.
-fn streams(load: Load, size: u32) -> Load {
+fn streams(load: Load, size: u32, may_fail: bool) -> Load {
     let manners = prop::sample::select(vec![Manner::Show, Manner::Gather, Manner::Mirror]);
     // Most come to a good end.
-    let scripts = prop_oneof![3 => asks(), 1 => failing(asks())];
+    let scripts = match may_fail {
+        true => prop_oneof![3 => asks(), 1 => failing(asks())].sboxed(),
+        false => asks(),
+    };
     let scripts = (scripts, manners).prop_map(|(script, manner)| {
         let hops = script.hops.max(1);
         Script { manner: manner.into(), hops, again_ms: 0, ..script }

@@ -21,7 +21,8 @@ const CONNECTED_AFTER: u32 = 10;
 /// How many calls each host handled.
 type Shares = BTreeMap<Arc<str>, u32>;
 
-/// Where nothing goes wrong, each host of a service handles calls of each of its callers.
+/// Where nothing goes wrong, each host of a service handles calls of each of its callers. Whose calls failed asks who failed
+/// them less.
 #[derive(Debug)]
 pub(super) struct ReplicasShare {
     setting: Arc<Setting>,
@@ -31,6 +32,8 @@ pub(super) struct ReplicasShare {
     /// How many later calls worked, by the client, the service and the host that handled them; none of a host that handled
     /// earlier ones only.
     worked: BTreeMap<(u32, &'static str), Shares>,
+    /// The clients of whose calls some have failed.
+    failed: BTreeSet<u32>,
     is_disturbed: bool,
     met: u64,
 }
@@ -38,7 +41,8 @@ pub(super) struct ReplicasShare {
 impl ReplicasShare {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
         let (hops, clients, worked) = (Hops::default(), BTreeMap::new(), BTreeMap::new());
-        Self { setting: Arc::clone(setting), hops, clients, worked, is_disturbed: false, met: 0 }
+        let (setting, failed) = (Arc::clone(setting), BTreeSet::new());
+        Self { setting, hops, clients, worked, failed, is_disturbed: false, met: 0 }
     }
 
     fn count(&mut self, event: &Event) {
@@ -46,8 +50,13 @@ impl ReplicasShare {
         let (client, callee, at, hop) = (hop.made.client, hop.made.callee, hop.at, hop.clone());
         let (first, _) = self.clients.entry(client).or_insert_with(|| (at, Arc::clone(&hop.host)));
         let is_early = at < *first + self.setting.hop() * CONNECTED_AFTER;
-        if event.told::<CallOutcome>().is_none_or(|ended| ended.outcome != Outcome::Ok) {
-            return;
+        match event.told::<CallOutcome>().map(|ended| ended.outcome) {
+            Some(Outcome::Ok) => {}
+            None | Some(Outcome::Dropped) => return,
+            Some(_) => {
+                self.failed.insert(client);
+                return;
+            }
         }
         if let Some(host) = self.hops.handled_on(number, &hop) {
             self.met += u64::from(!is_early && self.setting.graph.targets(&event.host, callee).count() > 1);
@@ -58,7 +67,8 @@ impl ReplicasShare {
     }
 
     fn judge(&self) -> Result<(), String> {
-        for ((client, service), worked) in &self.worked {
+        let sound = self.worked.iter().filter(|((client, _), _)| !self.failed.contains(client));
+        for ((client, service), worked) in sound {
             let calls: u32 = worked.values().sum();
             let Some((_, caller)) = self.clients.get(client) else { continue };
             let targets: Vec<_> = self.setting.graph.targets(caller, service).collect();
