@@ -83,6 +83,7 @@ fn entries(load: Load, keys: &str) -> Load {
     let right = || Expect::ok().or(Code::ResourceExhausted);
     load.rpc::<Enter>(Via::Grpc, entries.clone(), right())
         .rpc::<EnterLater>(Via::Grpc, entries.clone(), right())
+        .rpc::<EnterLater>(Via::Grpc, entries.clone(), right())
         .rpc::<EnterLater>(Via::Rest, entries.clone(), right())
         .rpc::<Look>(Via::Rest, looks, right())
         .rpc::<tally::Enter>(Via::Rest, entries.clone(), Expect::ok())
