@@ -68,9 +68,6 @@ fn played(mut scenario: Scenario) -> Result<sim::Scenario, String> {
         .recovers_within(recovers_within)
         .request_id_of_line(request_id_of_line);
     let world = with_options(world, &options, &setting.graph);
-    let world = ready
-        .into_iter()
-        .fold(world, |world, (host, ready)| world.host(&host, move |host| Arc::clone(&ready).run(host)));
     let checks: Arc<[Check]> = checks.into();
     let dressing = Dressing {
         nodes,
@@ -80,12 +77,23 @@ fn played(mut scenario: Scenario) -> Result<sim::Scenario, String> {
         setting: Arc::clone(&setting),
         foreign: foreign.first().map(|(host, _)| host.clone()),
     };
-    let world = foreign
-        .into_iter()
-        .fold(world, |world, (host, server)| world.host(&host, move |host| Arc::clone(&server).run(host)));
-    let world = with_clients(world, &setting);
+    let world = with_clients(with_hosts(world, ready, foreign), &setting);
     let world = world.dressed(move |tempo| dressing.at(tempo));
     Ok(checks.iter().fold(world, |world, check| check(world, &setting)))
+}
+
+/// With the nodes, and those that are none.
+fn with_hosts(
+    world: sim::Scenario,
+    nodes: Vec<(String, Arc<Ready>)>,
+    foreign: Vec<(String, Arc<Foreign>)>,
+) -> sim::Scenario {
+    let world = nodes
+        .into_iter()
+        .fold(world, |world, (host, node)| world.host(&host, move |host| Arc::clone(&node).run(host)));
+    foreign
+        .into_iter()
+        .fold(world, |world, (host, server)| world.host(&host, move |host| Arc::clone(&server).run(host)))
 }
 
 /// The app of each node, to see what is in it.

@@ -16,11 +16,12 @@ use super::failure::Failure;
 use super::faults::{Fault, Faults};
 use super::hops::Hop;
 use super::outgoing::Outgoing;
+use super::panics::Panics;
 use super::requests::ByRequest;
 use super::shed::is_sheddable;
 use super::table::{Side, allows};
 use super::unheard::Unheard;
-use crate::facts::{CallOutcome, HandlerDisturbed, HandlerEnded};
+use crate::facts::{CallOutcome, HandlerDisturbed};
 use crate::setting::Setting;
 
 /// One hop: a call of a client to the host where it enters, or of a service to another.
@@ -65,19 +66,7 @@ pub(super) struct Causes {
     disturbed: ByRequest<Vec<HandlerDisturbed>>,
     /// The requests whose calls can be done without.
     sheddable: BTreeSet<u32>,
-    /// The handlers that were made to panic: a panic may take the calls along that wait for the same actor.
-    panics: Vec<Panic>,
-}
-
-/// A handler that was made to panic. It does when its actor comes to it, which may be busy until then.
-#[derive(Debug)]
-struct Panic {
-    host: Arc<str>,
-    service: &'static str,
-    request: Option<u32>,
-    from: Duration,
-    /// When it had panicked; `None` before.
-    until: Option<Duration>,
+    panics: Panics,
 }
 
 impl Causes {
@@ -93,14 +82,14 @@ impl Causes {
             unheard: Unheard::default(),
             disturbed: ByRequest::default(),
             sheddable: BTreeSet::new(),
-            panics: Vec::new(),
+            panics: Panics::default(),
         }
     }
 
     /// What it must be told of.
     pub(super) fn wants() -> Wants {
         let told = Rooms::wants(Attempts::wants(Faults::wants()));
-        told.fact::<HandlerDisturbed>().fact::<CallOutcome>()
+        Panics::wants(told).fact::<CallOutcome>()
     }
 
     /// A client makes a call.
@@ -126,17 +115,8 @@ impl Causes {
         if let Some(disturbed) = event.told::<HandlerDisturbed>() {
             let of_request = event.request.map(|request| self.disturbed.get_or_default(request));
             of_request.into_iter().for_each(|all| all.push(*disturbed));
-            if disturbed.by == CallFault::Panic {
-                let (host, service, request) = (Arc::clone(&event.host), disturbed.service, event.request);
-                self.panics.push(Panic { host, service, request, from: event.at, until: None });
-            }
         }
-        if let Some(ended) = event.told::<HandlerEnded>() {
-            let is_its = |panic: &&mut Panic| {
-                panic.until.is_none() && panic.request == event.request && panic.service == ended.service
-            };
-            self.panics.iter_mut().filter(is_its).for_each(|panic| panic.until = Some(event.at));
-        }
+        self.panics.note(event);
         match self.connections.note(event, self.setting.greeting)? {
             Some((callee, why)) if !self.is_cut_off(&event.host, callee, event.at) => Err(format!(
                 "{} {why} {callee} at {} ms, and nothing is in its way",
@@ -208,14 +188,10 @@ impl Causes {
     /// Whether an actor that could have handled the call died meanwhile over another one.
     pub(super) fn has_actor_died(&self, leg: Leg<'_>) -> bool {
         let tick = self.setting.tick;
-        let (from, to) = (leg.span.0.saturating_sub(tick), leg.span.1 + tick);
+        let span = (leg.span.0.saturating_sub(tick), leg.span.1 + tick);
         let is_there =
             |host: &str| self.setting.graph.targets(leg.caller, leg.callee).any(|target| target == host);
-        let is_meanwhile = |panic: &&Panic| panic.from <= to && panic.until.is_none_or(|until| until >= from);
-        // Over which one it died is known.
-        let others = self.panics.iter().filter(|panic| panic.request != Some(leg.request));
-        let mut panics = others.filter(is_meanwhile);
-        panics.any(|panic| panic.service == leg.callee && is_there(&panic.host))
+        self.panics.have_killed(leg.callee, is_there, leg.request, span)
     }
 
     /// Whether the callee held back calls of its own meanwhile, since calls like them had failed.

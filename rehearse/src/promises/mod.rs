@@ -29,6 +29,7 @@ mod moments;
 mod names;
 mod outermost;
 mod outgoing;
+mod panics;
 mod probes;
 mod processes;
 mod prompt;
