@@ -3,20 +3,19 @@
 
 use std::time::Duration;
 
-use protos::app::grpc::service1::{ProcessName, Service1};
+use protos::app::grpc::SayHelloRequest;
 use protos::app::grpc::service2::SayHello;
-use protos::app::grpc::{ProcessNameResponse, SayHelloRequest};
 use rehearse::facts::{CallMade, CallOutcome, GaugesRead, HandlerEnded, Outcome};
 use rehearse::proptest::strategy::Strategy as _;
 use rehearse::{
-    Code, Event, Expect, Family, Foreign, Invariant, Load, Ms as _, Picks, Scenario, Swarm, Via, Wants,
-    drawn, matching, promises,
+    Code, Event, Expect, Family, Invariant, Load, Ms as _, Picks, Scenario, Swarm, Via, Wants, drawn,
+    matching, promises,
 };
 use transport::Method as _;
 use transport::gauges::Gauge;
 
 use crate::probing::GoesOutInTime;
-use crate::{checks, scenarios};
+use crate::{checks, foreign, scenarios};
 
 /// The longest wait of a breaker, and time for the backoff of connections to end that grew meanwhile.
 const RECOVERS_WITHIN: Duration = Duration::from_secs(20);
@@ -177,9 +176,7 @@ pub(crate) fn limits() -> sim::Scenario {
 }
 
 fn limited(picks: &mut Picks<'_>) -> Scenario {
-    let service1 = Foreign::of::<Service1>()
-        .answer::<ProcessName>(|request| Ok(ProcessNameResponse { name: request.name.to_uppercase() }))
-        .takes(picks.pick("takes ms", &[100, 60, 150]).ms());
+    let service1 = foreign::service1().takes(picks.pick("takes ms", &[100, 60, 150]).ms());
     let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
     let right = || Expect::ok().or(Code::ResourceExhausted);
     let load = Load::new(300, 750.ms(), 400.ms()..=800.ms())

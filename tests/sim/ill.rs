@@ -1,17 +1,15 @@
 //! Rehearsals of a replica that is ill for a while: when it is well again it has its part of the calls.
 
-use protos::app::grpc::service1::{ProcessName, Service1};
+use protos::app::grpc::SayHelloRequest;
 use protos::app::grpc::service2::SayHello;
-use protos::app::grpc::{ProcessNameResponse, SayHelloRequest};
 use rehearse::facts::GaugesRead;
 use rehearse::proptest::strategy::Strategy as _;
 use rehearse::{
-    Code, Event, Expect, Failed, Foreign, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching,
-    promises,
+    Code, Event, Expect, Failed, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching, promises,
 };
 use transport::gauges::Gauge;
 
-use crate::{checks, scenarios};
+use crate::{checks, foreign, scenarios};
 
 /// The scenario of a replica that fails each call, then answers none, and then all.
 pub(crate) fn ill() -> sim::Scenario {
@@ -20,8 +18,7 @@ pub(crate) fn ill() -> sim::Scenario {
 
 fn world(picks: &mut Picks<'_>) -> Scenario {
     let said = Failed::new(Code::Unavailable, "ill");
-    let ill = Foreign::of::<Service1>()
-        .answer::<ProcessName>(|request| Ok(ProcessNameResponse { name: request.name.to_uppercase() }))
+    let ill = foreign::service1()
         // It fails for as long as it takes to be found out, and hangs for as long as it is tried again.
         .falls_ill(1500.ms()..6500.ms(), said, 10_500.ms());
     let are_few = picks.pick("calls at a time", &["any", "two"]) == "two";

@@ -8,6 +8,7 @@ mod breakers;
 mod busy;
 mod checks;
 mod drained;
+mod foreign;
 mod homes;
 mod ill;
 mod keys;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rehearse::facts::HandlerBegun;
-use rehearse::{Event, Family, Fault, FaultKind, Load, Ms as _, Scenario, Swarm, Via, What, promises};
+use rehearse::{Event, Family, Fault, FaultKind, Load, Ms as _, Scenario, Swarm, What, promises};
 
 use crate::{checks, scenarios};
 
@@ -20,7 +20,7 @@ const ON_ITS_WAY: Duration = Duration::from_millis(200);
 /// The scenario of a name that loses hosts and gets them back.
 pub(crate) fn names() -> Scenario {
     let load = Load::new(60, 24_000.ms(), 400.ms()..=800.ms());
-    let load = scenarios::hello(scenarios::hello(load, Via::Rest), Via::Grpc);
+    let load = scenarios::greetings(load);
     let swarm = Swarm::new(1..=6, 12_000.ms(), 1000.ms()..=18_000.ms()).only(&[Family::Unlisted]);
     let swarm = HOSTS.iter().fold(swarm, |swarm, host| swarm.host(host));
     let scenario = Scenario::new("names", "the name of service1 loses hosts and gets them back", load, swarm)

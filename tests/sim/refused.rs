@@ -1,16 +1,16 @@
 //! Calls to a server that is no node: it refuses streams unread for a while, takes few calls at a time, sends GOAWAY, and
 //! says what a node must pass on as it is.
 
-use protos::app::grpc::service1::{ProcessName, Service1};
+use protos::app::grpc::SayHelloRequest;
+use protos::app::grpc::service1::Service1;
 use protos::app::grpc::service2::SayHello;
-use protos::app::grpc::{ProcessNameResponse, SayHelloRequest};
 use rehearse::proptest::strategy::Strategy as _;
 use rehearse::{
     CallRecord, Code, Expect, Failed, Family, Foreign, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn,
     matching, promises, request,
 };
 
-use crate::{checks, scenarios};
+use crate::{checks, foreign, scenarios};
 
 /// Details that nobody can read: what they belong to is passed on without them.
 const BROKEN_DETAILS: &str = "%%%";
@@ -24,10 +24,7 @@ pub(crate) fn refused() -> sim::Scenario {
 }
 
 fn world(picks: &mut Picks<'_>) -> Scenario {
-    let server = Foreign::of::<Service1>().answer::<ProcessName>(|request| {
-        failure_for(&request.name)
-            .map_or_else(|| Ok(ProcessNameResponse { name: request.name.to_uppercase() }), Err)
-    });
+    let server = foreign::service1_that_fails(failure_for);
     let are_few = picks.pick("calls at a time", &["any", "eight"]) == "eight";
     let server = if are_few { server.streams_max(8) } else { server };
     let takes_few = picks.pick("calls of a connection", &["any", "four"]) == "four";

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protos::app::grpc::SayHelloRequest;
 use protos::app::grpc::service1::{ProcessName, Service1};
 use protos::app::grpc::service2::SayHello;
-use protos::app::grpc::{ProcessNameResponse, SayHelloRequest};
 use rehearse::facts::{CallOutcome, HandlerBegun, Outcome};
 use rehearse::proptest::strategy::Strategy as _;
 use rehearse::{
@@ -14,7 +14,7 @@ use rehearse::{
     promises,
 };
 
-use crate::{checks, scenarios};
+use crate::{checks, foreign, scenarios};
 
 /// So many failures in a row make a replica an outlier, and so many calls may be under way to it until they are known.
 const FOUND_OUT_AFTER: usize = 5 + 8;
@@ -34,9 +34,7 @@ fn failing() -> Foreign {
 }
 
 fn world(picks: &mut Picks<'_>) -> Scenario {
-    let slow = Foreign::of::<Service1>()
-        .answer::<ProcessName>(|request| Ok(ProcessNameResponse { name: request.name.to_uppercase() }))
-        .takes(250.ms());
+    let slow = foreign::service1().takes(250.ms());
     let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
     let right = || Expect::ok().or(Code::Unavailable);
     let bursts = picks.pick("bursts", &[1, 4]);

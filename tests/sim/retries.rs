@@ -5,17 +5,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use probe_contract::{Script, front, middle};
-use protos::app::grpc::service1::{ProcessName, Service1};
+use protos::app::grpc::SayHelloRequest;
 use protos::app::grpc::service2::SayHello;
-use protos::app::grpc::{ProcessNameResponse, SayHelloRequest};
 use rehearse::facts::CallMade;
 use rehearse::proptest::prelude::*;
 use rehearse::{
-    CallRecord, Code, Event, Expect, Failed, Family, Foreign, Invariant, Load, Ms as _, Picks, Scenario,
-    Swarm, Via, Wants, drawn, matching, promises,
+    CallRecord, Code, Event, Expect, Failed, Family, Invariant, Load, Ms as _, Picks, Scenario, Swarm, Via,
+    Wants, drawn, matching, promises,
 };
 
-use crate::{checks, scenarios, scripts, worlds};
+use crate::{checks, foreign, scenarios, scripts, worlds};
 
 /// What a healthy call may take here: up to three hops.
 const ENOUGH: Duration = Duration::from_millis(400);
@@ -63,7 +62,7 @@ fn load(over: Duration) -> Load {
         .sboxed();
     let expect = Expect::ok();
     let load = Load::new(70, over, 450.ms()..=1500.ms());
-    scenarios::hello(scenarios::hello(load, Via::Rest), Via::Grpc)
+    scenarios::greetings(load)
         .rpc::<front::Play>(Via::Grpc, scripts.clone(), expect.clone())
         .rpc::<middle::Play>(Via::Grpc, scripts, expect)
 }
@@ -119,10 +118,7 @@ pub(crate) fn pushback() -> sim::Scenario {
 }
 
 fn pushed_back(picks: &mut Picks<'_>) -> Scenario {
-    let server = Foreign::of::<Service1>().answer::<ProcessName>(|request| {
-        said_of(&request.name)
-            .map_or_else(|| Ok(ProcessNameResponse { name: request.name.to_uppercase() }), Err)
-    });
+    let server = foreign::service1_that_fails(said_of);
     let policy = picks.pick("policy", &["attempts=3", "attempts=5", "hedge=true"]);
     let requests = || matching("[a-h][a-z]{3,7}").prop_map(|name| SayHelloRequest { name });
     let right =
@@ -162,5 +158,8 @@ fn said_of(name: &str) -> Option<Failed> {
         _ => return None,
     };
     let failed = Failed::new(Code::Unavailable, INSIDE);
-    Some(pushback.map_or(failed.clone(), |pushback| failed.pushback(pushback)))
+    Some(match pushback {
+        Some(pushback) => failed.pushback(pushback),
+        None => failed,
+    })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rehearse::facts::NodeStarted;
 use rehearse::{
-    CallRecord, Event, Family, Fault, FaultKind, Invariant, Load, Ms as _, Scenario, Swarm, Via, Wants, What,
+    CallRecord, Event, Family, Fault, FaultKind, Invariant, Load, Ms as _, Scenario, Swarm, Wants, What,
 };
 
 use crate::{checks, scenarios};
@@ -24,7 +24,7 @@ pub(crate) fn rolling() -> Scenario {
     scenarios::two_nodes(
         "rolling",
         "each of two hosts of service1 is restarted when the other is back: no call is lost",
-        scenarios::hello(scenarios::hello(load, Via::Rest), Via::Grpc),
+        scenarios::greetings(load),
         swarm.in_turn(PAUSE).only(&[Family::Drain, Family::Kill]),
         scenarios::ADMITTED,
     )

@@ -25,9 +25,14 @@ pub(crate) fn hello(load: Load, via: Via) -> Load {
     load.rpc::<SayHello>(via, requests, Expect::ok())
 }
 
+/// Greetings over REST and over gRPC.
+pub(crate) fn greetings(load: Load) -> Load {
+    hello(hello(load, Via::Rest), Via::Grpc)
+}
+
 /// Forty calls in less than half a second: short rehearsals find most, and calls that overlap find more.
 fn load() -> Load {
-    let load = hello(hello(Load::new(40, 300.ms(), 200.ms()..=800.ms()), Via::Rest), Via::Grpc);
+    let load = greetings(Load::new(40, 300.ms(), 200.ms()..=800.ms()));
     let names = matching(NAME).prop_map(|name| ProcessNameRequest { name });
     load.rpc::<ProcessName>(Via::Grpc, names, Expect::ok())
 }
@@ -40,7 +45,7 @@ fn criticality() -> impl Strategy<Value = Vec<(String, String)>> {
 
 /// Calls of `service2` only: what a client makes of its own connections is not what is rehearsed here.
 fn load_of_two() -> Load {
-    hello(hello(Load::new(40, 400.ms(), 300.ms()..=800.ms()), Via::Rest), Via::Grpc)
+    greetings(Load::new(40, 400.ms(), 300.ms()..=800.ms()))
 }
 
 /// Two nodes with one worker, one service each, that take on `admitted` calls at once, and all that must hold.
@@ -82,7 +87,7 @@ fn clocks() -> Swarm {
 
 /// Calls with pauses between them, for longer than a connection that could not be made is left alone.
 fn sparse_load() -> Load {
-    hello(hello(Load::new(40, 9000.ms(), 300.ms()..=1000.ms()), Via::Rest), Via::Grpc)
+    greetings(Load::new(40, 9000.ms(), 300.ms()..=1000.ms()))
 }
 
 /// One host after the other is out of reach for seconds: long enough for dead connections to be found, for waits

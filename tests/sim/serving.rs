@@ -2,15 +2,9 @@
 
 use std::time::Duration;
 
-use protos::app::grpc::service1::{ProcessName, Service1};
-use protos::app::grpc::service2::SayHello;
-use protos::app::grpc::{ProcessNameResponse, SayHelloRequest};
-use rehearse::proptest::strategy::Strategy as _;
-use rehearse::{
-    CallRecord, Expect, Foreign, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching, promises,
-};
+use rehearse::{CallRecord, Load, Ms as _, Picks, Scenario, Swarm, drawn, promises};
 
-use crate::{checks, scenarios};
+use crate::{checks, foreign, scenarios};
 
 /// The scenario of a replica that does not serve for a while, as it says.
 pub(crate) fn serving() -> sim::Scenario {
@@ -18,25 +12,17 @@ pub(crate) fn serving() -> sim::Scenario {
 }
 
 fn world(picks: &mut Picks<'_>) -> Scenario {
-    let replica = || {
-        Foreign::of::<Service1>()
-            .answer::<ProcessName>(|request| Ok(ProcessNameResponse { name: request.name.to_uppercase() }))
-    };
     let rests = match picks.pick("it rests", &["at first", "later"]) {
         "later" => 300.ms()..900.ms(),
         _ => 0.ms()..600.ms(),
     };
-    let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
-    let load = Load::new(30, 1200.ms(), 400.ms()..=800.ms())
-        .bursts(picks.pick("bursts", &[1, 4]))
-        .rpc::<SayHello>(Via::Rest, requests(), Expect::ok())
-        .rpc::<SayHello>(Via::Grpc, requests(), Expect::ok());
-    let scenario = Scenario::new("serving", "", load, Swarm::calm())
+    let load = Load::new(30, 1200.ms(), 400.ms()..=800.ms()).bursts(picks.pick("bursts", &[1, 4]));
+    let scenario = Scenario::new("serving", "", scenarios::greetings(load), Swarm::calm())
         .nodes(&["service2"], scenarios::app)
-        .foreign("resting", replica().rests(rests));
+        .foreign("resting", foreign::service1().rests(rests));
     let scenario = match picks.pick("the other one", &["does not know of it", "is a node"]) {
         "is a node" => scenario.nodes(&["service1"], scenarios::app),
-        _ => scenario.foreign("plain", replica()),
+        _ => scenario.foreign("plain", foreign::service1()),
     };
     scenario
         .flags(&["--policy", "service1.health-check=true"])
@@ -56,18 +42,10 @@ pub(crate) fn waiting() -> sim::Scenario {
 }
 
 fn waiting_world(picks: &mut Picks<'_>) -> Scenario {
-    let replica = |until: Duration| {
-        Foreign::of::<Service1>()
-            .answer::<ProcessName>(|request| Ok(ProcessNameResponse { name: request.name.to_uppercase() }))
-            .rests(0.ms()..until)
-    };
-    let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
-    let load = Load::new(30, 900.ms(), 900.ms()..=1500.ms())
-        .bursts(picks.pick("bursts", &[1, 4]))
-        .rpc::<SayHello>(Via::Rest, requests(), Expect::ok())
-        .rpc::<SayHello>(Via::Grpc, requests(), Expect::ok());
+    let replica = |until| foreign::service1().rests(0.ms()..until);
+    let load = Load::new(30, 900.ms(), 900.ms()..=1500.ms()).bursts(picks.pick("bursts", &[1, 4]));
     let first = picks.pick("the first serves after ms", &[300, 500]).ms();
-    Scenario::new("waiting", "", load, Swarm::calm())
+    Scenario::new("waiting", "", scenarios::greetings(load), Swarm::calm())
         .nodes(&["service2"], scenarios::app)
         .foreign("one", replica(first))
         .foreign("other", replica(first + 300.ms()))

@@ -286,9 +286,8 @@ async fn last_of(mut answer: Streaming<Played>) -> Result<Played> {
 }
 
 /// The last message of what is shown, of which nothing is missing.
-async fn shown(answer: Streaming<Played>) -> Result<Played> {
+async fn shown(mut answer: Streaming<Played>) -> Result<Played> {
     let (mut last, mut count, mut is_whole) = (Played::default(), 0, false);
-    let mut answer = answer;
     while let Some(played) = answer.next().await {
         let played = played?;
         if played.is_last {

@@ -6,14 +6,12 @@ use std::time::Duration;
 
 use node::App;
 use probe_contract::{Entry, Manner, Script, back, front, ledger, middle, tally};
-use protos::app::grpc::SayHelloRequest;
-use protos::app::grpc::service2::SayHello;
 use rehearse::proptest::prelude::*;
 use rehearse::proptest::strategy::SBoxedStrategy;
 use rehearse::{Code, Expect, Host, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching, promises};
 
 use crate::state::{Afterwards, Totals};
-use crate::{checks, scripts, state, trial};
+use crate::{checks, scenarios, scripts, state, trial};
 
 type Scripts = SBoxedStrategy<Script>;
 
@@ -215,15 +213,11 @@ fn load(picks: &mut Picks<'_>, loads: &[&str], may_fail: bool, over: Duration, s
         "sizes" => plays(load, sized(asks()), size),
         "failures" => plays(load, failing(asks()), size),
         "ledger" => entries(load),
-        "all" => entries(plays(streams(greetings(load), size, may_fail), failing(sized(asks())), size)),
-        _ => greetings(load),
+        "all" => {
+            entries(plays(streams(scenarios::greetings(load), size, may_fail), failing(sized(asks())), size))
+        }
+        _ => scenarios::greetings(load),
     }
-}
-
-fn greetings(load: Load) -> Load {
-    let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
-    let load = load.rpc::<SayHello>(Via::Rest, requests(), Expect::ok());
-    load.rpc::<SayHello>(Via::Grpc, requests(), Expect::ok())
 }
 
 /// Scripts over one to three hops, at each of the services.

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sim::{Event, Wants};
-use transport::Address;
 
-use super::connections::CannotConnect;
+use super::left_alone::{LeftAlone, Why};
 use crate::facts::{Connection, ConnectionStep, NodeStarted};
 use crate::hooks::host_of;
 
@@ -77,8 +76,9 @@ impl Attempts {
     ///
     /// # Errors
     /// When the line does not say what it must.
-    pub(super) fn note_failure<'a>(&mut self, event: &'a Event) -> Result<Option<CannotConnect<'a>>, String> {
-        let Some(told) = CannotConnect::read(event)? else { return Ok(None) };
+    pub(super) fn note_failure<'a>(&mut self, event: &'a Event) -> Result<Option<LeftAlone<'a>>, String> {
+        let told = LeftAlone::read(event)?.filter(|told| told.why == Why::CannotConnect);
+        let Some(told) = told else { return Ok(None) };
         let callee = told.host().unwrap_or_default();
         let mut silent = self.0.iter_mut().filter(|attempt| attempt.is_between(&event.host, &callee));
         if let Some(attempt) = silent.find(|attempt| attempt.is_in_the_making()) {
@@ -134,12 +134,5 @@ impl Attempt {
     pub(super) fn was_in_the_making(&self, (from, to): (Duration, Duration)) -> bool {
         let settled = self.spoken.into_iter().chain(self.ended).min();
         self.begun <= to && settled.is_none_or(|settled| settled >= from)
-    }
-}
-
-impl CannotConnect<'_> {
-    /// The host to which its node could not connect.
-    pub(super) fn host(&self) -> Option<String> {
-        self.address.parse().ok().map(|address: Address| host_of(&address))
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use sim::{Event, Fault, FaultKind, Invariant, Wants, What};
 
 use super::attempts::{Attempt, Attempts, Told};
-use super::connections::CannotConnect;
 use super::deadlines::TURN;
+use super::left_alone::LeftAlone;
 use super::losses::Losses;
 use super::names::BACKOFF_IS_KEPT;
 use crate::facts::{ConnectionStep, NodeStarted};
@@ -62,7 +62,7 @@ impl BackoffIsKept {
     }
 
     /// A node could not connect.
-    fn fail(&mut self, event: &Event, told: &CannotConnect<'_>) -> Result<(), String> {
+    fn fail(&mut self, event: &Event, told: &LeftAlone<'_>) -> Result<(), String> {
         let Some(callee) = told.host() else { return Ok(()) };
         self.met += 1;
         let wait = millis(told.wait);

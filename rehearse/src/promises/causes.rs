@@ -254,9 +254,8 @@ impl Causes {
 
     /// Whether the host that the client called had no more time to drain, and left with the call on it.
     fn has_cut_off(&self, leg: Leg<'_>) -> bool {
-        let mut drains =
-            self.on(leg).filter(|(fault, side)| fault.family == Family::Drain && *side == Side::Entry);
-        drains.any(|(drain, _)| drain.from + self.setting.drain_timeout <= leg.span.1)
+        let mut entry = self.on(leg).filter(|(_, side)| *side == Side::Entry);
+        entry.any(|(fault, _)| fault.is_out_of_time(self.setting.drain_timeout, leg.span.1))
     }
 
     /// The faults that lie on this hop, and where.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{Event, Value};
+use sim::Event;
+
+use super::left_alone::{LeftAlone, Why};
 
 /// What connections did so far.
 #[derive(Debug, Default)]
@@ -41,10 +43,12 @@ impl Connections {
         event: &'a Event,
         greeting: Duration,
     ) -> Result<Option<(&'a str, &'static str)>, String> {
-        let (told, more, why) = match (CannotConnect::read(event)?, CannotConnect::read_of_health(event)?) {
-            (Some(told), _) => (told, Duration::ZERO, "could not connect to"),
-            (None, Some(told)) => (told, greeting, "was not told whether it serves by"),
-            (None, None) => return Ok(None),
+        let Some(told) = LeftAlone::read(event)? else { return Ok(None) };
+        let (more, why) = match told.why {
+            Why::CannotConnect => (Duration::ZERO, "could not connect to"),
+            Why::NotTold => (greeting, "was not told whether it serves by"),
+            // Where all others are out of reach, calls go there even so.
+            Why::Ejected => return Ok(None),
         };
         let (host, callee, from) = (Arc::clone(&event.host), told.callee.to_owned(), event.at);
         let (target, until) = (told.host().unwrap_or_default(), from + told.wait + more);
@@ -84,46 +88,5 @@ impl Connections {
     ) -> bool {
         let mut same = self.worked.iter().filter(|worked| worked.client == client && *worked.host == *host);
         same.any(|worked| worked.span.0 >= from && worked.span.1 <= to)
-    }
-}
-
-/// A line that tells that a node could not connect.
-#[derive(Debug)]
-pub(super) struct CannotConnect<'a> {
-    /// The service that it wanted.
-    pub(super) callee: &'a str,
-    /// Where.
-    pub(super) address: &'a str,
-    /// How long it leaves it alone.
-    pub(super) wait: Duration,
-}
-
-impl<'a> CannotConnect<'a> {
-    /// Reads `event`, if it is such a line.
-    ///
-    /// # Errors
-    /// When it does not say when it tries again, and what.
-    pub(super) fn read(event: &'a Event) -> Result<Option<Self>, String> {
-        Self::read_by("next_try_in_ms", event)
-    }
-
-    /// Reads `event`, if it is the line of a node that could connect, but was not told whether its callee serves.
-    ///
-    /// # Errors
-    /// When it does not say when it asks again, and whom.
-    fn read_of_health(event: &'a Event) -> Result<Option<Self>, String> {
-        Self::read_by("asked_again_in_ms", event)
-    }
-
-    /// Reads `event`, if it is a line in which a node says in the field `wait` how long it leaves its callee alone.
-    fn read_by(wait: &str, event: &'a Event) -> Result<Option<Self>, String> {
-        let Some(line) = event.line().filter(|_| !event.host.is_empty()) else { return Ok(None) };
-        let Some(wait) = line.field(wait) else { return Ok(None) };
-        let text = |name| line.field(name).and_then(Value::as_str);
-        let read = || {
-            let wait = Duration::try_from_secs_f64(wait.as_f64()? / 1e3).ok()?;
-            Some(Self { callee: text("peer")?, address: text("address")?, wait })
-        };
-        read().map(Some).ok_or_else(|| format!("a line that does not say when and what: {event}"))
     }
 }

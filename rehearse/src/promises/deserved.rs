@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{Event, Invariant, Value, Wants};
-use transport::Address;
+use sim::{Event, Invariant, Wants};
 
 use super::hops::{Hop, Hops};
+use super::left_alone::{LeftAlone, Why};
 use super::names::LEFT_OUT_FOR_A_REASON;
 use crate::facts::{NodeStarted, Outcome};
-use crate::hooks::host_of;
 use crate::setting::Setting;
 
 /// From so many failures in a row on, a host is left out.
@@ -24,7 +23,7 @@ pub(super) struct LeftOutForAReason {
     hops: Hops,
     /// What each client knows of each host of its callee.
     known: BTreeMap<(u32, Arc<str>), Known>,
-    /// The hosts whose clients have left an address out already.
+    /// The hosts whose clients have left another host out already.
     left_out: BTreeSet<(Arc<str>, String)>,
     met: u64,
 }
@@ -71,13 +70,13 @@ impl LeftOutForAReason {
     }
 
     fn judge(&mut self, event: &Event) -> Result<(), String> {
-        let text = |name| event.field(name).and_then(Value::as_str);
-        let (Some(callee), Some(address)) = (text("peer"), text("address")) else { return Ok(()) };
-        if !self.left_out.insert((Arc::clone(&event.host), address.to_owned())) {
+        let told = LeftAlone::read(event)?.filter(|told| told.why == Why::Ejected);
+        let Some(told) = told else { return Ok(()) };
+        let (callee, host) = (told.callee, told.host().unwrap_or_default());
+        if !self.left_out.insert((Arc::clone(&event.host), host.clone())) {
             return Ok(());
         }
         self.met += 1;
-        let host = address.parse().map(|address: Address| host_of(&address)).unwrap_or_default();
         let here = self.known.iter().filter(|((_, target), known)| {
             **target == *host && known.caller == event.host && known.callee == callee
         });
@@ -110,7 +109,7 @@ impl Invariant for LeftOutForAReason {
         if let Some((request, hop)) = self.hops.note(event).map(|(request, hop)| (request, hop.clone())) {
             self.ended(request, &hop);
         }
-        if event.field("ejected_for_ms").is_some() { self.judge(event) } else { Ok(()) }
+        self.judge(event)
     }
 
     fn met(&self) -> u64 {

@@ -167,6 +167,16 @@ impl Fault {
         self.delays() || matches!(self.family, Family::Reset | Family::Kill | Family::Drain)
     }
 
+    /// Whether it was a drain that its host had not left when it ended: then the host was killed.
+    pub(super) fn was_killed(&self) -> bool {
+        self.family == Family::Drain && self.until.is_some() && !self.has_left
+    }
+
+    /// Whether it is a drain whose time, `timeout`, is over by then: what has not ended is cut off.
+    pub(super) fn is_out_of_time(&self, timeout: Duration, now: Duration) -> bool {
+        self.family == Family::Drain && self.from + timeout <= now
+    }
+
     /// Whether the process of its host ended when it began, or, of a drain, when that ended.
     pub(super) fn takes_down_at(&self, now: Duration) -> bool {
         match self.family {

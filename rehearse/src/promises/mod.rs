@@ -23,6 +23,7 @@ mod health;
 mod hops;
 mod ids;
 mod leaving;
+mod left_alone;
 mod losers;
 mod losses;
 mod moments;

@@ -40,8 +40,7 @@ const TABLE: &[Row] = &[
 /// Whether the table lets `fault` do this to a call where it lies. A node that had not left when its drain ended was
 /// killed.
 pub(super) fn allows(fault: &Fault, side: Side, failure: Failure) -> bool {
-    let was_killed = fault.family == Family::Drain && fault.until.is_some() && !fault.has_left;
-    let family = if was_killed { Family::Kill } else { fault.family };
+    let family = if fault.was_killed() { Family::Kill } else { fault.family };
     let row = TABLE.iter().find(|row| row.0 == family);
     row.is_some_and(|Row(_, entry, callee, caller)| match side {
         Side::Entry => entry.contains(&failure),

@@ -1,0 +1,18 @@
+//! A service1 that is no node.
+
+use protos::app::grpc::ProcessNameResponse;
+use protos::app::grpc::service1::{ProcessName, Service1};
+use rehearse::{Failed, Foreign};
+
+/// One that answers as a node would.
+pub(crate) fn service1() -> Foreign {
+    service1_that_fails(|_| None)
+}
+
+/// One that answers as a node would, but for the names of which `failure_for` says how it fails.
+pub(crate) fn service1_that_fails(failure_for: fn(&str) -> Option<Failed>) -> Foreign {
+    Foreign::of::<Service1>().answer::<ProcessName>(move |request| match failure_for(&request.name) {
+        Some(failed) => Err(failed),
+        None => Ok(ProcessNameResponse { name: request.name.to_uppercase() }),
+    })
+}
