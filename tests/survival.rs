@@ -118,6 +118,22 @@ fn calls_that_fail_together_share_the_budget_before_any_of_them_waits() {
 }
 
 #[test]
+fn the_first_calls_of_a_client_wait_for_others_to_earn_what_their_second_attempts_cost() {
+    run(async {
+        let refuses = Callee::start(|_| Say::No(Code::Unavailable, None)).await;
+        let answers = Callee::start(|_| Say::Yes).await;
+        let client = client_with(&[&refuses.uri, &answers.uri], policies(|_| ()));
+        let caller = async || {
+            for _ in 0..100 {
+                idempotent(&client).await.expect("the other one answers");
+            }
+        };
+        join_all((0..16).map(|_| caller())).await;
+        assert!(refuses.count() > 4, "more failed than the tokens of the beginning pay for");
+    });
+}
+
+#[test]
 fn a_callee_that_pushes_back_is_called_again_when_it_says_or_not_at_all() {
     run(async {
         for (pushback, times) in [("120", 3), ("-1", 1), ("soon", 1)] {

@@ -47,6 +47,7 @@ fn main() -> std::process::ExitCode {
         .scenario(refused::refused())
         .scenario(refused::rude())
         .scenario(replicas::replicas())
+        .scenario(replicas::cold())
         .scenario(ill::ill())
         .scenario(breakers::breakers())
         .scenario(breakers::limits())

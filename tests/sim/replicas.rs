@@ -60,6 +60,32 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         })
 }
 
+/// The scenario of a client whose first calls go out before it knows anything: half of them to a replica that fails each.
+pub(crate) fn cold() -> sim::Scenario {
+    let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
+    // Of those between services, which are called again.
+    let right = || Expect::ok().or(Code::Unavailable);
+    let load = Load::new(200, 400.ms(), 600.ms()..=1500.ms())
+        .rpc::<SayHello>(Via::Rest, requests(), right())
+        .rpc::<SayHello>(Via::Grpc, requests(), right());
+    Scenario::new(
+        "cold",
+        "of two hosts of service1 one fails each call, from the first on",
+        load,
+        Swarm::calm(),
+    )
+    .nodes(&["service2"], scenarios::app)
+    .foreign("failing", failing())
+    .foreign("sound", foreign::service1())
+    .workers(1)
+    .tick(1.ms())
+    .latency_max(1.ms())
+    .promises(promises::of_calls().except(promises::REPLICAS_SHARE))
+    .every_call("every reply belongs to its request", checks::right_value)
+    .every_call("no call fails, for there is one that answers", checks::works)
+    .into()
+}
+
 fn calls_go_out(_: &mut (), event: &Event) -> Result<(), String> {
     match event.told::<CallOutcome>() {
         Some(ended) if ended.outcome == Outcome::NotSent => {

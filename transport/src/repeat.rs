@@ -38,6 +38,8 @@ pub(crate) struct Repeat<S> {
     request: Request,
     /// How often a wait has doubled.
     doublings: u32,
+    /// How many attempts were not made, since nothing was there to pay for them.
+    skipped: u32,
 }
 
 impl<S> Repeat<S>
@@ -47,7 +49,7 @@ where
 {
     /// Of a `request` whose first attempt is under way.
     pub(crate) fn new(service: S, spent: Arc<Spent>, request: Request) -> Self {
-        Self { service, spent, request, doublings: 0 }
+        Self { service, spent, request, doublings: 0, skipped: 0 }
     }
 
     /// The call has worked.
@@ -59,8 +61,9 @@ where
     pub(crate) async fn after(mut self, mut attempt: u32, mut status: Status) -> Result<Response> {
         loop {
             self.request.trail.mark(attempt, Mark::Failed(status.code()));
-            let Some(wait) = self.wait_after(attempt, &status) else { return Err(status) };
-            sleep(wait).await;
+            if !self.may_go_on(attempt, &status).await {
+                return Err(status);
+            }
             match self.next().await {
                 Ok(response) => {
                     self.worked();
@@ -135,12 +138,33 @@ where
         self.service.clone().oneshot(request)
     }
 
-    /// How long to wait before the next attempt; none if this failure is the last. The charge comes first, so that calls
+    /// Waits until the next attempt may be made; not if this failure is the last. The charge comes first, so that calls
     /// that fail together know of each other before they wait.
-    fn wait_after(&mut self, attempt: u32, status: &Status) -> Option<Duration> {
-        if !self.may_repeat(status) || !self.spent.tokens.charge() || !self.is_left() {
-            return None;
+    ///
+    /// A client that has just begun has saved no tokens, and its first calls go out before it knows anything of any callee. So
+    /// those of them that nothing is left for wait all the same, as long as they would for their attempts, for what the
+    /// others earn meanwhile.
+    async fn may_go_on(&mut self, attempt: u32, status: &Status) -> bool {
+        if !self.may_repeat(status) {
+            return false;
         }
+        let mut is_paid = self.spent.tokens.charge();
+        let pushes_back = self.request.trail.pushback(attempt).is_some();
+        let may_wait = is_paid || self.spent.tokens.are_new() && !pushes_back;
+        while may_wait && self.is_left() {
+            let Some(wait) = self.wait_after(attempt) else { return false };
+            sleep(wait).await;
+            is_paid = is_paid || self.spent.tokens.spend();
+            if is_paid {
+                return true;
+            }
+            self.skipped += 1;
+        }
+        false
+    }
+
+    /// How long to wait before the next attempt; none if there is to be no other.
+    fn wait_after(&mut self, attempt: u32) -> Option<Duration> {
         let wait = match self.request.trail.pushback(attempt) {
             Some(Pushback::Stop) => return None,
             Some(Pushback::Wait(wait)) => {
@@ -167,7 +191,7 @@ where
     }
 
     fn is_left(&self) -> bool {
-        self.request.attempt + 1 < self.request.policy.attempts
+        self.request.attempt + 1 + self.skipped < self.request.policy.attempts
     }
 
     /// The wait of gRFC A6, spread by a fifth.

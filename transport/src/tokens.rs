@@ -9,7 +9,7 @@
 //! gone. Here they are saved up to ten times as many, as in the budgets of Finagle and linkerd, where the calls of
 //! the last ten seconds pay. Since they are bounded, a long good time pays for no more than the attempts of one bad moment.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::policy::RetryBudget;
 
@@ -24,21 +24,31 @@ const SAVED_MAX: u32 = 10;
 pub(crate) struct Tokens {
     /// More than so many must be left when an attempt is made.
     reserve: u32,
+    first: u32,
     most: u32,
     ratio: u32,
     left: AtomicU32,
+    has_saved: AtomicBool,
 }
 
 impl Tokens {
     pub(crate) fn new(budget: RetryBudget) -> Self {
         let first = budget.tokens.saturating_mul(TOKEN);
-        let (reserve, most, left) = (first / 2, first.saturating_mul(SAVED_MAX), AtomicU32::new(first));
-        Self { reserve, most, ratio: budget.ratio, left }
+        let (reserve, most, ratio) = (first / 2, first.saturating_mul(SAVED_MAX), budget.ratio);
+        let (left, has_saved) = (AtomicU32::new(first), AtomicBool::new(false));
+        Self { reserve, first, most, ratio, left, has_saved }
+    }
+
+    /// Whether there were never more than in the beginning, so that nothing was saved for a bad moment yet.
+    pub(crate) fn are_new(&self) -> bool {
+        !self.has_saved.load(Ordering::Relaxed)
     }
 
     /// An attempt failed in a way that may be repeated. Whether another one may be made: more than the reserve is left now.
+    /// Failures that nothing is left for are a debt, which successes pay first, but not that of a client that has just begun.
     pub(crate) fn charge(&self) -> bool {
-        let taken = |left: u32| Some(left.saturating_sub(TOKEN));
+        let least = if self.are_new() { self.reserve } else { 0 };
+        let taken = |left: u32| Some(left.saturating_sub(TOKEN).max(least.min(left)));
         let before = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken);
         before.is_ok_and(|before| before.saturating_sub(TOKEN) > self.reserve)
     }
@@ -53,7 +63,10 @@ impl Tokens {
     pub(crate) fn credit(&self) {
         // Mostly all of them are there, and nothing is written.
         let given = |left: u32| (left < self.most).then(|| left.saturating_add(self.ratio).min(self.most));
-        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, given).ok();
+        let before = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, given);
+        if before.is_ok_and(|before| before >= self.first) {
+            self.has_saved.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -92,6 +105,30 @@ mod tests {
         let tokens = Tokens::new(RetryBudget::default());
         (0..100_000).for_each(|_| tokens.credit());
         assert_eq!((0..1000).filter(|_| tokens.charge()).count(), 94);
+    }
+
+    #[test]
+    fn who_has_just_begun_has_no_debt_and_later_failures_are_one() {
+        let tokens = Tokens::new(RetryBudget::default());
+        (0..100).for_each(|_| _ = tokens.charge());
+        (0..11).for_each(|_| tokens.credit());
+        assert!(tokens.spend());
+        (0..100).for_each(|_| tokens.credit());
+        (0..100).for_each(|_| _ = tokens.charge());
+        (0..50).for_each(|_| tokens.credit());
+        assert!(!tokens.spend(), "fifty successes pay the debt, and nothing more");
+    }
+
+    #[test]
+    fn tokens_are_new_until_one_is_saved() {
+        let tokens = Tokens::new(RetryBudget::default());
+        assert!(tokens.charge() && tokens.are_new());
+        (0..10).for_each(|_| tokens.credit());
+        assert!(tokens.are_new(), "as many as in the beginning");
+        tokens.credit();
+        assert!(!tokens.are_new());
+        (0..100).for_each(|_| _ = tokens.charge());
+        assert!(!tokens.are_new(), "what was saved is spent, and was there");
     }
 
     #[test]

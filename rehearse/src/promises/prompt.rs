@@ -16,8 +16,9 @@ use crate::setting::Setting;
 const FIRST: Duration = Duration::from_millis(60);
 const LONGEST: Duration = Duration::from_millis(1200);
 
-/// An attempt follows on one that failed no later than the backoff has it. What one callee says of being called again is of
-/// its own attempt, and not of those that come after.
+/// An attempt follows on one that failed no later than the backoff has it, or that of the next attempt where nothing was left
+/// to pay for this one: clients of a rehearsal are mostly new, and those wait for what others earn. What one callee says of being
+/// called again is of its own attempt, and not of those that come after.
 #[derive(Debug)]
 pub(super) struct RepeatedWithinBackoff {
     setting: Arc<Setting>,
@@ -54,8 +55,8 @@ impl RepeatedWithinBackoff {
             return Ok(());
         }
         self.met += 1;
-        let doublings = made.attempt.saturating_sub(1).min(10);
-        let most = FIRST.saturating_mul(1 << doublings).min(LONGEST) + self.setting.tick;
+        let wait = |doublings: u32| FIRST.saturating_mul(1 << doublings.min(10)).min(LONGEST);
+        let most = wait(made.attempt.saturating_sub(1)) + wait(made.attempt) + self.setting.tick;
         // A host that stands still calls nobody.
         let mut here = self.faults.on_host(&event.host).filter(|fault| fault.family == Family::Pause);
         let is_felt = here.any(|pause| pause.is_felt((failed, event.at), Duration::ZERO));
