@@ -65,7 +65,7 @@ pub(crate) fn cold() -> sim::Scenario {
     let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
     // Of those between services, which are called again.
     let right = || Expect::ok().or(Code::Unavailable);
-    let load = Load::new(200, 400.ms(), 600.ms()..=1500.ms())
+    let load = Load::new(200, 200.ms(), 600.ms()..=1500.ms())
         .rpc::<SayHello>(Via::Rest, requests(), right())
         .rpc::<SayHello>(Via::Grpc, requests(), right());
     Scenario::new(

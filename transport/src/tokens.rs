@@ -24,24 +24,25 @@ const SAVED_MAX: u32 = 10;
 pub(crate) struct Tokens {
     /// More than so many must be left when an attempt is made.
     reserve: u32,
-    first: u32,
+    /// Who has had so many is no longer new.
+    enough: u32,
     most: u32,
     ratio: u32,
     left: AtomicU32,
-    has_saved: AtomicBool,
+    are_new: AtomicBool,
 }
 
 impl Tokens {
     pub(crate) fn new(budget: RetryBudget) -> Self {
         let first = budget.tokens.saturating_mul(TOKEN);
         let (reserve, most, ratio) = (first / 2, first.saturating_mul(SAVED_MAX), budget.ratio);
-        let (left, has_saved) = (AtomicU32::new(first), AtomicBool::new(false));
-        Self { reserve, first, most, ratio, left, has_saved }
+        let (enough, left, are_new) = (first.saturating_mul(2), AtomicU32::new(first), AtomicBool::new(true));
+        Self { reserve, enough, most, ratio, left, are_new }
     }
 
-    /// Whether there were never more than in the beginning, so that nothing was saved for a bad moment yet.
+    /// Whether there were never twice as many as in the beginning: little was saved for a bad moment yet.
     pub(crate) fn are_new(&self) -> bool {
-        !self.has_saved.load(Ordering::Relaxed)
+        self.are_new.load(Ordering::Relaxed)
     }
 
     /// An attempt failed in a way that may be repeated. Whether another one may be made: more than the reserve is left now.
@@ -64,8 +65,8 @@ impl Tokens {
         // Mostly all of them are there, and nothing is written.
         let given = |left: u32| (left < self.most).then(|| left.saturating_add(self.ratio).min(self.most));
         let before = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, given);
-        if before.is_ok_and(|before| before >= self.first) {
-            self.has_saved.store(true, Ordering::Relaxed);
+        if before.is_ok_and(|before| before >= self.enough) {
+            self.are_new.store(false, Ordering::Relaxed);
         }
     }
 }
@@ -113,18 +114,18 @@ mod tests {
         (0..100).for_each(|_| _ = tokens.charge());
         (0..11).for_each(|_| tokens.credit());
         assert!(tokens.spend());
-        (0..100).for_each(|_| tokens.credit());
+        (0..200).for_each(|_| tokens.credit());
         (0..100).for_each(|_| _ = tokens.charge());
         (0..50).for_each(|_| tokens.credit());
         assert!(!tokens.spend(), "fifty successes pay the debt, and nothing more");
     }
 
     #[test]
-    fn tokens_are_new_until_one_is_saved() {
+    fn tokens_are_new_until_as_many_again_are_saved() {
         let tokens = Tokens::new(RetryBudget::default());
         assert!(tokens.charge() && tokens.are_new());
-        (0..10).for_each(|_| tokens.credit());
-        assert!(tokens.are_new(), "as many as in the beginning");
+        (0..110).for_each(|_| tokens.credit());
+        assert!(tokens.are_new(), "twice as many as in the beginning, and no more");
         tokens.credit();
         assert!(!tokens.are_new());
         (0..100).for_each(|_| _ = tokens.charge());
