@@ -46,10 +46,8 @@ impl Tokens {
     }
 
     /// An attempt failed in a way that may be repeated. Whether another one may be made: more than the reserve is left now.
-    /// Failures that nothing is left for are a debt, which successes pay first, but not that of a client that has just begun.
     pub(crate) fn charge(&self) -> bool {
-        let least = if self.are_new() { self.reserve } else { 0 };
-        let taken = |left: u32| Some(left.saturating_sub(TOKEN).max(least.min(left)));
+        let taken = |left: u32| Some(left.saturating_sub(TOKEN));
         let before = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken);
         before.is_ok_and(|before| before.saturating_sub(TOKEN) > self.reserve)
     }
@@ -106,18 +104,6 @@ mod tests {
         let tokens = Tokens::new(RetryBudget::default());
         (0..100_000).for_each(|_| tokens.credit());
         assert_eq!((0..1000).filter(|_| tokens.charge()).count(), 94);
-    }
-
-    #[test]
-    fn who_has_just_begun_has_no_debt_and_later_failures_are_one() {
-        let tokens = Tokens::new(RetryBudget::default());
-        (0..100).for_each(|_| _ = tokens.charge());
-        (0..11).for_each(|_| tokens.credit());
-        assert!(tokens.spend());
-        (0..200).for_each(|_| tokens.credit());
-        (0..100).for_each(|_| _ = tokens.charge());
-        (0..50).for_each(|_| tokens.credit());
-        assert!(!tokens.spend(), "fifty successes pay the debt, and nothing more");
     }
 
     #[test]
