@@ -51,6 +51,26 @@ fn a_scenario_without_a_mistake_is_played() {
     assert_eq!(rehearse_seed(&right().into(), 1, None, Keep::Hash).violation, None);
 }
 
+fn told_of_names(names: impl Strategy<Value = String> + Send + Sync + 'static) -> String {
+    let requests = names.prop_map(|name| ProcessNameRequest { name });
+    let load = Load::new(3, 100.ms(), 300.ms()..=500.ms());
+    told(scenario(load.rpc::<ProcessName>(Via::Rest, requests, Expect::ok()), Swarm::calm()))
+}
+
+#[test]
+fn a_strategy_that_draws_nothing_is_told_with_its_call() {
+    let never = told_of_names("[a-z]".prop_filter("never", |_| false));
+    assert!(never.contains("service1/ProcessName") && never.contains("cannot be drawn: "), "{never}");
+    assert!(never.ends_with("expected a strategy that lets through some of what it draws"), "{never}");
+    let wrong = told_of_names(matching("[a-"));
+    assert!(wrong.contains("no text follows \"[a-\""), "{wrong}");
+    let panics = told_of_names("[a-");
+    assert!(
+        panics.contains("service1/ProcessName") && panics.contains("unclosed character class"),
+        "{panics}"
+    );
+}
+
 #[test]
 fn a_flag_that_a_node_refuses_is_told_with_the_node() {
     let told = told(right().flags(&["--deadline", "soon"]));

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use proptest::strategy::{SBoxedStrategy, ValueTree};
+use proptest::strategy::{NewTree, SBoxedStrategy, ValueTree};
 use proptest::string::string_regex;
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{Reason, TestRunner};
 
 use crate::mistakes;
 use crate::plan::Request;
@@ -25,6 +26,8 @@ pub struct Load {
     ids: Option<SBoxedStrategy<Option<String>>>,
     metadata: Option<SBoxedStrategy<Vec<(String, String)>>>,
     beside: Option<Beside>,
+    /// Which of its strategies draws nothing, once that was looked for.
+    empty: OnceLock<Option<String>>,
 }
 
 /// Calls beside those that are counted: of which client and which kinds, how many, over which time, and how long each
@@ -50,8 +53,9 @@ impl Load {
     /// So many calls, spread evenly over a time, each with a deadline within the range.
     #[must_use]
     pub fn new(calls: RangeInclusive<usize>, over: Duration, deadline: RangeInclusive<Duration>) -> Self {
-        let (in_flight_max, ids, metadata, beside) = (None, None, None, None);
-        Self { kinds: Vec::new(), calls, over, deadline, bursts: 1, in_flight_max, ids, metadata, beside }
+        let (kinds, in_flight_max, ids, metadata, beside) = (Vec::new(), None, None, None, None);
+        let empty = OnceLock::new();
+        Self { kinds, calls, over, deadline, bursts: 1, in_flight_max, ids, metadata, beside, empty }
     }
 
     /// Gathers the calls in so many bursts, each at the beginning of its share of the time: a tenth of it is busy, the
@@ -116,6 +120,18 @@ impl Load {
     pub(crate) fn mistake(&self) -> Option<String> {
         mistakes::of_numbers("calls", &self.calls)
             .or_else(|| mistakes::of_times("deadlines are to be", &self.deadline))
+            .or_else(|| self.empty.get_or_init(|| self.draws_nothing()).clone())
+    }
+
+    /// Which of its strategies rejects all that it draws.
+    fn draws_nothing(&self) -> Option<String> {
+        let mut runner = TestRunner::deterministic();
+        let kinds = self.kinds.iter().map(|kind| (format!("what {} sends", kind.kind), &kind.argument));
+        let mut kinds =
+            kinds.filter_map(|(what, argument)| mistakes::of_strategy(&what, argument, &mut runner));
+        let kind = kinds.next();
+        kind.or_else(|| mistakes::of_strategy("an id", self.ids.as_ref()?, &mut runner))
+            .or_else(|| mistakes::of_strategy("metadata", self.metadata.as_ref()?, &mut runner))
     }
 
     /// Whether `request` is one of these sorts of call.
@@ -202,20 +218,29 @@ impl CallKind {
 }
 
 /// Texts that follow a regular expression. It is read once here; proptest's own strategy for a `&str` reads it again
-/// for each text.
-///
-/// # Panics
-/// When proptest cannot draw from this expression.
-#[track_caller]
+/// for each text. A scenario with an expression from which none can be drawn is not set up as it must be, and says so.
 pub fn matching(expression: &str) -> SBoxedStrategy<String> {
     match string_regex(expression) {
         Ok(strategy) => strategy.sboxed(),
-        Err(error) => panic!("no text can be drawn from {expression:?}: {error}"),
+        Err(error) => Wrong(format!("no text follows {expression:?}: {error}")).sboxed(),
+    }
+}
+
+/// Texts that cannot be drawn, and why.
+#[derive(Debug)]
+struct Wrong(String);
+
+impl Strategy for Wrong {
+    type Tree = Just<String>;
+    type Value = String;
+
+    fn new_tree(&self, _: &mut TestRunner) -> NewTree<Self> {
+        Err(Reason::from(self.0.clone()))
     }
 }
 
 /// The next value of a strategy.
 pub(crate) fn draw<S: Strategy>(runner: &mut TestRunner, strategy: &S) -> S::Value {
-    let tree = strategy.new_tree(runner).expect("the strategies of a scenario do not reject what they draw");
+    let tree = strategy.new_tree(runner).expect("a strategy that draws nothing is a mistake in the set-up");
     tree.current()
 }

@@ -3,6 +3,11 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use proptest::strategy::{Strategy, ValueTree as _};
+use proptest::test_runner::TestRunner;
+
+use crate::panics;
+
 /// What must hold of the names of hosts.
 pub(crate) fn of_names(names: &[&str]) -> Option<String> {
     let mut sorted = names.to_vec();
@@ -45,6 +50,15 @@ pub(crate) fn of_numbers(what: &str, numbers: &RangeInclusive<usize>) -> Option<
     of_range(numbers, || {
         format!("there are to be from {start} to {end} {what}: expected the smaller number first")
     })
+}
+
+/// What must hold of a strategy by which `what` is drawn: it neither rejects all that it draws nor panics.
+pub(crate) fn of_strategy(what: &str, strategy: &impl Strategy, runner: &mut TestRunner) -> Option<String> {
+    let drawn = panics::caught(|| strategy.new_tree(runner).map(|drawn| drop(drawn.current())));
+    let reason = drawn.map_or_else(Some, |drawn| drawn.err().map(|rejected| rejected.to_string()))?;
+    Some(format!(
+        "{what} cannot be drawn: {reason}; expected a strategy that lets through some of what it draws"
+    ))
 }
 
 fn of_range<T: PartialOrd>(range: &RangeInclusive<T>, mistake: impl FnOnce() -> String) -> Option<String> {
