@@ -66,7 +66,7 @@ fn a_strategy_that_draws_nothing_is_told_with_its_call() {
     assert!(wrong.contains("no text follows \"[a-\""), "{wrong}");
     let panics = told_of_names("[a-");
     assert!(
-        panics.contains("service1/ProcessName") && panics.contains("unclosed character class"),
+        panics.contains("service1/ProcessName") && panics.contains("ClassUnclosed"),
         "{panics}"
     );
 }
