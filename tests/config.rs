@@ -246,6 +246,17 @@ fn an_empty_variable_is_none_and_an_empty_flag_is_wrong() {
 }
 
 #[test]
+fn a_flag_that_is_nearly_another_is_told_that_one() {
+    let near = ["--deadlin", "2s"];
+    assert_wrong(
+        &output(&mut command(&near)),
+        &["'--deadlin'", "expected --deadline, or another that --help shows"],
+    );
+    let far = ["--colour"];
+    assert_wrong(&output(&mut command(&far)), &["'--colour'", "expected one of those that --help shows"]);
+}
+
+#[test]
 fn a_wrong_value_is_told_its_key_and_what_was_expected_wherever_it_stands() {
     const ADDRESS: &str = "expected IP:PORT";
     const DURATION: &str = "expected a duration above zero";

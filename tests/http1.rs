@@ -214,6 +214,20 @@ fn a_client_that_pauses_in_a_head_behind_a_request_is_served_on() {
 }
 
 #[test]
+fn who_asks_when_a_drain_was_announced_is_told_to_leave_before_it_starts() {
+    run_in_no_time(async {
+        let edge = Edge::new().await;
+        let mut connection = edge.told(GET).await;
+        let (head, _) = connection.answer(true).await;
+        assert!(!head.contains("connection: close"), "{head}");
+        edge.drain.announce();
+        connection.near.write_all(GET.as_bytes()).await.expect("the edge reads");
+        let said = connection.rest_at_once().await;
+        assert!(said.starts_with("HTTP/1.1 200 OK\r\n") && said.contains("connection: close"), "{said}");
+    });
+}
+
+#[test]
 fn a_drain_ends_idle_connections_at_once_and_others_with_the_answer() {
     for after in [SECOND / 2, 3 * SECOND] {
         run_in_no_time(async {

@@ -75,6 +75,12 @@ health-check =   false          default
 }
 
 #[test]
+fn a_call_is_explained_by_its_path_too_as_logs_have_it() {
+    let said = |call| good(output(command(&PEER).args(["--explain", call])));
+    assert_eq!(said("/app.grpc.Service1/ProcessName"), said("service1/ProcessName"));
+}
+
+#[test]
 fn a_call_that_goes_by_a_key_is_not_hedged_and_in_memory_there_is_nothing_to_choose() {
     let key = ["--policy", "service1.ProcessName.key=name", "--policy", "hedge=true"];
     let of = |node: &mut Command, what: &str| explained(node, what);
@@ -197,7 +203,7 @@ fn a_wrong_policy_is_told_its_key_and_what_was_expected_wherever_it_stands() {
     for (policy, expected) in [
         ("attempts", "expected [SERVICE[.METHOD].]KEY=VALUE"),
         ("a.b.c.attempts=1", "expected [SERVICE[.METHOD].]KEY=VALUE"),
-        ("tries=1", "unknown key tries: expected one of deadline, attempts"),
+        ("tries=1", "tries: unknown key: expected one of deadline, attempts"),
         ("service9.attempts=1", "no service service9: expected one of service1, service2"),
         ("service1.SayHello.attempts=1", "service1 has no method SayHello: expected one of ProcessName"),
         ("attempts=0", "attempts: expected a whole number from 1 to 10"),

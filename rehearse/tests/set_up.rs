@@ -65,10 +65,7 @@ fn a_strategy_that_draws_nothing_is_told_with_its_call() {
     let wrong = told_of_names(matching("[a-"));
     assert!(wrong.contains("no text follows \"[a-\""), "{wrong}");
     let panics = told_of_names("[a-");
-    assert!(
-        panics.contains("service1/ProcessName") && panics.contains("ClassUnclosed"),
-        "{panics}"
-    );
+    assert!(panics.contains("service1/ProcessName") && panics.contains("ClassUnclosed"), "{panics}");
 }
 
 #[test]

@@ -11,8 +11,8 @@ use crate::gauges::{Gauge, Gauges, Holds, Reading};
 /// The signal that serving ends, and the count of connections and background work that have not ended yet. Cheap
 /// to clone.
 ///
-/// Once it has [started](Drain::start), gRPC connections send GOAWAY, REST answers say `Connection: close`,
-/// idle connections end at once and others after the calls that they carry.
+/// Once it is [announced](Drain::announce), REST answers say `Connection: close`. Once it has [started](Drain::start), gRPC
+/// connections send GOAWAY, idle connections end at once and others after the calls that they carry.
 #[derive(Clone, Default)]
 pub struct Drain(Arc<Inner>);
 

@@ -24,14 +24,18 @@ pub(super) fn explain(
     let text = error.render().to_string();
     let paragraph = text.split("\n\n").next().unwrap_or_default();
     let line = one_line(paragraph.trim_start_matches("error: "));
-    let help = if error.kind() == ErrorKind::UnknownArgument {
-        ": expected one of those that --help shows"
-    } else {
-        ""
-    };
+    let help = if error.kind() == ErrorKind::UnknownArgument { known(error) } else { String::new() };
     let is_of_flag = on_command_line.is_some_and(|other| other.render().to_string() == text);
     let source = if is_of_flag { None } else { source(error, flags, found) };
-    ConfigError::Wrong(line + help + &source.unwrap_or_default())
+    ConfigError::Wrong(line + &help + &source.unwrap_or_default())
+}
+
+/// Which arguments there are, or the one that an unknown one is nearly.
+fn known(error: &clap::Error) -> String {
+    match error.get(ContextKind::SuggestedArg) {
+        Some(ContextValue::String(near)) => format!(": expected {near}, or another that --help shows"),
+        _ => ": expected one of those that --help shows".to_owned(),
+    }
 }
 
 fn source(error: &clap::Error, flags: &Flags, found: &Found) -> Option<String> {

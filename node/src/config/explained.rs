@@ -40,7 +40,12 @@ pub(super) fn explained(
     Ok(text)
 }
 
+/// The rpc of this name, or of this path, as answers and logs have it.
 fn find<'a>(services: &'a [Service], call: &str) -> Result<(&'a Service, &'a Rpc), String> {
+    let all = services.iter().flat_map(|service| service.rpcs().iter().map(move |rpc| (service, rpc)));
+    if let Some(found) = all.into_iter().find(|(_, rpc)| rpc.path == call) {
+        return Ok(found);
+    }
     let (service, method) = call.split_once('/').ok_or("expected SERVICE/METHOD")?;
     let named = services.iter().find(|known| known.name() == service).ok_or_else(|| {
         let names: Vec<_> = services.iter().map(Service::name).collect();

@@ -125,7 +125,7 @@ impl Setting {
             "breaker" => Self::Breaker(breaker(value)?),
             "max-in-flight" => Self::MaxInFlight(max_in_flight(value)?),
             "health-check" => Self::HealthCheck(switch(value)?),
-            _ => return Err(format!("unknown key {key}: expected one of {}", KEYS.join(", "))),
+            _ => return Err(format!("unknown key: expected one of {}", KEYS.join(", "))),
         })
     }
 

@@ -129,11 +129,11 @@ impl Wire {
         self.0.borrow_mut().body = RequestBody::Left;
     }
 
-    /// Whether no other request is to be read once the one in flight is answered: the drain has started, or where the
-    /// next request begins will never be known.
+    /// Whether no other request is to be read once the one in flight is answered: a drain was announced, so that its client
+    /// had better leave before it starts, or where the next request begins will never be known.
     pub(super) fn is_last(&self) -> bool {
         let inner = self.0.borrow();
-        inner.body != RequestBody::Ended || inner.drain.has_started()
+        inner.body != RequestBody::Ended || inner.drain.is_announced()
     }
 
     /// Resolves when a client that rested says something, hangs up, or has been silent for too long.
