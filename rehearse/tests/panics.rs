@@ -19,6 +19,7 @@ struct Careless {
 
 impl Careless {
     fn new(at: &'static str, disk: Disk) -> Self {
+        assert!(at != "making", "there is no journal");
         let has_run = !disk.read().expect("the host runs").is_empty();
         assert!(at != "restart" || !has_run, "the journal is torn");
         Self { at, disk }
@@ -71,6 +72,13 @@ fn what_an_actor_said_when_it_panicked_at_its_start_is_told() {
         violation.detail.contains("service1: there is no table at rehearse/tests/panics.rs:"),
         "{violation}"
     );
+    assert_eq!(violation.kind, ViolationKind::SetUp);
+}
+
+#[test]
+fn what_was_said_when_an_actor_could_not_be_made_is_told() {
+    let violation = violation("making", Via::Grpc, Swarm::calm());
+    assert!(violation.detail.starts_with("service1: there is no journal at "), "{violation}");
     assert_eq!(violation.kind, ViolationKind::SetUp);
 }
 

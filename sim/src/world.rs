@@ -253,8 +253,12 @@ fn add_host<'a>(
         let (program, shared, name) = (program(host), Arc::clone(&its_shared), Arc::clone(&its_name));
         async move {
             if let Err(error) = shared.hold(program).await {
-                let detail = format!("{name}: {error}");
-                recorder::with(|recorder| recorder.host_failed("hosts do not fail", &detail));
+                // Where it panicked before, that is why.
+                let (promise, why) = match panics::take().into_iter().next() {
+                    Some(panic) => ("hosts do not panic", panic),
+                    None => ("hosts do not fail", format!("{name}: {error}")),
+                };
+                recorder::with(|recorder| recorder.host_failed(promise, &why));
             }
             // turmoil forgets a host whose program returns; the simulator still has to crash and start it.
             std::future::pending().await
