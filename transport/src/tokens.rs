@@ -36,7 +36,9 @@ impl Tokens {
     pub(crate) fn new(budget: RetryBudget) -> Self {
         let first = budget.tokens.saturating_mul(TOKEN);
         let (reserve, most, ratio) = (first / 2, first.saturating_mul(SAVED_MAX), budget.ratio);
-        let (enough, left, are_new) = (first.saturating_mul(2), AtomicU32::new(first), AtomicBool::new(true));
+        // Where nothing can be earned, nobody waits for it.
+        let are_new = AtomicBool::new(first > 0 && ratio > 0);
+        let (enough, left) = (first.saturating_mul(2), AtomicU32::new(first));
         Self { reserve, enough, most, ratio, left, are_new }
     }
 
@@ -122,7 +124,7 @@ mod tests {
     fn without_tokens_none_are_saved() {
         let tokens = Tokens::new(RetryBudget { tokens: 0, ..RetryBudget::default() });
         (0..1000).for_each(|_| tokens.credit());
-        assert!(!tokens.charge() && !tokens.spend());
+        assert!(!tokens.charge() && !tokens.spend() && !tokens.are_new());
     }
 
     proptest! {
