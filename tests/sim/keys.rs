@@ -36,6 +36,7 @@ pub(crate) fn tally(name: &str, about: &str, swarm: Swarm, is_stored: bool) -> S
         .flags(&["--max-calls", "12"])
         .promises(promises::of_calls().enough(ENOUGH))
         .invariant(move || EnteredOnce { is_stored, ..EnteredOnce::default() })
+        .every_call("an error is told whole, also to who repeats its call", told_whole)
 }
 
 fn app(_: &Host) -> App {
@@ -49,8 +50,8 @@ const ENOUGH: Duration = Duration::from_millis(500);
 /// more of each, so that some are new whenever the power is lost, and are used again afterwards.
 fn load(is_stored: bool) -> Load {
     let (calls, over, keys) = if is_stored { (60, 900.ms(), "[a-p]") } else { (40, 600.ms(), "[a-h]") };
-    let entries = || (1..=2_i64).prop_map(|amount| Entry { key: "a".to_owned(), amount, ..Entry::default() });
-    let right = || Expect::ok().or(Code::FailedPrecondition).or(Code::Aborted);
+    let entries = || (0..=2_i64).prop_map(|amount| Entry { key: "a".to_owned(), amount, ..Entry::default() });
+    let right = || Expect::ok().or(Code::FailedPrecondition).or(Code::Aborted).or(Code::OutOfRange);
     Load::new(calls, over, 100.ms()..=800.ms())
         .rpc::<Enter>(Via::Rest, entries(), right())
         .rpc::<Enter>(Via::Grpc, entries(), right())
@@ -88,6 +89,24 @@ fn swarm(is_stored: bool) -> Swarm {
         ]),
     };
     swarm.link(CLIENTS, "tally").host("tally")
+}
+
+/// Whether all is there that the tally says to who enters nothing. Details are for clients of gRPC only.
+fn told_whole(call: &CallRecord) -> Result<(), String> {
+    let Some(reply) = call.reply.as_ref().filter(|reply| reply.status == "OUT_OF_RANGE") else {
+        return Ok(());
+    };
+    let has_metadata = reply.metadata.iter().any(|(name, _)| name == ledger::REFUSED_BY);
+    let has_details = call.request.client == "rest" || !reply.details.is_empty();
+    if reply.value == ledger::NOTHING && has_metadata && has_details {
+        return Ok(());
+    }
+    Err(format!(
+        "{}: expected {:?}, {} and details; seen: {reply:?}",
+        call.request_id,
+        ledger::NOTHING,
+        ledger::REFUSED_BY
+    ))
 }
 
 /// A key enters once for as long as the node lives, or, where keys are stored, for as long as its host does. Everybody

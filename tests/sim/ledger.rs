@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::{Actor, AsyncContext as _, Context, Handler};
+use bytes::Bytes;
 use node::App;
 use probe_contract::ledger::{Enter, EnterLater, Ledger, Look};
 use probe_contract::tally::{self, Tally};
 use probe_contract::{Balance, Entry};
 use tokio::time::sleep;
+use tonic::metadata::{MetadataMap, MetadataValue};
 use tracing::info;
-use transport::{Call, Keys, Reply, Serve, State};
+use transport::{Call, Code, Keys, Reply, Serve, State, Status};
 
 /// How many keys of the ledger have actors at once.
 pub(crate) const ACTORS_MAX: usize = 3;
@@ -89,9 +91,25 @@ impl Handler<Call<tally::Enter>> for TallyActor {
         call.answer_now(|entry| {
             is_busy_for(context, entry.busy_ms);
             let total = self.totals.entry(entry.key.clone()).or_default();
+            if entry.amount == 0 {
+                info!(total = *total, "nothing entered");
+                return Err(nothing_to_enter());
+            }
             Ok(entered(total, &format!("{TALLY}{}", entry.key), entry.amount))
         })
     }
+}
+
+/// The words of an error that has all that one may have: details and metadata, too.
+pub(crate) const NOTHING: &str = "there is nothing to enter";
+
+/// The name in its metadata.
+pub(crate) const REFUSED_BY: &str = "x-refused-by";
+
+fn nothing_to_enter() -> Status {
+    let mut metadata = MetadataMap::new();
+    metadata.insert(REFUSED_BY, MetadataValue::from_static("tally"));
+    Status::with_details_and_metadata(Code::OutOfRange, NOTHING, Bytes::from_static(b"0"), metadata)
 }
 
 /// What stands before a key of the tally in log lines.
