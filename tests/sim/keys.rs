@@ -22,26 +22,41 @@ pub(crate) fn keys() -> sim::Scenario {
     drawn("keys", "clients repeat what they enter under idempotency keys", |picks| {
         let store = picks.pick("--idempotency-store", &["none", "keys"]);
         let is_stored = store != "none";
-        tally("", "", swarm(is_stored), is_stored)
-            .flags(&["--idempotency-store", store])
-            .sync_takes(picks.pick("a sync takes ms", &[20, 0, 60]).ms())
+        let sync = picks.pick("a sync takes ms", &[20, 0, 60]).ms();
+        // How long keys are stored for is counted by the clock of the machine, which may be wrong.
+        let kept_for_ms: u64 =
+            if is_stored { FOREVER_MS } else { picks.pick("keys are kept for ms", &[FOREVER_MS, 200]) };
+        tally("", "", swarm(is_stored), (is_stored, kept_for_ms.ms()))
+            .flags(&["--idempotency-store", store, "--idempotency-keys-for", &format!("{kept_for_ms}ms")])
+            .sync_takes(sync)
     })
 }
 
 /// A tally in one node that is called by clients who repeat what they enter.
-pub(crate) fn tally(name: &str, about: &str, swarm: Swarm, is_stored: bool) -> Scenario {
+pub(crate) fn tally(
+    name: &str,
+    about: &str,
+    swarm: Swarm,
+    (is_stored, kept_for): (bool, Duration),
+) -> Scenario {
     Scenario::new(name, about, load(is_stored), swarm)
         .stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND)
         .node("tally", &["tally"], app)
         .flags(&["--max-calls", "12"])
         .promises(promises::of_calls().enough(ENOUGH))
-        .invariant(move || EnteredOnce { is_stored, ..EnteredOnce::default() })
+        .invariant(move || EnteredOnce { is_stored, kept_for, ..EnteredOnce::default() })
         .every_call("an error is told whole, also to who repeats its call", told_whole)
 }
 
 fn app(_: &Host) -> App {
     ledger::add_to(App::new(), Duration::from_secs(1))
 }
+
+/// Longer than any rehearsal.
+pub(crate) const FOREVER_MS: u64 = 600_000;
+
+/// How long after a key was forgotten a call may still have been made before.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// What a healthy call may take here: it waits for three syncs, and for each of them until the one before has ended.
 const ENOUGH: Duration = Duration::from_millis(500);
@@ -109,11 +124,12 @@ fn told_whole(call: &CallRecord) -> Result<(), String> {
     ))
 }
 
-/// A key enters once for as long as the node lives, or, where keys are stored, for as long as its host does. Everybody
-/// who uses it is told what that came to. Where a node has died over it nobody may know, and then nobody ever does.
+/// A key enters once for as long as it is kept and the node lives, or, where keys are stored, for as long as its host does.
+/// Everybody who uses it is told what that came to, and nobody when it is kept no more. Where a node has died over it nobody may know, and then nobody ever does.
 #[derive(Debug, Default)]
 struct EnteredOnce {
     is_stored: bool,
+    kept_for: Duration,
     calls: BTreeMap<u32, (String, i64)>,
     /// When each key was first used.
     used: BTreeMap<String, Duration>,
@@ -123,10 +139,10 @@ struct EnteredOnce {
     unknown: BTreeSet<String>,
     /// The keys of which somebody was told what they came to.
     known: BTreeSet<String>,
-    /// What each key has entered on a host, and by which call.
-    entered: BTreeMap<(Arc<str>, String), u32>,
-    /// All that each key was ever told to have entered.
-    balances: BTreeSet<(String, i64, i64)>,
+    /// By which call each key has entered on a host, and when.
+    entered: BTreeMap<(Arc<str>, String), (u32, Duration)>,
+    /// All that each key was ever told to have entered, and when.
+    balances: BTreeMap<(String, i64, i64), Duration>,
     /// The calls in flight that have a key.
     open: BTreeSet<u32>,
     /// The keys in use when the node died: a process takes its last lines along.
@@ -182,10 +198,12 @@ impl Invariant for EnteredOnce {
         if self.unknown.contains(key) {
             return Err(format!("{event}: nobody knew whether the key {key} had entered, and now it has"));
         }
-        self.balances.insert((key.clone(), before, total));
-        match self.entered.insert((Arc::clone(&event.host), key.clone()), by) {
-            Some(first) => Err(format!("{event}: sim-{first:06} has entered it already under the key {key}")),
-            None => Ok(()),
+        self.balances.insert((key.clone(), before, total), event.at);
+        match self.entered.insert((Arc::clone(&event.host), key.clone()), (by, event.at)) {
+            Some((first, at)) if event.at < at + self.kept_for => {
+                Err(format!("{event}: sim-{first:06} has entered it already under the key {key}"))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -197,11 +215,13 @@ impl Invariant for EnteredOnce {
         if self.unknown.contains(key) {
             return Err(format!("{}: nobody knew what the key {key} came to", call.request_id));
         }
+        let balance = (key.clone(), before, total);
         if self.unheard.remove(key) {
-            self.balances.insert((key.clone(), before, total));
+            self.balances.insert(balance.clone(), call.started);
         }
-        let is_right = total - before == *amount && self.balances.contains(&(key.clone(), before, total));
-        if is_right {
+        let entered = self.balances.get(&balance);
+        let is_kept = |at: &Duration| call.started <= at.saturating_add(self.kept_for) + MOMENT;
+        if total - before == *amount && entered.is_some_and(is_kept) {
             return Ok(());
         }
         Err(format!(
