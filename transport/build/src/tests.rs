@@ -139,6 +139,13 @@ fn names_that_are_keywords_in_rust_or_used_by_what_is_generated_are_right() {
 }
 
 #[test]
+fn nothing_of_a_message_has_the_order_of_a_hash() {
+    let code = compiled("message Sums { map<string, int64> sums = 1; map<string, bytes> blobs = 2; }");
+    let code = code.expect("the contract is right");
+    assert!(code.contains("BTreeMap") && !code.contains("HashMap"), "{code}");
+}
+
+#[test]
 fn routes_that_cannot_be_right_are_refused() {
     for (rule, expected) in [
         (r#"get: "/a" body: "*""#, "get has no body: expected no body, or post, put, patch"),
