@@ -16,6 +16,7 @@
 //! | [`trail`] | where the attempts of a call went |
 //! | [`channel`] | the one seam between a call and what carries it: [`Channel`] |
 //! | [`contract`], [`payload`], [`route`] | what a contract says: [`Method`], [`Contract`], [`Body`], [`Streaming`] |
+//! | [`well_known`] | the messages of Google that fields may have |
 //! | [`context`] | what travels with a call, and the work that outlives it: [`CallContext`] |
 //! | [`net`] | the one seam between gRPC and the network: [`Net`] |
 //! | [`status`] | the one error on the wire |
@@ -81,6 +82,7 @@ mod tokens;
 pub mod trail;
 mod transcode;
 mod usual;
+pub mod well_known;
 mod witness;
 
 pub use answers::Answers;

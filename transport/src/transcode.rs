@@ -1,11 +1,13 @@
 //! Between HTTP and messages: path, query and JSON become a request, an answer becomes JSON.
 
+use std::any::TypeId;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 
 use crate::contract::Method;
@@ -57,6 +59,7 @@ where
     T: MessageType + DeserializeOwned,
 {
     let message: T = match incoming.body {
+        body if is_nothing::<T>() => from_nothing(body.unwrap_or(b"{}"))?,
         Some(body) => from_json(body, &incoming.path)?,
         None => from_query(incoming)?,
     };
@@ -94,6 +97,18 @@ fn from_json<T: DeserializeOwned>(body: &[u8], path: &[(&str, &str)]) -> Result<
     serde_json::from_value(Value::Object(object)).map_err(wrong)
 }
 
+/// Whether it is `google.protobuf.Empty`, which prost has as `()`. As JSON it is an object, and serde's `()` is null.
+fn is_nothing<T: 'static>() -> bool {
+    TypeId::of::<T>() == TypeId::of::<()>()
+}
+
+/// As of other messages, fields that it does not know are passed over.
+fn from_nothing<T: Default>(body: &[u8]) -> Result<T> {
+    let read = serde_json::from_slice::<BTreeMap<Cow<'_, str>, IgnoredAny>>(body);
+    read.map(|_| T::default())
+        .map_err(|error| Status::invalid_argument(format!("the body is wrong: {error}")))
+}
+
 /// Form decoding would replace what it cannot read; a client that sends it should rather be told.
 fn check_encoding(part: &str, text: &str) -> Result<()> {
     if !text.contains('%') {
@@ -115,6 +130,7 @@ where
 {
     let answer = answer.open::<T>(usize::MAX)?;
     let written = match field {
+        None if is_nothing::<T>() => Ok(b"{}".to_vec()),
         None => serde_json::to_vec(&answer),
         Some(field) => {
             serde_json::to_value(&answer).and_then(|mut answer| serde_json::to_vec(&answer[field].take()))
@@ -125,8 +141,6 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use proptest::prelude::*;
     use tonic::Code;
 

@@ -1,12 +1,15 @@
 //! Reads the `google.api.http` options, and refuses what the REST edge would not do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use protox::prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor};
+use protox::prost_reflect::{DescriptorPool, DynamicMessage, Kind, MessageDescriptor, MethodDescriptor};
 
 use crate::error::Error;
 
 const VERBS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
+
+/// The paths at which every node tells how it is.
+const OF_THE_NODE: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// One way to reach an rpc over REST.
 #[derive(Debug, Clone)]
@@ -52,7 +55,7 @@ impl Routes {
         let mut claimed = BTreeMap::new();
         for (method, routes) in &self.0 {
             for route in routes {
-                if let Some(first) = claimed.insert((&route.verb, &route.path), method) {
+                if let Some(first) = claimed.insert((&route.verb, shape(&route.path)), method) {
                     return Err(Error::Claimed {
                         verb: route.verb.to_uppercase(),
                         path: route.path.clone(),
@@ -78,6 +81,9 @@ fn read_rule(method: &MethodDescriptor, rule: &DynamicMessage) -> Result<Vec<Rou
     check_path(method, &path)?;
     let body = match text(rule, "body").as_str() {
         "" => false,
+        "*" if verb == "get" => {
+            return Err("get has no body: expected no body, or post, put, patch".to_owned());
+        }
         "*" => true,
         other => return Err(format!("body: \"{other}\": expected \"*\" or none")),
     };
@@ -99,25 +105,51 @@ fn text(rule: &DynamicMessage, field: &str) -> String {
     rule.get_field_by_name(field).and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
+/// What two paths have in common that match the same requests.
+fn shape(path: &str) -> String {
+    path.split('/')
+        .map(|segment| if segment.starts_with('{') { "{}" } else { segment })
+        .collect::<Vec<_>>()
+        .join("/")
+}
+
 /// A path is literal segments and `{field}` segments; each field is one of the request's own.
 fn check_path(method: &MethodDescriptor, path: &str) -> Result<(), String> {
+    let wrong = |reason: String| Err(format!("path \"{path}\": {reason}"));
     if !path.starts_with('/') {
-        return Err(format!("path \"{path}\": expected it to start with /"));
+        return wrong("expected it to start with /".to_owned());
     }
+    if OF_THE_NODE.contains(&path) {
+        return wrong("this is the node's own: expected another".to_owned());
+    }
+    let mut seen = BTreeSet::new();
     for segment in path[1..].split('/') {
-        let field = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-        match field {
-            Some(field) if method.input().get_field_by_name(field).is_some() => {}
-            Some(field) => {
-                return Err(format!("path \"{path}\": {} has no field {field}", method.input().full_name()));
+        let Some(field) = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) else {
+            if segment.contains(['{', '}', '*', ':', '?', '#']) {
+                return wrong("expected literal or {field} segments".to_owned());
             }
-            None if segment.contains(['{', '}', '*', ':']) => {
-                return Err(format!("path \"{path}\": expected literal or {{field}} segments"));
-            }
-            None => {}
+            continue;
+        };
+        if !seen.insert(field) {
+            return wrong(format!("the field {field} is there twice: expected it once"));
         }
+        check_path_field(&method.input(), field).or_else(wrong)?;
     }
     Ok(())
+}
+
+/// A segment is one value, which a text tells.
+fn check_path_field(request: &MessageDescriptor, name: &str) -> Result<(), String> {
+    let Some(field) = request.get_field_by_name(name) else {
+        return Err(format!("{} has no field {name}", request.full_name()));
+    };
+    let expected = "expected a field with one scalar value";
+    match field.kind() {
+        _ if field.is_map() => Err(format!("{} is a map: {expected}", field.full_name())),
+        _ if field.is_list() => Err(format!("{} is repeated: {expected}", field.full_name())),
+        Kind::Message(_) => Err(format!("{} is a message: {expected}", field.full_name())),
+        _ => Ok(()),
+    }
 }
 
 fn response_field(method: &MethodDescriptor, name: &str) -> Result<Option<String>, String> {

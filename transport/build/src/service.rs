@@ -6,6 +6,7 @@ use prost_build::{Method, Service, ServiceGenerator};
 use prost_types::method_options::IdempotencyLevel;
 
 use crate::fields::Fields;
+use crate::names;
 use crate::rest::{Route, Routes};
 
 pub(crate) struct Services {
@@ -31,7 +32,8 @@ impl ServiceGenerator for Services {
 }
 
 fn write_module(service: &Service, known: &Services, buf: &mut String) -> std::fmt::Result {
-    writeln!(buf, "pub mod {} {{", module_name(&service.name))?;
+    // Raw, since a service may be called as a keyword of Rust.
+    writeln!(buf, "pub mod r#{} {{", names::module(&service.name))?;
     for method in &service.methods {
         let full = format!("{}.{}", full_name(service), method.proto_name);
         write_method(service, method, known.routes.of(&full), buf)?;
@@ -55,7 +57,7 @@ fn write_method(service: &Service, method: &Method, routes: &[Route], buf: &mut 
         type Contract = {contract};
         const PATH: &'static str = \"{path}\";
         const IDEMPOTENCY: ::transport::Idempotency = ::transport::Idempotency::{idempotency};",
-        name = type_name(method),
+        name = names::rpc(&method.proto_name),
         request = body(&method.input_type, method.client_streaming),
         response = body(&method.output_type, method.server_streaming),
         contract = service.name,
@@ -70,10 +72,12 @@ fn write_routes(routes: &[Route], buf: &mut String) -> std::fmt::Result {
     writeln!(buf, "        const ROUTES: &'static [::transport::Route] = &[")?;
     for Route { verb, path, body, response_field } in routes {
         let verb = verb.to_uppercase();
+        // In full, since an rpc may be called Some or None.
+        let response_field = format!("::core::option::Option::{response_field:?}");
         writeln!(
             buf,
             "            ::transport::Route {{ verb: {verb:?}, path: {path:?}, body: {body}, \
-             response_field: {response_field:?} }},",
+             response_field: {response_field} }},",
         )?;
     }
     writeln!(buf, "        ];")
@@ -91,25 +95,25 @@ fn write_contract(service: &Service, known: &Services, buf: &mut String) -> std:
         const NAME: &'static str = \"{module}\";
         const METHODS: &'static [::transport::Rpc] = &[{rpcs}];
     }}
-    impl<A> ::transport::Bind<A> for {name}
+    impl<_A> ::transport::Bind<_A> for {name}
     where
-        A: ::transport::Serve,",
+        _A: ::transport::Serve,",
         full = full_name(service),
-        module = module_name(name),
+        module = names::module(name),
         rpcs = rpcs.collect::<String>(),
     )?;
     for method in &service.methods {
         writeln!(
             buf,
-            "        A: ::transport::codegen::actix::Handler<::transport::Call<{}>>,",
-            type_name(method)
+            "        _A: ::transport::codegen::actix::Handler<::transport::Call<{}>>,",
+            names::rpc(&method.proto_name)
         )?;
     }
-    writeln!(buf, "    {{\n        fn bind(binding: &mut ::transport::Binding<'_, A>) {{")?;
+    writeln!(buf, "    {{\n        fn bind(binding: &mut ::transport::Binding<'_, _A>) {{")?;
     for method in &service.methods {
         let full = format!("{}.{}", full_name(service), method.proto_name);
         let bind = if known.routes.of(&full).is_empty() { "method" } else { "method_with_routes" };
-        writeln!(buf, "            binding.{bind}::<{}>();", type_name(method))?;
+        writeln!(buf, "            binding.{bind}::<{}>();", names::rpc(&method.proto_name))?;
     }
     writeln!(buf, "        }}\n    }}")
 }
@@ -132,7 +136,7 @@ fn write_client(service: &Service, buf: &mut String) -> std::fmt::Result {
             &self.0
         }}",
         full = full_name(service),
-        module = module_name(&service.name),
+        module = names::module(&service.name),
     )?;
     for method in &service.methods {
         method.comments.append_with_indent(2, buf);
@@ -145,7 +149,7 @@ fn write_client(service: &Service, buf: &mut String) -> std::fmt::Result {
             full = full_name(service),
             rpc = method.proto_name,
             fun = method.name,
-            name = type_name(method),
+            name = names::rpc(&method.proto_name),
             request = body(&method.input_type, method.client_streaming),
             response = body(&method.output_type, method.server_streaming),
         )?;
@@ -185,30 +189,6 @@ fn full_name(service: &Service) -> String {
         "" => service.proto_name.clone(),
         package => format!("{package}.{}", service.proto_name),
     }
-}
-
-/// `ProcessName`, also where the proto says `processName` or `process_name`.
-fn type_name(method: &Method) -> String {
-    method
-        .name
-        .split('_')
-        .map(|word| {
-            let (first, rest) = word.split_at(usize::from(!word.is_empty()));
-            first.to_uppercase() + rest
-        })
-        .collect()
-}
-
-/// `user_profiles` for `UserProfiles`, `service1` for `Service1`.
-fn module_name(service: &str) -> String {
-    let mut name = String::new();
-    for (index, letter) in service.chars().enumerate() {
-        if letter.is_uppercase() && index > 0 {
-            name.push('_');
-        }
-        name.extend(letter.to_lowercase());
-    }
-    name
 }
 
 /// The Rust type of a request or response, seen from inside the service's module.
