@@ -9,7 +9,7 @@ use protos::app::grpc::service1::ProcessName;
 use protos::app::grpc::service2::SayHello;
 use protos::app::grpc::{ProcessNameRequest, SayHelloRequest};
 use rehearse::proptest::prelude::*;
-use rehearse::{Expect, Host, Load, Ms as _, Scenario, Swarm, Via, drawn, matching, promises};
+use rehearse::{Expect, Family, Host, Load, Ms as _, Scenario, Swarm, Via, drawn, matching, promises};
 use sim::{Keep, ViolationKind, rehearse_seed};
 
 fn app(_: &Host) -> App {
@@ -126,6 +126,20 @@ fn a_swarm_that_names_an_unknown_host_is_told_by_every_seed() {
         told_link,
         format!("faults are to happen on the host \"servce1\", which is not there: {hosts}")
     );
+}
+
+#[test]
+fn a_swarm_that_can_do_nothing_is_told() {
+    let wanted = || Swarm::new(0..=1, 100.ms(), 10.ms()..=20.ms());
+    let told = |swarm| told(scenario(load(), swarm));
+    let nowhere = "faults are wanted, and there is nowhere for them: expected";
+    assert_eq!(told(wanted()), format!("{nowhere} .everywhere(), .host(..) or .link(..)"));
+    assert_eq!(told(wanted().of_links()), format!("{nowhere} .everywhere() or .link(..)"));
+    let kills = wanted().only(&[Family::Kill]).link("service1", "service2");
+    assert_eq!(told(kills), format!("{nowhere} .everywhere() or .host(..)"));
+    let expected = "expected .only(..) with one at least, or Swarm::calm()";
+    let told_none = told(wanted().everywhere().only(&[]));
+    assert_eq!(told_none, format!("faults are wanted, and of no family: {expected}"));
 }
 
 #[test]

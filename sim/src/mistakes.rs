@@ -7,6 +7,7 @@ use proptest::strategy::{Strategy, ValueTree as _};
 use proptest::test_runner::TestRunner;
 
 use crate::panics;
+use crate::plan::Family;
 
 /// What must hold of the names of hosts.
 pub(crate) fn of_names(names: &[&str]) -> Option<String> {
@@ -24,6 +25,25 @@ pub(crate) fn of_places<'a>(mut places: impl Iterator<Item = &'a str>, names: &[
         "faults are to happen on the host {missing:?}, which is not there: expected one of {expected}"
     ))
 }
+
+/// What must hold where faults are wanted: that any of these families can happen somewhere.
+pub(crate) fn of_wanted_faults(can_any_happen: bool, families: &[Family]) -> Option<String> {
+    if can_any_happen {
+        return None;
+    }
+    let of_links = families.iter().all(|family| family.is_of_link());
+    let of_hosts = families.iter().all(|family| !family.is_of_link());
+    let expected = match (of_links, of_hosts) {
+        (true, true) => return Some(NO_FAMILY.to_owned()),
+        (true, false) => ".everywhere() or .link(..)",
+        (false, true) => ".everywhere() or .host(..)",
+        (false, false) => ".everywhere(), .host(..) or .link(..)",
+    };
+    Some(format!("faults are wanted, and there is nowhere for them: expected {expected}"))
+}
+
+const NO_FAMILY: &str =
+    "faults are wanted, and of no family: expected .only(..) with one at least, or Swarm::calm()";
 
 /// What must hold of options and their choices.
 pub(crate) fn of_options(options: &[(String, Vec<String>)]) -> Option<String> {
