@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         ("a_report_is_written_where_the_user_stands", a_report_is_written_where_the_user_stands),
         ("twice_with_a_trace_prints_it", twice_with_a_trace_prints_it),
         ("a_failing_seed_leaves_its_plan_and_a_failing_plan_no_copy", a_failing_plan_leaves_no_copy),
+        ("what_takes_two_plays_to_see_is_not_shrunk", what_takes_two_plays_is_not_shrunk),
         ("a_mistake_in_the_set_up_is_told_once_and_kept_nowhere", a_mistake_in_the_set_up_is_told_once),
         ("a_promise_that_meets_nothing_is_named", a_promise_that_meets_nothing_is_named),
         ("a_name_that_no_event_knows_is_told_with_its_promise", a_name_that_no_event_knows_is_told),
@@ -88,6 +89,20 @@ fn a_failing_plan_leaves_no_copy() {
     assert_eq!(ran.code, 101);
     assert!(ran.out.contains("--plan tests/graveyard/broken-7.toml"), "{}", ran.out);
     assert_eq!(user.files("tests/graveyard"), ["broken-7.toml"]);
+}
+
+fn what_takes_two_plays_is_not_shrunk() {
+    for arguments in ["rehearse --seed 7 --scenario forgetless --twice", "rehearse --seeds 1 --twice", ""] {
+        let ran = User::new("forgetless").runs(arguments);
+        assert_ne!(ran.code, 0, "{}", ran.out);
+        assert!(ran.out.contains("not shrunk: it takes two plays of a plan to see this\n"), "{}", ran.out);
+        let mut commands = ran.out.lines().filter(|line| line.contains(" -- rehearse --"));
+        assert!(
+            commands.clone().count() == 2 && commands.all(|line| line.ends_with(" --twice")),
+            "{}",
+            ran.out
+        );
+    }
 }
 
 fn a_mistake_in_the_set_up_is_told_once() {

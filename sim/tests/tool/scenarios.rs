@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use sim::{
@@ -27,6 +28,7 @@ fn scenario(name: &str) -> Scenario {
     match name {
         "deaf" | "deaf-too" => scenario.host("server", |_| pending()),
         "astray" => scenario.host("server", listens).mistake("service1 refuses its flags"),
+        "forgetless" => scenario.host("server", counts),
         "vacuous" => scenario.host("server", listens).invariant(|| DrainsLoseNothing),
         "misspelt" => scenario.host("server", settles).invariant(|| OrdersAreSettled::by("ordr", "settled")),
         "misspelt-words" => {
@@ -44,6 +46,13 @@ async fn listens(host: HostContext) -> HostResult {
     loop {
         drop(listener.accept().await?);
     }
+}
+
+/// No seed says how often it was started.
+async fn counts(host: HostContext) -> HostResult {
+    static STARTS: AtomicU32 = AtomicU32::new(0);
+    tracing::info!(start = STARTS.fetch_add(1, Ordering::Relaxed), "started");
+    listens(host).await
 }
 
 async fn settles(host: HostContext) -> HostResult {
