@@ -240,12 +240,12 @@ impl Scenario {
     }
 
     /// Adds a promise about the state of the last [`fold`](Self::fold) of this type: it must come true once
-    /// everything has healed and nothing is in flight. It is vacuous where the fold is. Without such a fold before, the
-    /// scenario is told to be set up wrongly.
+    /// everything has healed and nothing is in flight. Where it does not, the state is told. It is vacuous where the fold
+    /// is. Without such a fold before, the scenario is told to be set up wrongly.
     #[must_use]
     pub fn eventually<S, F>(mut self, promise: &str, holds: F) -> Self
     where
-        S: Default + 'static,
+        S: Default + fmt::Debug + 'static,
         F: Fn(&S) -> bool + Send + Sync + 'static,
     {
         let fold = self.folds.iter().rev().find(|(state, _)| *state == TypeId::of::<S>());
