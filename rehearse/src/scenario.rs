@@ -221,9 +221,11 @@ impl Scenario {
     ///
     /// It is shown every event, and asks those for what concerns it: [`Event::text`], [`Event::number`],
     /// [`Event::field`], [`Event::says`], [`Event::told`]. It has judged those that had an answer. Where none had one in a whole
-    /// run of the suite, as where a name is misspelt, the promise is reported as vacuous, and the suite fails; a name
-    /// that no event knew is told in any case. A step that asks none of these, but looks into [`Event::line`] or
-    /// [`Event::what`] itself, counts as having judged all that services say.
+    /// run of the suite, the promise is reported as vacuous, and the suite fails. It fails, too, where a field is asked for of
+    /// nothing but lines whose words were asked for before (`event.says("sold") && event.number("cents") > ..`), and those
+    /// lines have no such field, or none of that type: its name is wrong. Any other question without an answer is told as
+    /// a note, for it may be about what is rare: no run can tell rare words from misspelt ones. A step that asks none of
+    /// these, but looks into [`Event::line`] or [`Event::what`] itself, counts as having judged all that services say.
     #[must_use]
     pub fn fold<S, F>(mut self, promise: &str, step: F) -> Self
     where

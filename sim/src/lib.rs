@@ -124,7 +124,7 @@ pub use swarm::Swarm;
 pub use tempo::Tempo;
 pub use trace::difference::first_difference;
 pub use trace::event::{CallStep, DiskUse, Event, Fact, Line, Passed, Phase, What};
-pub use trace::questions::{Question, Questions};
+pub use trace::questions::{Answer, Question, Questions};
 pub use trace::recorder::{Keep, tell};
 pub use trace::value::{Fields, Value};
 pub use tracing::Level;

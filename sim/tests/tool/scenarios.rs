@@ -34,6 +34,8 @@ fn scenario(name: &str) -> Scenario {
         "misspelt-words" => {
             scenario.host("server", settles).invariant(|| OrdersAreSettled::by("order", "setled"))
         }
+        "misspelt-beside" => scenario.host("server", settles).invariant(|| SettledOrdersAreRight::by("ordr")),
+        "rare" => scenario.host("server", settles).invariant(|| SettledOrdersAreRight::by("refused")),
         "broken" => scenario
             .host("server", listens)
             .every_call("every call fails", |_: &CallRecord| Err("it worked".to_owned())),
@@ -59,7 +61,7 @@ async fn settles(host: HostContext) -> HostResult {
     let listener = host.listen(7).await?;
     loop {
         drop(listener.accept().await?);
-        tracing::info!(order = "one", "settled");
+        tracing::info!(order = "one", refused = None::<&str>, "settled");
     }
 }
 
@@ -115,5 +117,35 @@ impl Invariant for OrdersAreSettled {
 
     fn asked(&self) -> Option<&Questions> {
         Some(&self.asked)
+    }
+}
+
+/// A promise that asks lines whose words it knows for a field.
+#[derive(Debug)]
+struct SettledOrdersAreRight(OrdersAreSettled);
+
+impl SettledOrdersAreRight {
+    fn by(field: &'static str) -> Self {
+        Self(OrdersAreSettled::by(field, "settled"))
+    }
+}
+
+impl Invariant for SettledOrdersAreRight {
+    fn name(&self) -> &str {
+        "settled orders are right"
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        let OrdersAreSettled { field, words, asked } = &mut self.0;
+        asked.note(|| event.says(words) && event.text(field).is_some());
+        Ok(())
+    }
+
+    fn met(&self) -> u64 {
+        self.0.met()
+    }
+
+    fn asked(&self) -> Option<&Questions> {
+        self.0.asked()
     }
 }
