@@ -26,12 +26,13 @@ pub(super) fn explain(
         let shrunk = shrink(scenario, failed, SHRINK_TIME);
         let plan = &shrunk.rehearsal.plan;
         text += &format!(
-            "\nshrunk to {} fault(s), {} request(s) and {} probe(s), by {} rehearsals in {:.1} s\n",
+            "\nshrunk to {} fault(s), {} request(s) and {} probe(s), by {} rehearsals in {:.1} s{}\n",
             plan.faults.len(),
             plan.requests.len(),
             plan.probes.len(),
             shrunk.tried,
-            shrunk.wall.as_secs_f64()
+            shrunk.wall.as_secs_f64(),
+            if shrunk.is_whole { "" } else { ", when its time was up" }
         );
         smallest = shrunk.rehearsal;
     }
