@@ -127,7 +127,8 @@ impl Scenario {
     }
 
     /// Gives all nodes these flags, in place of those that they have of the same name. Rehearsed nodes have
-    /// `--deadline 500ms --drain-timeout 5s --keepalive 200ms`.
+    /// `--deadline 500ms --drain-timeout 5s --keepalive 200ms`. What says where what is (`--http`, `--grpc`, `--services`,
+    /// `--peer`, `--workers`) follows from the scenario.
     #[must_use]
     pub fn flags(mut self, flags: &[&str]) -> Self {
         for flag in flags.iter().filter(|flag| flag.starts_with("--")) {

@@ -166,6 +166,37 @@ fn an_option_without_a_choice_is_told() {
 }
 
 #[test]
+fn an_option_that_is_added_twice_is_told() {
+    let told = told(right().option("bank", &["1ms"]).option("bank", &["2ms"]));
+    assert_eq!(told, "the option \"bank\" is added twice: expected all its choices at once");
+}
+
+#[test]
+fn a_load_without_calls_is_told() {
+    let nothing = || Load::new(3, 100.ms(), 300.ms()..=500.ms());
+    let expected = "clients call nothing: expected .rpc::<..>(..) or .watch::<..>(..)";
+    assert_eq!(told(scenario(nothing(), Swarm::calm())), expected);
+    let none = names(Load::new(0, 100.ms(), 300.ms()..=500.ms()));
+    let expected = "clients call nothing: expected Load::new(..) with one call at least";
+    assert_eq!(told(scenario(none, Swarm::calm())), expected);
+    let health = scenario(nothing().health_checks(2, 100.ms()), Swarm::calm());
+    assert_eq!(rehearse_seed(&health.into(), 1, None, Keep::Hash).violation, None);
+}
+
+#[test]
+fn a_flag_that_follows_from_the_scenario_is_told() {
+    let told_http = told(right().flags(&["--http", "none"]));
+    let expected =
+        "the rehearsal itself sets the flag --http of its nodes: expected none, for clients are to find it";
+    assert_eq!(told_http, expected);
+    let told_workers = told(right().flags(&["--workers=3"]));
+    assert_eq!(
+        told_workers,
+        "the rehearsal itself sets the flag --workers of its nodes: expected .workers(..)"
+    );
+}
+
+#[test]
 fn an_option_that_an_app_asks_for_and_that_is_not_there_is_told() {
     let asks = |host: &Host| {
         let _bank: Duration = host.option("bank");

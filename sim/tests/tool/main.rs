@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         ("a_promise_that_meets_nothing_is_named", a_promise_that_meets_nothing_is_named),
         ("a_name_that_no_event_knows_is_told_with_its_promise", a_name_that_no_event_knows_is_told),
         ("a_field_that_no_line_of_its_words_has_fails_the_suite", a_field_that_no_line_has_fails_the_suite),
+        ("two_scenarios_of_one_name_are_a_mistake", two_scenarios_of_one_name_are_a_mistake),
         ("a_plan_of_the_graveyard_without_effect_is_stale", a_plan_without_effect_is_stale),
         ("a_plan_of_the_graveyard_names_a_patch_that_is_there", a_plan_names_a_patch_that_is_there),
         ("the_list_names_the_patches_of_each_scenario", the_list_names_the_patches),
@@ -156,6 +157,14 @@ fn a_field_that_no_line_has_fails_the_suite() {
     let note = "note: settled orders are right: in 16 rehearsals no event has a field \"refused\"";
     let ran = User::new("rare").runs("");
     assert_eq!((ran.code, ran.err.matches(note).count()), (0, 1), "{}", ran.err);
+}
+
+fn two_scenarios_of_one_name_are_a_mistake() {
+    for arguments in ["rehearse --seeds 1", ""] {
+        let ran = User::new("calm,broken,calm").runs(arguments);
+        let told = "error: two scenarios have the name \"calm\": expected a name for each\n";
+        assert_eq!((ran.code, &*ran.err), (64, told), "{}", ran.out);
+    }
 }
 
 fn a_plan_without_effect_is_stale() {
