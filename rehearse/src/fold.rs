@@ -1,6 +1,6 @@
 //! Promises about the domain: a state folded over the events of a rehearsal.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use sim::{Event, Eventual, Invariant, Questions};
@@ -28,7 +28,8 @@ impl<S> Folded<S> {
     fn event(&mut self, event: &Event) -> Result<(), String> {
         let Self { step, state, asked, of_services } = self;
         *of_services += u64::from(is_of_services(event));
-        asked.note(|| step(state, event))
+        let step = || sim::caught(|| step(state, event));
+        asked.note(step).unwrap_or_else(|panic| Err(format!("its fold panicked: {panic}")))
     }
 
     /// How many events had what the step asked for. One that asks nothing looks at events as they are, and nobody
@@ -86,14 +87,19 @@ impl<S: Default, F> Eventually<S, F> {
     }
 }
 
-impl<S, F: Fn(&S) -> bool> Eventual for Eventually<S, F> {
+impl<S: fmt::Debug, F: Fn(&S) -> bool> Eventual for Eventually<S, F> {
     fn event(&mut self, event: &Event) {
         // What a step finds wrong is told by the fold itself.
         drop(self.folded.event(event));
     }
 
     fn holds(&self) -> Result<(), String> {
-        if (self.holds)(&self.folded.state) { Ok(()) } else { Err("it has not come true".to_owned()) }
+        let state = &self.folded.state;
+        match sim::caught(|| (self.holds)(state)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!("it has not come true of {}", beginning_of(state))),
+            Err(panic) => Err(format!("its check panicked: {panic}")),
+        }
     }
 
     fn met(&self) -> u64 {
@@ -105,6 +111,24 @@ impl<S, F> fmt::Debug for Eventually<S, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Eventually").finish_non_exhaustive()
     }
+}
+
+/// How a state is printed; only its beginning, for it may be large, and is asked for at each step until the promise holds.
+fn beginning_of(state: &impl fmt::Debug) -> String {
+    struct Beginning(String);
+
+    impl Write for Beginning {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            const BYTES: usize = 600;
+            let end = text.floor_char_boundary(BYTES.saturating_sub(self.0.len()));
+            self.0.push_str(&text[..end]);
+            if end == text.len() { Ok(()) } else { Err(fmt::Error) }
+        }
+    }
+
+    let mut beginning = Beginning(String::new());
+    let is_whole = write!(beginning, "{state:?}").is_ok();
+    beginning.0 + if is_whole { "" } else { "…" }
 }
 
 /// Whether a service or a client tells it, and not the node around it: only that can concern a domain.

@@ -35,13 +35,15 @@ impl Via {
 #[derive(Debug)]
 pub struct Load {
     pub(crate) load: sim::Load,
+    /// How many calls there are, of all kinds together.
+    calls: usize,
     pub(crate) kinds: Vec<Kind>,
     /// Whether gRPC clients say how long they are willing to wait.
     pub(crate) says_timeouts: bool,
     /// How often, and over which time, hosts are asked for their health.
     pub(crate) health_checks: Option<(usize, Duration)>,
     /// What is wrong with it.
-    pub(crate) mistake: Option<String>,
+    mistake: Option<String>,
 }
 
 /// One sort of call.
@@ -71,7 +73,17 @@ impl Load {
     #[must_use]
     pub fn new(calls: usize, over: Duration, deadlines: RangeInclusive<Duration>) -> Self {
         let load = sim::Load::new(calls..=calls, over, deadlines);
-        Self { load, kinds: Vec::new(), says_timeouts: true, health_checks: None, mistake: None }
+        Self { load, calls, kinds: Vec::new(), says_timeouts: true, health_checks: None, mistake: None }
+    }
+
+    /// What is wrong with it, now that all of it was said.
+    pub(crate) fn mistake(&mut self) -> Option<String> {
+        let is_idle = (self.calls == 0 || self.kinds.is_empty()) && self.health_checks.is_none();
+        let expected = match self.kinds.is_empty() {
+            true => "expected .rpc::<..>(..) or .watch::<..>(..)",
+            false => "expected Load::new(..) with one call at least",
+        };
+        self.mistake.take().or_else(|| is_idle.then(|| format!("clients call nothing: {expected}")))
     }
 
     /// Gathers the calls in so many bursts, with idle time between them; 1, as at first, spreads them evenly.

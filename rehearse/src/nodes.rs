@@ -51,6 +51,20 @@ pub(crate) fn order_option(service: &str) -> String {
     format!("first of {service}")
 }
 
+/// What is wrong with flags that a scenario gives its nodes: those that say where what is follow from the scenario.
+pub(crate) fn mistake_of_flags(flags: &[String]) -> Option<String> {
+    const OURS: [(&str, &str); 5] = [
+        ("--http", "expected none, for clients are to find it"),
+        ("--grpc", "expected none, for clients and nodes are to find it"),
+        ("--services", "expected .node(..) with the services of each"),
+        ("--peer", "expected .node(..) or .foreign(..) with who is called"),
+        ("--workers", "expected .workers(..)"),
+    ];
+    let is_it = |flag: &str, ours: &str| flag.split('=').next() == Some(ours);
+    let (ours, expected) = OURS.iter().find(|(ours, _)| flags.iter().any(|flag| is_it(flag, ours)))?;
+    Some(format!("the rehearsal itself sets the flag {ours} of its nodes: {expected}"))
+}
+
 impl Node {
     /// Its app as it is when nothing runs, to see what is in it.
     ///

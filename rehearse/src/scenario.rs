@@ -127,7 +127,8 @@ impl Scenario {
     }
 
     /// Gives all nodes these flags, in place of those that they have of the same name. Rehearsed nodes have
-    /// `--deadline 500ms --drain-timeout 5s --keepalive 200ms`.
+    /// `--deadline 500ms --drain-timeout 5s --keepalive 200ms`. What says where what is (`--http`, `--grpc`, `--services`,
+    /// `--peer`, `--workers`) follows from the scenario.
     #[must_use]
     pub fn flags(mut self, flags: &[&str]) -> Self {
         for flag in flags.iter().filter(|flag| flag.starts_with("--")) {
@@ -221,9 +222,11 @@ impl Scenario {
     ///
     /// It is shown every event, and asks those for what concerns it: [`Event::text`], [`Event::number`],
     /// [`Event::field`], [`Event::says`], [`Event::told`]. It has judged those that had an answer. Where none had one in a whole
-    /// run of the suite, as where a name is misspelt, the promise is reported as vacuous, and the suite fails; a name
-    /// that no event knew is told in any case. A step that asks none of these, but looks into [`Event::line`] or
-    /// [`Event::what`] itself, counts as having judged all that services say.
+    /// run of the suite, the promise is reported as vacuous, and the suite fails. It fails, too, where a field is asked for of
+    /// nothing but lines whose words were asked for before (`event.says("sold") && event.number("cents") > ..`), and those
+    /// lines have no such field, or none of that type: its name is wrong. Any other question without an answer is told as
+    /// a note, for it may be about what is rare: no run can tell rare words from misspelt ones. A step that asks none of
+    /// these, but looks into [`Event::line`] or [`Event::what`] itself, counts as having judged all that services say.
     #[must_use]
     pub fn fold<S, F>(mut self, promise: &str, step: F) -> Self
     where
@@ -240,12 +243,12 @@ impl Scenario {
     }
 
     /// Adds a promise about the state of the last [`fold`](Self::fold) of this type: it must come true once
-    /// everything has healed and nothing is in flight. It is vacuous where the fold is. Without such a fold before, the
-    /// scenario is told to be set up wrongly.
+    /// everything has healed and nothing is in flight. Where it does not, the state is told. It is vacuous where the fold
+    /// is. Without such a fold before, the scenario is told to be set up wrongly.
     #[must_use]
     pub fn eventually<S, F>(mut self, promise: &str, holds: F) -> Self
     where
-        S: Default + 'static,
+        S: Default + fmt::Debug + 'static,
         F: Fn(&S) -> bool + Send + Sync + 'static,
     {
         let fold = self.folds.iter().rev().find(|(state, _)| *state == TypeId::of::<S>());

@@ -13,7 +13,7 @@ use crate::dress::Dressing;
 use crate::foreign::Foreign;
 use crate::graph::Graph;
 use crate::load::Load;
-use crate::nodes::{Node, Ready, order_option};
+use crate::nodes::{self, Node, Ready, order_option};
 use crate::scenario::{Check, Scenario};
 use crate::setting::Setting;
 
@@ -27,7 +27,8 @@ impl From<Scenario> for sim::Scenario {
 }
 
 fn played(mut scenario: Scenario) -> Result<sim::Scenario, String> {
-    if let Some(mistake) = scenario.mistake.take().or_else(|| scenario.load.mistake.take()) {
+    let mistake = scenario.mistake.take().or_else(|| scenario.load.mistake());
+    if let Some(mistake) = mistake.or_else(|| nodes::mistake_of_flags(&scenario.flags)) {
         return Err(mistake);
     }
     let apps = described(&scenario)?;

@@ -94,7 +94,7 @@ fn requests(amounts: std::ops::Range<i64>) -> impl Strategy<Value = AddRequest> 
 }
 
 /// What was told of the totals.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Totals {
     last: i64,
     watched: u32,
@@ -186,6 +186,37 @@ fn a_fold_that_asks_for_what_no_event_has_met_nothing() {
     let is_met = |promise: &str| played.met.iter().any(|(name, met)| name == promise && *met > 0);
     assert!(!is_met("by a misspelt name") && !is_met("by a misspelt name, in the end"), "{:?}", played.met);
     assert!(is_met("by its name") && is_met("by its words") && is_met("without a question"));
+}
+
+#[test]
+fn a_promise_that_never_comes_true_is_told_with_the_state_that_it_is_about() {
+    let counted = |added: &mut Vec<String>, event: &Event| {
+        added.extend(event.number("total").map(|total| format!("{total} ä")));
+        Ok(())
+    };
+    let scenario = counter(Swarm::calm())
+        .fold("all is counted", counted)
+        .eventually("nothing is added", |added: &Vec<String>| added.is_empty());
+    let told = broken(scenario, 0..1).expect("it never comes true");
+    assert!(
+        told.contains("nothing is added: it has not come true of [\"") && told.contains(" ä\", \""),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_fold_that_panics_is_told_as_a_fold_and_not_as_a_host() {
+    let found = counter(Swarm::calm()).fold("totals are known", |(): &mut (), event: &Event| {
+        assert!(!event.says("added"), "there is no such row");
+        Ok(())
+    });
+    let found = broken(found, 0..1).expect("it panics");
+    let expected = "totals are known: its fold panicked: there is no such row at rehearse/tests/counter.rs:";
+    assert!(found.contains(expected), "{found}");
+    let check = counter(Swarm::calm()).every_call("calls are known", |_| panic!("there is no such call"));
+    let found = broken(check, 0..1).expect("it panics");
+    let expected = "calls are known: its check panicked: there is no such call at rehearse/tests/counter.rs:";
+    assert!(found.contains(expected), "{found}");
 }
 
 #[test]

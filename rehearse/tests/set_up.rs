@@ -9,7 +9,7 @@ use protos::app::grpc::service1::ProcessName;
 use protos::app::grpc::service2::SayHello;
 use protos::app::grpc::{ProcessNameRequest, SayHelloRequest};
 use rehearse::proptest::prelude::*;
-use rehearse::{Expect, Host, Load, Ms as _, Scenario, Swarm, Via, drawn, matching, promises};
+use rehearse::{Expect, Family, Host, Load, Ms as _, Scenario, Swarm, Via, drawn, matching, promises};
 use sim::{Keep, ViolationKind, rehearse_seed};
 
 fn app(_: &Host) -> App {
@@ -129,6 +129,20 @@ fn a_swarm_that_names_an_unknown_host_is_told_by_every_seed() {
 }
 
 #[test]
+fn a_swarm_that_can_do_nothing_is_told() {
+    let wanted = || Swarm::new(0..=1, 100.ms(), 10.ms()..=20.ms());
+    let told = |swarm| told(scenario(load(), swarm));
+    let nowhere = "faults are wanted, and there is nowhere for them: expected";
+    assert_eq!(told(wanted()), format!("{nowhere} .everywhere(), .host(..) or .link(..)"));
+    assert_eq!(told(wanted().of_links()), format!("{nowhere} .everywhere() or .link(..)"));
+    let kills = wanted().only(&[Family::Kill]).link("service1", "service2");
+    assert_eq!(told(kills), format!("{nowhere} .everywhere() or .host(..)"));
+    let expected = "expected .only(..) with one at least, or Swarm::calm()";
+    let told_none = told(wanted().everywhere().only(&[]));
+    assert_eq!(told_none, format!("faults are wanted, and of no family: {expected}"));
+}
+
+#[test]
 fn a_range_that_nothing_is_in_is_told() {
     let backwards = || 500.ms()..=300.ms();
     let told_load = told(scenario(names(Load::new(3, 100.ms(), backwards())), Swarm::calm()));
@@ -149,6 +163,37 @@ fn a_tick_that_is_no_whole_number_of_milliseconds_is_told() {
 #[test]
 fn an_option_without_a_choice_is_told() {
     assert_eq!(told(right().option("bank", &[])), "the option \"bank\" has no choice: expected one at least");
+}
+
+#[test]
+fn an_option_that_is_added_twice_is_told() {
+    let told = told(right().option("bank", &["1ms"]).option("bank", &["2ms"]));
+    assert_eq!(told, "the option \"bank\" is added twice: expected all its choices at once");
+}
+
+#[test]
+fn a_load_without_calls_is_told() {
+    let nothing = || Load::new(3, 100.ms(), 300.ms()..=500.ms());
+    let expected = "clients call nothing: expected .rpc::<..>(..) or .watch::<..>(..)";
+    assert_eq!(told(scenario(nothing(), Swarm::calm())), expected);
+    let none = names(Load::new(0, 100.ms(), 300.ms()..=500.ms()));
+    let expected = "clients call nothing: expected Load::new(..) with one call at least";
+    assert_eq!(told(scenario(none, Swarm::calm())), expected);
+    let health = scenario(nothing().health_checks(2, 100.ms()), Swarm::calm());
+    assert_eq!(rehearse_seed(&health.into(), 1, None, Keep::Hash).violation, None);
+}
+
+#[test]
+fn a_flag_that_follows_from_the_scenario_is_told() {
+    let told_http = told(right().flags(&["--http", "none"]));
+    let expected =
+        "the rehearsal itself sets the flag --http of its nodes: expected none, for clients are to find it";
+    assert_eq!(told_http, expected);
+    let told_workers = told(right().flags(&["--workers=3"]));
+    assert_eq!(
+        told_workers,
+        "the rehearsal itself sets the flag --workers of its nodes: expected .workers(..)"
+    );
 }
 
 #[test]

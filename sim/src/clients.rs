@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use crate::call::{CallRecord, Reply};
 use crate::host::process::Signal;
 use crate::plan::{Plan, Request};
 use crate::scenario::{Caller, HostResult};
@@ -16,6 +17,8 @@ use crate::trace::recorder;
 
 /// How often in a row each sort of call must work before things count as recovered.
 const PROBES_IN_A_ROW: u32 = 2;
+/// The attempts of one probe have numbers from a thousand of their own, so that they are not taken for those of another.
+const ATTEMPTS: u32 = 1000;
 /// How long a client waits before it tries a probe again.
 const PROBE_PAUSE: Duration = Duration::from_millis(50);
 
@@ -86,8 +89,6 @@ async fn call(caller: Caller, request: Request, is_probe: bool, tempo: Tempo) ->
 }
 
 async fn probe_until_it_works(caller: Caller, probe: Request, probes_left: Rc<Cell<usize>>, tempo: Tempo) {
-    /// Apart in numbers, so that the attempts of one probe are not taken for those of another.
-    const ATTEMPTS: u32 = 1000;
     let mut in_a_row = 0;
     for attempt in 0.. {
         let id = probe.id * ATTEMPTS + attempt;
@@ -104,4 +105,38 @@ async fn probe_until_it_works(caller: Caller, probe: Request, probes_left: Rc<Ce
         }
     }
     probes_left.set(probes_left.get() - 1);
+}
+
+/// Which of the `probes` do not work `bound` after healing, and what each got last.
+pub(crate) fn still_failing(probes: &[Request], calls: &[CallRecord], bound: Duration) -> String {
+    /// What all fail by is mostly the same.
+    const NAMED: usize = 3;
+    let failing: Vec<_> = probes.iter().filter_map(|probe| failure_of(probe, calls)).collect();
+    let named = match failing.get(..NAMED) {
+        Some(first) if failing.len() > NAMED => {
+            format!("{}; and {} more", first.join("; "), failing.len() - NAMED)
+        }
+        _ if failing.is_empty() => "a call has not ended".to_owned(),
+        _ => failing.join("; "),
+    };
+    format!("{} ms after healing, still: {named}", bound.as_millis())
+}
+
+/// What a probe got last, if it does not work.
+fn failure_of(probe: &Request, calls: &[CallRecord]) -> Option<String> {
+    let attempts = calls.iter().filter(|call| call.is_probe && call.request.id / ATTEMPTS == probe.id);
+    let replies: Vec<_> = attempts.filter_map(|call| call.reply.as_ref()).collect();
+    let right = replies.iter().rev().take_while(|reply| reply.is_right).count();
+    if right >= PROBES_IN_A_ROW as usize {
+        return None;
+    }
+    let got = replies.iter().rfind(|reply| !reply.is_right).map(|reply| told(reply));
+    Some(format!("{} over {}: {}", probe.kind, probe.client, got.unwrap_or_else(|| "no answer".to_owned())))
+}
+
+fn told(reply: &Reply) -> String {
+    /// An answer that is not right may be large.
+    const VALUE_MAX: usize = 200;
+    let value: String = reply.value.chars().take(VALUE_MAX).collect();
+    format!("{} {value:?}", reply.status)
 }

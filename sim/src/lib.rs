@@ -17,7 +17,8 @@
 //!
 //! * Start a thread, or use `spawn_blocking`. It is noticed and fails the seed.
 //! * Use `tokio::select!` without `biased;`, or let several tasks wait for one `tokio::sync::watch`: tokio seeds the
-//!   choice from a counter that outlives the simulation. Playing a plan twice notices it, but not each time.
+//!   choice from a counter that outlives the simulation. Playing a plan twice notices it, but not each time. A
+//!   `tokio::sync::Notify` wakes in the order in which its waiters came.
 //! * Use `tokio::spawn` for what must end in order: the runtime keeps such tasks in lists by their ids, which count for the
 //!   whole process, and a host that dies drops them in that order. `spawn_local` is in order.
 //! * Keep state in a `static`, or iterate over a map whose hasher is neither fixed nor the standard library's
@@ -123,7 +124,7 @@ pub use swarm::Swarm;
 pub use tempo::Tempo;
 pub use trace::difference::first_difference;
 pub use trace::event::{CallStep, DiskUse, Event, Fact, Line, Passed, Phase, What};
-pub use trace::questions::{Question, Questions};
+pub use trace::questions::{Answer, Question, Questions};
 pub use trace::recorder::{Keep, tell};
 pub use trace::value::{Fields, Value};
 pub use tracing::Level;

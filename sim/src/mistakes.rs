@@ -7,13 +7,19 @@ use proptest::strategy::{Strategy, ValueTree as _};
 use proptest::test_runner::TestRunner;
 
 use crate::panics;
+use crate::plan::Family;
 
 /// What must hold of the names of hosts.
 pub(crate) fn of_names(names: &[&str]) -> Option<String> {
+    let twice = twice(names)?;
+    Some(format!("two hosts have the name {twice:?}: expected a name for each"))
+}
+
+/// A name that is there twice.
+pub(crate) fn twice<'a>(names: &[&'a str]) -> Option<&'a str> {
     let mut sorted = names.to_vec();
     sorted.sort_unstable();
-    let twice = sorted.windows(2).find(|two| two[0] == two[1])?;
-    Some(format!("two hosts have the name {:?}: expected a name for each", twice[0]))
+    sorted.windows(2).find(|two| two[0] == two[1]).map(|two| two[0])
 }
 
 /// What must hold of hosts that something is about: they are there.
@@ -25,10 +31,33 @@ pub(crate) fn of_places<'a>(mut places: impl Iterator<Item = &'a str>, names: &[
     ))
 }
 
+/// What must hold where faults are wanted: that any of these families can happen somewhere.
+pub(crate) fn of_wanted_faults(can_any_happen: bool, families: &[Family]) -> Option<String> {
+    if can_any_happen {
+        return None;
+    }
+    let of_links = families.iter().all(|family| family.is_of_link());
+    let of_hosts = families.iter().all(|family| !family.is_of_link());
+    let expected = match (of_links, of_hosts) {
+        (true, true) => return Some(NO_FAMILY.to_owned()),
+        (true, false) => ".everywhere() or .link(..)",
+        (false, true) => ".everywhere() or .host(..)",
+        (false, false) => ".everywhere(), .host(..) or .link(..)",
+    };
+    Some(format!("faults are wanted, and there is nowhere for them: expected {expected}"))
+}
+
+const NO_FAMILY: &str =
+    "faults are wanted, and of no family: expected .only(..) with one at least, or Swarm::calm()";
+
 /// What must hold of options and their choices.
 pub(crate) fn of_options(options: &[(String, Vec<String>)]) -> Option<String> {
-    let (name, _) = options.iter().find(|(_, choices)| choices.is_empty())?;
-    Some(format!("the option {name:?} has no choice: expected one at least"))
+    if let Some((name, _)) = options.iter().find(|(_, choices)| choices.is_empty()) {
+        return Some(format!("the option {name:?} has no choice: expected one at least"));
+    }
+    let names: Vec<_> = options.iter().map(|(name, _)| name.as_str()).collect();
+    let twice = twice(&names)?;
+    Some(format!("the option {twice:?} is added twice: expected all its choices at once"))
 }
 
 /// What must hold of the step of time.

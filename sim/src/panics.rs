@@ -40,7 +40,7 @@ pub fn planned_panic() -> ! {
     panic!("a fault of the plan makes this handler panic")
 }
 
-/// What `work` makes, outside of a simulation.
+/// What `work` makes: code of the user's that no host runs, such as what makes an app, or judges.
 ///
 /// # Errors
 /// When it panics; the error is what was said, and where in the code.
@@ -49,7 +49,12 @@ pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     IS_CAUGHT.set(true);
     let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
     IS_CAUGHT.set(false);
-    made.map_err(|_| take().pop().unwrap_or_default())
+    made.map_err(|_| last().unwrap_or_default())
+}
+
+/// The last panic, which then is told here and not as a host's.
+fn last() -> Option<String> {
+    PANICS.with(|panics| panics.try_borrow_mut().ok()?.pop())
 }
 
 /// The panics of this thread since the last time: on which host, what was said, and where in the code.

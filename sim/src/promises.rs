@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::call::CallRecord;
 use crate::invariant::{Invariant, Wants};
+use crate::panics;
 use crate::trace::event::Event;
 
 /// Every call ends by its deadline and `grace`, whatever happens.
@@ -165,7 +166,8 @@ impl Invariant for CallCheck {
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
         self.met += 1;
-        (self.check)(call)
+        panics::caught(|| (self.check)(call))
+            .unwrap_or_else(|panic| Err(format!("its check panicked: {panic}")))
     }
 
     fn met(&self) -> u64 {

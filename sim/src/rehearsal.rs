@@ -15,6 +15,11 @@ use crate::trace::{recorder, subscriber};
 use crate::violation::{Violation, ViolationKind};
 use crate::{draw, entropy, panics, world};
 
+/// What mostly makes two plays of a plan differ.
+const USUAL_REASONS: &str = "usual reasons: several tasks that wait for one tokio watch, a tokio::select! without \
+    `biased;`, a static, a map with a hasher of its own, tokio::spawn (docs/state.md, \
+    \"What your actors must not do\")";
+
 pub(crate) use crate::trace::recorder::Keep;
 
 /// What came of one rehearsal.
@@ -97,6 +102,11 @@ impl Rehearsal {
             simulated_seconds: self.simulated.as_secs_f64(),
             wall_seconds: self.wall.as_secs_f64(),
         }
+    }
+
+    /// Whether it takes two plays to see what is wrong: a plan that was cut down and played once would always pass.
+    pub(crate) fn takes_two(&self) -> bool {
+        self.violation.as_ref().is_some_and(|violation| violation.kind == ViolationKind::Comparison)
     }
 
     /// What is wrong with the set-up, if that is what came out: then no plan is to blame, and nothing is kept.
@@ -194,15 +204,15 @@ pub fn rehearse_twice(scenario: &Scenario, plan: &Plan) -> Rehearsal {
         let hashes = format!("traces {:016x} and {:016x}", first.trace_hash, second.trace_hash);
         let difference = first_difference(&one.events, &other.events);
         let difference = difference.unwrap_or_else(|| "two more runs were the same".to_owned());
-        first.violation = Some(Violation::of_whole(
+        first.violation = Some(Violation::of_comparison(
             "the same seed leaves the same trace",
-            format!("{hashes}: {difference}"),
+            format!("{hashes}: {}\n  {USUAL_REASONS}", difference.trim_end()),
         ));
     }
     if first.violation.is_none()
         && let Some(difference) = difference_by_clocks(scenario, &first)
     {
-        first.violation = Some(Violation::of_whole("wrong wall clocks change nothing", difference));
+        first.violation = Some(Violation::of_comparison("wrong wall clocks change nothing", difference));
     }
     first
 }

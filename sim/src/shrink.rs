@@ -23,6 +23,8 @@ pub(crate) const SHRINK_TIME: Duration = Duration::from_secs(30);
 pub(crate) struct Shrunk {
     /// The rehearsal of the smallest plan that still fails.
     pub(crate) rehearsal: Rehearsal,
+    /// Whether all was tried, and not only what there was time for: then its size is that of the bug, on any machine.
+    pub(crate) is_whole: bool,
     /// How many plans were tried.
     pub(crate) tried: usize,
     /// How long it took.
@@ -38,7 +40,7 @@ pub(crate) fn shrink(scenario: &Scenario, failed: &Rehearsal, bound: Duration) -
         search.make_plain();
         search.shorten();
         if !search.leave_out() {
-            return Shrunk { tried: search.tried, wall: search.start.elapsed(), rehearsal: search.best };
+            return search.end();
         }
     }
 }
@@ -51,20 +53,31 @@ struct Search<'a> {
     rejected: Vec<Plan>,
     start: Instant,
     bound: Duration,
+    /// Whether something was not tried because the time was up.
+    is_late: bool,
 }
 
 impl<'a> Search<'a> {
     #[expect(clippy::disallowed_methods, reason = "the bound is on the time of whoever waits for the result")]
     fn new(scenario: &'a Scenario, failed: &Rehearsal, bound: Duration) -> Self {
         let (best, start) = (failed.clone(), Instant::now());
-        Self { scenario, best, tried: 0, rejected: Vec::new(), start, bound }
+        Self { scenario, best, tried: 0, rejected: Vec::new(), start, bound, is_late: false }
+    }
+
+    fn end(self) -> Shrunk {
+        let Self { best, tried, is_late, start, .. } = self;
+        Shrunk { is_whole: !is_late, tried, wall: start.elapsed(), rehearsal: best }
     }
 
     /// Tries the best plan with a change; keeps it if it fails in the same way.
     fn try_with(&mut self, change: impl FnOnce(&mut Plan)) -> bool {
         let mut plan = self.best.plan.clone();
         change(&mut plan);
-        if plan == self.best.plan || self.rejected.contains(&plan) || self.start.elapsed() >= self.bound {
+        if plan == self.best.plan || self.rejected.contains(&plan) {
+            return false;
+        }
+        if self.start.elapsed() >= self.bound {
+            self.is_late = true;
             return false;
         }
         self.tried += 1;

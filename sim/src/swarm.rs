@@ -72,8 +72,7 @@ impl Swarm {
 
     /// The faults of one rehearsal.
     pub fn faults(&self) -> BoxedStrategy<Vec<Fault>> {
-        let possible: Vec<_> =
-            self.families.iter().copied().filter(|family| self.can_happen(*family)).collect();
+        let possible: Vec<_> = self.possible().collect();
         if possible.is_empty() || *self.count.end() == 0 {
             return Just(Vec::new()).boxed();
         }
@@ -90,6 +89,14 @@ impl Swarm {
         mistakes::of_places(places, hosts)
             .or_else(|| mistakes::of_numbers("faults", &self.count))
             .or_else(|| mistakes::of_times("faults are to last", &self.lasts))
+            .or_else(|| {
+                let can_any_happen = *self.count.end() == 0 || self.possible().next().is_some();
+                mistakes::of_wanted_faults(can_any_happen, &self.families)
+            })
+    }
+
+    fn possible(&self) -> impl Iterator<Item = Family> {
+        self.families.iter().copied().filter(|family| self.can_happen(*family))
     }
 
     fn can_happen(&self, family: Family) -> bool {

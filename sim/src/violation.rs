@@ -21,11 +21,18 @@ pub struct Violation {
 pub enum ViolationKind {
     /// The program: it broke a promise under this plan.
     Promise,
+    /// Two plays of one plan: they came to different ends. No play shows that alone, so it is not shrunk.
+    Comparison,
     /// The scenario: it is wrong under every plan, so there is nothing to shrink and nothing to keep.
     SetUp,
 }
 
 impl Violation {
+    /// Two plays that must be alike, and are not.
+    pub(crate) fn of_comparison(promise: &str, detail: impl Into<String>) -> Self {
+        Self { kind: ViolationKind::Comparison, ..Self::of_whole(promise, detail) }
+    }
+
     /// A broken promise about a rehearsal as a whole.
     pub(crate) fn of_whole(promise: &str, detail: impl Into<String>) -> Self {
         let (promise, detail) = (promise.to_owned(), detail.into());

@@ -156,8 +156,10 @@ impl<'a> World<'a> {
         let Some(healed_at) = self.healed_at else { return false };
         let (left, bound) = (self.signals.probes_left(), self.scenario.recovers_within);
         if left > 0 && self.now > healed_at + bound {
-            let detail = format!("{left} sort(s) of call still fail {} ms after healing", bound.as_millis());
-            recorder::with(|recorder| recorder.violate("after healing, calls succeed", detail));
+            recorder::with(|recorder| {
+                let detail = clients::still_failing(&self.plan.probes, recorder.calls.all(), bound);
+                recorder.violate("after healing, calls succeed", detail);
+            });
             return true;
         }
         left == 0 && self.is_quiet() && self.has_settled(healed_at)

@@ -144,6 +144,30 @@ fn each_promise_says_how_often_it_had_something_to_judge() {
 }
 
 #[test]
+fn calls_that_still_fail_after_healing_are_told_with_what_they_got() {
+    let second = Duration::from_secs(1);
+    let kinds = ["ok", "buy", "take", "keep", "find"];
+    let calm = || Load::new(0..=0, second, second..=second);
+    let load =
+        |kinds: &[&str]| kinds.iter().fold(calm(), |load, kind| load.kind("customer", kind, matching("x")));
+    let told = |kinds: &[&str]| {
+        let scenario = Scenario::new("shop", "only ok works", load(kinds), Swarm::calm())
+            .host("shop", shop)
+            .client("customer", |_| {
+                async |request: Request| match &*request.kind {
+                    "ok" => Reply::ok(""),
+                    _ => Reply::failed("INTERNAL", "my bug"),
+                }
+            });
+        rehearse_seed(&scenario, 1, None, Keep::Hash).violation.expect("calls fail").detail
+    };
+    let one = "5000 ms after healing, still: buy over customer: INTERNAL \"my bug\"";
+    assert_eq!(told(&kinds[..2]), one);
+    let many = told(&kinds);
+    assert!(many.starts_with(one) && many.ends_with("; and 1 more"), "{many}");
+}
+
+#[test]
 #[should_panic(expected = "none runs on this thread")]
 fn a_fact_told_outside_of_a_rehearsal_is_a_bug_that_says_so() {
     sim::tell(Sold { apples: 1 }, None);

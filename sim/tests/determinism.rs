@@ -7,7 +7,7 @@ mod toy;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use sim::{Keep, Load, Scenario, Swarm, rehearse_seed};
+use sim::{Keep, Load, Scenario, Swarm, ViolationKind, rehearse_seed};
 
 fn hashes(scenario: &Scenario) -> Vec<u64> {
     std::thread::scope(|scope| {
@@ -71,5 +71,8 @@ fn a_run_that_differs_from_the_first_is_noticed_and_the_event_named() {
     let plan = rehearse_seed(&leaky, 1, None, Keep::Hash).plan;
     let violation = sim::rehearse_twice(&leaky, &plan).violation.expect("a violation");
     assert_eq!(violation.promise, "the same seed leaves the same trace");
+    assert_eq!(violation.kind, ViolationKind::Comparison);
     assert!(violation.detail.contains("started start="), "{violation}");
+    let reasons = violation.detail.split_once("\n  usual reasons: ").expect("they are told").1;
+    assert!(reasons.contains("tokio watch") && reasons.contains("a static"), "{violation}");
 }

@@ -42,6 +42,7 @@ pub(super) fn read(line: &str) -> Option<Said> {
         message: message.to_owned(),
         fields: own.map(|(name, value)| (kept(name), in_its_type(value))).collect(),
         of_call: request_id.clone(),
+        known: None,
     };
     Some(Said { at, request_id, line: read, fact, listens })
 }

@@ -132,8 +132,10 @@ impl Play<'_> {
             match self.healed_at {
                 Some(_) if left == 0 && self.is_quiet() => return,
                 Some(healed_at) if now > healed_at + bound => {
-                    let detail =
-                        format!("{left} sort(s) of call still fail {} ms after healing", bound.as_millis());
+                    let probes = &self.inputs.plan.probes;
+                    let detail = recorder::with(|recorder| {
+                        clients::still_failing(probes, recorder.calls.all(), bound)
+                    });
                     return violate("after healing, calls succeed", detail);
                 }
                 None if now > self.horizon + LAST_CALL && !self.is_quiet() => {

@@ -8,6 +8,7 @@ use crate::why::Why;
 
 use super::graveyard;
 use super::project::Project;
+use super::tool::twice;
 
 /// Shrinks `failed` if wanted, keeps its plan in the graveyard, and tells all about it.
 pub(super) fn explain(
@@ -16,25 +17,28 @@ pub(super) fn explain(
     failed: &Rehearsal,
     wants_shrink: bool,
 ) -> String {
-    let again = project.tool().seed(&failed.plan, project.patch());
-    let mut text = format!("{failed}\n  again     {again}\n");
+    let (again, twice) = (project.tool().seed(&failed.plan, project.patch()), twice(failed));
+    let mut text = format!("{failed}\n  again     {again}{twice}\n");
     let mut smallest = failed.clone();
-    if wants_shrink {
+    if wants_shrink && failed.takes_two() {
+        text += "\nnot shrunk: it takes two plays of a plan to see this\n";
+    } else if wants_shrink {
         let shrunk = shrink(scenario, failed, SHRINK_TIME);
         let plan = &shrunk.rehearsal.plan;
         text += &format!(
-            "\nshrunk to {} fault(s), {} request(s) and {} probe(s), by {} rehearsals in {:.1} s\n",
+            "\nshrunk to {} fault(s), {} request(s) and {} probe(s), by {} rehearsals in {:.1} s{}\n",
             plan.faults.len(),
             plan.requests.len(),
             plan.probes.len(),
             shrunk.tried,
-            shrunk.wall.as_secs_f64()
+            shrunk.wall.as_secs_f64(),
+            if shrunk.is_whole { "" } else { ", when its time was up" }
         );
         smallest = shrunk.rehearsal;
     }
     text += &show(scenario, &smallest);
     text += &match graveyard::keep(&smallest, &project.graveyard) {
-        Ok(file) => format!("  plan      {}\n", project.tool().plan(&file, project.patch())),
+        Ok(file) => format!("  plan      {}{twice}\n", project.tool().plan(&file, project.patch())),
         Err(error) => format!("  plan      {error}\n"),
     };
     text

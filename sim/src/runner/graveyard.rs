@@ -8,6 +8,7 @@ use crate::plan::Plan;
 use crate::rehearsal::{Rehearsal, rehearse_twice};
 
 use super::project::Project;
+use super::tool::twice;
 use super::user;
 
 /// The files of all plans, in the order of their names.
@@ -52,7 +53,8 @@ pub(super) fn replay(
         return Err(tell_mistake(mistake));
     }
     if played.violation.is_some() {
-        return Err(format!("{played}\n  again     {}", project.tool().plan(file, None)));
+        let again = project.tool().plan(file, None);
+        return Err(format!("{played}\n  again     {again}{}", twice(&played)));
     }
     judge_effect(&played)
 }

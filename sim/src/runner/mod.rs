@@ -92,6 +92,10 @@ impl Runner {
             eprintln!("error: {}", become_program(arguments.into_iter().skip(2)));
             return ExitCode::from(EXIT_USAGE);
         }
+        if let Some(mistake) = self.0.mistake() {
+            eprintln!("error: {mistake}");
+            return ExitCode::from(EXIT_USAGE);
+        }
         if arguments.get(1).is_none_or(|argument| argument != TOOL) {
             return suite::run(self.0);
         }

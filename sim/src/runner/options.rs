@@ -58,8 +58,8 @@ pub(super) struct Options {
     pub(super) no_shrink: bool,
     /// Build the program with each patch of tests/planted, or with this one, look for the bug, and print a table: how
     /// many seeds it takes to find it, and how small its failing plans get. With --failures 10: of the first ten of
-    /// each. Fails if a patch no longer applies or builds, if a bug is not found, if the median plan keeps more than
-    /// 3 faults or 5 requests or takes more than 30 s to shrink, if a shrunk plan fails without the bug, too, or if a
+    /// each. Fails if a patch no longer applies or builds, if a bug is not found, if the median plan that was
+    /// shrunk to the end within 30 s keeps more than 3 faults or 5 requests, if a shrunk plan fails without the bug, too, or if a
     /// plan of tests/graveyard passes with the bug that it names. With --seed or --plan: play that one with the bug, by
     /// default the one that the plan names
     #[arg(long, value_name = "NAME", num_args = 0..=1, help_heading = "How", conflicts_with_all = ["time", "shard"])]

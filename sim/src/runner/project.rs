@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use crate::draw;
+use crate::mistakes;
 use crate::plan::Plan;
 use crate::scenario::Scenario;
 
@@ -55,6 +56,13 @@ impl Project {
     /// The plan of a seed, of the program as it was built.
     pub(super) fn draw(&self, scenario: &Scenario, seed: u64) -> Plan {
         draw::plan(scenario, seed, self.patch())
+    }
+
+    /// What is wrong with it: a scenario is chosen, and its plans are kept, by its name.
+    pub(super) fn mistake(&self) -> Option<String> {
+        let names: Vec<_> = self.scenarios.iter().map(|scenario| scenario.name.as_str()).collect();
+        let twice = mistakes::twice(&names)?;
+        Some(format!("two scenarios have the name {twice:?}: expected a name for each"))
     }
 
     /// The scenarios called `names`, or all if none is named.

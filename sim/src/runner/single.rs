@@ -12,6 +12,7 @@ use crate::trace::event::Event;
 
 use super::options::Options;
 use super::project::Project;
+use super::tool::twice;
 use super::{failure, graveyard, user};
 
 /// Rehearses the seed or the plan that the options name; whether all promises held.
@@ -27,7 +28,7 @@ pub(super) fn run(project: &Project, options: &Options) -> Result<bool, String> 
     let again = match &file {
         Some(file) => project.tool().plan(file, project.patch()),
         None => project.tool().seed(&plan, project.patch()),
-    };
+    } + twice(&rehearsal);
     if let Some(report) = &options.report {
         let report = user::meant(report);
         fs::write(&report, report::page(&rehearsal, &again))

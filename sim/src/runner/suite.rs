@@ -63,10 +63,8 @@ pub(super) fn run(project: Project) -> ExitCode {
     if is_whole {
         eprint!("{}", found.vacuity);
     }
-    if is_whole && found.vacuity.is_there() {
-        eprintln!(
-            "\nA promise that is never tried proves nothing: add a scenario in which it is, or leave it out there.",
-        );
+    if let Some(advice) = found.vacuity.advice().filter(|_| is_whole) {
+        eprintln!("\n{advice}");
         return ExitCode::from(EXIT_FAILED);
     }
     conclusion.exit_code()

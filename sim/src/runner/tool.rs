@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use crate::plan::Plan;
+use crate::rehearsal::Rehearsal;
 
 use super::user;
 
@@ -63,6 +64,11 @@ impl Tool {
         let planted = planted.map(|name| format!(" --planted {}", user::quoted(name))).unwrap_or_default();
         format!("{}{planted} --plan {}", self.command, user::shown(file))
     }
+}
+
+/// What a command needs besides, to show again what came out.
+pub(super) fn twice(failed: &Rehearsal) -> &'static str {
+    if failed.takes_two() { " --twice" } else { "" }
 }
 
 const MANIFEST: &str = "Cargo.toml";

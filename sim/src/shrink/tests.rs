@@ -107,7 +107,7 @@ fn no_rehearsal_begins_after_the_bound() {
     let scenario = scenario();
     let failed = failed(&scenario);
     let shrunk = shrink(&scenario, &failed, Duration::ZERO);
-    assert_eq!((shrunk.tried, shrunk.rehearsal.plan), (0, failed.plan));
+    assert_eq!((shrunk.tried, shrunk.is_whole, shrunk.rehearsal.plan), (0, false, failed.plan));
 }
 
 #[test]
@@ -115,6 +115,7 @@ fn the_same_failure_shrinks_in_the_same_way() {
     let scenario = scenario();
     let failed = failed(&scenario);
     let [one, other] = [0, 1].map(|_| shrink(&scenario, &failed, SHRINK_TIME));
+    assert!(one.is_whole && other.is_whole);
     assert_eq!((one.tried, one.rehearsal.plan), (other.tried, other.rehearsal.plan));
 }
 

@@ -7,8 +7,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::field::FieldSet;
+
 use crate::plan::fault::Fault;
-use crate::trace::questions;
+use crate::trace::questions::{self, Answer};
 use crate::trace::value::{Fields, Value};
 
 /// One thing that happened.
@@ -76,6 +78,9 @@ pub struct Line {
     /// The id of the call that was handled meanwhile, as the scenario's hook tells it
     /// (`Scenario::request_id_of_line`); empty if that call had lost its id.
     pub of_call: Option<String>,
+    /// The names of all fields that this line of code has, also of those without a value this time; `None` where nobody
+    /// knows, as of a line that a process wrote.
+    pub known: Option<&'static FieldSet>,
 }
 
 /// Something that a host's program tells the checks in a type of its own, by [`tell`](crate::tell).
@@ -180,12 +185,14 @@ impl Event {
     }
 
     fn read<'a, T>(&'a self, name: &str, read: impl Fn(&'a Value) -> Option<T>) -> Option<T> {
-        let found = match &self.what {
-            What::Log(Line { fields, .. }) | What::Net(_, fields) => named(fields, name).and_then(read),
-            _ => None,
-        };
-        questions::field(name, found.is_some());
-        found
+        match &self.what {
+            What::Log(line) => line.read(name, read),
+            What::Net(_, fields) => named(fields, name).and_then(read),
+            _ => {
+                questions::field(name, || Answer::Missing);
+                None
+            }
+        }
     }
 }
 
@@ -193,8 +200,17 @@ impl Line {
     /// The value under `name`, if the line has one.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&Value> {
-        let found = named(&self.fields, name);
-        questions::field(name, found.is_some());
+        self.read(name, Some)
+    }
+
+    fn read<'a, T>(&'a self, name: &str, read: impl Fn(&'a Value) -> Option<T>) -> Option<T> {
+        let value = named(&self.fields, name);
+        let found = value.and_then(read);
+        questions::field(name, || match value {
+            _ if found.is_some() => Answer::Given,
+            None if self.known.is_none_or(|known| known.field(name).is_some()) => Answer::Missing,
+            _ => Answer::Impossible,
+        });
         found
     }
 }

@@ -27,10 +27,24 @@ pub enum Question {
     Fact(&'static str),
 }
 
+/// What became of a question. Of two answers to one question the greater counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Answer {
+    /// There is none: it was only asked of log lines that say the words asked for before, and a line of code that says
+    /// them has no such field, whatever happens. Its name or its type is wrong.
+    Impossible,
+    /// No event had one. It may be rare.
+    Missing,
+    /// An event had one.
+    Given,
+}
+
 /// All that one check has asked.
 #[derive(Debug, Clone, Default)]
 pub struct Questions {
-    asked: Vec<(Question, bool)>,
+    asked: Vec<(Question, Answer)>,
+    /// Whether the event that is looked at has said words that it was asked for.
+    is_said: bool,
     is_answered: bool,
     answered: u64,
 }
@@ -43,6 +57,7 @@ impl Questions {
         let seen = look();
         IS_NOTED.set(false);
         *self = ASKING.take().unwrap_or_default();
+        self.is_said = false;
         self.answered += u64::from(std::mem::take(&mut self.is_answered));
         seen
     }
@@ -59,48 +74,57 @@ impl Questions {
         self.asked.is_empty()
     }
 
-    /// Each question, and whether any event had an answer.
-    pub fn iter(&self) -> impl Iterator<Item = (&Question, bool)> {
-        self.asked.iter().map(|(question, is_answered)| (question, *is_answered))
+    /// Each question, and what became of it.
+    pub fn iter(&self) -> impl Iterator<Item = (&Question, Answer)> {
+        self.asked.iter().map(|(question, answer)| (question, *answer))
     }
 
-    fn add(&mut self, is_it: impl Fn(&Question) -> bool, new: impl FnOnce() -> Question, is_answered: bool) {
-        self.is_answered |= is_answered;
+    fn add(&mut self, is_it: impl Fn(&Question) -> bool, new: impl FnOnce() -> Question, answer: Answer) {
+        // Of an event that nobody knows to be the right one, it says nothing that it cannot have a field.
+        let answer = if self.is_said { answer } else { answer.max(Answer::Missing) };
+        self.is_answered |= answer == Answer::Given;
         let known = self.asked.iter().position(|(known, _)| is_it(known));
         match known {
-            Some(known) => self.asked[known].1 |= is_answered,
-            None if self.asked.len() < MOST => self.asked.push((new(), is_answered)),
+            Some(known) => self.asked[known].1 = self.asked[known].1.max(answer),
+            None if self.asked.len() < MOST => self.asked.push((new(), answer)),
             None => {}
         }
     }
 }
 
-/// An event is asked for a field.
-pub(super) fn field(name: &str, is_answered: bool) {
+/// An event is asked for a field. What becomes of that costs a look at the names that its line of code has.
+pub(super) fn field(name: &str, answer: impl FnOnce() -> Answer) {
     let is_it = |known: &Question| matches!(known, Question::Field(known) if known == name);
-    ask(is_it, || Question::Field(name.to_owned()), is_answered);
+    ask(is_it, || Question::Field(name.to_owned()), answer);
 }
 
 /// An event is asked whether it says `words`.
 pub(super) fn words(words: &str, is_answered: bool) {
     let is_it = |known: &Question| matches!(known, Question::Words(known) if known == words);
-    ask(is_it, || Question::Words(words.to_owned()), is_answered);
+    ask(is_it, || Question::Words(words.to_owned()), || given(is_answered));
+    if is_answered && IS_NOTED.get() {
+        ASKING.with_borrow_mut(|asking| asking.iter_mut().for_each(|questions| questions.is_said = true));
+    }
 }
 
 /// An event is asked for a fact of the type `T`.
 pub(super) fn fact<T>(is_answered: bool) {
     let name = std::any::type_name::<T>();
     let is_it = |known: &Question| matches!(known, Question::Fact(known) if *known == name);
-    ask(is_it, || Question::Fact(name), is_answered);
+    ask(is_it, || Question::Fact(name), || given(is_answered));
 }
 
-fn ask(is_it: impl Fn(&Question) -> bool, new: impl FnOnce() -> Question, is_answered: bool) {
+fn given(is_answered: bool) -> Answer {
+    if is_answered { Answer::Given } else { Answer::Missing }
+}
+
+fn ask(is_it: impl Fn(&Question) -> bool, new: impl FnOnce() -> Question, answer: impl FnOnce() -> Answer) {
     if !IS_NOTED.get() {
         return;
     }
     ASKING.with_borrow_mut(|asking| {
         if let Some(questions) = asking {
-            questions.add(is_it, new, is_answered);
+            questions.add(is_it, new, answer());
         }
     });
 }
@@ -122,8 +146,8 @@ impl fmt::Display for Question {
 mod tests {
     use super::*;
 
-    fn told(questions: &Questions) -> Vec<(String, bool)> {
-        questions.iter().map(|(question, is_answered)| (question.to_string(), is_answered)).collect()
+    fn told(questions: &Questions) -> Vec<(String, Answer)> {
+        questions.iter().map(|(question, answer)| (question.to_string(), answer)).collect()
     }
 
     #[test]
@@ -131,15 +155,40 @@ mod tests {
         let mut questions = Questions::default();
         for is_answered in [false, true, false] {
             questions.note(|| {
-                field("total", is_answered);
-                field("totl", false);
+                field("total", || given(is_answered));
+                field("totl", || Answer::Missing);
             });
         }
-        field("elsewhere", true);
+        field("elsewhere", || Answer::Given);
         assert_eq!(questions.answered(), 1);
         let totl = "no event has a field \"totl\" of the type asked for".to_owned();
-        assert_eq!(told(&questions)[1], (totl, false));
-        assert_eq!(questions.iter().map(|(_, is_answered)| is_answered).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(told(&questions)[1], (totl, Answer::Missing));
+        assert_eq!(told(&questions)[0].1, Answer::Given);
+    }
+
+    #[test]
+    fn a_field_is_impossible_if_it_is_only_asked_of_lines_of_the_words_asked_for_that_cannot_have_it() {
+        let asked = |looks: &[fn()]| {
+            let mut questions = Questions::default();
+            looks.iter().for_each(|look| questions.note(look));
+            let field = questions.iter().find(|(question, _)| matches!(question, Question::Field(_)));
+            field.expect("a field is asked for").1
+        };
+        let says_it: fn() = || {
+            words("sold", true);
+            field("cent", || Answer::Impossible);
+        };
+        let asks_anything: fn() = || field("cent", || Answer::Impossible);
+        let has_none_this_time: fn() = || {
+            words("sold", true);
+            field("cent", || Answer::Missing);
+        };
+        let has_it: fn() = || field("cent", || Answer::Given);
+        assert_eq!(asked(&[says_it, says_it]), Answer::Impossible);
+        for other in [asks_anything, has_none_this_time] {
+            assert_eq!(asked(&[says_it, other, says_it]), Answer::Missing);
+        }
+        assert_eq!(asked(&[says_it, has_it, says_it]), Answer::Given);
     }
 
     #[test]

@@ -134,7 +134,14 @@ fn log_event(event: &tracing::Event<'_>) {
     let of_call = recorder::with(|recorder| recorder.request_id_of_line).and_then(|of_line| of_line());
     let request_id = said.request_id.or_else(|| of_call.clone().filter(|id| !id.is_empty()));
     let (message, fields) = (said.message, said.fields);
-    let line = Line { target: metadata.target(), level: *metadata.level(), message, fields, of_call };
+    let line = Line {
+        target: metadata.target(),
+        level: *metadata.level(),
+        message,
+        fields,
+        of_call,
+        known: Some(metadata.fields()),
+    };
     recorder::with(|recorder| recorder.log(line, request_id));
 }
 

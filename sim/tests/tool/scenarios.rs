@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use sim::{
@@ -27,11 +28,14 @@ fn scenario(name: &str) -> Scenario {
     match name {
         "deaf" | "deaf-too" => scenario.host("server", |_| pending()),
         "astray" => scenario.host("server", listens).mistake("service1 refuses its flags"),
+        "forgetless" => scenario.host("server", counts),
         "vacuous" => scenario.host("server", listens).invariant(|| DrainsLoseNothing),
         "misspelt" => scenario.host("server", settles).invariant(|| OrdersAreSettled::by("ordr", "settled")),
         "misspelt-words" => {
             scenario.host("server", settles).invariant(|| OrdersAreSettled::by("order", "setled"))
         }
+        "misspelt-beside" => scenario.host("server", settles).invariant(|| SettledOrdersAreRight::by("ordr")),
+        "rare" => scenario.host("server", settles).invariant(|| SettledOrdersAreRight::by("refused")),
         "broken" => scenario
             .host("server", listens)
             .every_call("every call fails", |_: &CallRecord| Err("it worked".to_owned())),
@@ -46,11 +50,18 @@ async fn listens(host: HostContext) -> HostResult {
     }
 }
 
+/// No seed says how often it was started.
+async fn counts(host: HostContext) -> HostResult {
+    static STARTS: AtomicU32 = AtomicU32::new(0);
+    tracing::info!(start = STARTS.fetch_add(1, Ordering::Relaxed), "started");
+    listens(host).await
+}
+
 async fn settles(host: HostContext) -> HostResult {
     let listener = host.listen(7).await?;
     loop {
         drop(listener.accept().await?);
-        tracing::info!(order = "one", "settled");
+        tracing::info!(order = "one", refused = None::<&str>, "settled");
     }
 }
 
@@ -106,5 +117,35 @@ impl Invariant for OrdersAreSettled {
 
     fn asked(&self) -> Option<&Questions> {
         Some(&self.asked)
+    }
+}
+
+/// A promise that asks lines whose words it knows for a field.
+#[derive(Debug)]
+struct SettledOrdersAreRight(OrdersAreSettled);
+
+impl SettledOrdersAreRight {
+    fn by(field: &'static str) -> Self {
+        Self(OrdersAreSettled::by(field, "settled"))
+    }
+}
+
+impl Invariant for SettledOrdersAreRight {
+    fn name(&self) -> &str {
+        "settled orders are right"
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        let OrdersAreSettled { field, words, asked } = &mut self.0;
+        asked.note(|| event.says(words) && event.text(field).is_some());
+        Ok(())
+    }
+
+    fn met(&self) -> u64 {
+        self.0.met()
+    }
+
+    fn asked(&self) -> Option<&Questions> {
+        self.0.asked()
     }
 }

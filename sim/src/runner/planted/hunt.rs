@@ -31,6 +31,8 @@ pub(super) struct Cut {
     pub(super) faults: (usize, usize),
     /// Requests and probes, before and now.
     pub(super) requests: (usize, usize),
+    /// Whether it was shrunk to the end, and not only for as long as there was time.
+    pub(super) is_whole: bool,
     /// How many plans were tried.
     pub(super) plans: usize,
     pub(super) seconds: f64,
@@ -110,6 +112,7 @@ impl Cut {
             seed: before.seed,
             faults: (before.faults.len(), after.faults.len()),
             requests: (calls(before), calls(after)),
+            is_whole: shrunk.is_whole,
             plans: shrunk.tried,
             seconds: shrunk.wall.as_secs_f64(),
             plan: after.to_toml().map_err(|error| error.to_string())?,

@@ -77,7 +77,7 @@ pub(super) fn play(project: &Project, options: &Options) -> Result<ExitCode, Str
     let patch = patch::named(Patch::all(&project.planted)?, &name)?;
     let workshop = Workshop::open(&project.manifest_dir, project.tool())?;
     let progress = Progress::start(None, true);
-    progress.note(&format!("{name}: building"));
+    progress.say(&format!("builds {name} in a copy of the workspace, which may take minutes the first time"));
     let program = workshop.build(&patch).map_err(|error| format!("{name} {}:\n{}", error.what, error.why))?;
     progress.finish();
     let mut command = Command::new(program);

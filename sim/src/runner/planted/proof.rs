@@ -19,6 +19,10 @@ use crate::runner::project::Project;
 use crate::runner::tool::TOOL;
 use crate::runner::{graveyard, user};
 
+/// What is said before the first build: until it is done, no line of the table can come.
+const BUILDS: &str =
+    "builds the whole workspace once in a copy of it, which may take minutes, then what each patch touches";
+
 /// How many seeds of a scenario a bug may take, where nothing else is said.
 const SEEDS: u64 = 100;
 
@@ -48,13 +52,15 @@ impl<'a> Proof<'a> {
         let graves = graveyard::all(project)?;
         let shrinks = !options.no_shrink;
         println!("{}", table::header(shrinks));
+        let progress = Progress::start(None, true);
+        progress.say(BUILDS);
         Ok(Self {
             project,
             options,
             shrinks,
             workshop,
             graves,
-            progress: Progress::start(None, true),
+            progress,
             cuts: Vec::new(),
             replays: Vec::new(),
             troubles: Vec::new(),
