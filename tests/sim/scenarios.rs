@@ -5,7 +5,9 @@ use protos::app::grpc::service1::ProcessName;
 use protos::app::grpc::service2::SayHello;
 use protos::app::grpc::{ProcessNameRequest, SayHelloRequest};
 use rehearse::proptest::strategy::Strategy;
-use rehearse::{CLIENTS, Expect, Family, Host, Load, Ms as _, Scenario, Swarm, Via, matching, promises};
+use rehearse::{
+    CLIENTS, Expect, Family, Host, Load, Ms as _, Scenario, Swarm, Via, drawn, matching, promises,
+};
 
 use crate::checks;
 
@@ -126,7 +128,6 @@ fn outages_of_one() -> Swarm {
 /// All scenarios.
 pub(crate) fn all() -> Vec<Scenario> {
     let mut all = short();
-    all.push(shed());
     all.extend(long());
     all
 }
@@ -192,16 +193,21 @@ fn short() -> Vec<Scenario> {
     ]
 }
 
-/// Calls of which some can be done without.
-fn shed() -> Scenario {
+/// The scenario of calls of which some can be done without.
+pub(crate) fn shed() -> sim::Scenario {
+    let about = "calls that can be done without, against a slow link and a slow service1";
+    drawn("shed", about, |picks| shedding(picks.pick("--max-calls", &[ADMITTED, 5, 2])))
+}
+
+fn shedding(admitted: usize) -> Scenario {
     let swarm =
         Swarm::new(1..=2, 250.ms(), 100.ms()..=700.ms()).link("service2", "service1").host("service1");
     two_nodes(
         "shed",
-        "calls that can be done without, against a slow link and a slow service1",
+        "",
         load().metadata(criticality()),
         swarm.only(&[Family::SlowLink, Family::SlowHandler, Family::Pause]),
-        ADMITTED,
+        admitted,
     )
     .flags(&["--rest-headers", "x-criticality"])
 }
@@ -212,11 +218,12 @@ fn long() -> Vec<Scenario> {
         two_nodes(
             "outages",
             "hosts are out of reach for seconds, again and again",
-            sparse_load(),
+            sparse_load().metadata(criticality()),
             outages(),
             ADMITTED,
         )
         .node("spare1", &["service1"], app)
+        .flags(&["--rest-headers", "x-criticality"])
         .workers(1),
         two_nodes(
             "outages-of-one",
