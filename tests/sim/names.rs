@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use protos::app::grpc::service1::Service1;
-use rehearse::facts::HandlerBegun;
+use rehearse::facts::{CallMade, HandlerBegun};
 use rehearse::{
     CallRecord, Event, Family, Fault, FaultKind, Foreign, Invariant, Load, Ms as _, Scenario, Swarm, Wants,
     What, promises,
@@ -15,8 +15,11 @@ use crate::{checks, scenarios};
 /// The hosts of service1.
 const HOSTS: [&str; 3] = ["service1", "spare1", "spare2"];
 
-/// So long a name may have led to a host that it leads to no more: until it is asked again, and its answer is there.
-const ASKED_WITHIN: Duration = Duration::from_millis(12_100);
+/// So long a name is not asked again; then it is by the next call, which itself still goes where the name led.
+const ASKED_AFTER: Duration = Duration::from_secs(12);
+
+/// How soon its answer is there.
+const ANSWERED_WITHIN: Duration = Duration::from_millis(100);
 
 /// What a call may take on its way, so that one that was sent before is handled after.
 const ON_ITS_WAY: Duration = Duration::from_millis(200);
@@ -124,10 +127,12 @@ struct Leads {
     unlisted: BTreeMap<String, (usize, Duration)>,
     /// Since when it leads anywhere.
     since: Duration,
+    /// When service2 called it.
+    made: Vec<Duration>,
 }
 
 fn calls_go_where_the_name_leads(leads: &mut Leads, event: &Event) -> Result<(), String> {
-    let Leads { unlisted, since } = leads;
+    let Leads { unlisted, since, made } = leads;
     match &event.what {
         What::FaultBegins { fault: Fault { what: FaultKind::Unlisted { host }, .. }, .. } => {
             unlisted.entry(host.clone()).or_insert((0, event.at)).0 += 1;
@@ -141,13 +146,17 @@ fn calls_go_where_the_name_leads(leads: &mut Leads, event: &Event) -> Result<(),
         }
         _ => {}
     }
+    if event.told::<CallMade>().is_some() {
+        made.push(event.at);
+    }
     if event.told::<HandlerBegun>().is_none_or(|begun| begun.service != "service1") {
         return Ok(());
     }
     let Some((_, gone)) = unlisted.get(&*event.host) else { return Ok(()) };
     // Where a name leads nowhere, it is taken to lead where it did.
     let leads_nowhere = unlisted.len() == HOSTS.len();
-    if leads_nowhere || event.at <= *(gone.max(since)) + ASKED_WITHIN + ON_ITS_WAY {
+    let asked = made.iter().find(|made| **made >= *gone.max(since) + ASKED_AFTER);
+    if leads_nowhere || asked.is_none_or(|asked| event.at <= *asked + ANSWERED_WITHIN + ON_ITS_WAY) {
         return Ok(());
     }
     let after = (event.at - *gone).as_millis();

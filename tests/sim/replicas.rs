@@ -16,8 +16,10 @@ use rehearse::{
 
 use crate::{checks, foreign, scenarios};
 
-/// So many failures in a row make a replica an outlier, and so many calls may be under way to it until they are known.
-const FOUND_OUT_AFTER: usize = 5 + 8;
+/// So many failures in a row make a replica an outlier, and so many calls may be under way to it until they are known, for
+/// each that come together.
+const FOUND_OUT_AFTER: usize = 5;
+const UNDER_WAY: usize = 8;
 
 /// The shortest waits after which a call tries an outlier again, each counted from the one before.
 const TRIED_AFTER_MS: [u64; 6] = [800, 1280, 2048, 3276, 5242, 8388];
@@ -65,7 +67,7 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         .fold("where all fail, calls still go out", calls_go_out)
         .fold("who fails call after call is found out, and who is slow is asked less", move |calls, event| {
             // Of calls that come together, some are answered sooner where it takes longer.
-            sound_ones_take_calls(calls, event, if bursts == 1 { 4 } else { 2 })
+            sound_ones_take_calls(calls, event, bursts)
         })
 }
 
@@ -85,8 +87,9 @@ struct Calls {
     calls: BTreeMap<Arc<str>, usize>,
 }
 
-/// `share` is the part of all calls that the slow one may have: a quarter, or half of them.
-fn sound_ones_take_calls(calls: &mut Calls, event: &Event, share: usize) -> Result<(), String> {
+/// The slow one may have a quarter of all calls, or half of them where they come together.
+fn sound_ones_take_calls(calls: &mut Calls, event: &Event, bursts: u64) -> Result<(), String> {
+    let (share, under_way) = if bursts == 1 { (4, UNDER_WAY) } else { (2, UNDER_WAY * 2) };
     if event.field("ejected_for_ms").is_some() {
         calls.left_out.get_or_insert(event.at);
     }
@@ -96,7 +99,7 @@ fn sound_ones_take_calls(calls: &mut Calls, event: &Event, share: usize) -> Resu
     *calls.calls.entry(Arc::clone(&event.host)).or_default() += 1;
     let of = |host: &str| calls.calls.get(host).copied().unwrap_or_default();
     let trials = calls.left_out.map_or(0, |since| trials_within(event.at - since));
-    let most = FOUND_OUT_AFTER + trials;
+    let most = FOUND_OUT_AFTER + under_way + trials;
     if calls.calls.contains_key("failing2") || calls.calls.contains_key("failing3") {
         return Ok(());
     }
@@ -106,7 +109,7 @@ fn sound_ones_take_calls(calls: &mut Calls, event: &Event, share: usize) -> Resu
             "{failing} of {all} calls went to the host that fails each; expected {most} at most"
         ));
     }
-    let most = FOUND_OUT_AFTER + all / share;
+    let most = FOUND_OUT_AFTER + UNDER_WAY + all / share;
     if slow > most {
         return Err(format!("{slow} of {all} calls went to the host that is slow; expected {most} at most"));
     }

@@ -189,11 +189,12 @@ impl BackoffIsKept {
 
     /// The callee has spoken: that connection has no failure behind it. Of several, it may be any.
     fn succeed(&mut self, host: &Arc<str>, callee: &str) {
+        let lines = self.setting.lines(host, callee).max(1);
         let waits = self.waits(host, callee);
         if waits.failures.len() == 1 {
             waits.failures.clear();
         }
-        if !waits.failures.contains(&0) {
+        if waits.failures.iter().filter(|failures| **failures == 0).count() < lines {
             waits.failures.push(0);
         }
     }
