@@ -28,6 +28,7 @@ mod rolling;
 mod scenarios;
 mod scripts;
 mod serving;
+mod shared;
 mod state;
 mod trial;
 mod worlds;
@@ -53,6 +54,7 @@ fn main() -> std::process::ExitCode {
         .scenario(keys::keys())
         .scenario(drained::drained())
         .scenario(forgotten::forgotten())
+        .scenario(shared::shared())
         .scenario(refused::refused())
         .scenario(refused::rude())
         .scenario(replicas::replicas())
