@@ -29,6 +29,7 @@ mod scenarios;
 mod scripts;
 mod serving;
 mod shared;
+mod shed;
 mod state;
 mod trial;
 mod worlds;
@@ -45,7 +46,7 @@ fn main() -> std::process::ExitCode {
     rehearse::Runner::new(env!("CARGO_MANIFEST_DIR"))
         .dress(env!("CARGO_BIN_EXE_node"))
         .scenarios(scenarios::all())
-        .scenario(scenarios::shed())
+        .scenario(shed::shed())
         .scenario(busy::busy())
         .scenario(alone::alone())
         .scenario(homes::homes())

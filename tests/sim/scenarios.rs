@@ -5,9 +5,7 @@ use protos::app::grpc::service1::ProcessName;
 use protos::app::grpc::service2::SayHello;
 use protos::app::grpc::{ProcessNameRequest, SayHelloRequest};
 use rehearse::proptest::strategy::Strategy;
-use rehearse::{
-    CLIENTS, Expect, Family, Host, Load, Ms as _, Scenario, Swarm, Via, drawn, matching, promises,
-};
+use rehearse::{CLIENTS, Expect, Family, Host, Load, Ms as _, Scenario, Swarm, Via, matching, promises};
 
 use crate::checks;
 
@@ -33,14 +31,14 @@ pub(crate) fn greetings(load: Load) -> Load {
 }
 
 /// Forty calls in less than half a second: short rehearsals find most, and calls that overlap find more.
-fn load() -> Load {
+pub(crate) fn load() -> Load {
     let load = greetings(Load::new(40, 300.ms(), 200.ms()..=800.ms()));
     let names = matching(NAME).prop_map(|name| ProcessNameRequest { name });
     load.rpc::<ProcessName>(Via::Grpc, names, Expect::ok())
 }
 
 /// How much a call matters.
-fn criticality() -> impl Strategy<Value = Vec<(String, String)>> {
+pub(crate) fn criticality() -> impl Strategy<Value = Vec<(String, String)>> {
     let said = |criticality: String| vec![("x-criticality".to_owned(), criticality)];
     matching("sheddable|critical|default").prop_map(said)
 }
@@ -191,25 +189,6 @@ fn short() -> Vec<Scenario> {
         .workers(2),
         nodes("storm", "everything at once", any_faults()),
     ]
-}
-
-/// The scenario of calls of which some can be done without.
-pub(crate) fn shed() -> sim::Scenario {
-    let about = "calls that can be done without, against a slow link and a slow service1";
-    drawn("shed", about, |picks| shedding(picks.pick("--max-calls", &[ADMITTED, 5, 2])))
-}
-
-fn shedding(admitted: usize) -> Scenario {
-    let swarm =
-        Swarm::new(1..=2, 250.ms(), 100.ms()..=700.ms()).link("service2", "service1").host("service1");
-    two_nodes(
-        "shed",
-        "",
-        load().metadata(criticality()),
-        swarm.only(&[Family::SlowLink, Family::SlowHandler, Family::Pause]),
-        admitted,
-    )
-    .flags(&["--rest-headers", "x-criticality"])
 }
 
 /// Those that last for seconds.
