@@ -1,16 +1,21 @@
 //! What a rehearsed node and the clients tell the checks, as values. A check never reads a sentence.
 
+mod added;
 mod connection;
+mod foreign;
 
 use std::fmt;
 use std::time::Duration;
 
 use sim::{CallFault, Fact};
 use transport::gauges::Reading;
+use transport::policy::Codes;
 use transport::status::{self, NotSent};
 use transport::{Code, Status};
 
+pub use self::added::Added;
 pub use self::connection::{Connection, ConnectionStep};
+pub use self::foreign::{PushedBack, ServingTold, StreamSeen};
 use crate::rpc::JsonMessage;
 
 /// A node is about to listen.
@@ -41,6 +46,8 @@ pub struct HandlerBegun {
     pub is_local: bool,
     /// Whether its caller, or somebody further out, may repeat it, by what the handler knows.
     pub is_repeated: bool,
+    /// What its caller has added to it, as the handler sees that; `None` where nobody looks.
+    pub added: Option<Added>,
 }
 
 /// A call was taken on by a service, and its request has not come as a whole, or one of the same idempotency key is
@@ -116,6 +123,8 @@ pub struct CallMade {
     pub is_idempotent: bool,
     /// Whether contract and configuration let it be repeated when nobody knows what became of it.
     pub may_be_repeated: bool,
+    /// What it may be repeated after, if it may.
+    pub retry_codes: Codes,
     /// Whether the call from within which it is made is one that somebody further out may repeat.
     pub is_repeated: bool,
     /// Which of all clients of nodes makes it: each has connections of its own.
@@ -133,6 +142,8 @@ pub struct CallMade {
     pub had: Option<Duration>,
     /// Whether the request or the answer is a stream.
     pub is_streaming: bool,
+    /// What its caller adds to it.
+    pub added: Added,
 }
 
 /// What became of a call that a service made.
@@ -163,33 +174,6 @@ pub enum Outcome {
     Dropped,
     /// The callee said so.
     Said(Code),
-}
-
-/// A host that is no node, but a server of the scenario's own, has seen a stream that a call opened, and says what it
-/// does with it. It is told on that host, with the request id of the call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StreamSeen {
-    /// The rpc.
-    pub path: String,
-    /// Whether the stream is refused unread (`REFUSED_STREAM`).
-    pub refused: bool,
-}
-
-/// A host that is no node has refused a call, and says when it may be called again. It is told on that host, with the
-/// request id of the call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PushedBack {
-    /// The rpc.
-    pub path: &'static str,
-    /// After this time; `None` if never.
-    pub wait: Option<Duration>,
-}
-
-/// A host that is no node says whether it serves, to one who asks. It is told on that host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ServingTold {
-    /// Whether it does.
-    pub serves: bool,
 }
 
 /// What a node holds when nothing is asked any more, and again whenever that has changed.
@@ -236,9 +220,6 @@ impl Fact for HandlerEnded {}
 impl Fact for HandlerDisturbed {}
 impl Fact for CallMade {}
 impl Fact for CallOutcome {}
-impl Fact for StreamSeen {}
-impl Fact for PushedBack {}
-impl Fact for ServingTold {}
 impl Fact for GaugesRead {}
 impl Fact for StreamMessage {}
 
@@ -330,28 +311,6 @@ impl fmt::Display for Outcome {
             Self::Dropped => "DROPPED",
             Self::Said(code) => status::code_name(*code),
         })
-    }
-}
-
-impl fmt::Display for StreamSeen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "stream seen {}", self.path)?;
-        f.write_str(if self.refused { " refused" } else { "" })
-    }
-}
-
-impl fmt::Display for PushedBack {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.wait {
-            Some(wait) => write!(f, "pushed back {} for={}ms", self.path, wait.as_millis()),
-            None => write!(f, "pushed back {} for ever", self.path),
-        }
-    }
-}
-
-impl fmt::Display for ServingTold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.serves { "says that it serves" } else { "says that it does not serve" })
     }
 }
 

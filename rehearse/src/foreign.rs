@@ -38,6 +38,7 @@ pub struct Foreign {
     streams_max: Option<u32>,
     calls_max: Option<usize>,
     rests: Option<Range<Duration>>,
+    is_mute: bool,
     manner: Manner,
 }
 
@@ -61,6 +62,7 @@ impl Foreign {
             streams_max: None,
             calls_max: None,
             rests: None,
+            is_mute: false,
             manner: Manner::Served,
         }
     }
@@ -112,6 +114,12 @@ impl Foreign {
     #[must_use]
     pub fn rests(self, rests: Range<Duration>) -> Self {
         Self { rests: Some(rests), ..self }
+    }
+
+    /// Makes it take the question whether it serves, and never answer that. It answers calls even so.
+    #[must_use]
+    pub fn never_says_whether_it_serves(self) -> Self {
+        Self { is_mute: true, ..self }
     }
 
     /// Makes it ill for a while, counted from its start: it says `said` to each call at once for as long as it `fails`, and
@@ -187,7 +195,12 @@ impl Foreign {
             if self.calls_max == Some(taken.get()) {
                 connection.graceful_shutdown();
             }
-            if let Some(rests) = self.rests.as_ref().filter(|_| call.head.uri.path() == Watch::PATH) {
+            let is_asked = call.head.uri.path() == Watch::PATH;
+            if is_asked && self.is_mute {
+                tokio::task::spawn_local(async move { call.wait_for_its_end().await.is_ok() });
+                continue;
+            }
+            if let Some(rests) = self.rests.as_ref().filter(|_| is_asked) {
                 let rests = [rests.start, rests.end].map(|after| started + after);
                 tokio::task::spawn_local(async move { call.tell_serving(rests).await.is_ok() });
                 continue;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sim::Request;
 use transport::Limits;
+use transport::policy::Breaker;
 
 use crate::graph::Graph;
 use crate::load::{Kind, Via};
@@ -27,8 +28,12 @@ pub(crate) struct Setting {
     pub(crate) by_key: Vec<&'static str>,
     /// The hosts that let a connection carry few calls at a time: their callers have several, beside each other.
     pub(crate) of_several_connections: Vec<String>,
-    /// The most calls that a client has out to the services of whose policies that is said; the least where it adapts.
-    pub(crate) max_in_flight: BTreeMap<&'static str, usize>,
+    /// How many calls a client may have out, to the services of whose policies that is said.
+    pub(crate) max_in_flight: BTreeMap<&'static str, InFlight>,
+    /// The services whose callees are asked whether they serve.
+    pub(crate) health_checked: BTreeMap<&'static str, ()>,
+    /// When the breakers of clients open, to the services of whose policies that is said.
+    pub(crate) breakers: BTreeMap<&'static str, Breaker>,
     pub(crate) limits: Limits,
     /// What a call has that comes without a deadline.
     pub(crate) deadline: Duration,
@@ -49,6 +54,13 @@ pub(crate) struct Setting {
     pub(crate) latency_max: Duration,
     /// By how much a busy machine may hold up a process; nothing in a simulated world.
     pub(crate) held_up: Duration,
+}
+
+/// How many calls a client may have out to a service: a number, or one that adapts between these two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InFlight {
+    pub(crate) least: usize,
+    pub(crate) most: usize,
 }
 
 impl Setting {

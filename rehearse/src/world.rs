@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use node::{App, Config};
-use transport::policy::MaxInFlight;
+use transport::policy::{MaxInFlight, Policies};
 use transport::{CallContext, Placement, Service};
 
 use crate::clients::{self, HEALTH};
@@ -15,7 +15,7 @@ use crate::graph::Graph;
 use crate::load::Load;
 use crate::nodes::{self, Node, Ready, order_option};
 use crate::scenario::{Check, Scenario};
-use crate::setting::Setting;
+use crate::setting::{InFlight, Setting};
 
 /// The scenario as the simulator plays it. Where a node's flags are wrong, or something is called that no host has, it is
 /// one that tells so, as a mistake in its set-up.
@@ -54,9 +54,11 @@ fn played(mut scenario: Scenario) -> Result<sim::Scenario, String> {
         tick: scenario.tick,
         latency_max: scenario.latency_max,
         in_node: in_node(&apps),
-        by_key: by_key(ready.iter().map(|(_, ready)| ready.config()), &apps),
+        by_key: by_key(configs(&ready), &apps),
         of_several_connections: of_several_connections(&foreign),
-        max_in_flight: max_in_flight(ready.iter().map(|(_, ready)| ready.config()), &apps),
+        max_in_flight: said(configs(&ready), &apps, |policies| policies.max_in_flight.map(in_flight)),
+        health_checked: said(configs(&ready), &apps, |policies| policies.health_check.then_some(())),
+        breakers: said(configs(&ready), &apps, |policies| policies.breaker),
         held_up: Duration::ZERO,
         kinds: load.kinds.into(),
         says_timeouts: load.says_timeouts,
@@ -150,6 +152,11 @@ fn ways(
     entries.map(way).collect()
 }
 
+/// The configurations of the nodes.
+fn configs(ready: &[(String, Arc<Ready>)]) -> impl Iterator<Item = &Config> {
+    ready.iter().map(|(_, ready)| ready.config())
+}
+
 /// The services of which a method is called by a key.
 fn by_key<'a>(configs: impl Iterator<Item = &'a Config>, apps: &[App]) -> Vec<&'static str> {
     let services: Vec<_> = apps.iter().flat_map(App::services).collect();
@@ -169,24 +176,29 @@ fn of_several_connections(foreign: &[(String, Arc<Foreign>)]) -> Vec<String> {
     several.map(|(host, _)| host.clone()).collect()
 }
 
-/// An adaptive limit of calls in flight never falls below.
-const ADAPTIVE_LEAST: usize = 4;
+/// What an adaptive limit of calls in flight is at the least and at the most.
+const ADAPTIVE: InFlight = InFlight { least: 4, most: 1000 };
 
-/// The services to which a client has a limited number of calls out.
-fn max_in_flight<'a>(
+fn in_flight(limit: MaxInFlight) -> InFlight {
+    match limit {
+        MaxInFlight::Calls(most) => InFlight { least: most as usize, most: most as usize },
+        MaxInFlight::Adaptive => ADAPTIVE,
+    }
+}
+
+/// What the policies of clients say, by the service that is called: of those of which `told` finds something in them.
+fn said<'a, T>(
     configs: impl Iterator<Item = &'a Config>,
     apps: &[App],
-) -> BTreeMap<&'static str, usize> {
+    told: impl Fn(&Policies) -> Option<T>,
+) -> BTreeMap<&'static str, T> {
     let services: Vec<_> = apps.iter().flat_map(App::services).collect();
     let of_one = |config: &Config| {
-        let limit = |service: &&Service| {
-            let most = match config.policies(service.name(), service.rpcs()).max_in_flight? {
-                MaxInFlight::Calls(most) => most as usize,
-                MaxInFlight::Adaptive => ADAPTIVE_LEAST,
-            };
-            Some((service.name(), most))
+        let said = |service: &&Service| {
+            let policies = config.policies(service.name(), service.rpcs());
+            Some((service.name(), told(&policies)?))
         };
-        services.iter().filter_map(limit).collect::<Vec<_>>()
+        services.iter().filter_map(said).collect::<Vec<_>>()
     };
     configs.flat_map(of_one).collect()
 }

@@ -7,7 +7,7 @@ use actix::fut::wrap_future;
 use actix::{Actor, AsyncContext as _, Context, Handler};
 use bytes::Bytes;
 use node::App;
-use probe_contract::ledger::{Enter, EnterLater, Ledger, Look};
+use probe_contract::ledger::{Enter, EnterAfterwards, EnterLater, Ledger, Look};
 use probe_contract::tally::{self, Tally};
 use probe_contract::{Balance, Entry};
 use tokio::time::sleep;
@@ -15,13 +15,15 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tracing::info;
 use transport::{Call, Code, Keys, Reply, Serve, State, Status};
 
+use crate::trial::{AFTERWARDS, BEGUN, DONE};
+
 /// How many keys of the ledger have actors at once.
 pub(crate) const ACTORS_MAX: usize = 3;
 
 /// Adds the services to an app. The ledger's actor of a key goes when nobody has asked it for `idle`.
 pub(crate) fn add_to(app: App, idle: Duration) -> App {
     let key = |entry: &Entry| entry.key.clone();
-    let keys = Keys::new().of::<Enter>(key).of::<EnterLater>(key).of::<Look>(key);
+    let keys = Keys::new().of::<Enter>(key).of::<EnterLater>(key).of::<EnterAfterwards>(key).of::<Look>(key);
     let keys = keys.idle_after(idle).at_most(ACTORS_MAX);
     app.service_by_key(keys, |_: &str, ()| LedgerActor::default()).service_in_node(|()| TallyActor::default())
 }
@@ -64,6 +66,25 @@ impl Handler<Call<EnterLater>> for LedgerActor {
         call.answer_with_state(context, async |state: State<Self>, entry| {
             sleep(Duration::from_millis(entry.later_ms.into())).await;
             state.with(move |actor| entered(&mut actor.total, &entry.key, entry.amount)).await
+        })
+    }
+}
+
+impl Handler<Call<EnterAfterwards>> for LedgerActor {
+    type Result = Reply<EnterAfterwards>;
+
+    fn handle(&mut self, call: Call<EnterAfterwards>, context: &mut Context<Self>) -> Self::Result {
+        let (state, of_call) = (State::of(context), call.context.clone());
+        call.answer_now(|entry| {
+            let balance = Balance { before: self.total, total: self.total };
+            of_call.spawn(AFTERWARDS, async move {
+                sleep(Duration::from_millis(entry.later_ms.into())).await;
+                let enters =
+                    state.with(move |actor| entered(&mut actor.total, &entry.key, entry.amount)).await;
+                info!(afterwards = DONE, ok = enters.is_ok(), "entered afterwards");
+            })?;
+            info!(afterwards = BEGUN, "enters afterwards");
+            Ok(balance)
         })
     }
 }

@@ -4,15 +4,19 @@
 //! `cargo test` rehearses a few seeds of every scenario, `cargo test -p rehearsal --test sim -- rehearse --help` tells
 //! how to rehearse many.
 
+mod alone;
 mod breakers;
 mod busy;
 mod checks;
 mod drained;
 mod foreign;
+mod forgotten;
 mod homes;
 mod ill;
 mod keys;
+mod lasting;
 mod ledger;
+mod lines;
 mod names;
 mod parting;
 mod patience;
@@ -24,6 +28,8 @@ mod rolling;
 mod scenarios;
 mod scripts;
 mod serving;
+mod shared;
+mod shed;
 mod state;
 mod trial;
 mod worlds;
@@ -40,10 +46,16 @@ fn main() -> std::process::ExitCode {
     rehearse::Runner::new(env!("CARGO_MANIFEST_DIR"))
         .dress(env!("CARGO_BIN_EXE_node"))
         .scenarios(scenarios::all())
+        .scenario(shed::shed())
         .scenario(busy::busy())
+        .scenario(alone::alone())
         .scenario(homes::homes())
+        .scenario(lasting::lasting())
+        .scenario(lines::lines())
         .scenario(keys::keys())
         .scenario(drained::drained())
+        .scenario(forgotten::forgotten())
+        .scenario(shared::shared())
         .scenario(refused::refused())
         .scenario(refused::rude())
         .scenario(replicas::replicas())
@@ -54,12 +66,17 @@ fn main() -> std::process::ExitCode {
         .scenario(parting::parting())
         .scenario(serving::serving())
         .scenario(serving::waiting())
+        .scenario(serving::mute())
+        .scenario(serving::announced())
         .scenario(patience::quiet())
         .scenario(patience::short())
         .scenario(patience::hasty())
         .scenario(patience::gone())
+        .scenario(patience::torn())
+        .scenario(patience::few())
         .scenario(patience::unread())
         .scenario(names::names())
+        .scenario(names::moving())
         .scenario(rolling::rolling())
         .scenario(retries::retries())
         .scenario(retries::pushback())

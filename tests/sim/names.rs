@@ -3,16 +3,23 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rehearse::facts::HandlerBegun;
-use rehearse::{Event, Family, Fault, FaultKind, Load, Ms as _, Scenario, Swarm, What, promises};
+use protos::app::grpc::service1::Service1;
+use rehearse::facts::{CallMade, HandlerBegun};
+use rehearse::{
+    CallRecord, Event, Family, Fault, FaultKind, Foreign, Invariant, Load, Ms as _, Scenario, Swarm, Wants,
+    What, promises,
+};
 
 use crate::{checks, scenarios};
 
 /// The hosts of service1.
 const HOSTS: [&str; 3] = ["service1", "spare1", "spare2"];
 
-/// So long a name may have led to a host that it leads to no more: until it is asked again, and its answer is there.
-const ASKED_WITHIN: Duration = Duration::from_millis(12_100);
+/// So long a name is not asked again; then it is by the next call, which itself still goes where the name led.
+const ASKED_AFTER: Duration = Duration::from_secs(12);
+
+/// How soon its answer is there.
+const ANSWERED_WITHIN: Duration = Duration::from_millis(100);
 
 /// What a call may take on its way, so that one that was sent before is handled after.
 const ON_ITS_WAY: Duration = Duration::from_millis(200);
@@ -36,6 +43,83 @@ pub(crate) fn names() -> Scenario {
         .fold("calls go where the name leads", calls_go_where_the_name_leads)
 }
 
+/// The scenario of a name that leads to nobody who serves for a while, whose callers wait.
+pub(crate) fn moving() -> Scenario {
+    // Few, since each call asks the name for those that wait.
+    let load = Load::new(8, 8000.ms(), 8000.ms()..=9000.ms());
+    let swarm = Swarm::new(1..=2, 5000.ms(), 1500.ms()..=4000.ms()).host("spare1").only(&[Family::Unlisted]);
+    let about = "the name of service1 leads to nobody who serves for a while, and its callers wait";
+    let scenario = Scenario::new("moving", about, scenarios::greetings(load), swarm)
+        .nodes(&["service2"], scenarios::app)
+        .node("spare1", &["service1"], scenarios::app)
+        .foreign("rude", Foreign::of::<Service1>().hangs_up());
+    scenario
+        .by_names()
+        .workers(1)
+        .flags(&["--policy", "wait-for-ready=true", "--deadline", "9s"])
+        .recovers_within(20_000.ms())
+        .promises(promises::of_calls().except(promises::REPLICAS_SHARE))
+        .every_call("every reply belongs to its request", checks::right_value)
+        .every_call("a call that waits until somebody serves is not lost", checks::works)
+        .invariant(GoesWhenTheNameLeads::default)
+}
+
+/// A name is asked again after a second at the latest while calls wait; then a connection is made, and the call takes its way.
+const GOES_WITHIN: Duration = Duration::from_millis(1300);
+
+/// A call goes as soon as the name leads to a host that serves.
+#[derive(Debug, Default)]
+struct GoesWhenTheNameLeads {
+    /// When the name last led to such a host again; none while it does not, or has not ceased to.
+    leads: Option<Duration>,
+    faults: usize,
+    met: u64,
+}
+
+impl Invariant for GoesWhenTheNameLeads {
+    fn name(&self) -> &str {
+        "a call that waits goes when a name leads to who serves"
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::nothing()
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        match &event.what {
+            What::FaultBegins { .. } => (self.faults, self.leads) = (self.faults + 1, None),
+            What::FaultEnds { .. } => {
+                self.faults -= 1;
+                self.leads = (self.faults == 0).then_some(event.at);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
+        let Some((leads, ended)) = self.leads.zip(call.ended) else { return Ok(()) };
+        self.met += 1;
+        let due = leads.max(call.started) + GOES_WITHIN;
+        if ended <= due {
+            return Ok(());
+        }
+        Err(format!(
+            "{} was made at {} ms and had its reply at {} ms; expected it until {} ms, since from {} ms on the name of service1 \
+             leads to a host that serves",
+            call.request_id,
+            call.started.as_millis(),
+            ended.as_millis(),
+            due.as_millis(),
+            leads.as_millis()
+        ))
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
+}
+
 /// Where the name leads.
 #[derive(Debug, Default)]
 struct Leads {
@@ -43,10 +127,12 @@ struct Leads {
     unlisted: BTreeMap<String, (usize, Duration)>,
     /// Since when it leads anywhere.
     since: Duration,
+    /// When service2 called it.
+    made: Vec<Duration>,
 }
 
 fn calls_go_where_the_name_leads(leads: &mut Leads, event: &Event) -> Result<(), String> {
-    let Leads { unlisted, since } = leads;
+    let Leads { unlisted, since, made } = leads;
     match &event.what {
         What::FaultBegins { fault: Fault { what: FaultKind::Unlisted { host }, .. }, .. } => {
             unlisted.entry(host.clone()).or_insert((0, event.at)).0 += 1;
@@ -60,13 +146,17 @@ fn calls_go_where_the_name_leads(leads: &mut Leads, event: &Event) -> Result<(),
         }
         _ => {}
     }
+    if event.told::<CallMade>().is_some() {
+        made.push(event.at);
+    }
     if event.told::<HandlerBegun>().is_none_or(|begun| begun.service != "service1") {
         return Ok(());
     }
     let Some((_, gone)) = unlisted.get(&*event.host) else { return Ok(()) };
     // Where a name leads nowhere, it is taken to lead where it did.
     let leads_nowhere = unlisted.len() == HOSTS.len();
-    if leads_nowhere || event.at <= *(gone.max(since)) + ASKED_WITHIN + ON_ITS_WAY {
+    let asked = made.iter().find(|made| **made >= *gone.max(since) + ASKED_AFTER);
+    if leads_nowhere || asked.is_none_or(|asked| event.at <= *asked + ANSWERED_WITHIN + ON_ITS_WAY) {
         return Ok(());
     }
     let after = (event.at - *gone).as_millis();

@@ -29,7 +29,7 @@ pub(crate) fn parting() -> sim::Scenario {
 }
 
 fn world(picks: &mut Picks<'_>) -> Scenario {
-    let drain_ms = picks.pick("--drain-timeout in ms", &[5000, 400]);
+    let drain_ms = picks.pick("--drain-timeout in ms", &[5000, 400, 100]);
     let drain_timeout = Duration::from_millis(drain_ms);
     let (calls_max, workers) = (picks.pick("--max-calls", &[1024, 2]), picks.pick("workers", &[2, 1]));
     let drains = Swarm::new(1..=3, 1400.ms(), 600.ms()..=1800.ms()).host("edge").host("inner");

@@ -8,8 +8,8 @@ use rehearse::facts::{HandlerBegun, HandlerEnded};
 use rehearse::promises::OfCalls;
 use rehearse::proptest::prelude::*;
 use rehearse::{
-    CallRecord, Code, Event, Expect, Invariant, Load, Ms as _, Scenario, Swarm, Via, Wants, matching,
-    promises,
+    CLIENTS, CallRecord, Code, Event, Expect, Family, Invariant, Load, Ms as _, Scenario, Swarm, Via, Wants,
+    matching, promises,
 };
 
 use crate::worlds;
@@ -72,6 +72,16 @@ pub(crate) fn hasty() -> Scenario {
 
 /// The scenario of clients that leave before they have their answers, and say to nobody how long they stay.
 pub(crate) fn gone() -> Scenario {
+    leaving("gone", "clients leave before they have their answers", Swarm::calm())
+}
+
+/// The same, where connections of clients are reset: nobody takes a client for one that has only said all then.
+pub(crate) fn torn() -> Scenario {
+    let swarm = Swarm::new(2..=5, 3500.ms(), 10.ms()..=20.ms()).link(CLIENTS, "edge").link(CLIENTS, "inner");
+    leaving("torn", "connections of clients are reset under calls that last", swarm.only(&[Family::Reset]))
+}
+
+fn leaving(name: &str, about: &str, swarm: Swarm) -> Scenario {
     let scripts = (matching("[a-z]{4,8}"), 1200..=2500_u32, 0..=2_u32);
     let scripts = scripts
         .prop_map(|(text, wait_ms, hops)| Script { text, wait_ms, hops, ..Script::default() })
@@ -81,9 +91,19 @@ pub(crate) fn gone() -> Scenario {
         .rpc::<front::Play>(Via::Rest, scripts.clone(), Expect::ok())
         .rpc::<front::Play>(Via::Grpc, scripts.clone(), Expect::ok())
         .rpc::<back::Play>(Via::Rest, scripts, Expect::ok());
-    let about = "clients leave before they have their answers";
-    let scenario = Scenario::new("gone", about, load, Swarm::calm()).flags(&["--deadline", "20s"]);
+    let scenario = Scenario::new(name, about, load, swarm).flags(&["--deadline", "20s"]);
     two(scenario, promises::of_calls().enough(3500.ms())).recovers_within(20_000.ms())
+}
+
+/// The scenario of streams of which a service may have few under way: each counts until it has ended.
+pub(crate) fn few() -> Scenario {
+    let scripts = (matching("[a-z]{4,8}"), 50..=150_u32);
+    let scripts =
+        scripts.prop_map(|(text, pause_ms)| Script { text, pause_ms, scenes: 3, ..Script::default() });
+    let load = Load::new(40, 1500.ms(), 800.ms()..=1500.ms()).watch::<front::Show>(scripts);
+    let about = "a service may have few calls under way, and streams last";
+    let scenario = Scenario::new("few", about, load, Swarm::calm()).flags(&["--policy", "max-in-flight=3"]);
+    two(scenario, promises::of_calls())
 }
 
 /// The scenario of clients that read nothing of what they are shown.

@@ -16,11 +16,13 @@ use rehearse::{
 
 use crate::{checks, foreign, scenarios};
 
-/// So many failures in a row make a replica an outlier, and so many calls may be under way to it until they are known.
-const FOUND_OUT_AFTER: usize = 5 + 8;
+/// So many failures in a row make a replica an outlier, and so many calls may be under way to it until they are known, for
+/// each that come together.
+const FOUND_OUT_AFTER: usize = 5;
+const UNDER_WAY: usize = 8;
 
 /// The shortest waits after which a call tries an outlier again, each counted from the one before.
-const TRIED_AFTER_MS: [u64; 5] = [800, 1280, 2048, 3276, 5242];
+const TRIED_AFTER_MS: [u64; 6] = [800, 1280, 2048, 3276, 5242, 8388];
 
 /// The scenario of a replica that fails at once, and another that is slow.
 pub(crate) fn replicas() -> sim::Scenario {
@@ -38,32 +40,43 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
     let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
     let right = || Expect::ok().or(Code::Unavailable);
     let bursts = picks.pick("bursts", &[1, 4]);
-    let load = Load::new(100, 5000.ms(), 400.ms()..=800.ms())
+    let others = picks.pick("the others", &["answer", "fail, too", "but one fail, too"]);
+    let goes_away = picks.pick("calls of a connection", &["any", "three"]) == "three";
+    // Who fails is asked once a second or so, and left out after five failures.
+    let (calls, over) = if goes_away || others == "but one fail, too" { (130, 12_000) } else { (100, 5000) };
+    let load = Load::new(calls, over.ms(), 400.ms()..=800.ms())
         .bursts(bursts)
         .rpc::<SayHello>(Via::Rest, requests(), right())
         .rpc::<SayHello>(Via::Grpc, requests(), right());
     let scenario = Scenario::new("replicas", "", load, Swarm::calm())
         .nodes(&["service2"], scenarios::app)
-        .foreign("failing", failing());
-    let scenario = match picks.pick("the others", &["answer", "fail, too"]) {
+        .foreign("failing", if goes_away { failing().calls_max(3) } else { failing() });
+    let scenario = match others {
         "answer" => {
             let scenario = scenario.foreign("slow", slow).nodes(&["service1"], scenarios::app);
             // More first calls at once than a budget of ten tokens pays for may fail.
             match bursts {
-                1 => scenario.every_call("no call fails, for there are two that answer", checks::works),
+                1 if !goes_away => {
+                    scenario.every_call("no call fails, for there are two that answer", checks::works)
+                }
                 _ => scenario,
             }
         }
+        "but one fail, too" => scenario
+            .foreign("failing2", failing())
+            .foreign("failing3", failing())
+            .nodes(&["service1"], scenarios::app),
         _ => scenario.foreign("failing2", failing()).foreign("failing3", failing()),
     };
+    let all = promises::of_calls().except(promises::REPLICAS_SHARE);
     scenario
         .workers(1)
-        .promises(promises::of_calls().except(promises::REPLICAS_SHARE))
+        .promises(if goes_away { all.except(promises::ONE_CONNECTION) } else { all })
         .every_call("every reply belongs to its request", checks::right_value)
         .fold("where all fail, calls still go out", calls_go_out)
         .fold("who fails call after call is found out, and who is slow is asked less", move |calls, event| {
             // Of calls that come together, some are answered sooner where it takes longer.
-            sound_ones_take_calls(calls, event, if bursts == 1 { 4 } else { 2 })
+            sound_ones_take_calls(calls, event, bursts)
         })
 }
 
@@ -102,22 +115,26 @@ fn calls_go_out(_: &mut (), event: &Event) -> Result<(), String> {
     }
 }
 
-/// How many calls came to each host of service1, and when the first did.
+/// How many calls came to each host of service1, and when the one that fails was left out first.
 #[derive(Debug, Default)]
 struct Calls {
-    first: Option<Duration>,
+    left_out: Option<Duration>,
     calls: BTreeMap<Arc<str>, usize>,
 }
 
-/// `share` is the part of all calls that the slow one may have: a quarter, or half of them.
-fn sound_ones_take_calls(calls: &mut Calls, event: &Event, share: usize) -> Result<(), String> {
+/// The slow one may have a quarter of all calls, or half of them where they come together.
+fn sound_ones_take_calls(calls: &mut Calls, event: &Event, bursts: u64) -> Result<(), String> {
+    let (share, under_way) = if bursts == 1 { (4, UNDER_WAY) } else { (2, UNDER_WAY * 2) };
+    if event.field("ejected_for_ms").is_some() {
+        calls.left_out.get_or_insert(event.at);
+    }
     if event.told::<HandlerBegun>().is_none_or(|begun| begun.service != "service1") {
         return Ok(());
     }
     *calls.calls.entry(Arc::clone(&event.host)).or_default() += 1;
-    let since = event.at - *calls.first.get_or_insert(event.at);
     let of = |host: &str| calls.calls.get(host).copied().unwrap_or_default();
-    let most = FOUND_OUT_AFTER + trials_within(since);
+    let trials = calls.left_out.map_or(0, |since| trials_within(event.at - since));
+    let most = FOUND_OUT_AFTER + under_way + trials;
     if calls.calls.contains_key("failing2") || calls.calls.contains_key("failing3") {
         return Ok(());
     }
@@ -127,7 +144,7 @@ fn sound_ones_take_calls(calls: &mut Calls, event: &Event, share: usize) -> Resu
             "{failing} of {all} calls went to the host that fails each; expected {most} at most"
         ));
     }
-    let most = FOUND_OUT_AFTER + all / share;
+    let most = FOUND_OUT_AFTER + UNDER_WAY + all / share;
     if slow > most {
         return Err(format!("{slow} of {all} calls went to the host that is slow; expected {most} at most"));
     }

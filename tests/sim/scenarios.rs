@@ -31,14 +31,14 @@ pub(crate) fn greetings(load: Load) -> Load {
 }
 
 /// Forty calls in less than half a second: short rehearsals find most, and calls that overlap find more.
-fn load() -> Load {
+pub(crate) fn load() -> Load {
     let load = greetings(Load::new(40, 300.ms(), 200.ms()..=800.ms()));
     let names = matching(NAME).prop_map(|name| ProcessNameRequest { name });
     load.rpc::<ProcessName>(Via::Grpc, names, Expect::ok())
 }
 
 /// How much a call matters.
-fn criticality() -> impl Strategy<Value = Vec<(String, String)>> {
+pub(crate) fn criticality() -> impl Strategy<Value = Vec<(String, String)>> {
     let said = |criticality: String| vec![("x-criticality".to_owned(), criticality)];
     matching("sheddable|critical|default").prop_map(said)
 }
@@ -126,7 +126,6 @@ fn outages_of_one() -> Swarm {
 /// All scenarios.
 pub(crate) fn all() -> Vec<Scenario> {
     let mut all = short();
-    all.push(shed());
     all.extend(long());
     all
 }
@@ -192,31 +191,18 @@ fn short() -> Vec<Scenario> {
     ]
 }
 
-/// Calls of which some can be done without.
-fn shed() -> Scenario {
-    let swarm =
-        Swarm::new(1..=2, 250.ms(), 100.ms()..=700.ms()).link("service2", "service1").host("service1");
-    two_nodes(
-        "shed",
-        "calls that can be done without, against a slow link and a slow service1",
-        load().metadata(criticality()),
-        swarm.only(&[Family::SlowLink, Family::SlowHandler, Family::Pause]),
-        ADMITTED,
-    )
-    .flags(&["--rest-headers", "x-criticality"])
-}
-
 /// Those that last for seconds.
 fn long() -> Vec<Scenario> {
     vec![
         two_nodes(
             "outages",
             "hosts are out of reach for seconds, again and again",
-            sparse_load(),
+            sparse_load().metadata(criticality()),
             outages(),
             ADMITTED,
         )
         .node("spare1", &["service1"], app)
+        .flags(&["--rest-headers", "x-criticality"])
         .workers(1),
         two_nodes(
             "outages-of-one",

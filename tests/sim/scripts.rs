@@ -119,7 +119,8 @@ fn as_echoed(call: &CallRecord, script: &Script, reply: &Reply, is_at_back: bool
     let is_over_grpc = call.request.client == "grpc";
     let is_echoed = |name: &str| name == "x-trial" || name == "x-trial-bin" && is_over_grpc;
     let answers_itself = script.hops == 0 || is_at_back;
-    let back: Vec<_> = reply.metadata.iter().filter(|(name, _)| name.starts_with("x-trial")).collect();
+    let mut back: Vec<_> = reply.metadata.iter().filter(|(name, _)| name.starts_with("x-trial")).collect();
+    back.sort();
     let mut sent: Vec<_> = call.request.metadata.iter().filter(|(name, _)| is_echoed(name)).collect();
     sent.sort();
     let has_handled = reply.is_ok() || script.code != 0 && reply.message() == Some(script.message.as_str());

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use rehearse::{CallRecord, Load, Ms as _, Picks, Scenario, Swarm, drawn, promises};
+use protos::app::grpc::SayHelloRequest;
+use protos::app::grpc::service2::SayHello;
+use rehearse::proptest::strategy::Strategy as _;
+use rehearse::{
+    CallRecord, Code, Expect, Family, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching, promises,
+};
 
 use crate::{checks, foreign, scenarios};
 
@@ -30,6 +35,48 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         .promises(promises::of_calls().except(promises::REPLICAS_SHARE))
         .every_call("every reply belongs to its request", checks::right_value)
         .every_call("with another host that serves, no call is lost", checks::works)
+}
+
+/// The scenario of a host that does not say whether it serves, whose callers give it time.
+pub(crate) fn mute() -> sim::Scenario {
+    drawn(
+        "mute",
+        "a host of service1 never says whether it serves: it is taken not to, and asked again later",
+        mute_world,
+    )
+}
+
+/// Over seconds, since its callers wait for half of their keepalive, and then for a second and more.
+fn mute_world(picks: &mut Picks<'_>) -> Scenario {
+    let keepalive = picks.pick("--keepalive", &["4s", "200ms"]);
+    let load = Load::new(24, 9000.ms(), 3000.ms()..=3500.ms()).bursts(picks.pick("bursts", &[1, 4]));
+    // Where there is no other host, a call learns in time that there is none that serves.
+    let is_alone = picks.pick("another host", &["there", "none"]) == "none";
+    let right = || if is_alone { Expect::ok().or(Code::Unavailable) } else { Expect::ok() };
+    let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
+    let load =
+        load.rpc::<SayHello>(Via::Rest, requests(), right()).rpc::<SayHello>(Via::Grpc, requests(), right());
+    let scenario = Scenario::new("mute", "", load, Swarm::calm())
+        .nodes(&["service2"], scenarios::app)
+        .foreign("mute", foreign::service1().never_says_whether_it_serves());
+    let scenario = if is_alone { scenario } else { scenario.nodes(&["service1"], scenarios::app) };
+    scenario
+        .flags(&["--policy", "service1.health-check=true", "--keepalive", keepalive, "--deadline", "3s"])
+        .workers(1)
+        .promises(promises::of_calls().except(promises::REPLICAS_SHARE).enough(2800.ms()))
+        .every_call("every reply belongs to its request", checks::right_value)
+}
+
+/// The scenario of a node that drains, and says to those who ask that it does not serve any more: a moment before it starts.
+pub(crate) fn announced() -> Scenario {
+    let drains = Swarm::new(1..=2, 250.ms(), 400.ms()..=800.ms()).host("service1").only(&[Family::Drain]);
+    let load = scenarios::greetings(Load::new(60, 500.ms(), 300.ms()..=800.ms()));
+    let about = "one of two hosts of service1 drains, and says so to those who ask: no call is sent there";
+    scenarios::two_nodes("announced", about, load, drains, scenarios::ADMITTED)
+        .node("spare1", &["service1"], scenarios::app)
+        .workers(1)
+        .flags(&["--policy", "service1.health-check=true"])
+        .every_call("with another host that serves, a drain loses no call", checks::works)
 }
 
 /// The scenario of a service none of whose replicas serves at first, whose callers wait until one does.

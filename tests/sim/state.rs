@@ -72,7 +72,8 @@ pub(crate) fn done_afterwards(
     let host = || Arc::clone(&event.host);
     match &event.what {
         What::FaultBegins { fault, .. } => match &fault.what {
-            FaultKind::Drain { host } => drop(work.drains.insert(host.as_str().into(), event.at)),
+            // A second one that comes while it drains moves nothing.
+            FaultKind::Drain { host } => drop(work.drains.entry(host.as_str().into()).or_insert(event.at)),
             FaultKind::Kill { host } | FaultKind::PowerLoss { host } => {
                 work.open.retain(|(open, _)| **open != **host);
             }
@@ -92,7 +93,7 @@ pub(crate) fn done_afterwards(
             work.open.retain(|(host, request)| *host != event.host || Some(*request) != event.request);
         }
         What::Told(_) if event.told::<NodeStopped>().is_some() => {
-            let told = work.drains.get(&event.host).copied().unwrap_or_default();
+            let told = work.drains.remove(&event.host).unwrap_or_default();
             let cut_off = work.open.iter().find(|(host, _)| *host == event.host).cloned();
             work.open.retain(|(host, _)| *host != event.host);
             if let Some((host, request)) = cut_off.filter(|_| event.at < told + drain_timeout) {
@@ -103,6 +104,7 @@ pub(crate) fn done_afterwards(
         }
         // A host that was killed at the end of its drain.
         What::Told(_) if event.told::<NodeStarted>().is_some() => {
+            work.drains.remove(&event.host);
             work.open.retain(|(host, _)| *host != event.host);
         }
         _ => {}

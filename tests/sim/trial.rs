@@ -20,7 +20,7 @@ use transport::{Call, CallContext, Client, Code, Reply, Result, Serve, Status, S
 use crate::ledger;
 
 /// How long the work may take that a call leaves behind.
-const AFTERWARDS: Duration = Duration::from_secs(2);
+pub(crate) const AFTERWARDS: Duration = Duration::from_secs(2);
 
 /// What a line says under `afterwards` of such work.
 pub(crate) const BEGUN: &str = "begun";
@@ -306,15 +306,16 @@ async fn played(script: Script) -> Result<Played> {
 }
 
 fn played_now(script: Script) -> Result<Played> {
-    echo_metadata();
     if script.code != 0 {
         let code = Code::from_i32(i32::try_from(script.code).unwrap_or_default());
         let mut failed = Status::with_details(code, script.message, DETAILS.into());
         if script.again_ms > 0 {
             failed.metadata_mut().insert(AGAIN, script.again_ms.into());
         }
+        echo_metadata(Some(failed.metadata_mut()));
         return Err(failed);
     }
+    echo_metadata(None);
     info!(text = script.text, "played");
     let padding = "y".repeat(script.answer_bytes as usize);
     Ok(Played { text: script.text.to_uppercase(), padding, ..Played::default() })
@@ -331,12 +332,20 @@ pub(crate) const AGAIN: &str = "grpc-retry-pushback-ms";
 /// Entries of this name come back with the answer.
 const ECHOED: &str = "x-trial";
 
-fn echo_metadata() {
+/// Adds them to the answer. Of several values that come back with a failure, all but the first are a part of it.
+fn echo_metadata(failure: Option<&mut MetadataMap>) {
     let Some(context) = CallContext::current() else { return };
-    let text = context.metadata().get(ECHOED).cloned();
+    let mut texts: Vec<_> = context.metadata().get_all(ECHOED).iter().cloned().collect();
     let bytes = context.metadata().get_bin("x-trial-bin").cloned();
+    if let Some(failure) = failure {
+        texts.drain(texts.len().min(1)..).for_each(|text| {
+            failure.append(ECHOED, text);
+        });
+    }
     context.answer_metadata(|metadata| {
-        text.into_iter().for_each(|text| drop(metadata.insert(ECHOED, text)));
+        texts.into_iter().for_each(|text| {
+            metadata.append(ECHOED, text);
+        });
         bytes.into_iter().for_each(|bytes| drop(metadata.insert_bin("x-trial-bin", bytes)));
     });
 }

@@ -327,16 +327,20 @@ fn failing(scripts: Scripts) -> Scripts {
     failing.sboxed()
 }
 
-/// Metadata that services send back, and such as they do not.
+/// A value of metadata.
+const TEXT: &str = "[!-~]([ -~]{0,30}[!-~])?";
+
+/// Metadata that services send back, one name with two values among them, and such as they do not.
 fn metadata() -> impl Strategy<Value = Vec<(String, String)>> {
     let entry =
         |name: &'static str, value: &str| matching(value).prop_map(move |value| (name.to_owned(), value));
     let entries =
-        (entry("x-trial", "[!-~]([ -~]{0,30}[!-~])?"), entry("x-trial-bin", "([A-Za-z0-9+/]{4}){0,8}"));
+        (entry("x-trial", TEXT), entry("x-trial-bin", "([A-Za-z0-9+/]{4}){0,8}"), entry("x-trial", TEXT));
     let other = entry("x-other", "[!-~]{1,9}");
-    (entries, other, any::<[bool; 3]>()).prop_map(
-        |((text, bytes), other, [has_text, has_bytes, has_other])| {
-            let entries = [(has_text, text), (has_bytes, bytes), (has_other, other)];
+    (entries, other, any::<[bool; 4]>()).prop_map(
+        |((text, bytes, again), other, [has_text, has_bytes, has_other, has_two])| {
+            let entries =
+                [(has_text, text), (has_text && has_two, again), (has_bytes, bytes), (has_other, other)];
             entries.into_iter().filter_map(|(is_there, entry)| is_there.then_some(entry)).collect()
         },
     )

@@ -53,6 +53,12 @@ impl Call {
         self.respond.send_reset(Reason::REFUSED_STREAM);
     }
 
+    /// Says nothing, until its caller has left.
+    pub(super) async fn wait_for_its_end(mut self) -> Result<(), Trouble> {
+        poll_fn(|cx| self.respond.poll_reset(cx)).await?;
+        Ok(())
+    }
+
     /// Tells whether its server serves, and again when it stops and when it begins to.
     pub(super) async fn tell_serving(mut self, rests: [Instant; 2]) -> Result<(), Trouble> {
         let mut body = self.respond.send_response(head(), false)?;
@@ -92,7 +98,16 @@ impl Call {
                 let (service, worker, is_local) = (server.service, 0, false);
                 let (is_streaming, left) = (false, self.left());
                 let is_repeated = self.head.headers.contains_key("x-caller-repeats");
-                let begun = HandlerBegun { service, path, worker, is_streaming, left, is_local, is_repeated };
+                let begun = HandlerBegun {
+                    service,
+                    path,
+                    worker,
+                    is_streaming,
+                    left,
+                    is_local,
+                    is_repeated,
+                    added: None,
+                };
                 sim::tell(begun, self.id());
                 let said = match self.suffers(server, started).await {
                     Some(failed) => Err(failed),

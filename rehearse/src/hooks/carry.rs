@@ -13,7 +13,7 @@ use transport::trail::Trail;
 use transport::{CallContext, Result, Status};
 
 use super::next;
-use crate::facts::{CallMade, CallOutcome, Outcome};
+use crate::facts::{Added, CallMade, CallOutcome, Outcome};
 
 thread_local! {
     /// How many clients and calls of nodes there were: a rehearsal has its thread for itself.
@@ -99,6 +99,7 @@ impl Hop {
             attempt: request.attempt,
             is_idempotent: request.idempotent,
             may_be_repeated: request.idempotent && request.policy.attempts > 1 && !is_sent_once,
+            retry_codes: request.policy.retry_codes,
             is_repeated,
             client: told.client,
             caller,
@@ -107,6 +108,7 @@ impl Hop {
             left,
             had,
             is_streaming: request.streaming || is_sent_once,
+            added: Added::to(request.metadata.as_ref()),
         };
         let request_id = request.request_id.as_str().to_owned();
         sim::tell(made, Some(&request_id));

@@ -7,7 +7,7 @@ use transport::call::{Held, Interceptor};
 use transport::{CallContext, CallerAddress, Result, Status};
 
 use crate::facts::{
-    HandlerBegun, HandlerBegunLate, HandlerDisturbed, HandlerEnded, RequestAwaited, RequestCame,
+    Added, HandlerBegun, HandlerBegunLate, HandlerDisturbed, HandlerEnded, RequestAwaited, RequestCame,
 };
 
 /// Runs around the handlers of one worker.
@@ -101,7 +101,8 @@ impl Running {
         let is_local = matches!(context.caller(), CallerAddress::Memory);
         let left = context.remaining();
         let is_repeated = context.is_repeated_outside();
-        let begun = HandlerBegun { service, path, worker, is_streaming, left, is_local, is_repeated };
+        let added = Some(Added::seen(context.metadata().as_ref(), context.criticality()));
+        let begun = HandlerBegun { service, path, worker, is_streaming, left, is_local, is_repeated, added };
         sim::tell(begun, Some(&request_id));
         Self { request_id, ended: HandlerEnded { service, path, worker, is_streaming } }
     }

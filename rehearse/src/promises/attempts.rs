@@ -28,6 +28,8 @@ pub(super) struct Attempt {
     pub(super) spoken: Option<Duration>,
     /// When there was nothing left of it, or its node said that it could not connect.
     pub(super) ended: Option<Duration>,
+    /// Whether it has failed before its callee said anything, and its node is still to say so.
+    is_untold: bool,
 }
 
 /// What an event told of a connection.
@@ -64,15 +66,25 @@ impl Attempts {
             let (host, callee) = (Arc::clone(&event.host), host_of(address).into());
             let (connected, spoken, ended) = (None, None, None);
             let begun = event.at;
-            self.0.push(Attempt { number: *number, host, callee, begun, connected, spoken, ended });
+            let is_untold = false;
+            self.0.push(Attempt {
+                number: *number,
+                host,
+                callee,
+                begun,
+                connected,
+                spoken,
+                ended,
+                is_untold,
+            });
         }
         let attempt = self.0.iter_mut().rev().find(|known| known.number == *number)?;
         attempt.step(*step, event.at);
         Some(Told { attempt, step: *step })
     }
 
-    /// Takes note of `event`, if it is the line of a node that could not connect: the first attempt that was still silent is
-    /// at its end.
+    /// Takes note of `event`, if it is the line of a node that could not connect: it is about an attempt that has failed in
+    /// this moment, or the first that was still silent, which is at its end.
     ///
     /// # Errors
     /// When the line does not say what it must.
@@ -80,9 +92,15 @@ impl Attempts {
         let told = LeftAlone::read(event)?.filter(|told| told.why == Why::CannotConnect);
         let Some(told) = told else { return Ok(None) };
         let callee = told.host().unwrap_or_default();
-        let mut silent = self.0.iter_mut().filter(|attempt| attempt.is_between(&event.host, &callee));
-        if let Some(attempt) = silent.find(|attempt| attempt.is_in_the_making()) {
-            attempt.ended = Some(event.at);
+        let there = |attempt: &&mut Attempt| attempt.is_between(&event.host, &callee);
+        let has_failed = |attempt: &Attempt| attempt.is_untold && attempt.ended == Some(event.at);
+        // Two services may be at one address, with a connection each.
+        if let Some(failed) = self.0.iter_mut().filter(there).find(|attempt| has_failed(attempt)) {
+            failed.is_untold = false;
+        } else if let Some(silent) =
+            self.0.iter_mut().filter(there).find(|attempt| attempt.is_in_the_making())
+        {
+            silent.ended = Some(event.at);
         }
         Ok(Some(told))
     }
@@ -111,6 +129,7 @@ impl Attempt {
             // Words may still come after it was given up.
             ConnectionStep::Spoken => self.spoken = self.spoken.or(Some(at).filter(|_| self.ended.is_none())),
             ConnectionStep::Failed(_) | ConnectionStep::GivenUp | ConnectionStep::Closed { .. } => {
+                self.is_untold |= self.is_in_the_making();
                 self.ended = self.ended.or(Some(at));
             }
         }

@@ -154,8 +154,9 @@ impl BackoffIsKept {
         let ends = self.waits(host, callee).rests.iter().map(|rest| rest.until).min();
         let left = millis(ends.unwrap_or(at).saturating_sub(at));
         Err(format!(
-            "{host} connects to {callee} again {left:.0} ms before its wait is over ({making} other attempts are under \
-             way, and {lines} connections may be)"
+            "{host} connects to {callee} again {left:.0} ms before its wait is over; expected that it waits, since it has lost no \
+             connection to the service after the attempt that failed (other attempts under way: {making}; connections that \
+             may be: {lines})"
         ))
     }
 
@@ -188,11 +189,12 @@ impl BackoffIsKept {
 
     /// The callee has spoken: that connection has no failure behind it. Of several, it may be any.
     fn succeed(&mut self, host: &Arc<str>, callee: &str) {
+        let lines = self.setting.lines(host, callee).max(1);
         let waits = self.waits(host, callee);
         if waits.failures.len() == 1 {
             waits.failures.clear();
         }
-        if !waits.failures.contains(&0) {
+        if waits.failures.iter().filter(|failures| **failures == 0).count() < lines {
             waits.failures.push(0);
         }
     }

@@ -249,13 +249,15 @@ impl Causes {
             fault.is_felt(leg.span, self.after(fault)) && !self.was_found(fault, side, failure, leg)
                 || self.is_heard_late(fault, leg, |other, side| self.was_found(other, side, failure, leg))
                 || self.is_half_open(fault, side, leg) && self.breaks(fault, failure, leg.span)
-        }) || failure == Failure::Broken && self.has_cut_off(leg)
+        }) || failure == Failure::Broken && self.has_cut_off(leg, Side::Entry)
+            || failure == Failure::Lost && self.has_cut_off(leg, Side::Callee)
     }
 
-    /// Whether the host that the client called had no more time to drain, and left with the call on it.
-    fn has_cut_off(&self, leg: Leg<'_>) -> bool {
-        let mut entry = self.on(leg).filter(|(_, side)| *side == Side::Entry);
-        entry.any(|(fault, _)| fault.is_out_of_time(self.setting.drain_timeout, leg.span.1))
+    /// Whether a host on this side of the hop, that of a client's call or another, had no more time to drain, and left with the
+    /// call on it.
+    fn has_cut_off(&self, leg: Leg<'_>, side: Side) -> bool {
+        let mut here = self.on(leg).filter(|(_, known)| *known == side);
+        here.any(|(fault, _)| fault.is_out_of_time(self.setting.drain_timeout, leg.span.1))
     }
 
     /// The faults that lie on this hop, and where.

@@ -86,6 +86,34 @@ impl HandlersEndWithTheirCalls {
         ))
     }
 
+    /// Judges that a handler begins which its caller's leaving does not cut off: it is for a caller who is there.
+    fn begins(&self, number: u32, begun: &HandlerBegun, event: &Event) -> Result<(), String> {
+        let entry = self.entries.get(number).filter(|entry| entry.has_key && entry.path == begun.path);
+        let Some((entry, ended)) = entry.and_then(|entry| Some((entry, entry.ended?))) else { return Ok(()) };
+        let most = self.setting.hop() + entry.held_back;
+        if event.at <= ended + most || self.is_delayed((CLIENTS, &event.host), (ended, event.at)) {
+            return Ok(());
+        }
+        let (late, most) = ((event.at - ended).as_millis(), most.as_millis());
+        Err(format!(
+            "sim-{number:06} {}: its handler begins on {} {late} ms after its caller had left; expected that it does not, from \
+             {most} ms after that on, the time of word from one to the other",
+            begun.path, event.host
+        ))
+    }
+
+    /// Whether the connection of a client's call was reset in the moment in which the call ended: then a node knows that the
+    /// client wants no answer.
+    fn was_reset(&self, call: &CallRecord) -> bool {
+        let kind = self.setting.kind(&call.request);
+        let host = kind.and_then(|kind| self.setting.graph.entry(kind.service, call.request.id));
+        let Some((host, ended)) = host.zip(call.ended) else { return false };
+        let mut resets = self.faults.iter().filter(|fault| fault.family == Family::Reset);
+        resets.any(|reset| {
+            reset.is_between(CLIENTS, host) && (reset.from..=reset.from + self.setting.tick).contains(&ended)
+        })
+    }
+
     /// How long word of the end of a call that `caller` made may be held back where it arrives.
     fn held_back(&self, number: u32, path: &str, caller: &str) -> Duration {
         let entry = self.entries.get(number).filter(|entry| caller == CLIENTS && entry.path == path);
@@ -134,8 +162,10 @@ impl Invariant for HandlersEndWithTheirCalls {
     }
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
+        let was_reset = self.was_reset(call);
         if let Some(entry) = self.entries.get_mut(call.request.id) {
             entry.ended = call.ended;
+            entry.held_back = if was_reset { Duration::ZERO } else { entry.held_back };
         }
         Ok(())
     }
@@ -144,6 +174,9 @@ impl Invariant for HandlersEndWithTheirCalls {
         self.faults.note(event);
         self.hops.note(event);
         let Some(number) = event.request else { return Ok(()) };
+        if let Some(begun) = event.told::<HandlerBegun>() {
+            return self.begins(number, begun, event);
+        }
         let Some(path) = self.path(number, event) else { return Ok(()) };
         let goes_on = |entry: &Entry| entry.has_key && entry.path == path && event.line().is_none();
         if self.entries.get(number).is_some_and(goes_on) {

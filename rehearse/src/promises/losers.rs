@@ -1,4 +1,4 @@
-//! Attempts that another one was quicker than end with their call.
+//! Attempts that another one was quicker than end with their call: the first answer counts, be it good or bad.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,34 +9,48 @@ use super::deadlines::TURN;
 use super::names::LOSERS_ARE_CANCELLED;
 use crate::facts::{CallMade, CallOutcome, Outcome};
 
-/// When one attempt of a call has worked, the others that are under way are dropped at once.
+/// When one attempt of a call has an answer, the others that are under way are dropped at once. What the call may be repeated
+/// after is none.
 #[derive(Debug, Default)]
 pub(super) struct LosersAreCancelled {
-    /// The attempts that are under way, and the call of each.
-    going: BTreeMap<u32, u32>,
-    /// The calls that have worked beside attempts that were under way, and when.
-    worked: BTreeMap<u32, Duration>,
+    /// The attempts that are under way.
+    going: BTreeMap<u32, CallMade>,
+    /// The calls that were answered beside attempts that were under way, and when.
+    answered: BTreeMap<u32, Duration>,
     met: u64,
 }
 
 impl LosersAreCancelled {
     fn ended(&mut self, event: &Event, ended: &CallOutcome) -> Result<(), String> {
-        let Some(call) = self.going.remove(&ended.hop) else { return Ok(()) };
-        let has_others = self.going.values().any(|other| *other == call);
-        let worked = self.worked.get(&call).copied();
-        self.met += u64::from(ended.outcome == Outcome::Ok);
-        if ended.outcome == Outcome::Ok && has_others {
-            self.worked.entry(call).or_insert(event.at);
+        let Some(made) = self.going.remove(&ended.hop) else { return Ok(()) };
+        let has_others = self.going.values().any(|other| other.call == made.call);
+        let answered = self.answered.get(&made.call).copied();
+        let is_answered = is_answer(&made, ended.outcome);
+        self.met += u64::from(is_answered);
+        if is_answered && has_others {
+            self.answered.entry(made.call).or_insert(event.at);
         } else if !has_others {
-            self.worked.remove(&call);
+            self.answered.remove(&made.call);
         }
-        let Some(worked) = worked else { return Ok(()) };
+        let Some(answered) = answered else { return Ok(()) };
         // What is torn down with its host tells so when that happens.
-        if event.at <= worked + TURN || event.host.is_empty() {
+        if event.at <= answered + TURN || event.host.is_empty() {
             return Ok(());
         }
-        let late = (event.at - worked).as_millis();
-        Err(format!("another attempt of the same call had worked {late} ms before: {event}"))
+        let late = (event.at - answered).as_millis();
+        Err(format!(
+            "another attempt of the same call was answered {late} ms before, which ends the call; expected that this one \
+             is given up then: {event}"
+        ))
+    }
+}
+
+/// Whether the call is over with this. A failure that proves nothing of its handling may be followed by another attempt.
+fn is_answer(made: &CallMade, outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::Ok => true,
+        Outcome::Said(code) => !made.retry_codes.has(code),
+        Outcome::NotSent | Outcome::Lost | Outcome::Late | Outcome::Dropped => false,
     }
 }
 
@@ -51,7 +65,7 @@ impl Invariant for LosersAreCancelled {
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
         if let Some(made) = event.told::<CallMade>() {
-            self.going.insert(made.hop, made.call);
+            self.going.insert(made.hop, *made);
         }
         event.told::<CallOutcome>().map_or(Ok(()), |ended| self.ended(event, ended))
     }

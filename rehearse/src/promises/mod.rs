@@ -2,6 +2,8 @@
 //! allow more in. One type for each promise.
 
 mod admission;
+mod arrives;
+mod asked;
 mod at_rest;
 mod attempts;
 mod backoff;
@@ -18,16 +20,19 @@ mod early;
 mod edges;
 mod failure;
 mod faults;
+mod half;
 mod handlers;
 mod health;
 mod hops;
 mod ids;
+mod in_flight;
 mod leaving;
 mod left_alone;
 mod losers;
 mod losses;
 mod moments;
 mod names;
+mod opens;
 mod outermost;
 mod outgoing;
 mod panics;
@@ -57,6 +62,8 @@ use sim::{Family, Scenario};
 use transport::Code;
 
 use self::admission::NoMoreThanAdmitted;
+use self::arrives::WhatIsAddedArrives;
+use self::asked::AskedLessAndLessOften;
 use self::at_rest::{ComesToRest, WORK_ENDS, soon};
 use self::backoff::BackoffIsKept;
 use self::callers::CallersWaitNoLonger;
@@ -67,22 +74,27 @@ use self::deserved::LeftOutForAReason;
 use self::drains::DrainsCutOffNothing;
 use self::early::NoDeadlinePassesEarly;
 use self::edges::{EdgesKeepDeadlines, EndsInTime};
+use self::half::HalfAreLeftOutAtMost;
 use self::handlers::{HandledOnceOrNotAtAll, HandlersEndWithTheirCalls};
 use self::health::HealthIsTold;
 use self::ids::{LinesKnowTheirCallers, RepliesCarryIds};
+use self::in_flight::NoMoreInFlight;
 use self::leaving::{DrainsEnd, DrainsTakeNothingOn};
 use self::losers::LosersAreCancelled;
 use self::moments::DeadlinesAreMoments;
 pub use self::names::{
-    ACCESS_LINES_ARE_TRUE, ATTEMPTS_ARE_PAID_FOR, BACKOFF_IS_KEPT, CALLERS_WAIT_NO_LONGER, CALLS_END,
-    CONNECTING_ENDS_BY_ITSELF, DEADLINES_ARE_MOMENTS, DEADLINES_SHRINK, DRAINS_CLOSE_LISTENERS,
-    DRAINS_CUT_OFF_NOTHING, DRAINS_END, DRAINS_TAKE_NOTHING_ON, EDGES_END_CALLS, EDGES_KEEP_DEADLINES,
-    HANDLED_ONCE, HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS, HEALTH_IS_TOLD, LEFT_OUT_FOR_A_REASON,
-    LINES_KNOW_THEIR_CALLERS, LOSERS_ARE_CANCELLED, NO_DEADLINE_PASSES_EARLY, NO_MORE_THAN_ADMITTED,
-    NODES_COME_TO_REST, ONE_CONNECTION, ONE_PROBE_AT_A_TIME, ONLY_THE_OUTERMOST_REPEATS, PUSHBACK_IS_HEEDED,
-    REPEATED_ONLY_WITH_PROOF, REPEATED_WITHIN_BACKOFF, REPLICAS_SHARE, REPLIES_CARRY_IDS, SERVING_IS_HEEDED,
-    STATUSES_ARE_EXPLAINED, TRIED_TWICE_AT_MOST, WORK_COMES_TO_REST, WORKERS_SHARE,
+    ACCESS_LINES_ARE_TRUE, ASKED_LESS_AND_LESS_OFTEN, ATTEMPTS_ARE_PAID_FOR, BACKOFF_IS_KEPT,
+    CALLERS_WAIT_NO_LONGER, CALLS_END, CONNECTING_ENDS_BY_ITSELF, DEADLINES_ARE_MOMENTS, DEADLINES_SHRINK,
+    DRAINS_CLOSE_LISTENERS, DRAINS_CUT_OFF_NOTHING, DRAINS_END, DRAINS_TAKE_NOTHING_ON, EDGES_END_CALLS,
+    EDGES_KEEP_DEADLINES, HALF_ARE_LEFT_OUT_AT_MOST, HANDLED_ONCE, HANDLERS_END_BY_DEADLINES,
+    HANDLERS_END_WITH_CALLS, HEALTH_IS_TOLD, LEFT_OUT_FOR_A_REASON, LINES_KNOW_THEIR_CALLERS,
+    LOSERS_ARE_CANCELLED, NO_DEADLINE_PASSES_EARLY, NO_MORE_IN_FLIGHT, NO_MORE_THAN_ADMITTED,
+    NODES_COME_TO_REST, ONE_CONNECTION, ONE_PROBE_AT_A_TIME, ONLY_THE_OUTERMOST_REPEATS, OPENS_FOR_A_REASON,
+    PUSHBACK_IS_HEEDED, REPEATED_ONLY_WITH_PROOF, REPEATED_WITHIN_BACKOFF, REPLICAS_SHARE, REPLIES_CARRY_IDS,
+    SERVING_IS_HEEDED, STATUSES_ARE_EXPLAINED, TRIED_TWICE_AT_MOST, WHAT_IS_ADDED_ARRIVES,
+    WORK_COMES_TO_REST, WORKERS_SHARE,
 };
+use self::opens::OpensForAReason;
 use self::outermost::OnlyTheOutermostRepeats;
 use self::probes::OneProbeAtATime;
 use self::prompt::RepeatedWithinBackoff;
@@ -182,6 +194,10 @@ const ALL: &[(&str, Add)] = &[
         let has_replicas = setting.graph.replicated().count() > 0;
         if has_replicas { to.invariant(move || LeftOutForAReason::new(&setting)) } else { to }
     }),
+    (HALF_ARE_LEFT_OUT_AT_MOST, |to, _, setting| {
+        let has_replicas = setting.graph.replicated().count() > 0;
+        if has_replicas { to.invariant(move || HalfAreLeftOutAtMost::new(&setting)) } else { to }
+    }),
     // Where nobody asks for the health of nodes, there is nothing to promise.
     (HEALTH_IS_TOLD, |to, _, setting| match setting.checks_health {
         true => to.invariant(move || HealthIsTold::new(&setting)),
@@ -195,6 +211,7 @@ const ALL: &[(&str, Add)] = &[
     (DEADLINES_ARE_MOMENTS, |to, _, setting| to.invariant(move || DeadlinesAreMoments::new(&setting))),
     (NO_DEADLINE_PASSES_EARLY, |to, _, setting| to.invariant(move || NoDeadlinePassesEarly::new(&setting))),
     (TRIED_TWICE_AT_MOST, |to, _, setting| to.invariant(move || TriedTwiceAtMost::new(&setting))),
+    (WHAT_IS_ADDED_ARRIVES, |to, _, setting| to.invariant(move || WhatIsAddedArrives::new(&setting))),
     (REPEATED_ONLY_WITH_PROOF, |to, _, _| to.invariant(RepeatedOnlyWithProof::default)),
     (REPEATED_WITHIN_BACKOFF, |to, _, setting| to.invariant(move || RepeatedWithinBackoff::new(&setting))),
     (ONLY_THE_OUTERMOST_REPEATS, |to, _, setting| {
@@ -203,14 +220,26 @@ const ALL: &[(&str, Add)] = &[
     (LOSERS_ARE_CANCELLED, |to, _, _| to.invariant(LosersAreCancelled::default)),
     (ATTEMPTS_ARE_PAID_FOR, |to, _, _| to.invariant(AttemptsArePaidFor::default)),
     (ONE_PROBE_AT_A_TIME, |to, _, setting| to.invariant(move || OneProbeAtATime::new(&setting))),
+    (OPENS_FOR_A_REASON, |to, _, setting| match setting.breakers.is_empty() {
+        true => to,
+        false => to.invariant(move || OpensForAReason::new(&setting)),
+    }),
+    (NO_MORE_IN_FLIGHT, |to, _, setting| match setting.max_in_flight.is_empty() {
+        true => to,
+        false => to.invariant(move || NoMoreInFlight::new(&setting)),
+    }),
     // Nodes do not push back; a server that is none may.
     (PUSHBACK_IS_HEEDED, |to, _, setting| match setting.graph.has_foreign() {
         true => to.invariant(PushbackIsHeeded::default),
         false => to,
     }),
-    // Of nodes, this is said only when they drain, which has promises of its own.
-    (SERVING_IS_HEEDED, |to, _, setting| match setting.graph.has_foreign() {
+    // Where nobody asks, there is nothing to heed.
+    (SERVING_IS_HEEDED, |to, _, setting| match !setting.health_checked.is_empty() {
         true => to.invariant(move || ServingIsHeeded::new(&setting)),
+        false => to,
+    }),
+    (ASKED_LESS_AND_LESS_OFTEN, |to, _, setting| match setting.graph.has_foreign() {
+        true => to.invariant(move || AskedLessAndLessOften::new(&setting)),
         false => to,
     }),
     (DRAINS_END, |to, _, setting| to.invariant(move || DrainsEnd::new(&setting))),

@@ -56,7 +56,7 @@ impl DeadlinesAreMoments {
         if due + self.setting.tick + TURN < *earliest {
             let lost = (*earliest - due).as_millis();
             return Err(format!(
-                "{}, {lost} ms before that of the call",
+                "{} {lost} ms before that of the call",
                 of_handler(event, number, begun, call)
             ));
         }
@@ -66,7 +66,7 @@ impl DeadlinesAreMoments {
         }
         let (late, on_way) = (due.saturating_sub(*latest).as_millis(), on_way(call).as_millis());
         Err(format!(
-            "{}, {late} ms after that of the call; expected {on_way} ms at most, for the way of the request",
+            "{} {late} ms after that of the call; expected {on_way} ms at most, for the way of the request",
             of_handler(event, number, begun, call)
         ))
     }

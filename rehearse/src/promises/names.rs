@@ -16,7 +16,7 @@ pub const EDGES_KEEP_DEADLINES: &str = "no call takes longer at its edge than it
 pub const EDGES_END_CALLS: &str = "every call ends at its edge by its deadline";
 /// No handler runs on after its deadline.
 pub const HANDLERS_END_BY_DEADLINES: &str = "no handler runs on after its deadline";
-/// No handler runs on when the call that it handles has ended, unless that has an idempotency key.
+/// No handler runs on when the call that it handles has ended, unless that has an idempotency key; then none begins.
 pub const HANDLERS_END_WITH_CALLS: &str = "no handler runs on when its call has ended";
 /// A service takes on no more calls at once than its limit says, and fewer of those that can be done without.
 pub const NO_MORE_THAN_ADMITTED: &str = "a service takes on no more calls than it says";
@@ -43,10 +43,12 @@ pub const REPEATED_ONLY_WITH_PROOF: &str = "a call that is not idempotent is rep
 pub const REPEATED_WITHIN_BACKOFF: &str = "a call is repeated within its backoff";
 /// A call that nobody has handled is late at its deadline, and not before.
 pub const NO_DEADLINE_PASSES_EARLY: &str = "no deadline is said to have passed before it has";
+/// A handler sees what its caller has added to the call: metadata, and how much it matters.
+pub const WHAT_IS_ADDED_ARRIVES: &str = "what a caller adds to a call reaches its handler";
 /// Who is repeated from outside repeats nothing.
 pub const ONLY_THE_OUTERMOST_REPEATS: &str = "only the outermost caller repeats a call";
-/// When an attempt of a call has worked, the others are cancelled.
-pub const LOSERS_ARE_CANCELLED: &str = "when an attempt has worked, others of its call are cancelled";
+/// When an attempt of a call was answered, well or not, the others are cancelled.
+pub const LOSERS_ARE_CANCELLED: &str = "when an attempt was answered, others of its call are cancelled";
 /// A client makes hardly more attempts than calls.
 pub const ATTEMPTS_ARE_PAID_FOR: &str = "attempts are no more than eleven tenths of the calls and five";
 /// A callee that pushes back is not called again before the time that it says.
@@ -54,8 +56,14 @@ pub const PUSHBACK_IS_HEEDED: &str = "who pushes back is left alone for as long 
 /// A service whose breaker is open gets one call at a time, and all of them when that was answered.
 pub const ONE_PROBE_AT_A_TIME: &str =
     "an open breaker lets one call out at a time, and one that works closes it";
+/// A breaker opens after as many failures as its policy says, and those before it was closed do not count.
+pub const OPENS_FOR_A_REASON: &str = "a breaker that opens has seen as many calls fail as it says";
+/// A client has no more calls out to a service than `max-in-flight` of its policy says, streams included.
+pub const NO_MORE_IN_FLIGHT: &str = "a client has no more calls out than its policy says";
 /// Who says that it does not serve gets no calls of those who ask.
 pub const SERVING_IS_HEEDED: &str = "who says that it does not serve is not called";
+/// Who does not say whether it serves is asked again later and later.
+pub const ASKED_LESS_AND_LESS_OFTEN: &str = "who does not say whether it serves is asked less and less often";
 /// A node that was told to drain has left when its work is done, or its time is over.
 pub const DRAINS_END: &str = "a node that drains leaves in time";
 /// A node that was told to drain begins no further call.
@@ -66,6 +74,8 @@ pub const ACCESS_LINES_ARE_TRUE: &str = "an access line says what the caller got
 pub const REPLICAS_SHARE: &str = "the hosts of a service share its calls";
 /// Of the hosts of a service, a client leaves out those that have failed call after call.
 pub const LEFT_OUT_FOR_A_REASON: &str = "who is left out has failed call after call";
+/// However many hosts of a service fail, a client leaves out half of them at most, rounded up.
+pub const HALF_ARE_LEFT_OUT_AT_MOST: &str = "of the hosts of a service half are left out at most";
 /// When every call has ended, a node holds nothing for any, and no connections but those that are used.
 pub const NODES_COME_TO_REST: &str = "when calls have ended, nodes come to rest";
 /// The same, where work that outlives its call is under way.

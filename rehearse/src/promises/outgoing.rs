@@ -7,6 +7,7 @@ use std::time::Duration;
 use sim::Event;
 
 use crate::facts::{CallMade, CallOutcome, NodeStarted, Outcome};
+use crate::setting::InFlight;
 
 /// How long a call that has failed may still wait for its next attempt: `backoff-max`, spread by a fifth.
 const REPEATED_WITHIN: Duration = Duration::from_millis(1200);
@@ -37,10 +38,10 @@ struct CallOut {
 
 impl Outgoing {
     /// Takes note of `event`, where there may be so many calls to services.
-    pub(super) fn note(&mut self, event: &Event, limits: &BTreeMap<&'static str, usize>) {
+    pub(super) fn note(&mut self, event: &Event, limits: &BTreeMap<&'static str, InFlight>) {
         if let Some(made) = event.told::<CallMade>() {
             if let Some(most) = limits.get(made.callee) {
-                self.client(event, made, *most).made(made, event.at);
+                self.client(event, made, most.least).made(made, event.at);
             }
         } else if let Some(ended) = event.told::<CallOutcome>() {
             self.0.iter_mut().for_each(|client| client.ended(ended, event.at));

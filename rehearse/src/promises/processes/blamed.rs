@@ -112,7 +112,7 @@ impl FailuresHaveAFault {
     fn may_be_full(&self, kind: &Kind, (from, until): (Duration, Duration)) -> bool {
         let limits = self.setting.limits;
         let most = if kind.is_streaming { limits.streams } else { limits.calls.min(limits.streams) };
-        let most = self.setting.max_in_flight.values().copied().fold(most, usize::min);
+        let most = self.setting.max_in_flight.values().map(|limit| limit.least).fold(most, usize::min);
         // Handlers outlast the calls of clients that have gone.
         let from = from.saturating_sub(self.setting.found_dead() + self.setting.hop());
         let beside = |span: &&(Duration, Option<Duration>)| {

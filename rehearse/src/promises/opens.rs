@@ -1,0 +1,145 @@
+//! A breaker opens when as many calls have failed as its policy says, and not sooner.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sim::{Event, Invariant, Wants};
+use transport::Code;
+use transport::policy::Breaker;
+
+use super::breakers::{BreakerStep, BreakerTold};
+use super::names::OPENS_FOR_A_REASON;
+use crate::facts::{CallMade, CallOutcome, NodeStarted, Outcome};
+use crate::setting::Setting;
+
+/// A share of failures means something from so many calls on.
+const ENOUGH: usize = 20;
+
+/// A breaker that opens has seen as many calls fail as it says: in a row, or of all since it was closed last. What happened
+/// before it was opened the last time counts no more.
+#[derive(Debug)]
+pub(super) struct OpensForAReason {
+    setting: Arc<Setting>,
+    clients: BTreeMap<u32, Client>,
+    met: u64,
+}
+
+/// What one client has seen of its callee since its breaker last changed, at the most: it may count less.
+#[derive(Debug)]
+struct Client {
+    host: Arc<str>,
+    callee: &'static str,
+    /// Since when its breaker stands as it does, as far as lines tell. Where a host has several clients of a service, it may
+    /// be another's.
+    since: Duration,
+    /// When each attempt that is out began, and its call.
+    out: BTreeMap<u32, (Duration, u32)>,
+    /// The calls that have not worked.
+    failed: BTreeSet<u32>,
+}
+
+impl OpensForAReason {
+    pub(super) fn new(setting: &Arc<Setting>) -> Self {
+        Self { setting: Arc::clone(setting), clients: BTreeMap::new(), met: 0 }
+    }
+
+    fn made(&mut self, event: &Event, made: &CallMade) {
+        let (host, callee, since) = (Arc::clone(&event.host), made.callee, Duration::ZERO);
+        let (out, failed) = Default::default();
+        let client = self.clients.entry(made.client).or_insert(Client { host, callee, since, out, failed });
+        client.out.insert(made.hop, (event.at, made.call));
+    }
+
+    /// An attempt has ended. A call that went out before the breaker changed shows nothing any more, and might have failed
+    /// all the same.
+    fn ended(&mut self, ended: &CallOutcome) {
+        let known =
+            self.clients.values_mut().find_map(|client| Some((client.out.remove(&ended.hop)?, client)));
+        let Some(((began, call), client)) = known else { return };
+        let is_in_a_row = matches!(self.setting.breakers.get(client.callee), Some(Breaker::InARow(_)));
+        if !shows_that_it_works(ended.outcome) {
+            client.failed.insert(call);
+        } else if began > client.since && is_in_a_row {
+            client.failed.clear();
+        }
+    }
+
+    fn judge(&mut self, event: &Event, told: &BreakerTold<'_>) -> Result<(), String> {
+        let of_it = |client: &&mut Client| client.host == event.host && client.callee == told.callee;
+        let failed = self.clients.values_mut().filter(of_it).map(|client| client.failed.len()).max();
+        let (failed, least) = (failed.unwrap_or_default(), self.least(told.callee));
+        let here = self.clients.values_mut().filter(of_it);
+        let is_of_one = here.count() == 1;
+        for client in self.clients.values_mut().filter(of_it).filter(|_| is_of_one) {
+            client.since = event.at;
+            client.failed.clear();
+        }
+        if !matches!(told.step, BreakerStep::Opens(_)) {
+            return Ok(());
+        }
+        self.met += 1;
+        if failed >= least {
+            return Ok(());
+        }
+        let (host, callee) = (&event.host, told.callee);
+        Err(format!(
+            "{host} holds its calls to {callee} back, of which {failed} have failed since one last worked or its breaker was \
+             closed; expected {least} at least, as its policy says"
+        ))
+    }
+
+    /// How many calls to a service must have failed.
+    fn least(&self, callee: &str) -> usize {
+        match self.setting.breakers.get(callee) {
+            Some(Breaker::InARow(most)) => *most as usize,
+            Some(Breaker::Percent(percent)) => (ENOUGH * *percent as usize).div_ceil(100),
+            None => 0,
+        }
+    }
+}
+
+/// Whether a call that came to this shows that its callee works, whatever it said.
+fn shows_that_it_works(outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::Ok => true,
+        Outcome::Said(code) => !matches!(
+            code,
+            Code::Unavailable
+                | Code::Internal
+                | Code::Unknown
+                | Code::DataLoss
+                | Code::ResourceExhausted
+                | Code::Cancelled
+        ),
+        Outcome::NotSent | Outcome::Lost | Outcome::Late | Outcome::Dropped => false,
+    }
+}
+
+impl Invariant for OpensForAReason {
+    fn name(&self) -> &str {
+        OPENS_FOR_A_REASON
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::nothing().lines().fact::<CallMade>().fact::<CallOutcome>().fact::<NodeStarted>()
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        if let Some(told) = BreakerTold::read(event)? {
+            return self.judge(event, &told);
+        }
+        if event.told::<NodeStarted>().is_some() {
+            self.clients.retain(|_, client| client.host != event.host);
+        } else if let Some(made) = event.told::<CallMade>() {
+            self.made(event, made);
+        } else if let Some(ended) = event.told::<CallOutcome>() {
+            self.ended(ended);
+        }
+        Ok(())
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
+}

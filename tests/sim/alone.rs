@@ -1,0 +1,107 @@
+//! Rehearsals of calls that come one after the other, to nodes that have room for one: what a call leaves behind is missed by
+//! the next, also where no gauge shows it.
+
+use std::collections::BTreeMap;
+
+use probe_contract::{Manner, Script, back, front};
+use rehearse::proptest::prelude::*;
+use rehearse::{
+    CallRecord, Code, Expect, Invariant, Load, Ms as _, Picks, Reply, Scenario, Swarm, Via, Wants, drawn,
+    matching, promises,
+};
+
+use crate::{scripts, trial, worlds};
+
+/// How large a message may be, and how much a node may hold for clients: as little as it can be told to.
+const SIZE_MAX: u32 = 65_536;
+const BUFFERED: u32 = 4 * SIZE_MAX;
+
+/// The scenario of calls that are alone.
+pub(crate) fn alone() -> sim::Scenario {
+    drawn("alone", "calls come one after the other, to nodes that have room for one", world)
+}
+
+fn world(picks: &mut Picks<'_>) -> Scenario {
+    let bytes = picks.pick("bytes", &[20_000, 0, 40_000]);
+    // Who asks whether a node serves takes no place of others.
+    let policy = format!("max-in-flight=1;health-check={}", picks.pick("health-check", &[false, true]));
+    let load = Load::new(45, 400.ms(), 1500.ms()..=2000.ms()).in_flight_max(1);
+    let services: [(&str, &[&str]); 2] = [("edge", &["front"]), ("inner", &["middle", "back"])];
+    let scenario = Scenario::new("", "", plays(load, bytes), Swarm::calm())
+        .stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND);
+    services
+        .into_iter()
+        .fold(scenario, |scenario, (host, services)| scenario.node(host, services, worlds::app(1000.ms())))
+        .workers(1)
+        .flags(&["--max-calls", "1", "--max-streams", "1", "--deadline", "2s"])
+        .flags(&["--max-message-size", &SIZE_MAX.to_string(), "--max-buffered", &BUFFERED.to_string()])
+        .flags(&["--policy", &policy, "--max-idempotency-bytes", &(BUFFERED * 8).to_string()])
+        .promises(promises::of_calls())
+        .every_call("every reply belongs to its request", |call| scripts::as_the_script_says(call, SIZE_MAX))
+        .invariant(FindsRoom::default)
+}
+
+fn plays(load: Load, bytes: u32) -> Load {
+    let manners = prop::sample::select(vec![Manner::Ask, Manner::Show, Manner::Gather, Manner::Mirror]);
+    let scripts = (matching("[a-z]{4,8}"), 0..=2_u32, manners);
+    let scripts = scripts.prop_map(move |(text, hops, manner)| Script {
+        text,
+        hops,
+        manner: manner.into(),
+        scenes: 1,
+        request_bytes: bytes,
+        answer_bytes: bytes,
+        ..Script::default()
+    });
+    let pad = |script: &mut Script, _| trial::padded(script);
+    // Probes find room or not, as they come.
+    let right = || Expect::ok().or(Code::ResourceExhausted);
+    load.rpc_with_id::<front::Play>(Via::Rest, scripts.clone(), right(), pad)
+        .rpc_with_id::<front::Play>(Via::Grpc, scripts.clone(), right(), pad)
+        .rpc_with_id::<back::Play>(Via::Grpc, scripts, right(), pad)
+}
+
+/// A call beside which there is no other finds room. Probes are made together.
+#[derive(Debug, Default)]
+struct FindsRoom {
+    /// The calls that are made, and whether there was another beside each.
+    open: BTreeMap<u32, bool>,
+    met: u64,
+}
+
+impl Invariant for FindsRoom {
+    fn name(&self) -> &str {
+        "a call that is alone finds room"
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::nothing()
+    }
+
+    fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
+        let has_others = !self.open.is_empty();
+        self.open.values_mut().for_each(|had_others| *had_others = true);
+        self.open.insert(call.request.id, has_others);
+        Ok(())
+    }
+
+    fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
+        if self.open.remove(&call.request.id) != Some(false) {
+            return Ok(());
+        }
+        self.met += 1;
+        let is_ok = call.reply.as_ref().is_some_and(Reply::is_ok);
+        let got = call.reply.as_ref().map_or("nothing", |reply| &reply.value);
+        if is_ok {
+            return Ok(());
+        }
+        Err(format!(
+            "{} was the only call that there was, and got {got:?}; expected its answer, since all others have ended",
+            call.request_id
+        ))
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
+}

@@ -1,0 +1,50 @@
+//! Rehearsals of a callee that lets a connection carry few calls: its callers open more, and no call waits for another.
+
+use std::time::Duration;
+
+use rehearse::{CallRecord, Load, Ms as _, Picks, Scenario, Swarm, drawn, promises};
+
+use crate::{checks, foreign, scenarios};
+
+/// How long the callee takes for a call.
+const TAKES: Duration = Duration::from_millis(400);
+
+/// What a call takes besides: ways to two hosts and back, and the making of two connections. Less than if it waited for another.
+const WAYS: Duration = Duration::from_millis(250);
+
+/// How many calls there are at once: no more than ten connections carry of one call each.
+const AT_ONCE: usize = 8;
+
+/// The scenario of a callee that takes few calls at a time on each connection.
+pub(crate) fn lines() -> sim::Scenario {
+    let about = "service1 lets a connection carry few calls: its callers open more, and no call waits";
+    drawn("lines", about, world)
+}
+
+fn world(picks: &mut Picks<'_>) -> Scenario {
+    let most = picks.pick("calls at a time", &[1, 2, 3]);
+    let load = Load::new(40, 3000.ms(), 1500.ms()..=2500.ms()).in_flight_max(AT_ONCE);
+    let load = load.bursts(picks.pick("bursts", &[4, 1]));
+    Scenario::new("lines", "", scenarios::greetings(load), Swarm::calm())
+        .nodes(&["service2"], scenarios::app)
+        .foreign("service1", foreign::service1().takes(TAKES).streams_max(most))
+        .workers(1)
+        .flags(&["--deadline", "2s"])
+        .promises(promises::of_calls().enough(800.ms()))
+        .every_call("every reply belongs to its request", checks::right_value)
+        .every_call("no call waits for another one where more connections may be", goes_at_once)
+}
+
+fn goes_at_once(call: &CallRecord) -> Result<(), String> {
+    let took = call.ended.map(|ended| ended.saturating_sub(call.started)).unwrap_or_default();
+    if took <= TAKES + WAYS {
+        return Ok(());
+    }
+    Err(format!(
+        "{} took {} ms; expected {} at most, since service1 takes {} ms for a call and has no bound but that of a connection",
+        call.request_id,
+        took.as_millis(),
+        (TAKES + WAYS).as_millis(),
+        TAKES.as_millis()
+    ))
+}
