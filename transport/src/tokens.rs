@@ -9,7 +9,7 @@
 //! gone. Here they are saved up to ten times as many, as in the budgets of Finagle and linkerd, where the calls of
 //! the last ten seconds pay. Since they are bounded, a long good time pays for no more than the attempts of one bad moment.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::policy::RetryBudget;
 
@@ -19,17 +19,19 @@ const TOKEN: u32 = 1000;
 /// How many times the tokens of the beginning may be there.
 const SAVED_MAX: u32 = 10;
 
+/// How many calls are the first ones of a client, by when there are so many tokens more as there were in the beginning.
+const FIRST_CALLS: u32 = 100;
+
 /// The tokens of one client. In a node a client stays on its worker, so that nobody contends for them.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     /// More than so many must be left when an attempt is made.
     reserve: u32,
-    /// Who has had so many is no longer new.
-    enough: u32,
     most: u32,
     ratio: u32,
     left: AtomicU32,
-    are_new: AtomicBool,
+    /// How many calls more are the first ones.
+    first_calls: AtomicU32,
 }
 
 impl Tokens {
@@ -37,18 +39,26 @@ impl Tokens {
         let first = budget.tokens.saturating_mul(TOKEN);
         let (reserve, most, ratio) = (first / 2, first.saturating_mul(SAVED_MAX), budget.ratio);
         // Where nothing can be earned, nobody waits for it.
-        let are_new = AtomicBool::new(first > 0 && ratio > 0);
-        let (enough, left) = (first.saturating_mul(2), AtomicU32::new(first));
-        Self { reserve, enough, most, ratio, left, are_new }
+        let first_calls = AtomicU32::new(if first > 0 && ratio > 0 { FIRST_CALLS } else { 0 });
+        Self { reserve, most, ratio, left: AtomicU32::new(first), first_calls }
     }
 
-    /// Whether there were never twice as many as in the beginning: little was saved for a bad moment yet.
+    /// Whether hardly any call was made yet, so that nothing was saved for a bad moment.
     pub(crate) fn are_new(&self) -> bool {
-        self.are_new.load(Ordering::Relaxed)
+        self.first_calls.load(Ordering::Relaxed) > 0
+    }
+
+    /// A call, or an attempt of one, has ended.
+    fn age(&self) {
+        if self.are_new() {
+            let fewer = |calls: u32| calls.checked_sub(1);
+            self.first_calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).ok();
+        }
     }
 
     /// An attempt failed in a way that may be repeated. Whether another one may be made: more than the reserve is left now.
     pub(crate) fn charge(&self) -> bool {
+        self.age();
         let taken = |left: u32| Some(left.saturating_sub(TOKEN));
         let before = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken);
         before.is_ok_and(|before| before.saturating_sub(TOKEN) > self.reserve)
@@ -62,12 +72,10 @@ impl Tokens {
 
     /// A call worked.
     pub(crate) fn credit(&self) {
+        self.age();
         // Mostly all of them are there, and nothing is written.
         let given = |left: u32| (left < self.most).then(|| left.saturating_add(self.ratio).min(self.most));
-        let before = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, given);
-        if before.is_ok_and(|before| before >= self.enough) {
-            self.are_new.store(false, Ordering::Relaxed);
-        }
+        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, given).ok();
     }
 }
 
@@ -109,15 +117,14 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_new_until_as_many_again_are_saved() {
-        let tokens = Tokens::new(RetryBudget::default());
-        assert!(tokens.charge() && tokens.are_new());
-        (0..110).for_each(|_| tokens.credit());
-        assert!(tokens.are_new(), "twice as many as in the beginning, and no more");
-        tokens.credit();
-        assert!(!tokens.are_new());
-        (0..100).for_each(|_| _ = tokens.charge());
-        assert!(!tokens.are_new(), "what was saved is spent, and was there");
+    fn a_hundred_calls_are_the_first_ones_whatever_they_come_to() {
+        for ends in [Tokens::credit, |tokens: &Tokens| _ = tokens.charge()] {
+            let tokens = Tokens::new(RetryBudget::default());
+            (0..99).for_each(|_| ends(&tokens));
+            assert!(tokens.are_new());
+            ends(&tokens);
+            assert!(!tokens.are_new());
+        }
     }
 
     #[test]
