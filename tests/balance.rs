@@ -5,17 +5,18 @@ mod town;
 
 use std::time::Duration;
 
-use common::request::act_request;
-use common::run_in_no_time;
+use common::request::{ActTwice, act_request};
+use common::{SOON, run_in_no_time};
 use probe_contract::ActRequest;
 use probe_contract::probe::Act;
 use tokio::time::{Instant, sleep};
 use tower::Service as _;
-use town::{Manner, Town};
+use town::{LIMITS, Manner, Town};
 use transport::channel::Request;
 use transport::gauges::Gauge;
+use transport::policy::Policies;
 use transport::trail::Trail;
-use transport::{Client, Status};
+use transport::{Client, Method, Status};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -26,14 +27,21 @@ async fn act(client: &Client) -> Result<(), Status> {
     client.call::<Act>(ActRequest::default()).await.map(drop)
 }
 
-/// Makes `count` calls, one each `gap`, whether or not those before have ended; how long each took and what became of it.
 async fn calls(client: &Client, count: usize, gap: Duration) -> Vec<(Duration, Result<(), Status>)> {
+    calls_of::<Act>(client, count, gap).await
+}
+
+/// Makes `count` calls, one each `gap`, whether or not those before have ended; how long each took and what became of it.
+async fn calls_of<M>(client: &Client, count: usize, gap: Duration) -> Vec<(Duration, Result<(), Status>)>
+where
+    M: Method<Request = ActRequest> + 'static,
+{
     let mut calls = Vec::new();
     for _ in 0..count {
         let client = client.clone();
         calls.push(tokio::task::spawn_local(async move {
             let begun = Instant::now();
-            let outcome = act(&client).await;
+            let outcome = client.call::<M>(ActRequest::default()).await.map(drop);
             (begun.elapsed(), outcome)
         }));
         sleep(gap).await;
@@ -72,6 +80,25 @@ fn one_slow_endpoint_of_three_hardly_slows_calls_down() {
         took.sort_unstable();
         assert!(took[989] <= MS * 5, "99 % take {:?} at most", took[989]);
         assert!(town.0[1].calls() > 0, "it is asked now and then");
+    });
+}
+
+#[test]
+fn of_three_one_that_fails_and_one_that_is_slow_cost_no_call_and_slow_hardly_any_down() {
+    run_in_no_time(async {
+        let most_take = async |manners: &[Manner]| {
+            let town = Town::of(manners);
+            let carrier = town.carrier(&town.addresses()).0;
+            let client = Client::with_policies("probe", carrier, Policies::new(SOON), LIMITS);
+            let calls = calls_of::<ActTwice>(&client, 2000, MS * 2).await;
+            assert_eq!(failures(&calls), 0);
+            let mut took: Vec<_> = calls.into_iter().map(|(took, _)| took).collect();
+            took.sort_unstable();
+            took[1979]
+        };
+        let healthy = most_take(&[SOUND; 3]).await;
+        let ill = most_take(&[SOUND, FAILING, Manner { takes: MS * 50, ..SOUND }]).await;
+        assert!(ill <= healthy * 3, "99 of 100 take {ill:?} at most, and {healthy:?} where all are sound");
     });
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use common::callee::{Callee, Say};
 use common::carrier::{code, counted, idempotent};
+use common::request::ActTwice;
 use common::{LIMITS, SOON, client_of, client_with, machine, run, run_in_no_time, service};
 use futures_util::future::{join_all, pending, ready};
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -22,18 +23,7 @@ use transport::grpc::Keepalive;
 use transport::payload::Payload;
 use transport::policy::{MaxInFlight, Policies, Policy};
 use transport::status::{NotSent, not_sent};
-use transport::{Client, Code, Idempotency, Method, ServiceClient as _, Status};
-
-/// The same as [`Act`], by a contract that says that it may be called twice.
-struct ActTwice;
-
-impl Method for ActTwice {
-    type Request = ActRequest;
-    type Response = probe_contract::ActResponse;
-    type Contract = probe::Probe;
-    const PATH: &'static str = Act::PATH;
-    const IDEMPOTENCY: Idempotency = Idempotency::Idempotent;
-}
+use transport::{Client, Code, ServiceClient as _, Status};
 
 fn policies(change: impl FnOnce(&mut Policy)) -> Policies {
     let mut policies = Policies::new(SOON);
