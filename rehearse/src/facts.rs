@@ -119,6 +119,8 @@ pub struct CallMade {
     pub call: u32,
     /// Which attempt of its call it is, from 0.
     pub attempt: u32,
+    /// The most attempts of its call.
+    pub attempts_max: u32,
     /// Whether its contract says that calling twice is the same as calling once.
     pub is_idempotent: bool,
     /// Whether contract and configuration let it be repeated when nobody knows what became of it.

@@ -99,6 +99,7 @@ impl Hop {
             attempt: request.attempt,
             is_idempotent: request.idempotent,
             may_be_repeated: request.idempotent && request.policy.attempts > 1 && !is_sent_once,
+            attempts_max: request.policy.attempts,
             retry_codes: request.policy.retry_codes,
             is_repeated,
             client: told.client,

@@ -16,8 +16,8 @@ use crate::setting::Setting;
 const FIRST: Duration = Duration::from_millis(60);
 const LONGEST: Duration = Duration::from_millis(1200);
 
-/// An attempt follows on one that failed no later than the backoff has it, or that of the next attempt where nothing was left
-/// to pay for this one: clients of a rehearsal are mostly new, and those wait for what others earn. What one callee says of being
+/// An attempt follows on one that failed no later than the backoff has it. Clients of a rehearsal are mostly new, and those wait on
+/// where nothing is left to pay for an attempt, as long as for those that they could have made. What one callee says of being
 /// called again is of its own attempt, and not of those that come after.
 #[derive(Debug)]
 pub(super) struct RepeatedWithinBackoff {
@@ -56,7 +56,9 @@ impl RepeatedWithinBackoff {
         }
         self.met += 1;
         let wait = |doublings: u32| FIRST.saturating_mul(1 << doublings.min(10)).min(LONGEST);
-        let most = wait(made.attempt.saturating_sub(1)) + wait(made.attempt) + self.setting.tick;
+        // Each attempt that was waited for and not made is one less of those there may be.
+        let skipped: Duration = (made.attempt..made.attempts_max.saturating_sub(1)).map(wait).sum();
+        let most = wait(made.attempt.saturating_sub(1)) + skipped + self.setting.tick;
         // A host that stands still calls nobody.
         let mut here = self.faults.on_host(&event.host).filter(|fault| fault.family == Family::Pause);
         let is_felt = here.any(|pause| pause.is_felt((failed, event.at), Duration::ZERO));
