@@ -227,7 +227,8 @@ impl Invariant for BackoffIsKept {
         match step {
             ConnectionStep::Begun => {
                 let started = self.started(&host);
-                self.losses.note(&self.attempts, (&host, &callee), started);
+                let lines = self.setting.lines(&host, &callee).max(1);
+                self.losses.note(&self.attempts, (&host, &callee), started, lines);
                 self.begin(&host, &callee, event.at)
             }
             ConnectionStep::Spoken if is_open => {

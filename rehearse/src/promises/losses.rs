@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attempts::Attempts;
+use super::attempts::{Attempt, Attempts};
 use crate::setting::Setting;
 
 /// All losses so far.
@@ -19,25 +19,38 @@ struct Loss {
     attempt: u32,
     /// The attempt to connect again: with that its node shows that it knows.
     followed_by: u32,
+    /// Whether its end was told, or its node makes more connections than it may have.
+    is_sure: bool,
 }
 
 impl Losses {
-    /// An attempt begins, the last of all from `host`, which was started at that time, to `callee`. If that had a
-    /// connection there, it is lost. Of several, nobody tells which: the oldest is taken to be.
+    /// An attempt begins, the last of all from `host`, which was started at that time, to `callee`, where it may have as many
+    /// connections as `lines`: one that it had there may be lost.
     pub(super) fn note(
         &mut self,
         attempts: &Attempts,
         (host, callee): (&Arc<str>, &Arc<str>),
         started: Duration,
+        lines: usize,
     ) {
-        let is_known = |attempt: u32| self.0.iter().any(|loss| loss.attempt == attempt);
         let mut known = attempts.between(host, callee);
         let Some(begun) = known.next_back() else { return };
-        let mut made = known.filter(|other| other.spoken.is_some() && other.begun >= started);
-        if let Some(oldest) = made.find(|other| !is_known(other.number)) {
+        let others: Vec<_> =
+            known.filter(|other| other.begun >= started && !self.is_known(other, true)).collect();
+        let alive = others.iter().filter(|other| other.is_open() || other.is_in_the_making()).count();
+        let mut made = others.into_iter().filter(|other| other.spoken.is_some());
+        let sure = made.clone().find(|other| !other.is_open() || alive >= lines);
+        let is_sure = sure.is_some();
+        // Else the attempt may be the first of another line, or one took no more calls.
+        let lost = sure.or_else(|| made.find(|other| !self.is_known(other, is_sure)));
+        if let Some(lost) = lost {
             let (host, callee) = (Arc::clone(host), Arc::clone(callee));
-            self.0.push(Loss { host, callee, attempt: oldest.number, followed_by: begun.number });
+            self.0.push(Loss { host, callee, attempt: lost.number, followed_by: begun.number, is_sure });
         }
+    }
+
+    fn is_known(&self, attempt: &Attempt, is_sure: bool) -> bool {
+        self.0.iter().any(|loss| loss.attempt == attempt.number && loss.is_sure == is_sure)
     }
 
     /// Whether `host` has found a connection lost since it began the `attempt` to connect to `callee`: one to a host with a
