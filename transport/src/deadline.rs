@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, Timeout, sleep_until, timeout_at};
+use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use crate::channel::{Request, Response};
 use crate::payload::{MessageStream, Payload};
 use crate::status::{Result, Status};
+use crate::timer::Timer;
 
 /// How long a client may leave an answer unread, whatever its deadline: none of it goes out in that time.
 pub(crate) const UNREAD_MAX: Duration = Duration::from_secs(30);
@@ -82,18 +83,19 @@ impl<F: Future<Output = Result<Response>>> Future for Bounded<F> {
 pub(crate) fn within<F: Future>(deadline: Option<Instant>, call: F) -> Within<F> {
     match deadline {
         Some(deadline) if deadline <= Instant::now() => Within::Late,
-        Some(deadline) => Within::Until { call: timeout_at(deadline, call) },
+        Some(deadline) => Within::Until { call, deadline, timer: None },
         None => Within::Ever { call },
     }
 }
 
 pin_project! {
-    /// What runs until its deadline. No `async fn`: one would have the call twice, as its argument and in its timeout, and
+    /// What runs until its deadline. No `async fn`: one would have the call twice, as its argument and where it is polled, and
     /// calls are moved to where they run.
     #[project = Projected]
     pub(crate) enum Within<F> {
         Late,
-        Until { #[pin] call: Timeout<F> },
+        // Many a call has its answer at once, and needs no timer.
+        Until { #[pin] call: F, deadline: Instant, timer: Option<Timer> },
         Ever { #[pin] call: F },
     }
 }
@@ -104,8 +106,13 @@ impl<T, E: From<Status>, F: Future<Output = Result<T, E>>> Future for Within<F> 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
             Projected::Late => Poll::Ready(Err(exceeded().into())),
-            Projected::Until { call } => {
-                call.poll(cx).map(|ended| ended.unwrap_or_else(|_| Err(exceeded().into())))
+            Projected::Until { call, deadline, timer } => {
+                let ended = call.poll(cx);
+                if ended.is_pending() && timer.get_or_insert_with(|| Timer::at(*deadline)).poll(cx).is_ready()
+                {
+                    return Poll::Ready(Err(exceeded().into()));
+                }
+                ended
             }
             Projected::Ever { call } => call.poll(cx),
         }
@@ -116,7 +123,7 @@ impl<T, E: From<Status>, F: Future<Output = Result<T, E>>> Future for Within<F> 
 pub(crate) fn bound(deadline: Option<Instant>, body: Payload) -> Payload {
     match (deadline, body) {
         (Some(deadline), Payload::Stream(messages)) => {
-            let timer = Box::pin(sleep_until(deadline));
+            let timer = Timer::at(deadline);
             Payload::Stream(BoundedStream { messages: Some(messages), timer }.boxed())
         }
         (_, body) => body,
@@ -141,7 +148,7 @@ pub(crate) fn too_short() -> Status {
 struct BoundedStream {
     /// None once the stream has ended.
     messages: Option<MessageStream>,
-    timer: Pin<Box<Sleep>>,
+    timer: Timer,
 }
 
 impl Stream for BoundedStream {
@@ -151,7 +158,7 @@ impl Stream for BoundedStream {
         let Self { messages, timer } = &mut *self;
         let Some(stream) = messages else { return Poll::Ready(None) };
         // The timer comes first: a stream that always has a message would never end by it.
-        if timer.as_mut().poll(cx).is_ready() {
+        if timer.poll(cx).is_ready() {
             *messages = None;
             return Poll::Ready(Some(Err(exceeded())));
         }

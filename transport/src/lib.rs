@@ -78,6 +78,7 @@ pub mod status;
 pub mod store;
 mod streaming;
 mod timeout;
+mod timer;
 mod tokens;
 pub mod trail;
 mod transcode;
