@@ -3,16 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use node::App;
 use probe_contract::Entry;
 use probe_contract::tally::Enter;
 use rehearse::proptest::prelude::*;
 use rehearse::{
-    CallRecord, Event, Expect, Host, Invariant, Load, Ms as _, Scenario, Swarm, Via, Wants, matching,
-    promises,
+    CallRecord, Event, Expect, Invariant, Load, Ms as _, Scenario, Swarm, Via, Wants, matching, promises,
 };
 
-use crate::{keys, ledger, worlds};
+use crate::keys;
 
 /// How long a node remembers what a key came to.
 const KEPT_FOR: Duration = Duration::from_millis(400);
@@ -20,22 +18,15 @@ const KEPT_FOR: Duration = Duration::from_millis(400);
 /// The scenario of keys that are used again when they are forgotten.
 pub(crate) fn forgotten() -> Scenario {
     let entries = || Just(Entry { key: "a".to_owned(), amount: 1, ..Entry::default() });
-    let key = matching("[a-c]").prop_map(|key| vec![("idempotency-key".to_owned(), key)]);
     let load = Load::new(50, 4000.ms(), 400.ms()..=800.ms())
         .rpc::<Enter>(Via::Rest, entries(), Expect::ok())
         .rpc::<Enter>(Via::Grpc, entries(), Expect::ok())
-        .metadata(key);
-    Scenario::new(
-        "forgotten",
-        "clients use idempotency keys again when these are forgotten",
-        load,
-        Swarm::calm(),
-    )
-    .stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND)
-    .node("tally", &["tally"], |_: &Host| ledger::add_to(App::new(), 1000.ms()))
-    .flags(&["--idempotency-keys-for", "400ms"])
-    .promises(promises::of_calls())
-    .invariant(ForgottenInTime::default)
+        .metadata(keys::metadata(matching("[a-c]")));
+    let about = "clients use idempotency keys again when these are forgotten";
+    keys::in_one_node("tally", Scenario::new("forgotten", about, load, Swarm::calm()))
+        .flags(&["--idempotency-keys-for", "400ms"])
+        .promises(promises::of_calls())
+        .invariant(ForgottenInTime::default)
 }
 
 /// A key enters again when its time is over, and not before.
