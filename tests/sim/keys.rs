@@ -42,7 +42,7 @@ pub(crate) fn tally(
     in_one_node("tally", Scenario::new(name, about, load(is_stored), swarm))
         .flags(&["--max-calls", "12"])
         .promises(promises::of_calls().enough(ENOUGH))
-        .invariant(move || EnteredOnce { is_stored, kept_for, ..EnteredOnce::default() })
+        .invariant(move || EnteredOnce::new(is_stored, kept_for))
         .every_call("an error is told whole, also to who repeats its call", told_whole)
 }
 
@@ -68,9 +68,6 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Longer than any rehearsal.
 pub(crate) const FOREVER_MS: u64 = 600_000;
-
-/// How long after a key was forgotten a call may still have been made before.
-const MOMENT: Duration = Duration::from_millis(50);
 
 /// What a healthy call may take here: it waits for three syncs, and for each of them until the one before has ended.
 const ENOUGH: Duration = Duration::from_millis(500);
@@ -138,7 +135,7 @@ fn told_whole(call: &CallRecord) -> Result<(), String> {
 /// does. Everybody who uses it is told what that came to, and nobody when it is kept no more. Where a node has died over
 /// it nobody may know, and then nobody ever does.
 #[derive(Debug, Default)]
-struct EnteredOnce {
+pub(crate) struct EnteredOnce {
     is_stored: bool,
     kept_for: Duration,
     calls: BTreeMap<u32, (String, i64)>,
@@ -222,10 +219,11 @@ impl Invariant for EnteredOnce {
         }
         let balance = (key.clone(), before, total);
         if self.unheard.remove(key) {
-            self.balances.insert(balance.clone(), call.started);
+            // It has entered at the latest when somebody was told so.
+            self.balances.extend(call.ended.map(|told| (balance.clone(), told)));
         }
         let entered = self.balances.get(&balance);
-        let is_kept = |at: &Duration| call.started <= at.saturating_add(self.kept_for) + MOMENT;
+        let is_kept = |at: &Duration| call.started < *at + self.kept_for;
         if total - before == *amount && entered.is_some_and(is_kept) {
             return Ok(());
         }
@@ -241,6 +239,11 @@ impl Invariant for EnteredOnce {
 }
 
 impl EnteredOnce {
+    /// Keys are kept for so long, and where they are stored, also when the node is started again.
+    pub(crate) fn new(is_stored: bool, kept_for: Duration) -> Self {
+        Self { is_stored, kept_for, ..Self::default() }
+    }
+
     /// Judges the call by how it failed.
     fn failed(&mut self, call: &CallRecord) -> Result<(), String> {
         let status = call.reply.as_ref().map_or("", |reply| &reply.status);
