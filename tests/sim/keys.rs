@@ -39,24 +39,35 @@ pub(crate) fn tally(
     swarm: Swarm,
     (is_stored, kept_for): (bool, Duration),
 ) -> Scenario {
-    Scenario::new(name, about, load(is_stored), swarm)
-        .stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND)
-        .node("tally", &["tally"], app)
+    in_one_node("tally", Scenario::new(name, about, load(is_stored), swarm))
         .flags(&["--max-calls", "12"])
         .promises(promises::of_calls().enough(ENOUGH))
-        .invariant(move || EnteredOnce { is_stored, kept_for, ..EnteredOnce::default() })
+        .invariant(move || EnteredOnce::new(is_stored, kept_for))
         .every_call("an error is told whole, also to who repeats its call", told_whole)
 }
 
-fn app(_: &Host) -> App {
-    ledger::add_to(App::new(), Duration::from_secs(1))
+/// The ledger or the tally, in the one node of the scenario.
+pub(crate) fn in_one_node(service: &str, scenario: Scenario) -> Scenario {
+    scenario
+        .stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND)
+        .nodes(&[service], |_: &Host| ledger::add_to(App::new(), Duration::from_secs(1)))
 }
+
+/// The metadata of calls that have these keys. An empty key is none.
+pub(crate) fn metadata(keys: impl Strategy<Value = String>) -> impl Strategy<Value = Vec<(String, String)>> {
+    keys.prop_map(|key| if key.is_empty() { Vec::new() } else { vec![(IDEMPOTENCY_KEY.to_owned(), key)] })
+}
+
+/// The idempotency key of a call, without quotes.
+pub(crate) fn key(request: &Request) -> Option<String> {
+    let (_, key) = request.metadata.iter().find(|(name, _)| name == IDEMPOTENCY_KEY)?;
+    Some(key.trim_matches('"').to_owned())
+}
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Longer than any rehearsal.
 pub(crate) const FOREVER_MS: u64 = 600_000;
-
-/// How long after a key was forgotten a call may still have been made before.
-const MOMENT: Duration = Duration::from_millis(50);
 
 /// What a healthy call may take here: it waits for three syncs, and for each of them until the one before has ended.
 const ENOUGH: Duration = Duration::from_millis(500);
@@ -70,17 +81,13 @@ fn load(is_stored: bool) -> Load {
     Load::new(calls, over, 100.ms()..=800.ms())
         .rpc::<Enter>(Via::Rest, entries(), right())
         .rpc::<Enter>(Via::Grpc, entries(), right())
-        .metadata(metadata(keys))
+        .metadata(metadata(quoted_or_not(keys)))
 }
 
 /// A key, quoted or not, or none.
-fn metadata(keys: &str) -> impl Strategy<Value = Vec<(String, String)>> {
+fn quoted_or_not(keys: &str) -> impl Strategy<Value = String> {
     let quoted = format!("\"{keys}\"");
-    let key = prop_oneof![2 => matching(keys), 1 => matching(&quoted), 1 => matching("")];
-    key.prop_map(|key| {
-        let entry = ("idempotency-key".to_owned(), key);
-        if entry.1.is_empty() { Vec::new() } else { vec![entry] }
-    })
+    prop_oneof![2 => matching(keys), 1 => matching(&quoted), 1 => matching("")]
 }
 
 /// What makes a handler slow, or takes its caller away; where keys are stored, what takes the node away, again and again.
@@ -124,10 +131,11 @@ fn told_whole(call: &CallRecord) -> Result<(), String> {
     ))
 }
 
-/// A key enters once for as long as it is kept and the node lives, or, where keys are stored, for as long as its host does.
-/// Everybody who uses it is told what that came to, and nobody when it is kept no more. Where a node has died over it nobody may know, and then nobody ever does.
+/// A key enters once for as long as it is kept and the node lives, or, where keys are stored, for as long as its host
+/// does. Everybody who uses it is told what that came to, and nobody when it is kept no more. Where a node has died over
+/// it nobody may know, and then nobody ever does.
 #[derive(Debug, Default)]
-struct EnteredOnce {
+pub(crate) struct EnteredOnce {
     is_stored: bool,
     kept_for: Duration,
     calls: BTreeMap<u32, (String, i64)>,
@@ -148,12 +156,6 @@ struct EnteredOnce {
     /// The keys in use when the node died: a process takes its last lines along.
     unheard: BTreeSet<String>,
     met: u64,
-}
-
-/// The idempotency key of a call, without quotes.
-pub(crate) fn key(request: &Request) -> Option<String> {
-    let (_, key) = request.metadata.iter().find(|(name, _)| name == "idempotency-key")?;
-    Some(key.trim_matches('"').to_owned())
 }
 
 impl Invariant for EnteredOnce {
@@ -217,10 +219,11 @@ impl Invariant for EnteredOnce {
         }
         let balance = (key.clone(), before, total);
         if self.unheard.remove(key) {
-            self.balances.insert(balance.clone(), call.started);
+            // It has entered at the latest when somebody was told so.
+            self.balances.extend(call.ended.map(|told| (balance.clone(), told)));
         }
         let entered = self.balances.get(&balance);
-        let is_kept = |at: &Duration| call.started <= at.saturating_add(self.kept_for) + MOMENT;
+        let is_kept = |at: &Duration| call.started < *at + self.kept_for;
         if total - before == *amount && entered.is_some_and(is_kept) {
             return Ok(());
         }
@@ -236,6 +239,11 @@ impl Invariant for EnteredOnce {
 }
 
 impl EnteredOnce {
+    /// Keys are kept for so long, and where they are stored, also when the node is started again.
+    pub(crate) fn new(is_stored: bool, kept_for: Duration) -> Self {
+        Self { is_stored, kept_for, ..Self::default() }
+    }
+
     /// Judges the call by how it failed.
     fn failed(&mut self, call: &CallRecord) -> Result<(), String> {
         let status = call.reply.as_ref().map_or("", |reply| &reply.status);

@@ -2,31 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use node::App;
 use probe_contract::Entry;
 use probe_contract::ledger::{Enter, EnterAfterwards};
 use rehearse::proptest::prelude::*;
 use rehearse::{
-    CallRecord, Code, Expect, Host, Invariant, Load, Ms as _, Scenario, Swarm, Via, Wants, matching, promises,
+    CallRecord, Code, Expect, Invariant, Load, Ms as _, Scenario, Swarm, Via, Wants, matching, promises,
 };
 
-use crate::{keys, ledger, worlds};
+use crate::keys;
 
 /// The scenario of clients that use a key for another request.
 pub(crate) fn shared() -> Scenario {
     let entries = || (1..=2_i64).prop_map(|amount| Entry { key: "a".to_owned(), amount, ..Entry::default() });
-    let key = matching("[a-h]").prop_map(|key| vec![("idempotency-key".to_owned(), key)]);
     let right = || Expect::ok().or(Code::FailedPrecondition);
     let load = Load::new(40, 500.ms(), 400.ms()..=800.ms())
         .rpc::<Enter>(Via::Rest, entries(), right())
         .rpc::<Enter>(Via::Grpc, entries(), right())
         .rpc::<EnterAfterwards>(Via::Rest, entries(), right())
         .rpc::<EnterAfterwards>(Via::Grpc, entries(), right())
-        .metadata(key);
+        .metadata(keys::metadata(matching("[a-h]")));
     let about = "clients use an idempotency key for another request, or another method";
-    Scenario::new("shared", about, load, Swarm::calm())
-        .stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND)
-        .node("books", &["ledger"], |_: &Host| ledger::add_to(App::new(), 1000.ms()))
+    keys::in_one_node("ledger", Scenario::new("shared", about, load, Swarm::calm()))
         .promises(promises::of_calls())
         .invariant(OfOneRequest::default)
 }

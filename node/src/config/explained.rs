@@ -42,8 +42,8 @@ pub(super) fn explained(
 
 /// The rpc of this name, or of this path, as answers and logs have it.
 fn find<'a>(services: &'a [Service], call: &str) -> Result<(&'a Service, &'a Rpc), String> {
-    let all = services.iter().flat_map(|service| service.rpcs().iter().map(move |rpc| (service, rpc)));
-    if let Some(found) = all.into_iter().find(|(_, rpc)| rpc.path == call) {
+    let mut all = services.iter().flat_map(|service| service.rpcs().iter().map(move |rpc| (service, rpc)));
+    if let Some(found) = all.find(|(_, rpc)| rpc.path == call) {
         return Ok(found);
     }
     let (service, method) = call.split_once('/').ok_or("expected SERVICE/METHOD")?;
