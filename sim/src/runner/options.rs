@@ -37,7 +37,7 @@ pub(super) struct Options {
     /// Stop after this time, such as 60s or 8h
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Which seeds")]
     pub(super) time: Option<Duration>,
-    /// Take only part I of N of the seeds, such as 2/8, so that many machines share the work
+    /// Take only part I of N of the seeds, such as 2/8, so that many machines share the work; with --planted, of the bugs
     #[arg(long, value_name = "I/N", value_parser = parse_shard, help_heading = "Which seeds")]
     pub(super) shard: Option<Shard>,
 
@@ -62,7 +62,7 @@ pub(super) struct Options {
     /// shrunk to the end within 30 s keeps more than 3 faults or 5 requests, if a shrunk plan fails without the bug, too, or if a
     /// plan of tests/graveyard passes with the bug that it names. With --seed or --plan: play that one with the bug, by
     /// default the one that the plan names
-    #[arg(long, value_name = "NAME", num_args = 0..=1, help_heading = "How", conflicts_with_all = ["time", "shard"])]
+    #[arg(long, value_name = "NAME", num_args = 0..=1, help_heading = "How", conflicts_with = "time")]
     pub(super) planted: Option<Option<String>>,
 
     /// A dress rehearsal: play on processes of the program that is to go on stage, in real time, with proxies between them
@@ -115,6 +115,7 @@ Examples, after TOOL:
   --plan tests/graveyard/storm-7.toml
   --time 8h --shard 2/8 --json                one of eight machines
   --planted --failures 5                      how bugs are found, and how small plans get
+  --planted --shard 1/2                       every second bug
   --planted late --scenario storm --seed 7    one world, with the patch late.patch
   --dress --scenario storm --seeds 5          on real processes
 
@@ -127,6 +128,13 @@ Exit code: 0 all promises held, 1 one was broken, 2 or 64 the command line or a 
 pub(super) struct Shard {
     pub(super) index: u64,
     pub(super) count: u64,
+}
+
+impl Shard {
+    /// Whether the `nth` of all, from 0, is in this part.
+    pub(super) fn has(self, nth: usize) -> bool {
+        nth as u64 % self.count == self.index - 1
+    }
 }
 
 impl Options {
@@ -147,6 +155,9 @@ impl Options {
         let shows_one = self.trace || self.report.is_some();
         if shows_one && !self.is_single() {
             return Err("--trace and --report show one rehearsal: give --scenario and --seed, or --plan\n");
+        }
+        if self.planted_name().is_some() && self.shard.is_some() {
+            return Err("--shard takes a part of all planted bugs: --planted names one\n");
         }
         if self.planted.is_some() && self.dress && !self.is_single() {
             return Err("--planted prints a table of simulated worlds: --dress goes with --seed or --plan\n");
@@ -234,6 +245,15 @@ mod tests {
         }
         all.sort_unstable();
         assert_eq!(all, (5..15).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn shards_share_all_planted_bugs_and_none_twice() {
+        let parts =
+            |nth| (1..=3).filter(|index| Shard { index: *index, count: 3 }.has(nth)).collect::<Vec<_>>();
+        assert_eq!([0, 1, 2, 3].map(parts), [[1], [2], [3], [1]]);
+        assert!(options("rehearse --planted --shard 1/2").check().is_ok());
+        assert!(options("rehearse --planted late --shard 1/2").check().is_err());
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) use patch::Patch;
 /// Looks for every planted bug, or for the one that the options name, and prints the table; whether all were found, were
 /// shrunk as far as the targets have it, and are what fails the plans of the graveyard.
 pub(super) fn find_all(project: &Project, options: &Options) -> Result<bool, String> {
-    let patches = patch::chosen(project, options.planted_name(), &options.scenario)?;
+    let patches = patch::chosen(project, options)?;
     let workshop = Workshop::open(&project.manifest_dir, project.tool())?;
     let workshops = workshop.with_others(workshop_count(options, patches.len()))?;
     let mut proof = Proof::begin(project, options, &workshops[0])?;

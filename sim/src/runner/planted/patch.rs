@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::runner::options::Options;
 use crate::runner::project::Project;
 
 /// How the name of a patch's file ends.
@@ -67,13 +68,10 @@ fn number(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("`# seeds: {text}` is no number"))
 }
 
-/// The patches that are meant to be found in one of `scenarios`, or in any if none is named; of these the one called
-/// `name`, if one is asked for.
-pub(super) fn chosen(
-    project: &Project,
-    name: Option<&str>,
-    scenarios: &[String],
-) -> Result<Vec<Patch>, String> {
+/// The patches that are meant to be found in one of the scenarios that the options name, or in any if they name none; of these
+/// the one, or the part, that they ask for.
+pub(super) fn chosen(project: &Project, options: &Options) -> Result<Vec<Patch>, String> {
+    let scenarios = &options.scenario;
     let mut patches = Patch::all(&project.planted)?;
     for patch in &mut patches {
         for scenario in &patch.scenarios {
@@ -83,10 +81,14 @@ pub(super) fn chosen(
         patch.scenarios.retain(is_chosen);
     }
     patches.retain(|patch| !patch.scenarios.is_empty());
-    match name {
+    match options.planted_name() {
         Some(name) => Ok(vec![named(patches, name)?]),
         None if patches.is_empty() => Err(format!("there is no patch in {}", project.planted.display())),
-        None => Ok(patches),
+        None => {
+            let mut nth = 0..;
+            patches.retain(|_| nth.next().zip(options.shard).is_none_or(|(nth, shard)| shard.has(nth)));
+            Ok(patches)
+        }
     }
 }
 
