@@ -106,6 +106,7 @@ impl Hop {
             is_idempotent,
             may_be_repeated: is_idempotent && request.policy.attempts > 1 && !is_sent_once,
             attempts_max: request.policy.attempts,
+            waits: (request.policy.backoff, request.policy.backoff_max),
             retry_codes: request.policy.retry_codes,
             is_repeated,
             client: told.client,
