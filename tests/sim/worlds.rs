@@ -247,9 +247,14 @@ fn streams(load: Load, size: u32, may_fail: bool) -> Load {
 }
 
 fn entries(load: Load) -> Load {
-    let entries =
-        || (matching("[ab]"), 1..9_i64).prop_map(|(key, amount)| Entry { key, amount, ..Entry::default() });
-    let looks = matching("[ab]").prop_map(|key| Entry { key, ..Entry::default() });
+    let entries = || {
+        (crate::ledger::keys("[ab]"), 1..9_i64).prop_map(|(key, amount)| Entry {
+            key,
+            amount,
+            ..Entry::default()
+        })
+    };
+    let looks = crate::ledger::keys("[ab]").prop_map(|key| Entry { key, ..Entry::default() });
     load.rpc::<ledger::Enter>(Via::Rest, entries(), Expect::ok())
         .rpc::<ledger::Enter>(Via::Grpc, entries(), Expect::ok())
         .rpc::<ledger::Look>(Via::Grpc, looks, Expect::ok())
