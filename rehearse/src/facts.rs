@@ -125,6 +125,9 @@ pub struct CallMade {
     pub is_idempotent: bool,
     /// Whether contract and configuration let it be repeated when nobody knows what became of it.
     pub may_be_repeated: bool,
+    /// The wait before its second attempt, by its policy, and the longest of those before further ones: before they are
+    /// spread by a fifth.
+    pub waits: (Duration, Duration),
     /// What it may be repeated after, if it may.
     pub retry_codes: Codes,
     /// Whether the call from within which it is made is one that somebody further out may repeat.

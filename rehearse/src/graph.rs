@@ -1,9 +1,11 @@
 //! Who hosts what and who calls whom: the ways of calls, derived from the apps and the contracts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use node::App;
 use sim::CLIENTS;
+use transport::contract::Idempotency;
 
 /// The hosts with their services, and the services with those that they call.
 #[derive(Debug, Clone, Default)]
@@ -12,7 +14,11 @@ pub(crate) struct Graph {
     /// Those of the hosts that are no nodes.
     foreign: Vec<String>,
     callees: BTreeMap<&'static str, Vec<&'static str>>,
+    contracts: Arc<Contracts>,
 }
+
+/// Whether a call may be made again when nobody knows what became of it, by its path: of all rpcs of all apps.
+pub(crate) type Contracts = BTreeMap<&'static str, bool>;
 
 impl Graph {
     /// Adds a host with these services of `app`.
@@ -24,6 +30,9 @@ impl Graph {
             names.push(service.name());
             self.callees.insert(service.name(), service.callees().to_vec());
         }
+        let rpcs = app.services().iter().flat_map(|service| service.rpcs());
+        Arc::make_mut(&mut self.contracts)
+            .extend(rpcs.map(|rpc| (rpc.path, rpc.idempotency != Idempotency::Unknown)));
         self.hosts.push((host.to_owned(), names));
     }
 
@@ -32,6 +41,11 @@ impl Graph {
         self.callees.entry(service).or_default();
         self.hosts.push((host.to_owned(), vec![service]));
         self.foreign.push(host.to_owned());
+    }
+
+    /// What contracts say of making calls again.
+    pub(crate) fn contracts(&self) -> &Arc<Contracts> {
+        &self.contracts
     }
 
     /// The names of the nodes.
@@ -160,7 +174,7 @@ mod tests {
             [("web", vec!["front"]), ("bank", vec!["bank"]), ("one", vec!["stock"]), ("two", vec!["stock"])];
         let hosts = hosts.map(|(host, services)| (host.to_owned(), services)).into();
         let callees = [("front", vec!["stock", "bank"]), ("bank", vec!["stock"]), ("stock", vec![])].into();
-        Graph { hosts, callees, foreign: Vec::new() }
+        Graph { hosts, callees, ..Graph::default() }
     }
 
     #[test]

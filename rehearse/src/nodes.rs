@@ -14,7 +14,7 @@ use transport::{Gauges, Service};
 
 use crate::clients::{GRPC_PORT, HTTP_PORT};
 use crate::facts::{GaugesRead, NodeStarted, NodeStopped};
-use crate::graph::Graph;
+use crate::graph::{Contracts, Graph};
 use crate::hooks::{Disturbed, told_carrier};
 use crate::host::Host;
 use crate::machine::Simulated;
@@ -42,6 +42,7 @@ pub(crate) struct Ready {
     /// The options that say which replica of a callee comes first, and the configurations by their choices.
     orders: Vec<String>,
     configs: BTreeMap<Vec<String>, Config>,
+    contracts: Arc<Contracts>,
     /// How long a sync of the store of idempotency keys takes.
     sync: Duration,
 }
@@ -118,7 +119,8 @@ impl Node {
             configs.insert(chosen, Config::from_flags(app, &all).map_err(refused)?);
         }
         let orders = orders(graph, &callees);
-        Ok(Ready { make: Arc::clone(&self.make), services, orders, configs, sync })
+        let (make, contracts) = (Arc::clone(&self.make), Arc::clone(graph.contracts()));
+        Ok(Ready { make, services, orders, configs, contracts, sync })
     }
 
     /// The flags that say where what is, for a process that finds others at `places`.
@@ -203,11 +205,21 @@ impl Ready {
         let (machine, gauges) = (Simulated(host.clone()), Gauges::new());
         tokio::select! {
             biased;
-            ended = node::run(app, config, &machine, hooks(&gauges, self.sync), host.drain()) => ended?,
+            ended = node::run(app, config, &machine, self.hooks(&gauges), host.drain()) => ended?,
             never = tell_gauges(&host, &gauges) => match never {},
         }
         sim::tell(NodeStopped, None);
         Ok(())
+    }
+
+    fn hooks(&self, gauges: &Gauges) -> Hooks {
+        let (contracts, sync) = (Arc::clone(&self.contracts), self.sync);
+        Hooks {
+            interceptor: Some(Arc::new(|worker| Arc::new(Disturbed { worker }))),
+            carry: Some(Arc::new(move |callee, carrier| told_carrier(callee, carrier, &contracts))),
+            before_sync: (!sync.is_zero()).then(|| -> Arc<Pause> { Arc::new(move || Box::pin(sleep(sync))) }),
+            gauges: gauges.clone(),
+        }
     }
 }
 
@@ -222,15 +234,6 @@ async fn tell_gauges(host: &HostContext, gauges: &Gauges) -> Infallible {
             told = Some(reading);
         }
         sleep(GAUGES_EVERY).await;
-    }
-}
-
-fn hooks(gauges: &Gauges, sync: Duration) -> Hooks {
-    Hooks {
-        interceptor: Some(Arc::new(|worker| Arc::new(Disturbed { worker }))),
-        carry: Some(Arc::new(told_carrier)),
-        before_sync: (!sync.is_zero()).then(|| -> Arc<Pause> { Arc::new(move || Box::pin(sleep(sync))) }),
-        gauges: gauges.clone(),
     }
 }
 

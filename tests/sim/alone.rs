@@ -16,6 +16,11 @@ use crate::{scripts, trial, worlds};
 const SIZE_MAX: u32 = 65_536;
 const BUFFERED: u32 = 4 * SIZE_MAX;
 
+/// Streams of so many messages of so many bytes: each message is small, and all of them are more than a node holds for one
+/// client.
+const SCENES: u32 = 110;
+const SCENE_BYTES: u32 = 900;
+
 /// The scenario of calls that are alone.
 pub(crate) fn alone() -> sim::Scenario {
     drawn("alone", "calls come one after the other, to nodes that have room for one", world)
@@ -25,9 +30,13 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
     let bytes = picks.pick("bytes", &[20_000, 0, 40_000]);
     // Who asks whether a node serves takes no place of others.
     let policy = format!("max-in-flight=1;health-check={}", picks.pick("health-check", &[false, true]));
+    let (scenes, bytes) = match picks.pick("many messages", &[false, true]) {
+        true => (SCENES, SCENE_BYTES),
+        false => (1, bytes),
+    };
     let load = Load::new(45, 400.ms(), 1500.ms()..=2000.ms()).in_flight_max(1);
     let services: [(&str, &[&str]); 2] = [("edge", &["front"]), ("inner", &["middle", "back"])];
-    let scenario = Scenario::new("", "", plays(load, bytes), Swarm::calm())
+    let scenario = Scenario::new("", "", plays(load, scenes, bytes), Swarm::calm())
         .stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND);
     services
         .into_iter()
@@ -41,14 +50,20 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         .invariant(FindsRoom::default)
 }
 
-fn plays(load: Load, bytes: u32) -> Load {
-    let manners = prop::sample::select(vec![Manner::Ask, Manner::Show, Manner::Gather, Manner::Mirror]);
+fn plays(load: Load, scenes: u32, bytes: u32) -> Load {
+    // What is sent with pauses between messages; all of them at once are more than there may be.
+    let manners = match scenes {
+        1 => vec![Manner::Ask, Manner::Show, Manner::Gather, Manner::Mirror],
+        _ => vec![Manner::Show],
+    };
+    let manners = prop::sample::select(manners);
     let scripts = (matching("[a-z]{4,8}"), 0..=2_u32, manners);
     let scripts = scripts.prop_map(move |(text, hops, manner)| Script {
         text,
         hops,
         manner: manner.into(),
-        scenes: 1,
+        scenes,
+        pause_ms: 1,
         request_bytes: bytes,
         answer_bytes: bytes,
         ..Script::default()

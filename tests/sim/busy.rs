@@ -16,7 +16,7 @@ use rehearse::{
 };
 
 use crate::state::Totals;
-use crate::{ledger, state, trial, worlds};
+use crate::{checks, ledger, state, trial, worlds};
 
 /// What a call may take here that does not wait for others; nobody waits as long.
 const ENOUGH: Duration = Duration::from_millis(500);
@@ -51,6 +51,7 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         .flags(&["--max-calls", picks.pick("--max-calls", &["1024", "4"])])
         .promises(of_calls())
         .invariant(EnteredInTime::default)
+        .invariant(checks::LinesNameTheirCallers::default)
         .invariant(NoMoreActors::default);
     // Where there are more keys than may have actors, one that is idle makes room, and its total begins anew.
     if keys == "[ab]" {
@@ -70,14 +71,14 @@ fn of_calls() -> promises::OfCalls {
 
 fn entries(load: Load, keys: &str) -> Load {
     let entries: SBoxedStrategy<Entry> = (
-        matching(keys),
+        ledger::keys(keys),
         1..9_i64,
         prop::sample::select(vec![0, 0, 60, 120]),
         prop::sample::select(vec![20, 60, 150]),
     )
         .prop_map(|(key, amount, busy_ms, later_ms)| Entry { key, amount, busy_ms, later_ms })
         .sboxed();
-    let looks = matching(keys).prop_map(|key| Entry { key, ..Entry::default() });
+    let looks = ledger::keys(keys).prop_map(|key| Entry { key, ..Entry::default() });
     let glances = matching("[a-z]{4,8}").prop_map(|text| Script { text, ..Script::default() });
     // All actors that there may be may have calls.
     let right = || Expect::ok().or(Code::ResourceExhausted);

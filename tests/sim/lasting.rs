@@ -11,7 +11,7 @@ use rehearse::{
 };
 
 use crate::state::{self, Afterwards, Totals};
-use crate::{ledger, worlds};
+use crate::{ledger, trial, worlds};
 
 /// How long an actor stays that nobody asks: less than work takes.
 const IDLE: Duration = Duration::from_millis(20);
@@ -30,16 +30,20 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         true => Swarm::new(1..=2, 900.ms(), 300.ms()..=600.ms()).host("books").only(&[Family::Drain]),
         false => Swarm::calm(),
     };
+    // Some of it would last for longer than its limit.
+    let lasts_ms = picks.pick("work lasts ms", &[120, 3000]);
+    let takes = if lasts_ms > 120 { TAKES + trial::AFTERWARDS } else { TAKES };
     let load = Load::new(50, 1000.ms(), 300.ms()..=600.ms()).bursts(picks.pick("bursts", &[1, 4]));
-    Scenario::new("lasting", "", entries(load), swarm)
+    Scenario::new("lasting", "", entries(load, lasts_ms), swarm)
         .stand_in(worlds::STAND_IN, &["--ledger-idle", "20ms"])
         .node("books", &["ledger"], |_: &Host| ledger::add_to(App::new(), IDLE))
         .workers(workers)
         .flags(&["--max-calls", &calls_max.to_string()])
         .promises(promises::of_calls())
-        .fold("a key's total is in one place", |totals: &mut Totals, event| {
-            state::one_total_for_each_key(totals, event, IDLE, TAKES)
+        .fold("a key's total is in one place", move |totals: &mut Totals, event| {
+            state::one_total_for_each_key(totals, event, IDLE, takes)
         })
+        .fold("what calls leave behind is cut off at its limit", state::cut_off_at_its_limit)
         .fold("what calls leave behind is not cut off", move |work: &mut Afterwards, event| {
             state::done_afterwards(work, event, 5000.ms(), calls_max * usize::from(workers))
         })
@@ -47,9 +51,9 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
 }
 
 /// Of as many keys as may have actors.
-fn entries(load: Load) -> Load {
-    let entries = || {
-        let entry = (matching("[a-c]"), 1..9_i64, prop::sample::select(vec![10_u32, 60, 120]));
+fn entries(load: Load, lasts_ms: u32) -> Load {
+    let entries = move || {
+        let entry = (matching("[a-c]"), 1..9_i64, prop::sample::select(vec![10_u32, 60, lasts_ms]));
         entry.prop_map(|(key, amount, later_ms)| Entry { key, amount, later_ms, ..Entry::default() })
     };
     let looks = matching("[a-c]").prop_map(|key| Entry { key, ..Entry::default() });

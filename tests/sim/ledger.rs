@@ -10,6 +10,8 @@ use node::App;
 use probe_contract::ledger::{Enter, EnterAfterwards, EnterLater, Ledger, Look};
 use probe_contract::tally::{self, Tally};
 use probe_contract::{Balance, Entry};
+use rehearse::proptest::strategy::Strategy;
+use rehearse::{CallRecord, matching, request};
 use tokio::time::sleep;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tracing::info;
@@ -26,6 +28,21 @@ pub(crate) fn add_to(app: App, idle: Duration) -> App {
     let keys = Keys::new().of::<Enter>(key).of::<EnterLater>(key).of::<EnterAfterwards>(key).of::<Look>(key);
     let keys = keys.idle_after(idle).at_most(ACTORS_MAX);
     app.service_by_key(keys, |_: &str, ()| LedgerActor::default()).service_in_node(|()| TallyActor::default())
+}
+
+/// Keys of this form. One of them has letters that must be escaped in a path.
+pub(crate) fn keys(form: &str) -> impl Strategy<Value = String> + use<> {
+    matching(form).prop_map(|key| if key == "b" { "b +/ü%&?".to_owned() } else { key })
+}
+
+/// The key that a call asks for.
+pub(crate) fn key_of(call: &CallRecord) -> Option<String> {
+    let entry = request::<Enter>(call)
+        .or_else(|| request::<EnterLater>(call))
+        .or_else(|| request::<EnterAfterwards>(call))
+        .or_else(|| request::<Look>(call))
+        .or_else(|| request::<tally::Enter>(call));
+    entry.map(|entry| entry.key)
 }
 
 /// The total of one key.

@@ -8,6 +8,7 @@ mod alone;
 mod breakers;
 mod busy;
 mod checks;
+mod codes;
 mod drained;
 mod foreign;
 mod forgotten;
@@ -80,6 +81,7 @@ fn main() -> std::process::ExitCode {
         .scenario(rolling::rolling())
         .scenario(retries::retries())
         .scenario(retries::pushback())
+        .scenario(codes::codes())
         .scenarios(worlds::all())
         .main()
 }

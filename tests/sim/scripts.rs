@@ -61,13 +61,14 @@ fn as_failed(call: &CallRecord, script: &Script, reply: &Reply, code: Code) -> R
         return Ok(());
     }
     let is_hidden = call.request.client == "rest" && http_status(code).as_u16() == 500;
-    let message = if is_hidden { "an internal error; see the log" } else { script.message.as_str() };
+    let message = if is_hidden { "an internal error; see the log" } else { told_of(script) };
     // What is hidden may be of somebody else.
     if reply.status == code_name(code) && reply.message() == Some(message) && !is_hidden {
         as_to_be_repeated(call, script, reply)?;
     }
     if reply.status != code_name(code) || reply.message() == Some(message) {
-        let has_details = reply.status == code_name(code) && call.request.client == "grpc";
+        let is_whole = told_of(script).len() == script.message.len();
+        let has_details = reply.status == code_name(code) && call.request.client == "grpc" && is_whole;
         return match reply.details.as_str() {
             trial::DETAILS_ON_THE_WIRE => Ok(()),
             "" if !has_details => Ok(()),
@@ -76,6 +77,14 @@ fn as_failed(call: &CallRecord, script: &Script, reply: &Reply, code: Code) -> R
     }
     // The same code may come from elsewhere.
     if may_be_of_the_way(code) { Ok(()) } else { Err(format!("it was to fail with {message:.60?}")) }
+}
+
+/// What a failure says travels as a header: of what is too long for one the first half goes along, without details.
+fn told_of(script: &Script) -> &str {
+    const MOST: usize = 4096;
+    let message = script.message.as_str();
+    let end = if message.len() + trial::DETAILS.len() > MOST { MOST / 2 } else { message.len() };
+    &message[..message.floor_char_boundary(end)]
 }
 
 /// What is said of calling again comes along, over REST in seconds.
@@ -123,7 +132,7 @@ fn as_echoed(call: &CallRecord, script: &Script, reply: &Reply, is_at_back: bool
     back.sort();
     let mut sent: Vec<_> = call.request.metadata.iter().filter(|(name, _)| is_echoed(name)).collect();
     sent.sort();
-    let has_handled = reply.is_ok() || script.code != 0 && reply.message() == Some(script.message.as_str());
+    let has_handled = reply.is_ok() || script.code != 0 && reply.message() == Some(told_of(script));
     let is_other = reply.metadata.iter().any(|(name, _)| name == "x-other");
     match (answers_itself, has_handled) {
         _ if is_other => Err("metadata came back that nobody sends back".to_owned()),

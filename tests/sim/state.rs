@@ -8,7 +8,7 @@ use rehearse::facts::{HandlerBegun, HandlerDisturbed, HandlerEnded, NodeStarted,
 use rehearse::{CallFault, Event, FaultKind, What};
 
 use crate::ledger;
-use crate::trial::{BEGUN, DONE};
+use crate::trial::{AFTERWARDS, BEGUN, DONE};
 
 /// What is known of the ledgers: for each host and key, the total and since when.
 #[derive(Debug, Default)]
@@ -89,7 +89,8 @@ pub(crate) fn done_afterwards(
                 ));
             }
         }
-        What::Log(_) if event.text("afterwards") == Some(DONE) => {
+        // Or it is cut off by its own limit, which the line tells.
+        What::Log(_) if event.text("afterwards") == Some(DONE) || event.field("limit").is_some() => {
             work.open.retain(|(host, request)| *host != event.host || Some(*request) != event.request);
         }
         What::Told(_) if event.told::<NodeStopped>().is_some() => {
@@ -108,6 +109,30 @@ pub(crate) fn done_afterwards(
             work.open.retain(|(host, _)| *host != event.host);
         }
         _ => {}
+    }
+    Ok(())
+}
+
+/// Work that outlives its call is done within the limit that it was given, or cut off then and not before.
+pub(crate) fn cut_off_at_its_limit(
+    begun: &mut BTreeMap<(Arc<str>, u32), Duration>,
+    event: &Event,
+) -> Result<(), String> {
+    /// Between what a node does and the line that tells of it.
+    const MOMENT: Duration = Duration::from_millis(20);
+    let Some(work) = event.request.map(|request| (Arc::clone(&event.host), request)) else { return Ok(()) };
+    let (is_done, is_cut_off) = (event.text("afterwards") == Some(DONE), event.field("limit").is_some());
+    if event.text("afterwards") == Some(BEGUN) {
+        begun.insert(work, event.at);
+        return Ok(());
+    }
+    let Some(begun) = begun.get(&work).filter(|_| is_done || is_cut_off) else { return Ok(()) };
+    let lasted = event.at - *begun;
+    if is_done && lasted > AFTERWARDS + MOMENT || is_cut_off && lasted + MOMENT < AFTERWARDS {
+        let (lasted, limit) = (lasted.as_millis(), AFTERWARDS.as_millis());
+        return Err(format!(
+            "it was begun {lasted} ms before; expected that it is cut off after {limit}: {event}"
+        ));
     }
     Ok(())
 }

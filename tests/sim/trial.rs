@@ -322,7 +322,7 @@ fn played_now(script: Script) -> Result<Played> {
 }
 
 /// The details of every status that is asked for.
-const DETAILS: &[u8] = b"\x08\x05details";
+pub(crate) const DETAILS: &[u8] = b"\x08\x05details";
 /// The same, as a client reads it: base64 without padding.
 pub(crate) const DETAILS_ON_THE_WIRE: &str = "CAVkZXRhaWxz";
 

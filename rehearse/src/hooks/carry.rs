@@ -1,6 +1,7 @@
 //! Tells of each call that a service makes, and what became of it, by its caller's end.
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
@@ -14,6 +15,7 @@ use transport::{CallContext, Result, Status};
 
 use super::next;
 use crate::facts::{Added, CallMade, CallOutcome, Outcome};
+use crate::graph::Contracts;
 
 thread_local! {
     /// How many clients and calls of nodes there were: a rehearsal has its thread for itself.
@@ -27,14 +29,15 @@ thread_local! {
 const CALLS_KEPT: usize = 64;
 
 /// The same carrier to `callee`, each of whose calls is told.
-pub(crate) fn told(callee: &'static str, carrier: Channel) -> Channel {
-    Channel::new(Told { callee, client: next(&CLIENTS), carrier })
+pub(crate) fn told(callee: &'static str, carrier: Channel, contracts: &Arc<Contracts>) -> Channel {
+    Channel::new(Told { callee, client: next(&CLIENTS), contracts: Arc::clone(contracts), carrier })
 }
 
 #[derive(Clone)]
 struct Told {
     callee: &'static str,
     client: u32,
+    contracts: Arc<Contracts>,
     carrier: Channel,
 }
 
@@ -92,14 +95,18 @@ impl Hop {
             Some(context) => (context.service(), context.remaining(), context.is_repeated_outside()),
             None => (None, None, false),
         });
+        // What the node believes is what is judged, so that the contract itself is asked. One that no app of the scenario
+        // has is of a host that is no node, and then nobody knows better.
+        let is_idempotent = told.contracts.get(path).copied().unwrap_or(request.idempotent);
         let is_sent_once = matches!(request.body, Payload::Stream(_));
         let made = CallMade {
             hop,
             call: call_of(&request.trail, hop),
             attempt: request.attempt,
-            is_idempotent: request.idempotent,
-            may_be_repeated: request.idempotent && request.policy.attempts > 1 && !is_sent_once,
+            is_idempotent,
+            may_be_repeated: is_idempotent && request.policy.attempts > 1 && !is_sent_once,
             attempts_max: request.policy.attempts,
+            waits: (request.policy.backoff, request.policy.backoff_max),
             retry_codes: request.policy.retry_codes,
             is_repeated,
             client: told.client,

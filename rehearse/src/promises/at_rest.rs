@@ -103,6 +103,7 @@ impl ComesToRest {
             // What there may be is no call; and a breaker is closed by the next one, if there is any.
             Gauge::CalleeLimit | Gauge::CalleeBreakers => usize::MAX,
             Gauge::IdempotencyKeys if sample.of == "running" => 0,
+            Gauge::IdempotencyBytes if reading.sum(Gauge::IdempotencyKeys) == 0 => 0,
             // Answers are remembered for their time, with nobody at work on them.
             Gauge::IdempotencyKeys | Gauge::IdempotencyBytes => usize::MAX,
             // Connecting ends by itself, and takes what it takes. So does waiting for the first word of a client,
@@ -245,7 +246,7 @@ fn told(reading: &Reading, sample: Sample, count: usize, most: usize) -> String 
         Gauge::CalleeBreakers => (format!("{} to {of} {what}", some("breaker")), at_most("any")),
         Gauge::IdempotencyKeys => (format!("{} {of}", some("idempotency key")), none()),
         Gauge::IdempotencyBytes => {
-            (format!("{} remembered for idempotency keys", some("byte")), at_most("any"))
+            (format!("{} remembered for idempotency keys", some("byte")), at_most("as many as keys take"))
         }
         Gauge::DrainWaitsFor => {
             let which = "as many as there are connections";

@@ -68,7 +68,7 @@ pub const ASKED_LESS_AND_LESS_OFTEN: &str = "who does not say whether it serves 
 pub const DRAINS_END: &str = "a node that drains leaves in time";
 /// A node that was told to drain begins no further call.
 pub const DRAINS_TAKE_NOTHING_ON: &str = "a node that drains takes on no new call";
-/// The status in an access line is the one that the caller got.
+/// The method and the status in an access line are the caller's, and a request over REST has one line.
 pub const ACCESS_LINES_ARE_TRUE: &str = "an access line says what the caller got";
 /// Where nothing goes wrong, all hosts of a service handle calls of each caller.
 pub const REPLICAS_SHARE: &str = "the hosts of a service share its calls";

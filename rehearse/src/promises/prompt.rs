@@ -1,4 +1,4 @@
-//! A call that is repeated is so within its backoff, unless its callee pushes back.
+//! A call that is repeated is so when its backoff is over, unless its callee pushes back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use super::requests::ByRequest;
 use crate::facts::{CallMade, CallOutcome, Outcome, PushedBack};
 use crate::setting::Setting;
 
-/// The longest waits after the first attempt and of all: the defaults, spread by a fifth. No scenario says longer ones.
-const FIRST: Duration = Duration::from_millis(60);
-const LONGEST: Duration = Duration::from_millis(1200);
+/// By how much waits are spread.
+const SPREAD: f64 = 0.2;
 
-/// An attempt follows on one that failed no later than the backoff has it. Clients of a rehearsal are mostly new, and those wait on
-/// where nothing is left to pay for an attempt, as long as for those that they could have made. What one callee says of being
-/// called again is of its own attempt, and not of those that come after.
+/// An attempt follows on one that failed when the backoff has it, which doubles: not before, so that who is in trouble has time,
+/// and no later. Clients of a rehearsal are mostly new, and those wait on where nothing is left to pay for an attempt, as long as
+/// for those that they could have made. What one callee says of being called again is of its own attempt, and not of those that
+/// come after; these wait as if they were the first.
 #[derive(Debug)]
 pub(super) struct RepeatedWithinBackoff {
     setting: Arc<Setting>,
@@ -37,6 +37,8 @@ struct Attempt {
     hop: u32,
     began: Duration,
     failed: Option<Duration>,
+    /// Whether any attempt of its call was made beside another one, without a wait.
+    has_hedged: bool,
 }
 
 impl RepeatedWithinBackoff {
@@ -46,16 +48,37 @@ impl RepeatedWithinBackoff {
     }
 
     fn made(&mut self, event: &Event, made: &CallMade) -> Result<(), String> {
-        let attempt = Attempt { hop: made.hop, began: event.at, failed: None };
+        let before =
+            self.calls.get(&made.call).map(|before| (before.began, before.failed, before.has_hedged));
+        let (began, failed, had_hedged) = before.unwrap_or_default();
+        let has_hedged = had_hedged || before.is_some() && failed.is_none();
+        let attempt = Attempt { hop: made.hop, began: event.at, failed: None, has_hedged };
         self.open.insert(made.hop, made.call);
-        let Some(before) = self.calls.insert(made.call, attempt) else { return Ok(()) };
-        let Some(failed) = before.failed else { return Ok(()) };
+        self.calls.insert(made.call, attempt);
+        let Some(failed) = failed else { return Ok(()) };
         let pushed_back = event.request.and_then(|request| self.pushed_back.get(request).copied());
-        if pushed_back.is_some_and(|at| at >= before.began) {
+        if pushed_back.is_some_and(|at| at >= began) {
             return Ok(());
         }
         self.met += 1;
-        let wait = |doublings: u32| FIRST.saturating_mul(1 << doublings.min(10)).min(LONGEST);
+        // Waits begin anew after a pushback, and there is none before an attempt beside another.
+        let doublings = if has_hedged || pushed_back.is_some() { 0 } else { made.attempt.saturating_sub(1) };
+        let (waited, least) = (event.at - failed, nominal(made, doublings).mul_f64(1. - SPREAD));
+        if waited + self.setting.tick < least {
+            return Err(format!(
+                "its last attempt had failed {} ms before; expected a wait of {} ms at least, since waits double from {} \
+                 ms up to {} ms, give or take a fifth: {event}",
+                waited.as_millis(),
+                least.as_millis(),
+                made.waits.0.as_millis(),
+                made.waits.1.as_millis()
+            ));
+        }
+        self.in_time(event, made, failed)
+    }
+
+    fn in_time(&self, event: &Event, made: &CallMade, failed: Duration) -> Result<(), String> {
+        let wait = |doublings| nominal(made, doublings).mul_f64(1. + SPREAD);
         // Each attempt that was waited for and not made is one less of those there may be.
         let skipped: Duration = (made.attempt..made.attempts_max.saturating_sub(1)).map(wait).sum();
         let most = wait(made.attempt.saturating_sub(1)) + skipped + self.setting.tick;
@@ -82,6 +105,12 @@ impl RepeatedWithinBackoff {
             self.calls.remove(&call);
         }
     }
+}
+
+/// The wait after so many others, before it is spread.
+fn nominal(made: &CallMade, doublings: u32) -> Duration {
+    let (first, longest) = made.waits;
+    first.saturating_mul(1 << doublings.min(16)).min(longest)
 }
 
 impl Invariant for RepeatedWithinBackoff {

@@ -1,4 +1,4 @@
-//! What an edge logs of a call is what its caller got.
+//! What an edge logs of a call is what its caller asked and got, once.
 
 use std::sync::Arc;
 
@@ -11,7 +11,8 @@ use crate::clients::{code_named, http_status_of};
 use crate::load::Via;
 use crate::setting::Setting;
 
-/// The status in the access line of a client's call is the one that the client got.
+/// The status in the access line of a client's call is the one that the client got. A request over REST has one line, for
+/// nobody sends it again; calls over gRPC may come to the same host from elsewhere.
 #[derive(Debug)]
 pub(super) struct AccessLinesAreTrue {
     setting: Arc<Setting>,
@@ -24,6 +25,8 @@ pub(super) struct AccessLinesAreTrue {
 struct Entry {
     id: String,
     via: Via,
+    /// HTTP's method.
+    method: &'static str,
     path: &'static str,
     host: Arc<str>,
     /// The status of its access line, if there was one, and whether there were more.
@@ -90,7 +93,8 @@ impl Invariant for AccessLinesAreTrue {
         if let Some((kind, host)) = kind.zip(host) {
             let (id, host) = (call.request_id.clone(), host.into());
             let (via, path) = (kind.via, kind.path);
-            let entry = Entry { id, via, path, host, line: None, has_more_lines: false, reply: None };
+            let method = if via == Via::Rest { kind.routes[0].verb } else { "POST" };
+            let entry = Entry { id, via, method, path, host, line: None, has_more_lines: false, reply: None };
             self.entries.insert(call.request.id, entry);
         }
         Ok(())
@@ -101,6 +105,14 @@ impl Invariant for AccessLinesAreTrue {
             return Ok(());
         };
         let Some(status) = entry.status_in(event) else { return Ok(()) };
+        if let (Via::Rest, Some(first)) = (entry.via, &entry.line) {
+            return Err(format!(
+                "it has an access line with {first} already; expected one for each request: {event}"
+            ));
+        }
+        if event.field("method").as_ref().and_then(|method| method.as_str()) != Some(entry.method) {
+            return Err(format!("its caller used the method {}: {event}", entry.method));
+        }
         entry.has_more_lines = entry.line.replace(status).is_some();
         self.met += u64::from(entry.judge()?);
         Ok(())

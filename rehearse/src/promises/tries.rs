@@ -100,6 +100,10 @@ impl Invariant for TriedTwiceAtMost {
         let Some(number) = event.request else { return Ok(()) };
         if let Some(made) = event.told::<CallMade>() {
             self.counts(number, made.path.into()).made += 1;
+            if made.attempt >= made.attempts_max.max(1) {
+                let (attempt, most) = (made.attempt + 1, made.attempts_max);
+                return Err(format!("it is attempt {attempt} of its call; expected {most} at most: {event}"));
+            }
         } else if let Some(begun) = event.told::<HandlerBegun>() {
             return self.see(event, number, begun.path.into(), false);
         } else if let Some(StreamSeen { path, refused }) = event.told() {
