@@ -1,6 +1,7 @@
 //! Rehearsals of idempotency keys whose time is over: what they came to is forgotten then, and not before. Where no more of them
 //! may be remembered, others are refused until then.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use probe_contract::Entry;
