@@ -38,7 +38,8 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
     let load = Load::new(50, 900.ms(), 60.ms()..=400.ms()).bursts(picks.pick("bursts", &[1, 4]));
     let load =
         if picks.pick("timeouts", &["said", "not said"]) == "said" { load } else { load.without_timeouts() };
-    let swarm = match picks.pick("panics", &[false, true]) {
+    let panics = picks.pick("panics", &[false, true]);
+    let swarm = match panics {
         true => {
             Swarm::new(1..=3, 800.ms(), 10.ms()..=60.ms()).host("books").only(&[Family::PanickingHandler])
         }
@@ -53,6 +54,11 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         .invariant(EnteredInTime::default)
         .invariant(checks::LinesNameTheirCallers::default)
         .invariant(NoMoreActors::default);
+    // An actor that has died is new, too.
+    let scenario = match panics {
+        true => scenario,
+        false => scenario.invariant(move || LongestIdleMakesRoom::new(idle)),
+    };
     // Where there are more keys than may have actors, one that is idle makes room, and its total begins anew.
     if keys == "[ab]" {
         scenario.fold("a key's total is in one place", move |totals: &mut Totals, event| {
@@ -211,5 +217,84 @@ impl NoMoreActors {
             }
         }
         Ok(())
+    }
+}
+
+/// The key whose actor makes room for another is the one that was idle longest: since it was used, as many others were as there may be.
+#[derive(Debug)]
+struct LongestIdleMakesRoom {
+    /// After so long without a call an actor goes by itself.
+    idle: Duration,
+    keys: BTreeMap<u32, String>,
+    /// The calls that are under way, and when those to each key have ended last.
+    open: BTreeSet<u32>,
+    used: BTreeMap<String, Duration>,
+    /// What each key had come to, and when.
+    totals: BTreeMap<String, (i64, Duration)>,
+    met: u64,
+}
+
+impl LongestIdleMakesRoom {
+    fn new(idle: Duration) -> Self {
+        let (keys, open, used, totals) = Default::default();
+        Self { idle, keys, open, used, totals, met: 0 }
+    }
+
+    /// The keys that calls have used since, or may have.
+    fn used_since(&self, since: Duration) -> BTreeSet<&String> {
+        let open = self.open.iter().filter_map(|request| self.keys.get(request));
+        let used = self.used.iter().filter(|(_, ended)| **ended + GONE_AFTER >= since);
+        open.chain(used.map(|(key, _)| key)).collect()
+    }
+}
+
+impl Invariant for LongestIdleMakesRoom {
+    fn name(&self) -> &str {
+        "the key that was idle longest makes room for another"
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::nothing().lines()
+    }
+
+    fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
+        let key = ledger::key_of(call).filter(|_| request::<tally::Enter>(call).is_none());
+        if let Some(key) = key {
+            self.keys.insert(call.request.id, key);
+            self.open.insert(call.request.id);
+        }
+        Ok(())
+    }
+
+    fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
+        let key = self.keys.get(&call.request.id).filter(|_| self.open.remove(&call.request.id));
+        self.used.extend(key.cloned().zip(call.ended));
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        let number = |name| event.field(name).and_then(rehearse::Value::as_i64);
+        let Some((before, total)) = number("before").zip(number("total")) else { return Ok(()) };
+        let Some(key) = event.request.and_then(|request| self.keys.get(&request)) else { return Ok(()) };
+        let (last, at) = self.totals.insert(key.clone(), (total, event.at)).unwrap_or_default();
+        if before == last || before != 0 || event.at >= at + self.idle {
+            return Ok(());
+        }
+        self.met += 1;
+        let mut others = self.used_since(at);
+        others.remove(key);
+        if others.len() >= ledger::ACTORS_MAX {
+            return Ok(());
+        }
+        Err(format!(
+            "its actor is new, and was there {} ms before, since when only {others:?} were used; expected that it stays, since {} \
+             have room: {event}",
+            (event.at - at).as_millis(),
+            ledger::ACTORS_MAX
+        ))
+    }
+
+    fn met(&self) -> u64 {
+        self.met
     }
 }
