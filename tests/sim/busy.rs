@@ -16,7 +16,7 @@ use rehearse::{
 };
 
 use crate::state::Totals;
-use crate::{checks, ledger, state, trial, worlds};
+use crate::{ledger, state, trial, worlds};
 
 /// What a call may take here that does not wait for others; nobody waits as long.
 const ENOUGH: Duration = Duration::from_millis(500);
@@ -52,7 +52,7 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         .flags(&["--max-calls", picks.pick("--max-calls", &["1024", "4"])])
         .promises(of_calls())
         .invariant(EnteredInTime::default)
-        .invariant(checks::LinesNameTheirCallers::default)
+        .invariant(ledger::LinesHaveTheirKeys::default)
         .invariant(NoMoreActors::default);
     // An actor that has died is new, too.
     let scenario = match panics {

@@ -6,8 +6,6 @@ use protos::app::grpc::service1::ProcessName;
 use protos::app::grpc::service2::SayHello;
 use rehearse::{CallRecord, Event, Invariant, Wants, answer, request};
 
-use crate::ledger;
-
 /// The right value for the right caller.
 pub(crate) fn right_value(call: &CallRecord) -> Result<(), String> {
     let (expected, got) = if let Some(request) = request::<SayHello>(call) {
@@ -32,10 +30,10 @@ pub(crate) fn works(call: &CallRecord) -> Result<(), String> {
     }
 }
 
-/// Every line that names somebody, or a key, names the one that its call is about: on the way, nothing has become of its letters.
+/// Every line that names somebody names the one whom its call is about.
 #[derive(Debug, Default)]
 pub(crate) struct LinesNameTheirCallers {
-    /// The name in each call, in capitals, or the key in it.
+    /// The name in each call, in capitals.
     names: BTreeMap<u32, String>,
     met: u64,
 }
@@ -52,20 +50,17 @@ impl Invariant for LinesNameTheirCallers {
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
         let hello = request::<SayHello>(call).map(|request| request.name);
         let name = hello.or_else(|| request::<ProcessName>(call).map(|request| request.name));
-        let name = name.map(|name| name.to_uppercase()).or_else(|| ledger::key_of(call));
-        self.names.extend(name.map(|name| (call.request.id, name)));
+        self.names.extend(name.map(|name| (call.request.id, name.to_uppercase())));
         Ok(())
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
-        let named = event.field("name").or_else(|| event.field("key"));
-        let Some((number, named)) = event.request.zip(named) else { return Ok(()) };
+        let Some((number, name)) = event.request.zip(event.field("name")) else { return Ok(()) };
         self.met += 1;
-        let asked = self.names.get(&number).map(String::as_str);
-        if asked == named.as_str().map(|named| named.trim_start_matches(ledger::TALLY)) {
+        if self.names.get(&number).map(String::as_str) == name.as_str() {
             return Ok(());
         }
-        Err(format!("{event}; expected what its caller asked for: {asked:?}"))
+        Err(format!("{event}, and the call is about {:?}", self.names.get(&number)))
     }
 
     fn met(&self) -> u64 {

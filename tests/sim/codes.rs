@@ -29,11 +29,13 @@ struct Policy {
 const DEFAULTS: Policy =
     Policy { flag: "", repeated_after: Code::Unavailable, budget: (10, 100), deadline: Duration::MAX };
 
-const POLICIES: [Policy; 4] = [
+const POLICIES: [Policy; 5] = [
     Policy { flag: "retry-codes=ABORTED", repeated_after: Code::Aborted, ..DEFAULTS },
     Policy { flag: "budget=2;budget-ratio=0", budget: (2, 0), ..DEFAULTS },
     Policy { flag: "service1.deadline=150ms", deadline: Duration::from_millis(150), ..DEFAULTS },
     Policy { flag: "budget=20;budget-ratio=0", budget: (20, 0), ..DEFAULTS },
+    // How long waits are is judged with the promises about calls.
+    Policy { flag: "backoff=80ms;backoff-max=90ms", ..DEFAULTS },
 ];
 
 /// The scenario of a callee that is no node, and fails with a code that a policy names, or with another one.

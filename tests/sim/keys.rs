@@ -23,14 +23,24 @@ pub(crate) fn keys() -> sim::Scenario {
         let store = picks.pick("--idempotency-store", &["none", "keys"]);
         let is_stored = store != "none";
         let sync = picks.pick("a sync takes ms", &[20, 0, 60]).ms();
-        // How long keys are stored for is counted by the clock of the machine, which is right here.
-        let kept_for_ms: u64 = match is_stored {
-            false => picks.pick("keys are kept for ms", &[FOREVER_MS, 200]),
-            true => picks.pick("keys are stored for ms", &[FOREVER_MS, 300]),
-        };
-        let bytes = if is_stored { picks.pick("bytes of an entry", &[1, 250_000]) } else { 1 };
-        tally("", "", swarm(is_stored), (is_stored, kept_for_ms.ms()), bytes)
+        let kept_for_ms: u64 =
+            if is_stored { FOREVER_MS } else { picks.pick("keys are kept for ms", &[FOREVER_MS, 200]) };
+        tally("", "", swarm(is_stored), (is_stored, kept_for_ms.ms()), 1)
             .flags(&["--idempotency-store", store, "--idempotency-keys-for", &format!("{kept_for_ms}ms")])
+            .sync_takes(sync)
+    })
+}
+
+/// The same, where keys are stored, and forgotten in the end: how long they are is counted by the clock of the machine, which is
+/// right here. Or what is entered is so large that the log of the store is written anew, also while calls run.
+pub(crate) fn stored() -> sim::Scenario {
+    drawn("stored", "idempotency keys are stored for a while, or are more than a log keeps", |picks| {
+        let kept_for_ms: u64 = picks.pick("keys are stored for ms", &[300, FOREVER_MS]);
+        let bytes = picks.pick("bytes of an entry", &[1, 250_000]);
+        let sync = picks.pick("a sync takes ms", &[20, 0, 60]).ms();
+        let kept_for = format!("{kept_for_ms}ms");
+        tally("", "", swarm(true), (true, kept_for_ms.ms()), bytes)
+            .flags(&["--idempotency-store", "keys", "--idempotency-keys-for", &kept_for])
             .sync_takes(sync)
     })
 }

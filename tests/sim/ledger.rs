@@ -11,7 +11,7 @@ use probe_contract::ledger::{Enter, EnterAfterwards, EnterLater, Ledger, Look};
 use probe_contract::tally::{self, Tally};
 use probe_contract::{Balance, Entry};
 use rehearse::proptest::strategy::Strategy;
-use rehearse::{CallRecord, matching, request};
+use rehearse::{CallRecord, Event, Invariant, Wants, matching, request};
 use tokio::time::sleep;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tracing::info;
@@ -165,4 +165,40 @@ fn entered(total: &mut i64, key: &str, amount: i64) -> Balance {
     *total += amount;
     info!(key, before, total = *total, "entered");
     Balance { before, total: *total }
+}
+
+/// Every line of an entry is about the key that its call asks for: on the way, nothing has become of its letters.
+#[derive(Debug, Default)]
+pub(crate) struct LinesHaveTheirKeys {
+    keys: BTreeMap<u32, String>,
+    met: u64,
+}
+
+impl Invariant for LinesHaveTheirKeys {
+    fn name(&self) -> &str {
+        "what is entered is entered under the key that was asked for"
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::nothing().lines()
+    }
+
+    fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
+        self.keys.extend(key_of(call).map(|key| (call.request.id, key)));
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        let Some((number, key)) = event.request.zip(event.field("key")) else { return Ok(()) };
+        self.met += 1;
+        let asked = self.keys.get(&number).map(String::as_str);
+        if asked == key.as_str().map(|key| key.trim_start_matches(TALLY)) {
+            return Ok(());
+        }
+        Err(format!("{event}; its caller asked for {asked:?}"))
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
 }

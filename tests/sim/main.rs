@@ -54,6 +54,7 @@ fn main() -> std::process::ExitCode {
         .scenario(lasting::lasting())
         .scenario(lines::lines())
         .scenario(keys::keys())
+        .scenario(keys::stored())
         .scenario(drained::drained())
         .scenario(forgotten::forgotten())
         .scenario(shared::shared())

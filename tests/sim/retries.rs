@@ -119,8 +119,7 @@ pub(crate) fn pushback() -> sim::Scenario {
 
 fn pushed_back(picks: &mut Picks<'_>) -> Scenario {
     let server = foreign::service1_that_fails(said_of);
-    let policy =
-        picks.pick("policy", &["attempts=3", "attempts=5", "hedge=true", "backoff=80ms;backoff-max=90ms"]);
+    let policy = picks.pick("policy", &["attempts=3", "attempts=5", "hedge=true"]);
     let requests = || matching("[a-h][a-z]{3,7}").prop_map(|name| SayHelloRequest { name });
     let right =
         || Expect::ok().or_as_asked::<SayHelloRequest>(|asked| said_of(&asked.name).map(|said| said.code()));

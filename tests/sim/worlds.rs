@@ -128,6 +128,7 @@ fn world(
         .recovers_within(RECOVERS_WITHIN)
         .promises(promises::of_calls().enough(ENOUGH))
         .invariant(checks::LinesNameTheirCallers::default)
+        .invariant(crate::ledger::LinesHaveTheirKeys::default)
         .every_call("every reply belongs to its request", move |call| scripts::as_the_script_says(call, size))
         .every_call("what is watched is whole when it ends", scripts::whole_to_its_end)
         .fold("a key's total is in one place", move |totals: &mut Totals, event| {
