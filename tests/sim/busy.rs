@@ -277,10 +277,10 @@ impl Invariant for LongestIdleMakesRoom {
         let Some((before, total)) = number("before").zip(number("total")) else { return Ok(()) };
         let Some(key) = event.request.and_then(|request| self.keys.get(&request)) else { return Ok(()) };
         let (last, at) = self.totals.insert(key.clone(), (total, event.at)).unwrap_or_default();
+        self.met += 1;
         if before == last || before != 0 || event.at >= at + self.idle {
             return Ok(());
         }
-        self.met += 1;
         let mut others = self.used_since(at);
         others.remove(key);
         if others.len() >= ledger::ACTORS_MAX {
