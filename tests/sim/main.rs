@@ -31,7 +31,9 @@ mod serving;
 mod shared;
 mod shed;
 mod state;
+mod strangers;
 mod trial;
+mod visits;
 mod worlds;
 
 /// A rehearsal builds a world and drops it in milliseconds, on a thread of its own: with glibc's allocator a seventh of
@@ -75,6 +77,7 @@ fn main() -> std::process::ExitCode {
         .scenario(patience::torn())
         .scenario(patience::few())
         .scenario(patience::unread())
+        .scenario(strangers::strangers())
         .scenario(names::names())
         .scenario(names::moving())
         .scenario(rolling::rolling())
