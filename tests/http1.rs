@@ -183,6 +183,19 @@ fn a_head_that_does_not_come_in_time_is_answered_and_a_client_that_says_nothing_
 }
 
 #[test]
+fn a_head_that_begins_together_with_the_request_before_has_its_time_from_the_answer_to_that() {
+    run_in_no_time(async {
+        let edge = Edge::new().await;
+        let started = Instant::now();
+        let mut connection = edge.told(&format!("{GET}GET /")).await;
+        connection.answer(true).await;
+        let said = connection.rest().await;
+        assert!(is_about(started.elapsed(), PATIENCE), "{:?}", started.elapsed());
+        assert!(said.contains("408 Request Timeout"), "{said}");
+    });
+}
+
+#[test]
 fn a_head_that_comes_in_pieces_has_its_time_from_its_first_byte() {
     run_in_no_time(async {
         let edge = Edge::new().await;

@@ -11,6 +11,7 @@
 //! | [`Swarm`] | which faults may happen, and where |
 //! | [`promises`] | what must hold of calls, whatever the services |
 //! | [`facts`] | what nodes and clients tell, as values |
+//! | [`strangers`] | clients that speak as no library does, byte by byte |
 //! | [`clients`] | what a client says of a call for itself |
 //! | [`in_memory`] | an app without a node, for tests of its actors |
 //!
@@ -99,9 +100,11 @@ pub mod promises;
 mod rpc;
 mod scenario;
 mod setting;
+pub mod strangers;
 mod swarm;
 mod time;
 mod typed;
+mod visits;
 mod world;
 mod worlds;
 

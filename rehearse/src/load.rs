@@ -11,6 +11,7 @@ use transport::{Contract, Method};
 use crate::expect::Expect;
 use crate::ids;
 use crate::rpc::{self, JsonMessage, Rpc, StreamOf};
+use crate::strangers::Stranger;
 
 /// Over what a client calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,9 @@ pub struct Load {
     pub(crate) says_timeouts: bool,
     /// How often, and over which time, hosts are asked for their health.
     pub(crate) health_checks: Option<(usize, Duration)>,
+    /// The strangers beside, how often they come, and over which time.
+    pub(crate) strangers: Vec<Stranger>,
+    pub(crate) visits: (usize, Duration),
     /// What is wrong with it.
     mistake: Option<String>,
 }
@@ -73,7 +77,16 @@ impl Load {
     #[must_use]
     pub fn new(calls: usize, over: Duration, deadlines: RangeInclusive<Duration>) -> Self {
         let load = sim::Load::new(calls..=calls, over, deadlines);
-        Self { load, calls, kinds: Vec::new(), says_timeouts: true, health_checks: None, mistake: None }
+        Self {
+            load,
+            calls,
+            kinds: Vec::new(),
+            says_timeouts: true,
+            health_checks: None,
+            strangers: Vec::new(),
+            visits: (0, Duration::ZERO),
+            mistake: None,
+        }
     }
 
     /// What is wrong with it, now that all of it was said.
@@ -116,6 +129,14 @@ impl Load {
     #[must_use]
     pub fn health_checks(self, count: usize, over: Duration) -> Self {
         Self { health_checks: Some((count, over)), ..self }
+    }
+
+    /// Has [strangers](crate::strangers) come beside the calls: so many visits, spread over a time, each by one of these to a
+    /// node that it may go to. Promises about calls do not concern what they say; one of their own does. They exist in the
+    /// simulation only.
+    #[must_use]
+    pub fn strangers(self, count: usize, over: Duration, strangers: Vec<Stranger>) -> Self {
+        Self { strangers, visits: (count, over), ..self }
     }
 
     /// Lets clients send such metadata along: names and values of headers, as they are on the wire. Over REST, a node

@@ -8,7 +8,7 @@ use std::time::Duration;
 use node::App;
 use sim::{CallRecord, Event, Invariant};
 
-use crate::clients::asked;
+use crate::clients::is_beside;
 use crate::fold::{Eventually, Fold, Step};
 use crate::foreign::Foreign;
 use crate::host::Host;
@@ -211,8 +211,7 @@ impl Scenario {
         let check = Arc::new(check);
         self.checks.push(Box::new(move |scenario, _| {
             let check = Arc::clone(&check);
-            let check =
-                move |call: &CallRecord| if asked(&call.request).is_some() { Ok(()) } else { check(call) };
+            let check = move |call: &CallRecord| if is_beside(&call.request) { Ok(()) } else { check(call) };
             scenario.every_call(&promise, check)
         }));
         self

@@ -10,6 +10,7 @@ use transport::policy::Breaker;
 
 use crate::graph::Graph;
 use crate::load::{Kind, Via};
+use crate::strangers::Stranger;
 
 /// What all rehearsals of a scenario have in common.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub(crate) struct Setting {
     /// The hosts that a call may come to, by the service that the client calls.
     pub(crate) ways: BTreeMap<&'static str, BTreeSet<String>>,
     pub(crate) kinds: Arc<[Kind]>,
+    /// The clients beside those of the load that are scripts.
+    pub(crate) strangers: Arc<[Stranger]>,
     /// Whether gRPC clients say how long they are willing to wait.
     pub(crate) says_timeouts: bool,
     /// Whether clients ask for the health of nodes.
@@ -67,6 +70,11 @@ impl Setting {
     /// The sort of call that `request` is.
     pub(crate) fn kind(&self, request: &Request) -> Option<&Kind> {
         self.kinds.iter().find(|kind| kind.is_of(request))
+    }
+
+    /// The stranger of this title.
+    pub(crate) fn stranger(&self, title: &str) -> Option<&Stranger> {
+        self.strangers.iter().find(|stranger| stranger.title() == title)
     }
 
     /// One segment from one host to the next over a healthy link: it waits for the end of a tick at last.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use node::{App, Config};
+use sim::Beside;
 use transport::policy::{MaxInFlight, Policies};
 use transport::{CallContext, Placement, Service};
 
-use crate::clients::{self, HEALTH};
+use crate::clients::{self, HEALTH, STRANGER};
 use crate::dress::Dressing;
 use crate::foreign::Foreign;
 use crate::graph::Graph;
@@ -16,6 +17,7 @@ use crate::load::Load;
 use crate::nodes::{self, Node, Ready, order_option};
 use crate::scenario::{Check, Scenario};
 use crate::setting::{InFlight, Setting};
+use crate::visits::with_strangers;
 
 /// The scenario as the simulator plays it. Where a node's flags are wrong, or something is called that no host has, it is
 /// one that tells so, as a mistake in its set-up.
@@ -41,7 +43,7 @@ fn played(mut scenario: Scenario) -> Result<sim::Scenario, String> {
     let (stand_in, of_processes) = scenario.stand_in.unzip();
     let of_processes = of_processes.unwrap_or_default();
     let config = ready.first().ok_or("it has no node: expected .node(..) or .nodes(..)")?.1.config();
-    let sim_load = with_health_checks(&load, &graph);
+    let sim_load = with_strangers(with_health_checks(&load, &graph), &load, &graph)?;
     let setting = Arc::new(Setting {
         ways: ways(&graph, load.kinds.iter().map(|kind| kind.service))?,
         limits: config.limits(),
@@ -61,6 +63,7 @@ fn played(mut scenario: Scenario) -> Result<sim::Scenario, String> {
         breakers: said(configs(&ready), &apps, |policies| policies.breaker),
         held_up: Duration::ZERO,
         kinds: load.kinds.into(),
+        strangers: load.strangers.into(),
         says_timeouts: load.says_timeouts,
         checks_health: load.health_checks.is_some(),
         graph,
@@ -224,15 +227,16 @@ fn with_health_checks(load: &Load, graph: &Graph) -> sim::Load {
     const PATIENCE: Duration = Duration::from_millis(300);
     let Some((count, over)) = load.health_checks else { return load.load.clone() };
     let kinds = graph.nodes().flat_map(clients::health_kinds).collect();
-    load.load.clone().beside(HEALTH, kinds, (count, over), PATIENCE)
+    load.load.clone().beside(Beside::new(HEALTH, kinds, (count, over), PATIENCE))
 }
 
 fn with_clients(world: sim::Scenario, setting: &Arc<Setting>) -> sim::Scenario {
-    let (rest, grpc) = (Arc::clone(setting), Arc::clone(setting));
+    let [rest, grpc, strangers] = [(); 3].map(|()| Arc::clone(setting));
     world
         .client("rest", move |host| clients::rest(host, Arc::clone(&rest)))
         .client("grpc", move |host| clients::grpc(host, Arc::clone(&grpc)))
         .client(HEALTH, clients::health)
+        .client(STRANGER, move |host| clients::strangers(host, Arc::clone(&strangers)))
 }
 
 /// The id of the call that is handled as a line is logged.

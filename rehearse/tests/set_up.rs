@@ -9,6 +9,7 @@ use protos::app::grpc::service1::ProcessName;
 use protos::app::grpc::service2::SayHello;
 use protos::app::grpc::{ProcessNameRequest, SayHelloRequest};
 use rehearse::proptest::prelude::*;
+use rehearse::strangers::Stranger;
 use rehearse::{Expect, Family, Host, Load, Ms as _, Scenario, Swarm, Via, drawn, matching, promises};
 use sim::{Keep, ViolationKind, rehearse_seed};
 
@@ -84,6 +85,15 @@ fn a_service_that_clients_call_and_no_host_has_is_told() {
     let load = load().rpc::<SayHello>(Via::Grpc, requests, Expect::ok());
     let told = told(Scenario::new("wrong", "in one way", load, Swarm::calm()).nodes(&["service1"], app));
     assert_eq!(told, "clients call service2, and no host has it: expected one of service1");
+}
+
+#[test]
+fn strangers_that_can_go_nowhere_or_have_one_name_are_told() {
+    let of = |strangers| scenario(load().strangers(1, 100.ms(), strangers), Swarm::calm());
+    let lost = Stranger::over_rest("asks").of("service3");
+    assert_eq!(told(of(vec![lost])), "the stranger \"rest asks\" goes to service3, and no node has it");
+    let [one, same] = [Stranger::over_grpc("asks"), Stranger::over_grpc("asks")];
+    assert_eq!(told(of(vec![one, same])), "two strangers are \"grpc asks\": expected a name for each");
 }
 
 #[test]

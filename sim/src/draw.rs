@@ -69,8 +69,27 @@ fn network(scenario: &Scenario) -> impl Strategy<Value = (Duration, Duration, u8
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::{Load, matching};
+    use crate::load::{Beside, Load, matching};
     use crate::plan::{Fault, FaultKind};
+
+    #[test]
+    fn calls_beside_a_load_send_what_is_theirs_and_no_ids_where_they_have_none() {
+        let second = Duration::from_secs(1);
+        let beside = |client: &str| Beside::new(client, vec!["kind".to_owned()], (2, second), second);
+        let load = Load::new(2..=2, second, second..=second)
+            .kind("client", "kind", matching("[a-z]"))
+            .ids(Just(Some("an id".to_owned())))
+            .beside(beside("one").arguments(matching("[0-9]")).nameless())
+            .beside(beside("other"));
+        let mut runner = TestRunner::deterministic();
+        let mut requests = load.requests(&mut runner);
+        load.draw_along(&mut runner, &mut requests, &mut []);
+        let of = |client: &'static str| requests.iter().filter(move |request| request.client == client);
+        assert!(of("one").all(|request| request.id_sent().is_none() && request.argument.len() == 1));
+        assert!(of("other").all(|request| request.id_sent().is_some() && request.argument.is_empty()));
+        let numbers: std::collections::BTreeSet<_> = requests.iter().map(|request| request.id).collect();
+        assert_eq!((of("one").count(), of("other").count(), numbers.len()), (2, 2, 6));
+    }
 
     #[test]
     fn a_plan_survives_its_file() {

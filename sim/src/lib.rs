@@ -110,7 +110,7 @@ pub use host::net::{Listener, SimNet};
 pub use host::turn::{poll_turn, turn};
 pub use host::{CallFault, HostContext, call_fault, refuses_streams};
 pub use invariant::{Eventual, Invariant, Wants};
-pub use load::{Load, matching};
+pub use load::{Beside, Load, matching};
 pub use net::{Address, Io, Net};
 pub use panics::{caught, planned_panic};
 pub use picks::Picks;

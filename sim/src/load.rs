@@ -25,20 +25,21 @@ pub struct Load {
     pub(crate) in_flight_max: Option<usize>,
     ids: Option<SBoxedStrategy<Option<String>>>,
     metadata: Option<SBoxedStrategy<Vec<(String, String)>>>,
-    beside: Option<Beside>,
+    beside: Vec<Beside>,
     /// Which of its strategies draws nothing, once that was looked for.
     empty: OnceLock<Option<String>>,
 }
 
-/// Calls beside those that are counted: of which client and which kinds, how many, over which time, and how long each
-/// may take.
+/// Calls beside those of a load: no probe follows from them.
 #[derive(Debug, Clone)]
-struct Beside {
+pub struct Beside {
     client: String,
     kinds: Vec<String>,
     count: usize,
     over: Duration,
     deadline: Duration,
+    arguments: Option<SBoxedStrategy<String>>,
+    sends_id: Option<String>,
 }
 
 /// One sort of call.
@@ -53,7 +54,7 @@ impl Load {
     /// So many calls, spread evenly over a time, each with a deadline within the range.
     #[must_use]
     pub fn new(calls: RangeInclusive<usize>, over: Duration, deadline: RangeInclusive<Duration>) -> Self {
-        let (kinds, in_flight_max, ids, metadata, beside) = (Vec::new(), None, None, None, None);
+        let (kinds, in_flight_max, ids, metadata, beside) = (Vec::new(), None, None, None, Vec::new());
         let empty = OnceLock::new();
         Self { kinds, calls, over, deadline, bursts: 1, in_flight_max, ids, metadata, beside, empty }
     }
@@ -90,18 +91,11 @@ impl Load {
         Self { metadata: Some(metadata.sboxed()), ..self }
     }
 
-    /// Adds calls beside the others, `count` of these kinds spread over a time, each with this deadline and without an
-    /// argument. No probe follows from them.
+    /// Adds calls beside the others.
     #[must_use]
-    pub fn beside(
-        self,
-        client: &str,
-        kinds: Vec<String>,
-        (count, over): (usize, Duration),
-        deadline: Duration,
-    ) -> Self {
-        let beside = Beside { client: client.to_owned(), kinds, count, over, deadline };
-        Self { beside: Some(beside), ..self }
+    pub fn beside(mut self, beside: Beside) -> Self {
+        self.beside.push(beside);
+        self
     }
 
     /// Adds a sort of call: which client makes it, its name, and what it sends. For a text that follows a regular
@@ -175,13 +169,16 @@ impl Load {
         requests: &mut Vec<Request>,
         probes: &mut [Request],
     ) {
-        let first = requests.last().map_or(1, |last| last.id + 1);
-        requests.extend(self.beside.iter().flat_map(|beside| beside.requests(runner, first)));
+        for beside in &self.beside {
+            let first = requests.last().map_or(1, |last| last.id + 1);
+            requests.extend(beside.requests(runner, first));
+        }
         requests.sort_by_key(|request| request.at);
         let mut sent = BTreeSet::new();
         for (request, ids) in requests.iter_mut().zip(self.ids.iter().cycle()) {
             let mut is_free = |id: &String| Request::number_of(id).is_none() && sent.insert(id.clone());
-            request.sends_id = draw(runner, ids).filter(|id| id.is_empty() || is_free(id));
+            let drawn = draw(runner, ids).filter(|id| id.is_empty() || is_free(id));
+            request.sends_id = request.sends_id.take().or(drawn);
         }
         let all = requests.iter_mut().chain(probes);
         for (request, metadata) in all.zip(self.metadata.iter().cycle()) {
@@ -191,7 +188,37 @@ impl Load {
 }
 
 impl Beside {
+    /// So many calls of a client, spread evenly over a time, each of one of these kinds and with this deadline.
+    #[must_use]
+    pub fn new(
+        client: &str,
+        kinds: Vec<String>,
+        (count, over): (usize, Duration),
+        deadline: Duration,
+    ) -> Self {
+        let (client, arguments, sends_id) = (client.to_owned(), None, None);
+        Self { client, kinds, count, over, deadline, arguments, sends_id }
+    }
+
+    /// Draws what they send; nothing at first.
+    #[must_use]
+    pub fn arguments<S>(self, arguments: S) -> Self
+    where
+        S: Strategy<Value = String> + Send + Sync + 'static,
+    {
+        Self { arguments: Some(arguments.sboxed()), ..self }
+    }
+
+    /// Lets them send no request id, whatever the load has for its calls.
+    #[must_use]
+    pub fn nameless(self) -> Self {
+        Self { sends_id: Some(String::new()), ..self }
+    }
+
     fn requests(&self, runner: &mut TestRunner, first: u32) -> Vec<Request> {
+        if self.kinds.is_empty() {
+            return Vec::new();
+        }
         let request = (0..self.kinds.len(), 0..=millis(self.over));
         let drawn = draw(runner, &prop::collection::vec(request, self.count));
         let request = |((kind, at), id): ((usize, u64), u32)| Request {
@@ -199,9 +226,9 @@ impl Beside {
             at: Duration::from_millis(at),
             client: self.client.clone(),
             kind: self.kinds[kind].clone(),
-            argument: String::new(),
+            argument: self.arguments.as_ref().map_or_else(String::new, |arguments| draw(runner, arguments)),
             deadline: self.deadline,
-            sends_id: None,
+            sends_id: self.sends_id.clone(),
             metadata: Vec::new(),
         };
         drawn.into_iter().zip(first..).map(request).collect()

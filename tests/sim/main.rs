@@ -32,7 +32,9 @@ mod serving;
 mod shared;
 mod shed;
 mod state;
+mod strangers;
 mod trial;
+mod visits;
 mod worlds;
 
 /// A rehearsal builds a world and drops it in milliseconds, on a thread of its own: with glibc's allocator a seventh of
@@ -77,6 +79,7 @@ fn main() -> std::process::ExitCode {
         .scenario(patience::torn())
         .scenario(patience::few())
         .scenario(patience::unread())
+        .scenario(strangers::strangers())
         .scenario(names::names())
         .scenario(names::moving())
         .scenario(rolling::rolling())

@@ -17,9 +17,9 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use transport::{Address, Code};
 
-use super::GRPC_PORT;
 use super::codes::name_of;
 use super::headers::{add_to, id_of_both, metadata_of, name_plainly};
+use super::ports::GRPC_PORT;
 use super::words::{GAVE_UP, Unexpected, failed, judged, within};
 use crate::facts::StreamMessage;
 use crate::framing::{PREFIX_BYTES, framed};

@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 use sim::HostContext;
 use transport::Address;
 
-use super::HTTP_PORT;
+use super::ports::HTTP_PORT;
 use crate::rpc::Trouble;
 
 /// The connection that was kept, if it is open still, or a new one from `host` to `target`.

@@ -38,10 +38,13 @@ impl Dressing {
     /// The scenario at a tempo.
     ///
     /// # Errors
-    /// When a host is no node.
+    /// When a host is no node, or strangers come.
     pub(crate) fn at(&self, tempo: Tempo) -> Result<Dress, String> {
         if let Some(host) = &self.foreign {
             return Err(format!("{host} is no node, but a server that only a simulated host runs"));
+        }
+        if !self.setting.strangers.is_empty() {
+            return Err("strangers exist in a simulation only, where time is exact".to_owned());
         }
         let setting = Arc::new(self.setting_at(tempo));
         let judged = self.checks.iter().fold(sim::Scenario::named("", ""), |to, check| check(to, &setting));

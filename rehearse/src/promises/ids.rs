@@ -14,7 +14,7 @@ use transport::health::Watch;
 
 use super::names::{LINES_KNOW_THEIR_CALLERS, REPLIES_CARRY_IDS};
 use super::requests::ByRequest;
-use crate::clients::{asked, code_named};
+use crate::clients::{asked, code_named, visited};
 use crate::ids::{is_legal, is_made_by_node};
 use crate::setting::Setting;
 
@@ -98,6 +98,8 @@ struct Caller {
     entry: Entry,
     /// The id that it sent, if it is one that a node takes over.
     id: Option<String>,
+    /// Whether it is a stranger, who may ask several times: each has an id of its own.
+    is_stranger: bool,
     /// Whether the host that it came to has logged its access line.
     has_line: bool,
 }
@@ -106,7 +108,7 @@ struct Caller {
 #[derive(Debug)]
 struct Entry {
     host: String,
-    /// The service that it called; none if it asked the host for its health.
+    /// The service that it called, or may have called; none if it asked the host itself.
     service: Option<&'static str>,
 }
 
@@ -114,6 +116,9 @@ impl Entry {
     fn of(setting: &Setting, request: &Request) -> Option<Self> {
         if let Some((_, host)) = asked(request) {
             return Some(Self { host: host.to_owned(), service: None });
+        }
+        if let Some((host, title)) = visited(request) {
+            return Some(Self { host: host.to_owned(), service: setting.stranger(title)?.service });
         }
         let service = setting.kind(request)?.service;
         let host = setting.graph.entry(service, request.id)?.to_owned();
@@ -192,7 +197,7 @@ impl LinesKnowTheirCallers {
         Err(format!("no call that this id can be made for comes to this host: {event}"))
     }
 
-    /// The calls without a legal id that come to the host of `event`, and for which no id was seen yet.
+    /// The calls without a legal id that come to the host of `event`, and for which no id was seen yet, or not the only one.
     fn new_here(&self, event: &Event) -> Vec<u32> {
         // A process may have nothing to say of a call before the next one on its way has.
         let is_here = |call: &Caller| match self.setting.is_of_processes() {
@@ -200,8 +205,9 @@ impl LinesKnowTheirCallers {
             false => event.host.is_empty() || call.entry.is(&event.host),
         };
         let nameless = self.calls.iter().filter(|(_, call)| call.id.is_none() && is_here(call));
-        let numbers = nameless.map(|(number, _)| number);
-        numbers.filter(|number| !self.made.values().any(|calls| *calls == [*number])).collect()
+        let is_known = |number: u32| self.made.values().any(|calls| *calls == [number]);
+        let new = nameless.filter(|(number, call)| call.is_stranger || !is_known(*number));
+        new.map(|(number, _)| number).collect()
     }
 
     /// The reply to a call carries the id that was made for it: no other one was.
@@ -244,7 +250,8 @@ impl Invariant for LinesKnowTheirCallers {
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
         if let Some(entry) = Entry::of(&self.setting, &call.request) {
             let id = call.request.id_sent().filter(|id| is_legal(id));
-            self.calls.insert(call.request.id, Caller { entry, id, has_line: false });
+            let is_stranger = visited(&call.request).is_some();
+            self.calls.insert(call.request.id, Caller { entry, id, is_stranger, has_line: false });
         }
         Ok(())
     }

@@ -37,7 +37,7 @@ struct Node {
 
 #[derive(Debug)]
 struct Open {
-    number: u32,
+    id: String,
     path: &'static str,
     is_local: bool,
 }
@@ -78,10 +78,10 @@ impl Nodes {
 
     /// Takes note of `event`, if it tells of work for a call.
     fn note_work(&mut self, event: &Event) {
-        if let Some(number) = event.request
+        if let Some(id) = &event.request_id
             && let Some(node) = self.0.iter_mut().find(|node| node.host == event.host)
         {
-            node.work(event, number);
+            node.work(event, id);
         }
     }
 
@@ -92,14 +92,14 @@ impl Nodes {
 }
 
 impl Node {
-    fn work(&mut self, event: &Event, number: u32) {
+    fn work(&mut self, event: &Event, id: &str) {
         self.active = event.at;
         if let Some(HandlerBegun { path, is_local, .. }) = event.told() {
-            self.open.push(Open { number, path, is_local: *is_local });
+            self.open.push(Open { id: id.to_owned(), path, is_local: *is_local });
         } else if let Some(ended) = event.told::<HandlerEnded>() {
-            self.end(|open| open.number == number && open.is_local && open.path == ended.path);
+            self.end(|open| open.id == id && open.is_local && open.path == ended.path);
         } else if let Some(path) = access_path(event) {
-            let is_it = |open: &Open| open.number == number && !open.is_local;
+            let is_it = |open: &Open| open.id == id && !open.is_local;
             // A REST edge names its own path.
             if !self.end(|open| is_it(open) && open.path == path) {
                 self.end(is_it);

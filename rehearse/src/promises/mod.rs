@@ -48,6 +48,7 @@ mod shares;
 mod shed;
 mod spending;
 mod statuses;
+mod strange;
 mod table;
 mod told;
 mod tries;
@@ -91,8 +92,8 @@ pub use self::names::{
     LOSERS_ARE_CANCELLED, NO_DEADLINE_PASSES_EARLY, NO_MORE_IN_FLIGHT, NO_MORE_THAN_ADMITTED,
     NODES_COME_TO_REST, ONE_CONNECTION, ONE_PROBE_AT_A_TIME, ONLY_THE_OUTERMOST_REPEATS, OPENS_FOR_A_REASON,
     PUSHBACK_IS_HEEDED, REPEATED_ONLY_WITH_PROOF, REPEATED_WITHIN_BACKOFF, REPLICAS_SHARE, REPLIES_CARRY_IDS,
-    SERVING_IS_HEEDED, STATUSES_ARE_EXPLAINED, TRIED_TWICE_AT_MOST, WHAT_IS_ADDED_ARRIVES,
-    WORK_COMES_TO_REST, WORKERS_SHARE,
+    SERVING_IS_HEEDED, STATUSES_ARE_EXPLAINED, STRANGERS_ARE_SERVED, TRIED_TWICE_AT_MOST,
+    WHAT_IS_ADDED_ARRIVES, WORK_COMES_TO_REST, WORKERS_SHARE,
 };
 use self::opens::OpensForAReason;
 use self::outermost::OnlyTheOutermostRepeats;
@@ -104,6 +105,7 @@ use self::serving::ServingIsHeeded;
 use self::shares::{ReplicasShare, WorkersShare};
 use self::spending::AttemptsArePaidFor;
 use self::statuses::StatusesAreExplained;
+use self::strange::StrangersAreServed;
 use self::told::AccessLinesAreTrue;
 use self::tries::TriedTwiceAtMost;
 use crate::setting::Setting;
@@ -241,6 +243,11 @@ const ALL: &[(&str, Add)] = &[
     (ASKED_LESS_AND_LESS_OFTEN, |to, _, setting| match setting.graph.has_foreign() {
         true => to.invariant(move || AskedLessAndLessOften::new(&setting)),
         false => to,
+    }),
+    // Where nobody comes, there is nothing to promise.
+    (STRANGERS_ARE_SERVED, |to, _, setting| match setting.strangers.is_empty() {
+        true => to,
+        false => to.invariant(move || StrangersAreServed::new(&setting)),
     }),
     (DRAINS_END, |to, _, setting| to.invariant(move || DrainsEnd::new(&setting))),
     (DRAINS_TAKE_NOTHING_ON, |to, _, setting| to.invariant(move || DrainsTakeNothingOn::new(&setting))),

@@ -25,6 +25,8 @@ pub const NO_MORE_THAN_ADMITTED: &str = "a service takes on no more calls than i
 pub const HANDLED_ONCE: &str = "a call is handled once at most, and never if it was not sent";
 /// A node says that it is ready until it is told to drain, and that it lives for as long as it does.
 pub const HEALTH_IS_TOLD: &str = "a node is ready until it is told to drain";
+/// Who speaks to a node as no library does gets what HTTP says, in time, and is closed in time and not before.
+pub const STRANGERS_ARE_SERVED: &str = "who speaks as no library does is answered, or closed, in time";
 /// A drain cuts off no call whose handler has begun.
 pub const DRAINS_CUT_OFF_NOTHING: &str = "a drain cuts off no call that was begun";
 /// An attempt to connect goes on when its caller has left, and has an outcome in time.

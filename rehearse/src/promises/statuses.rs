@@ -17,7 +17,7 @@ use super::hops::{Hop, Hops};
 use super::names::STATUSES_ARE_EXPLAINED;
 use super::right::Right;
 use super::twins::{Twin, Twins};
-use crate::clients::asked;
+use crate::clients::is_beside;
 use crate::facts::{CallOutcome, Outcome};
 use crate::ids::is_made_by_node;
 use crate::load::Via;
@@ -185,7 +185,7 @@ impl Invariant for StatusesAreExplained {
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
         let (Some(reply), Some(ended)) = (&call.reply, call.ended) else { return Ok(()) };
-        if asked(&call.request).is_some() {
+        if is_beside(&call.request) {
             return Ok(());
         }
         let (setting, request) = (Arc::clone(&self.setting), call.request.id);

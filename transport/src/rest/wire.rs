@@ -147,11 +147,15 @@ impl Wire {
             .await;
     }
 
-    /// Takes what hyper has read and is not done with: the beginning of a head at most.
+    /// Takes what hyper has read and is not done with: the beginning of a head at most. It came together with the request
+    /// before, so that its time runs since that was answered.
     pub(super) fn take_back(&self, read: &[u8]) {
-        let ahead = &mut self.0.borrow_mut().ahead;
-        debug_assert!(ahead.is_empty() || read.is_empty(), "hyper reads all that is there first");
-        ahead.extend_from_slice(read);
+        let inner = &mut *self.0.borrow_mut();
+        debug_assert!(inner.ahead.is_empty() || read.is_empty(), "hyper reads all that is there first");
+        if !read.is_empty() {
+            inner.stage = Stage::Head;
+        }
+        inner.ahead.extend_from_slice(read);
     }
 
     /// Resolves when the client of the request in flight does not want its answer any more.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sim::{CLIENTS, CallRecord, Event, Family, Invariant, Wants};
 use transport::Code;
 
-use crate::clients::asked;
+use crate::clients::is_beside;
 use crate::facts::NodeStarted;
 use crate::load::{Kind, Via};
 use crate::promises::failure::{Failure, in_words};
@@ -172,7 +172,7 @@ impl Invariant for FailuresHaveAFault {
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
         let (Some(reply), Some(ended)) = (&call.reply, call.ended) else { return Ok(()) };
-        if asked(&call.request).is_some() {
+        if is_beside(&call.request) {
             return Ok(());
         }
         self.met += 1;

@@ -1,0 +1,61 @@
+//! Rehearsals with clients beside the ordinary ones that speak as no library does.
+
+use std::time::Duration;
+
+use rehearse::facts::HandlerBegun;
+use rehearse::strangers::Stranger;
+use rehearse::{Event, Family, Load, Ms as _, Picks, Scenario, Swarm, drawn, promises};
+
+use crate::visits::{self, BODY_MAX, DEADLINE};
+use crate::{checks, scenarios, worlds};
+
+/// The scenario of clients that speak as no library does.
+pub(crate) fn strangers() -> sim::Scenario {
+    drawn("strangers", "clients come that speak as no library does, byte by byte", world)
+}
+
+fn world(picks: &mut Picks<'_>) -> Scenario {
+    let who = picks.pick("who comes", &["the quick", "the slow", "the silent", "those who are to leave"]);
+    // Calls go on where connections end that are idle: else one of an ordinary client would be used as it ends.
+    let (visitors, come_over, calls_over): (Vec<Stranger>, Duration, Duration) = match who {
+        "the slow" => (visits::slow(), 2000.ms(), 2000.ms()),
+        "the silent" => (visits::silent(), 2000.ms(), 70_000.ms()),
+        "those who are to leave" => (visits::in_a_drain(), 700.ms(), 700.ms()),
+        _ => (visits::quick(), 2000.ms(), 2000.ms()),
+    };
+    let is_drained = who == "those who are to leave";
+    let swarm = match is_drained {
+        // For longer than connections linger.
+        true => Swarm::new(1..=1, 500.ms(), 2500.ms()..=3500.ms()).host("edge").only(&[Family::Drain]),
+        false => Swarm::calm(),
+    };
+    let load = Load::new(20, calls_over, 400.ms()..=800.ms()).strangers(
+        picks.pick("visits", &[24, 6, 60]),
+        come_over,
+        visitors,
+    );
+    let scenario = Scenario::new("", "", scenarios::greetings(load), swarm)
+        .node("edge", &["service2", "back"], worlds::app(1000.ms()))
+        .node("inner", &["service1"], worlds::app(1000.ms()))
+        .stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND)
+        .workers(picks.pick("workers", &[2, 1]))
+        .flags(&["--deadline", &format!("{}ms", DEADLINE.as_millis())])
+        .flags(&["--max-message-size", &BODY_MAX.to_string()])
+        .recovers_within(20_000.ms())
+        .promises(promises::of_calls())
+        .invariant(checks::LinesNameTheirCallers::default)
+        .every_call("every reply belongs to its request", checks::right_value)
+        .fold("what was taken back before it was read is not handled", taken_back);
+    match is_drained {
+        true => scenario,
+        false => scenario.every_call("whoever else comes, every call works", checks::works),
+    }
+}
+
+/// A call that was reset together with its message is none.
+fn taken_back(_: &mut (), event: &Event) -> Result<(), String> {
+    match event.told::<HandlerBegun>() {
+        Some(begun) if begun.path == visits::TAKEN_BACK => Err(format!("nobody waits for it: {event}")),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,144 @@
+//! What strangers say where a node serves gRPC.
+
+use std::time::Duration;
+
+use probe_contract::Script;
+use prost::Message as _;
+use rehearse::strangers::http2::{self, ACK, CANCEL, GOAWAY, HELLO, PING, RST_STREAM, frame};
+use rehearse::strangers::{Answer, Call, Stranger};
+use rehearse::{Code, Ms as _};
+
+use super::{DEADLINE, DRAIN_MAX, PATIENCE, TAKEN_BACK};
+
+/// How long after its deadline an answer may wait for its client to read it.
+const OVERTIME: Duration = Duration::from_secs(1);
+
+/// How long a client may say nothing over HTTP/2: a PING after `--keepalive`, and half of that for its answer.
+const SILENCE: Duration = Duration::from_millis(300);
+
+/// Metadata that services look at and do not send back.
+const OTHER: &str = "x-other";
+
+/// The largest metadata, and what a field of them counts besides its value: its name, and 32.
+const METADATA_MAX: usize = 8 * 1024;
+const METADATA_FIELD: usize = OTHER.len() + 32;
+
+const PLAY: &str = "/rehearsal.Back/Play";
+const CHECK: &str = "/grpc.health.v1.Health/Check";
+/// The status SERVING, as the answer to that.
+const SERVING: &[u8] = &[8, 1];
+
+/// What is said over HTTP/2, frame by frame, or in its place.
+pub(super) fn frames() -> Vec<Stranger> {
+    let told_of_http2 = || Answer::new(505).closing();
+    vec![
+        grpc("pings").says(HELLO).says(ping()).hears_frame(pong()),
+        grpc("pings at once, twice")
+            .says([HELLO, &ping(), &ping()].concat())
+            .hears_frame(pong())
+            .hears_frame(pong()),
+        grpc("answers pings and says nothing").says(HELLO).awaits_goaway(2000.ms()),
+        grpc("answers no pings").says_at_once(HELLO).is_closed_after(SILENCE),
+        grpc("speaks HTTP/1.1")
+            .says("GET / HTTP/1.1\r\nhost: node\r\n\r\n")
+            .hears(told_of_http2())
+            .is_closed(),
+        grpc("says hello").says("hello").hears_frame(vec![GOAWAY]).is_closed(),
+        grpc("takes calls back").of("back").says_at_once(taken_back(4)).says(ping()).hears_frame(pong()),
+        grpc("leaves within the preface").says(&HELLO[..9]).half_closes().is_closed(),
+    ]
+}
+
+/// Calls over gRPC that no client of ours makes.
+pub(super) fn calls() -> Vec<Stranger> {
+    let most = METADATA_MAX - METADATA_FIELD;
+    let taken_back = || play(300.ms()).reset_after(50.ms());
+    vec![
+        grpc("checks health").calls(check()),
+        grpc("calls nobody")
+            .calls(Call::new("/no.Service/Method").comes_to(Code::Unimplemented))
+            .calls(check()),
+        grpc("has a timeout that is none")
+            .of("back")
+            .calls(play(0.ms()).timeout("soon").comes_to(Code::InvalidArgument)),
+        grpc("has the largest metadata").of("back").calls(play(0.ms()).metadata(OTHER, most)),
+        grpc("has metadata that are too large")
+            .of("back")
+            .calls(play(0.ms()).metadata(OTHER, most + 1).comes_to(Code::ResourceExhausted))
+            .calls(check()),
+        grpc("takes calls back while they are handled")
+            .of("back")
+            .calls(taken_back())
+            .calls(taken_back())
+            .calls(taken_back())
+            .calls(play(0.ms())),
+        grpc("reads nothing of what it is shown")
+            .of("back")
+            .calls(show().timeout("500m").unread_until_reset_after(500.ms() + OVERTIME))
+            .calls(check()),
+        grpc("leaves its message unfinished")
+            .of("back")
+            .calls(play(0.ms()).half().comes_to_after(DEADLINE, Code::DeadlineExceeded)),
+        grpc("has an hour, and leaves its message unfinished")
+            .of("back")
+            .calls(play(0.ms()).half().timeout("1H").comes_to_after(DEADLINE, Code::DeadlineExceeded))
+            .calls(check()),
+    ]
+}
+
+/// Those who take their time with the preface, or have nothing more to say.
+pub(super) fn slow() -> Vec<Stranger> {
+    vec![
+        grpc("says nothing").is_closed_after(PATIENCE),
+        grpc("begins the preface").adds(&HELLO[..9]).is_closed_after(PATIENCE),
+        grpc("answers pings for long").says(HELLO).awaits_goaway(PATIENCE * 2),
+    ]
+}
+
+/// Those whom a drain meets.
+pub(super) fn leaving() -> Vec<Stranger> {
+    let stays = DRAIN_MAX * 2;
+    vec![
+        grpc("says nothing, and stays").waits(stays),
+        grpc("begins the preface, and stays").says(&HELLO[..9]).waits(stays),
+        grpc("stays after GOAWAY").says_at_once(HELLO).awaits_goaway(stays).waits(stays),
+        grpc("speaks on after GOAWAY").says_at_once(HELLO).awaits_goaway(stays).is_read(ping(), 10),
+    ]
+}
+
+fn grpc(name: &'static str) -> Stranger {
+    Stranger::over_grpc(name)
+}
+
+fn ping() -> Vec<u8> {
+    frame(PING, 0, 0, b"stranger")
+}
+
+/// The answer to that, from its type on.
+fn pong() -> Vec<u8> {
+    frame(PING, ACK, 0, b"stranger").split_off(3)
+}
+
+/// So many calls, each taken back in the segment that it comes in.
+fn taken_back(count: u32) -> Vec<u8> {
+    let message = Script { text: "odd".to_owned(), ..Script::default() }.encode_to_vec();
+    let calls = (0..count).map(|call| call * 2 + 1).flat_map(|stream| {
+        [http2::call(stream, TAKEN_BACK, &message), frame(RST_STREAM, 0, stream, CANCEL)].concat()
+    });
+    HELLO.iter().copied().chain(calls).collect()
+}
+
+fn play(wait: Duration) -> Call {
+    let wait_ms = u32::try_from(wait.as_millis()).expect("a second at most");
+    Call::new(PLAY).message(Script { text: "odd".to_owned(), wait_ms, ..Script::default() }.encode_to_vec())
+}
+
+/// More than HTTP/2 takes unread.
+fn show() -> Call {
+    let script = Script { text: "odd".to_owned(), scenes: 10, answer_bytes: 20_000, ..Script::default() };
+    Call::new("/rehearsal.Back/Show").message(script.encode_to_vec())
+}
+
+fn check() -> Call {
+    Call::new(CHECK).answered_with(SERVING)
+}

@@ -1,0 +1,41 @@
+//! What strangers say to a node, and what they hear: a table.
+
+mod grpc;
+mod rest;
+
+use std::time::Duration;
+
+use rehearse::strangers::Stranger;
+
+/// The deadline of the nodes, and the largest body that they take.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(2);
+pub(crate) const BODY_MAX: usize = 32 * 1024;
+
+/// How long a client may take to send a head, or the preface of HTTP/2.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long nodes take to drain that are left in peace: a moment, and a second for clients to close.
+const DRAIN_MAX: Duration = Duration::from_millis(1200);
+
+/// A path that only calls go to that are taken back.
+pub(crate) const TAKEN_BACK: &str = "/rehearsal.Back/Glance";
+
+/// Those who are through at once.
+pub(crate) fn quick() -> Vec<Stranger> {
+    [rest::forms(), rest::refusals(), rest::bodies(), grpc::frames(), grpc::calls()].concat()
+}
+
+/// Those who take their time.
+pub(crate) fn slow() -> Vec<Stranger> {
+    [rest::slow(), grpc::slow()].concat()
+}
+
+/// Those who are idle for as long as they may.
+pub(crate) fn silent() -> Vec<Stranger> {
+    rest::silent()
+}
+
+/// Those whom a drain meets.
+pub(crate) fn in_a_drain() -> Vec<Stranger> {
+    [rest::refusals(), grpc::frames(), rest::leaving(), grpc::leaving()].concat()
+}
