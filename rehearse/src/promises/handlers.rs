@@ -58,14 +58,18 @@ impl HandlersEndWithTheirCalls {
         if is_called { Some(path) } else { self.entries.get(number).map(|entry| entry.path) }
     }
 
-    /// When the last of the calls ended that a handler of `path` may handle, and on which host it was made; `None`
-    /// while one of them lasts.
-    fn ended(&self, number: u32, path: &str) -> Option<(Duration, &str)> {
-        let hops = self.hops.of(number).iter().filter(|hop| hop.made.path == path);
+    /// The calls that a handler of `path` may handle: when each has ended, if it has, and on which host it was made.
+    fn calls(&self, number: u32, path: &str) -> impl Iterator<Item = (Option<Duration>, &str)> {
+        let hops = self.hops.of(number).iter().filter(move |hop| hop.made.path == path);
         let hops = hops.map(|hop| (hop.ended.map(|(at, _)| at), &*hop.host));
         let entry = self.entries.get(number).filter(|entry| entry.path == path);
-        let entry = entry.map(|entry| (entry.ended, CLIENTS));
-        let (last, host) = hops.chain(entry).max_by_key(|(ended, _)| ended.unwrap_or(Duration::MAX))?;
+        hops.chain(entry.map(|entry| (entry.ended, CLIENTS)))
+    }
+
+    /// When the last of these calls ended, and on which host it was made; `None` while one of them lasts.
+    fn ended(&self, number: u32, path: &str) -> Option<(Duration, &str)> {
+        let calls = self.calls(number, path);
+        let (last, host) = calls.max_by_key(|(ended, _)| ended.unwrap_or(Duration::MAX))?;
         Some((last?, host))
     }
 
@@ -74,7 +78,11 @@ impl HandlersEndWithTheirCalls {
         let most = self.setting.hop() + self.held_back(number, path, caller);
         // A line without a host is the last word of one that is being taken down.
         let is_late = event.at > ended + most && !event.host.is_empty();
-        if !is_late || self.is_delayed((caller, &event.host), (ended, event.at)) {
+        // It may be any of them that was held up, and comes after one that was made in its place.
+        let mut calls = self.calls(number, path);
+        let mut is_delayed =
+            || calls.any(|(at, host)| self.is_delayed((host, &event.host), (at.unwrap_or(ended), event.at)));
+        if !is_late || is_delayed() {
             return Ok(());
         }
         let (late, most) = ((event.at - ended).as_millis(), most.as_millis());
