@@ -20,6 +20,7 @@ mod early;
 mod edges;
 mod failure;
 mod faults;
+mod growing;
 mod half;
 mod handlers;
 mod health;
@@ -74,6 +75,7 @@ use self::deserved::LeftOutForAReason;
 use self::drains::DrainsCutOffNothing;
 use self::early::NoDeadlinePassesEarly;
 use self::edges::{EdgesKeepDeadlines, EndsInTime};
+use self::growing::WaitsGrow;
 use self::half::HalfAreLeftOutAtMost;
 use self::handlers::{HandledOnceOrNotAtAll, HandlersEndWithTheirCalls};
 use self::health::HealthIsTold;
@@ -91,7 +93,7 @@ pub use self::names::{
     LOSERS_ARE_CANCELLED, NO_DEADLINE_PASSES_EARLY, NO_MORE_IN_FLIGHT, NO_MORE_THAN_ADMITTED,
     NODES_COME_TO_REST, ONE_CONNECTION, ONE_PROBE_AT_A_TIME, ONLY_THE_OUTERMOST_REPEATS, OPENS_FOR_A_REASON,
     PUSHBACK_IS_HEEDED, REPEATED_ONLY_WITH_PROOF, REPEATED_WITHIN_BACKOFF, REPLICAS_SHARE, REPLIES_CARRY_IDS,
-    SERVING_IS_HEEDED, STATUSES_ARE_EXPLAINED, TRIED_TWICE_AT_MOST, WHAT_IS_ADDED_ARRIVES,
+    SERVING_IS_HEEDED, STATUSES_ARE_EXPLAINED, TRIED_TWICE_AT_MOST, WAITS_GROW, WHAT_IS_ADDED_ARRIVES,
     WORK_COMES_TO_REST, WORKERS_SHARE,
 };
 use self::opens::OpensForAReason;
@@ -242,6 +244,7 @@ const ALL: &[(&str, Add)] = &[
         true => to.invariant(move || AskedLessAndLessOften::new(&setting)),
         false => to,
     }),
+    (WAITS_GROW, |to, _, setting| to.invariant(move || WaitsGrow::new(&setting))),
     (DRAINS_END, |to, _, setting| to.invariant(move || DrainsEnd::new(&setting))),
     (DRAINS_TAKE_NOTHING_ON, |to, _, setting| to.invariant(move || DrainsTakeNothingOn::new(&setting))),
     (ONE_CONNECTION, |to, _, setting| to.invariant(move || OneConnection::new(&setting))),
