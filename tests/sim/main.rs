@@ -32,6 +32,7 @@ mod shared;
 mod shed;
 mod state;
 mod trial;
+mod window;
 mod worlds;
 
 /// A rehearsal builds a world and drops it in milliseconds, on a thread of its own: with glibc's allocator a seventh of
