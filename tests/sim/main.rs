@@ -30,6 +30,7 @@ mod scripts;
 mod serving;
 mod shared;
 mod shed;
+mod sizes;
 mod state;
 mod trial;
 mod window;
@@ -53,6 +54,7 @@ fn main() -> std::process::ExitCode {
         .scenario(homes::homes())
         .scenario(lasting::lasting())
         .scenario(lines::lines())
+        .scenario(sizes::exact())
         .scenario(keys::keys())
         .scenario(drained::drained())
         .scenario(forgotten::forgotten())
