@@ -97,6 +97,7 @@ mod machine;
 mod nodes;
 pub mod promises;
 mod rpc;
+mod said;
 mod scenario;
 mod setting;
 mod swarm;

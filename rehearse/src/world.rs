@@ -14,6 +14,7 @@ use crate::foreign::Foreign;
 use crate::graph::Graph;
 use crate::load::Load;
 use crate::nodes::{self, Node, Ready, order_option};
+use crate::said;
 use crate::scenario::{Check, Scenario};
 use crate::setting::{InFlight, Setting};
 
@@ -44,7 +45,7 @@ fn played(mut scenario: Scenario) -> Result<sim::Scenario, String> {
     let sim_load = with_health_checks(&load, &graph);
     let setting = Arc::new(Setting {
         ways: ways(&graph, load.kinds.iter().map(|kind| kind.service))?,
-        limits: config.limits(),
+        limits: said::limits(&flags),
         deadline: config.deadline,
         silence: config.keepalive().timeout,
         greeting: config.keepalive().greeting,
