@@ -190,6 +190,8 @@ pub(crate) fn limits() -> sim::Scenario {
 
 fn limited(picks: &mut Picks<'_>) -> Scenario {
     let service1 = foreign::service1().takes(picks.pick("takes ms", &[100, 60, 150]).ms());
+    let has_room = picks.pick("its room", &["for all", "for few"]) == "for all";
+    let service1 = if has_room { service1 } else { service1.room(ROOM) };
     let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
     let right = || Expect::ok().or(Code::ResourceExhausted);
     let load = Load::new(300, 750.ms(), 400.ms()..=800.ms())
@@ -202,7 +204,28 @@ fn limited(picks: &mut Picks<'_>) -> Scenario {
         .flags(&["--policy", "max-in-flight=adaptive"])
         .promises(promises::of_calls())
         .every_call("every reply belongs to its request", checks::right_value)
-        .fold("a callee that has room is found to have it", |_: &mut (), event| has_grown(event))
+        .fold(
+            "a callee that has room is found to have it, and one that has little, too",
+            move |_: &mut (), event| {
+                if has_room { has_grown(event) } else { has_shrunk(event) }
+            },
+        )
+}
+
+/// The room of a callee that has little, and how many times as many calls may be let out that it may learn of more.
+const ROOM: usize = 4;
+const TIMES: usize = 3;
+
+fn has_shrunk(event: &Event) -> Result<(), String> {
+    let limit = |GaugesRead(reading): &GaugesRead| reading.count(Gauge::CalleeLimit, "service1", "most");
+    match event.told().map(limit) {
+        Some(limit) if limit > ROOM * TIMES => Err(format!(
+            "{} lets {limit} calls out at once, and its callee has refused all but {ROOM}; expected {} at most",
+            event.host,
+            ROOM * TIMES
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn has_grown(event: &Event) -> Result<(), String> {
