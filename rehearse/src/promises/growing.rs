@@ -93,7 +93,7 @@ impl WaitsGrow {
             // Where health is asked for, its waits are counted in the same place.
             Why::Ejected => !self.setting.health_checked.contains_key(told.callee),
         };
-        let several = self.setting.of_several_connections.iter().any(|several| *several == target);
+        let several = self.setting.of_several_connections.contains(&target);
         if !is_judged || several && told.why == Why::NotTold {
             return Ok(());
         }
