@@ -109,6 +109,13 @@ impl Foreign {
         self
     }
 
+    /// Takes on so many calls at once, and says `RESOURCE_EXHAUSTED` to all others.
+    #[must_use]
+    pub fn room(mut self, most: usize) -> Self {
+        self.serves.room = most;
+        self
+    }
+
     /// Makes it tell whether it serves to those who ask (`grpc.health.v1.Health/Watch`), which it does not between these
     /// times since it was started. It answers calls even so.
     #[must_use]

@@ -98,6 +98,7 @@ mod machine;
 mod nodes;
 pub mod promises;
 mod rpc;
+mod said;
 mod scenario;
 mod setting;
 pub mod strangers;

@@ -15,6 +15,7 @@ use crate::foreign::Foreign;
 use crate::graph::Graph;
 use crate::load::Load;
 use crate::nodes::{self, Node, Ready, order_option};
+use crate::said;
 use crate::scenario::{Check, Scenario};
 use crate::setting::{InFlight, Setting};
 use crate::visits::with_strangers;
@@ -46,7 +47,7 @@ fn played(mut scenario: Scenario) -> Result<sim::Scenario, String> {
     let sim_load = with_strangers(with_health_checks(&load, &graph), &load, &graph)?;
     let setting = Arc::new(Setting {
         ways: ways(&graph, load.kinds.iter().map(|kind| kind.service))?,
-        limits: config.limits(),
+        limits: said::limits(&flags),
         deadline: config.deadline,
         silence: config.keepalive().timeout,
         greeting: config.keepalive().greeting,

@@ -15,6 +15,7 @@ use transport::Method as _;
 use transport::gauges::Gauge;
 
 use crate::probing::GoesOutInTime;
+use crate::window::OpensByShare;
 use crate::{checks, foreign, scenarios};
 
 /// The longest wait of a breaker, and time for the backoff of connections to end that grew meanwhile.
@@ -33,14 +34,19 @@ pub(crate) fn breakers() -> sim::Scenario {
 }
 
 fn broken(picks: &mut Picks<'_>) -> Scenario {
-    let breaker = picks.pick("breaker", &["2", "1", "4", "50%"]);
+    let breaker = picks.pick("breaker", &["2", "1", "4", "20%"]);
     let attempts = picks.pick("attempts", &[1, 3]);
     let limit = picks.pick("max-in-flight", &["none", "adaptive"]);
-    // Of a share nobody counts in a row.
+    // Of a share nobody counts in a row. Calls that come together, and a quarter of a minute later again, tell whether it is one of
+    // the last ten seconds.
+    let share = breaker.strip_suffix('%').and_then(|percent| percent.parse().ok());
     let most = breaker.parse().unwrap_or(usize::MAX);
+    let is_in_bursts = share.is_some() && picks.pick("calls", &["all the time", "in bursts"]) == "in bursts";
+    let (calls, over, bursts, faults) =
+        if is_in_bursts { (120, 36_000, 3, 28_000) } else { (100, 10_000, 1, 8000) };
     let policy = format!("breaker={breaker};attempts={attempts};max-in-flight={limit}");
     let swarm =
-        Swarm::new(1..=4, 8000.ms(), 200.ms()..=3000.ms()).link("service2", "service1").host("service1");
+        Swarm::new(1..=4, faults.ms(), 200.ms()..=3000.ms()).link("service2", "service1").host("service1");
     let swarm = swarm.only(&[
         Family::Partition,
         Family::Hold,
@@ -58,10 +64,11 @@ fn broken(picks: &mut Picks<'_>) -> Scenario {
         "adaptive" => Expect::ok().or(Code::ResourceExhausted),
         _ => Expect::ok(),
     };
-    let load = Load::new(100, 10_000.ms(), 300.ms()..=1000.ms())
+    let load = Load::new(calls, over.ms(), 300.ms()..=1000.ms())
+        .bursts(bursts)
         .rpc::<SayHello>(Via::Rest, requests(), right())
         .rpc::<SayHello>(Via::Grpc, requests(), right());
-    Scenario::new("breakers", "", load, swarm)
+    let scenario = Scenario::new("breakers", "", load, swarm)
         .nodes(&["service2", "service1"], scenarios::app)
         .workers(1)
         .flags(&["--policy", &policy])
@@ -70,7 +77,11 @@ fn broken(picks: &mut Picks<'_>) -> Scenario {
         .every_call("every reply belongs to its request", checks::right_value)
         .invariant(move || OpensInTime { most, calls: Vec::new(), met: 0 })
         .invariant(move || GoesOutInTime::new(limit == "none"))
-        .fold("when all has healed, no breaker is open", |_: &mut (), event| all_are_closed(event))
+        .fold("when all has healed, no breaker is open", |_: &mut (), event| all_are_closed(event));
+    match share {
+        Some(share) => scenario.invariant(move || OpensByShare::new(share)),
+        None => scenario,
+    }
 }
 
 /// While a breaker is closed fewer calls have failed in a row than it says.
@@ -179,6 +190,8 @@ pub(crate) fn limits() -> sim::Scenario {
 
 fn limited(picks: &mut Picks<'_>) -> Scenario {
     let service1 = foreign::service1().takes(picks.pick("takes ms", &[100, 60, 150]).ms());
+    let has_room = picks.pick("its room", &["for all", "for few"]) == "for all";
+    let service1 = if has_room { service1 } else { service1.room(ROOM) };
     let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
     let right = || Expect::ok().or(Code::ResourceExhausted);
     let load = Load::new(300, 750.ms(), 400.ms()..=800.ms())
@@ -191,7 +204,28 @@ fn limited(picks: &mut Picks<'_>) -> Scenario {
         .flags(&["--policy", "max-in-flight=adaptive"])
         .promises(promises::of_calls())
         .every_call("every reply belongs to its request", checks::right_value)
-        .fold("a callee that has room is found to have it", |_: &mut (), event| has_grown(event))
+        .fold(
+            "a callee that has room is found to have it, and one that has little, too",
+            move |_: &mut (), event| {
+                if has_room { has_grown(event) } else { has_shrunk(event) }
+            },
+        )
+}
+
+/// The room of a callee that has little, and how many times as many calls may be let out that it may learn of more.
+const ROOM: usize = 4;
+const TIMES: usize = 3;
+
+fn has_shrunk(event: &Event) -> Result<(), String> {
+    let limit = |GaugesRead(reading): &GaugesRead| reading.count(Gauge::CalleeLimit, "service1", "most");
+    match event.told().map(limit) {
+        Some(limit) if limit > ROOM * TIMES => Err(format!(
+            "{} lets {limit} calls out at once, and its callee has refused all but {ROOM}; expected {} at most",
+            event.host,
+            ROOM * TIMES
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn has_grown(event: &Event) -> Result<(), String> {

@@ -1,8 +1,11 @@
 //! Rehearsals of a replica that is ill for a while: when it is well again it has its part of the calls.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use protos::app::grpc::SayHelloRequest;
 use protos::app::grpc::service2::SayHello;
-use rehearse::facts::GaugesRead;
+use rehearse::facts::{CallMade, CallOutcome, GaugesRead, Outcome};
 use rehearse::proptest::strategy::Strategy as _;
 use rehearse::{
     Code, Event, Expect, Failed, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching, promises,
@@ -35,8 +38,12 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
     let scenario = Scenario::new("ill", "", load, Swarm::calm())
         .nodes(&["service2"], scenarios::app)
         .foreign("ill", ill);
+    let is_hedged = policy == "hedge=true";
+    // Where one host takes longer than the other, most calls and half of them take different times.
+    let is_slow = is_hedged && !are_few;
+    let takes = if is_slow { 60.ms() } else { 0.ms() };
     let scenario = match knows_few {
-        true => scenario.foreign("service1", replica()),
+        true => scenario.foreign("service1", replica().takes(takes)),
         false => scenario.nodes(&["service1"], scenarios::app),
     };
     scenario
@@ -48,6 +55,58 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         )
         .every_call("every reply belongs to its request", checks::right_value)
         .fold("who is well again is not left out", |_: &mut (), event| nobody_is_left_out(event))
+        .fold("a call that hangs is made elsewhere, too, where it may be", move |calls: &mut Calls, event| {
+            if is_hedged { hangs_beside_another(calls, event) } else { Ok(()) }
+        })
+}
+
+/// From so many calls on it is known what is usual, and what takes so many times as long hangs.
+const KNOWN_FROM: usize = 24;
+const HANGS: u32 = 3;
+
+/// Ten tokens at first, more than half of which are to be left when an attempt has taken one; a call that works earns a tenth.
+const TOKENS: i32 = 10 * TOKEN;
+const TOKEN: i32 = 10;
+
+/// The calls to service1.
+#[derive(Debug, Default)]
+struct Calls {
+    /// What they have earned and taken of the budget for further attempts, in tenths of a token: no less than that is left.
+    earned: i32,
+    /// When the first attempt of each was made that is under way, and how many were made.
+    going: BTreeMap<u32, (Duration, u32)>,
+    /// The number of the call of each attempt.
+    call_of: BTreeMap<u32, u32>,
+    /// What those took that worked.
+    took: Vec<Duration>,
+}
+
+fn hangs_beside_another(calls: &mut Calls, event: &Event) -> Result<(), String> {
+    let Calls { earned, going, call_of, took } = calls;
+    if let Some(made) = event.told::<CallMade>() {
+        going.entry(made.call).or_insert((event.at, 0)).1 += 1;
+        call_of.insert(made.hop, made.call);
+        *earned -= if made.attempt > 0 { TOKEN } else { 0 };
+    }
+    let Some(ended) = event.told::<CallOutcome>() else { return Ok(()) };
+    let Some((began, attempts)) = call_of.remove(&ended.hop).and_then(|call| going.remove(&call)) else {
+        return Ok(());
+    };
+    let is_paid = TOKENS + *earned > TOKENS / 2 + 2 * TOKEN;
+    *earned += if ended.outcome == Outcome::Ok { 1 } else { -TOKEN };
+    let longest = took.iter().max().copied().unwrap_or_default();
+    if ended.outcome == Outcome::Ok {
+        took.push(event.at - began);
+    }
+    if !is_paid || took.len() < KNOWN_FROM || attempts > 1 || event.at - began <= longest * HANGS {
+        return Ok(());
+    }
+    Err(format!(
+        "an attempt was under way for {} ms, and all that had worked before took {} ms at most; expected another beside it, \
+         as the policy of service1 says: {event}",
+        (event.at - began).as_millis(),
+        longest.as_millis()
+    ))
 }
 
 /// What a host says of names that it does not know: half of them.

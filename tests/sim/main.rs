@@ -31,10 +31,12 @@ mod scripts;
 mod serving;
 mod shared;
 mod shed;
+mod sizes;
 mod state;
 mod strangers;
 mod trial;
 mod visits;
+mod window;
 mod worlds;
 
 /// A rehearsal builds a world and drops it in milliseconds, on a thread of its own: with glibc's allocator a seventh of
@@ -55,6 +57,7 @@ fn main() -> std::process::ExitCode {
         .scenario(homes::homes())
         .scenario(lasting::lasting())
         .scenario(lines::lines())
+        .scenario(sizes::exact())
         .scenario(keys::keys())
         .scenario(keys::stored())
         .scenario(drained::drained())

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue};
 use node::tracing::info;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use prost::Message as _;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use transport::Code;
 use transport::health::{HealthCheckResponse, ServingStatus};
 
@@ -109,10 +109,18 @@ impl Call {
                     added: None,
                 };
                 sim::tell(begun, self.id());
-                let said = match self.suffers(server, started).await {
+                let place = server.place();
+                let suffers = async {
+                    match place {
+                        Some(_) => self.suffers(server, started).await,
+                        None => Some(Failed::new(Code::ResourceExhausted, "no room")),
+                    }
+                };
+                let said = match suffers.await {
                     Some(failed) => Err(failed),
                     None => answer(message.get(PREFIX_BYTES..).unwrap_or_default()),
                 };
+                drop(place);
                 sim::tell(HandlerEnded { service, path, worker, is_streaming }, self.id());
                 if let Err(Failed { pushback: Some(pushback), .. }) = &said {
                     let wait = pushback.parse().ok().map(Duration::from_millis);
@@ -138,7 +146,11 @@ impl Call {
                 // What is said after its deadline nobody hears.
                 timeout_at(well_again.min(due), gone).await.ok();
             }
-            _ => sleep(server.takes).await,
+            _ => {
+                let gone = poll_fn(|cx| self.respond.poll_reset(cx));
+                // Nobody waits for the answer any more when its caller has left.
+                timeout(server.takes, gone).await.ok();
+            }
         }
         None
     }

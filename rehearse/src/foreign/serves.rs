@@ -1,6 +1,7 @@
 //! What a host that is no node has to say to calls.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,12 +15,38 @@ pub(super) struct Serves {
     /// How long it takes for each call.
     pub(super) takes: Duration,
     pub(super) illness: Option<Illness>,
+    /// How many calls it takes on at once.
+    pub(super) room: usize,
+    /// How many it has.
+    taken: AtomicUsize,
+}
+
+/// The place of a call among those that a server takes on at once.
+pub(super) struct Place<'a>(&'a AtomicUsize);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Serves {
     /// One that answers nothing yet.
     pub(super) fn of(service: &'static str) -> Self {
-        Self { service, rpcs: Vec::new(), takes: Duration::ZERO, illness: None }
+        Self {
+            service,
+            rpcs: Vec::new(),
+            takes: Duration::ZERO,
+            illness: None,
+            room: usize::MAX,
+            taken: AtomicUsize::new(0),
+        }
+    }
+
+    /// A place for a call, if there is one.
+    pub(super) fn place(&self) -> Option<Place<'_>> {
+        let place = Place(&self.taken);
+        (self.taken.fetch_add(1, Ordering::Relaxed) < self.room).then_some(place)
     }
 
     /// The rpc at `path`.

@@ -16,6 +16,9 @@ use crate::setting::Setting;
 /// The longest that connecting takes: gRPC's `MIN_CONNECT_TIMEOUT`.
 const CONNECT_MAX: Duration = Duration::from_secs(20);
 
+/// So long after a name leads somewhere again it may still be taken not to: a name is asked again after ten seconds, by a call.
+const FORGOTTEN: Duration = Duration::from_secs(30);
+
 /// An attempt to connect goes on whether or not the call that asked for it still waits, and has an outcome in time, with a
 /// bound of its own for one that accepts and says nothing.
 #[derive(Debug)]
@@ -112,7 +115,7 @@ impl Invariant for ConnectingEndsByItself {
 
 /// A node connects where it has no connection, or one that it was told is over, and nowhere else.
 /// Beside one that works it does so only where its callee lets that carry fewer calls than there are: no node does, which
-/// lets each carry a thousand.
+/// lets each carry a thousand. It closes none that works.
 #[derive(Debug)]
 pub(super) struct OneConnection {
     setting: Arc<Setting>,
@@ -127,6 +130,27 @@ impl OneConnection {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
         let (attempts, faults, nodes) = (Attempts::default(), Faults::default(), BTreeSet::new());
         Self { setting: Arc::clone(setting), attempts, faults, nodes, met: 0 }
+    }
+
+    /// A node has closed a connection: it lets go of none that works, as by forgetting it.
+    fn closed(&self, attempt: &Attempt, now: Duration) -> Result<(), String> {
+        let Attempt { host, callee, spoken, .. } = attempt;
+        let is_unlisted = |fault: &Fault| {
+            fault.family == Family::Unlisted && fault.is_felt((attempt.begun, now), FORGOTTEN)
+        };
+        let Some(spoken) =
+            spoken.filter(|_| self.nodes.contains(callee) && self.setting.lines(host, callee) == 1)
+        else {
+            return Ok(());
+        };
+        if !self.is_sound(attempt, now) || self.faults.on_host(callee).any(is_unlisted) {
+            return Ok(());
+        }
+        Err(format!(
+            "{host} closed its connection to {callee} after {} ms; expected that it keeps it, since it works, neither of them \
+             leaves, and the name of {callee} leads there",
+            (now - spoken).as_millis()
+        ))
     }
 
     /// Whether nothing has happened since an attempt was begun that could have ended it, or made it fail.
@@ -160,8 +184,14 @@ impl Invariant for OneConnection {
         if self.attempts.note_failure(event)?.is_some() {
             return Ok(());
         }
-        let Some(Told { attempt, step: ConnectionStep::Begun }) = self.attempts.note(event) else {
-            return Ok(());
+        let attempt = match self.attempts.note(event) {
+            Some(Told { attempt, step: ConnectionStep::Begun }) => attempt,
+            Some(Told { attempt, step: ConnectionStep::Closed { by_other: false } }) => {
+                let number = attempt.number;
+                let attempt = self.attempts.iter().find(|attempt| attempt.number == number);
+                return attempt.map_or(Ok(()), |attempt| self.closed(attempt, event.at));
+            }
+            _ => return Ok(()),
         };
         let (host, callee, number) = (Arc::clone(&attempt.host), Arc::clone(&attempt.callee), attempt.number);
         if !self.nodes.contains(&callee) {

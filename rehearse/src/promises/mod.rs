@@ -20,9 +20,11 @@ mod early;
 mod edges;
 mod failure;
 mod faults;
+mod growing;
 mod half;
 mod handlers;
 mod health;
+mod hedges;
 mod hops;
 mod ids;
 mod in_flight;
@@ -75,9 +77,11 @@ use self::deserved::LeftOutForAReason;
 use self::drains::DrainsCutOffNothing;
 use self::early::NoDeadlinePassesEarly;
 use self::edges::{EdgesKeepDeadlines, EndsInTime};
+use self::growing::WaitsGrow;
 use self::half::HalfAreLeftOutAtMost;
 use self::handlers::{HandledOnceOrNotAtAll, HandlersEndWithTheirCalls};
 use self::health::HealthIsTold;
+use self::hedges::HedgedWhenLate;
 use self::ids::{LinesKnowTheirCallers, RepliesCarryIds};
 use self::in_flight::NoMoreInFlight;
 use self::leaving::{DrainsEnd, DrainsTakeNothingOn};
@@ -88,12 +92,13 @@ pub use self::names::{
     CALLERS_WAIT_NO_LONGER, CALLS_END, CONNECTING_ENDS_BY_ITSELF, DEADLINES_ARE_MOMENTS, DEADLINES_SHRINK,
     DRAINS_CLOSE_LISTENERS, DRAINS_CUT_OFF_NOTHING, DRAINS_END, DRAINS_TAKE_NOTHING_ON, EDGES_END_CALLS,
     EDGES_KEEP_DEADLINES, HALF_ARE_LEFT_OUT_AT_MOST, HANDLED_ONCE, HANDLERS_END_BY_DEADLINES,
-    HANDLERS_END_WITH_CALLS, HEALTH_IS_TOLD, LEFT_OUT_FOR_A_REASON, LINES_KNOW_THEIR_CALLERS,
-    LOSERS_ARE_CANCELLED, NO_DEADLINE_PASSES_EARLY, NO_MORE_IN_FLIGHT, NO_MORE_THAN_ADMITTED,
-    NODES_COME_TO_REST, ONE_CONNECTION, ONE_PROBE_AT_A_TIME, ONLY_THE_OUTERMOST_REPEATS, OPENS_FOR_A_REASON,
-    PUSHBACK_IS_HEEDED, REPEATED_ONLY_WITH_PROOF, REPEATED_WITHIN_BACKOFF, REPLICAS_SHARE, REPLIES_CARRY_IDS,
-    SERVING_IS_HEEDED, STATUSES_ARE_EXPLAINED, STRANGERS_ARE_SERVED, TRIED_TWICE_AT_MOST,
-    WHAT_IS_ADDED_ARRIVES, WORK_COMES_TO_REST, WORKERS_SHARE,
+    HANDLERS_END_WITH_CALLS, HEALTH_IS_TOLD, HEDGED_WHEN_LATE, LEFT_OUT_FOR_A_REASON,
+    LINES_KNOW_THEIR_CALLERS, LOSERS_ARE_CANCELLED, NO_DEADLINE_PASSES_EARLY, NO_MORE_IN_FLIGHT,
+    NO_MORE_THAN_ADMITTED, NODES_COME_TO_REST, ONE_CONNECTION, ONE_PROBE_AT_A_TIME,
+    ONLY_THE_OUTERMOST_REPEATS, OPENS_FOR_A_REASON, PUSHBACK_IS_HEEDED, REPEATED_ONLY_WITH_PROOF,
+    REPEATED_WITHIN_BACKOFF, REPLICAS_SHARE, REPLIES_CARRY_IDS, SERVING_IS_HEEDED, STATUSES_ARE_EXPLAINED,
+    STRANGERS_ARE_SERVED, TRIED_TWICE_AT_MOST, WAITS_GROW, WHAT_IS_ADDED_ARRIVES, WORK_COMES_TO_REST,
+    WORKERS_SHARE,
 };
 use self::opens::OpensForAReason;
 use self::outermost::OnlyTheOutermostRepeats;
@@ -220,6 +225,7 @@ const ALL: &[(&str, Add)] = &[
         to.invariant(move || OnlyTheOutermostRepeats::new(&setting))
     }),
     (LOSERS_ARE_CANCELLED, |to, _, _| to.invariant(LosersAreCancelled::default)),
+    (HEDGED_WHEN_LATE, |to, _, setting| to.invariant(move || HedgedWhenLate::new(&setting))),
     (ATTEMPTS_ARE_PAID_FOR, |to, _, _| to.invariant(AttemptsArePaidFor::default)),
     (ONE_PROBE_AT_A_TIME, |to, _, setting| to.invariant(move || OneProbeAtATime::new(&setting))),
     (OPENS_FOR_A_REASON, |to, _, setting| match setting.breakers.is_empty() {
@@ -249,6 +255,7 @@ const ALL: &[(&str, Add)] = &[
         true => to,
         false => to.invariant(move || StrangersAreServed::new(&setting)),
     }),
+    (WAITS_GROW, |to, _, setting| to.invariant(move || WaitsGrow::new(&setting))),
     (DRAINS_END, |to, _, setting| to.invariant(move || DrainsEnd::new(&setting))),
     (DRAINS_TAKE_NOTHING_ON, |to, _, setting| to.invariant(move || DrainsTakeNothingOn::new(&setting))),
     (ONE_CONNECTION, |to, _, setting| to.invariant(move || OneConnection::new(&setting))),

@@ -51,6 +51,8 @@ pub const WHAT_IS_ADDED_ARRIVES: &str = "what a caller adds to a call reaches it
 pub const ONLY_THE_OUTERMOST_REPEATS: &str = "only the outermost caller repeats a call";
 /// When an attempt of a call was answered, well or not, the others are cancelled.
 pub const LOSERS_ARE_CANCELLED: &str = "when an attempt was answered, others of its call are cancelled";
+/// A second attempt is made beside the first when that takes longer than most calls of its method, and not sooner.
+pub const HEDGED_WHEN_LATE: &str = "no attempt is made beside one that takes no longer than is usual";
 /// A client makes hardly more attempts than calls.
 pub const ATTEMPTS_ARE_PAID_FOR: &str = "attempts are no more than eleven tenths of the calls and five";
 /// A callee that pushes back is not called again before the time that it says.
@@ -66,6 +68,8 @@ pub const NO_MORE_IN_FLIGHT: &str = "a client has no more calls out than its pol
 pub const SERVING_IS_HEEDED: &str = "who says that it does not serve is not called";
 /// Who does not say whether it serves is asked again later and later.
 pub const ASKED_LESS_AND_LESS_OFTEN: &str = "who does not say whether it serves is asked less and less often";
+/// Who fails is tried again later and later, as long as no try works: a service, one of its hosts, or its word on serving.
+pub const WAITS_GROW: &str = "who is tried again in vain is left alone for longer each time";
 /// A node that was told to drain has left when its work is done, or its time is over.
 pub const DRAINS_END: &str = "a node that drains leaves in time";
 /// A node that was told to drain begins no further call.

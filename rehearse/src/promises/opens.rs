@@ -1,6 +1,6 @@
 //! A breaker opens when as many calls have failed as its policy says, and not sooner.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +16,11 @@ use crate::setting::Setting;
 /// A share of failures means something from so many calls on.
 const ENOUGH: usize = 20;
 
-/// A breaker that opens has seen as many calls fail as it says: in a row, or of all since it was closed last. What happened
-/// before it was opened the last time counts no more.
+/// For a share so long a call counts at the most.
+const COUNTS_FOR: Duration = Duration::from_secs(10);
+
+/// A breaker that opens has seen as many calls fail as it says: in a row, or of all since it was closed last, for a
+/// share of those of the last ten seconds. What happened before it was opened the last time counts no more.
 #[derive(Debug)]
 pub(super) struct OpensForAReason {
     setting: Arc<Setting>,
@@ -35,8 +38,10 @@ struct Client {
     since: Duration,
     /// When each attempt that is out began, and its call.
     out: BTreeMap<u32, (Duration, u32)>,
-    /// The calls that have not worked.
-    failed: BTreeSet<u32>,
+    /// The calls that have not worked, and when each was seen last.
+    failed: BTreeMap<u32, Duration>,
+    /// When attempts have ended, whatever they came to.
+    ended: Vec<Duration>,
 }
 
 impl OpensForAReason {
@@ -46,20 +51,22 @@ impl OpensForAReason {
 
     fn made(&mut self, event: &Event, made: &CallMade) {
         let (host, callee, since) = (Arc::clone(&event.host), made.callee, Duration::ZERO);
-        let (out, failed) = Default::default();
-        let client = self.clients.entry(made.client).or_insert(Client { host, callee, since, out, failed });
+        let (out, failed, ended) = Default::default();
+        let new = Client { host, callee, since, out, failed, ended };
+        let client = self.clients.entry(made.client).or_insert(new);
         client.out.insert(made.hop, (event.at, made.call));
     }
 
     /// An attempt has ended. A call that went out before the breaker changed shows nothing any more, and might have failed
     /// all the same.
-    fn ended(&mut self, ended: &CallOutcome) {
+    fn ended(&mut self, event: &Event, ended: &CallOutcome) {
         let known =
             self.clients.values_mut().find_map(|client| Some((client.out.remove(&ended.hop)?, client)));
         let Some(((began, call), client)) = known else { return };
+        client.ended.push(event.at);
         let is_in_a_row = matches!(self.setting.breakers.get(client.callee), Some(Breaker::InARow(_)));
         if !shows_that_it_works(ended.outcome) {
-            client.failed.insert(call);
+            client.failed.insert(call, event.at);
         } else if began > client.since && is_in_a_row {
             client.failed.clear();
         }
@@ -67,35 +74,52 @@ impl OpensForAReason {
 
     fn judge(&mut self, event: &Event, told: &BreakerTold<'_>) -> Result<(), String> {
         let of_it = |client: &&mut Client| client.host == event.host && client.callee == told.callee;
-        let failed = self.clients.values_mut().filter(of_it).map(|client| client.failed.len()).max();
-        let (failed, least) = (failed.unwrap_or_default(), self.least(told.callee));
+        let breaker = self.setting.breakers.get(told.callee).copied();
+        let seen = self.clients.values_mut().filter(of_it).map(|client| client.seen(breaker, event.at));
+        let (failed, all) = seen.max().unwrap_or_default();
         let here = self.clients.values_mut().filter(of_it);
         let is_of_one = here.count() == 1;
         for client in self.clients.values_mut().filter(of_it).filter(|_| is_of_one) {
             client.since = event.at;
             client.failed.clear();
+            client.ended.clear();
         }
         if !matches!(told.step, BreakerStep::Opens(_)) {
             return Ok(());
         }
         self.met += 1;
-        if failed >= least {
+        let (least, of) = least(breaker);
+        if failed >= least && all >= of {
             return Ok(());
         }
         let (host, callee) = (&event.host, told.callee);
         Err(format!(
-            "{host} holds its calls to {callee} back, of which {failed} have failed since one last worked or its breaker was \
-             closed; expected {least} at least, as its policy says"
+            "{host} holds its calls to {callee} back, of which {failed} have failed and {all} have ended since one last worked or \
+             its breaker was closed, for a share in the last {} s; expected {least} at least of {of} at least, as its policy says",
+            COUNTS_FOR.as_secs()
         ))
     }
+}
 
-    /// How many calls to a service must have failed.
-    fn least(&self, callee: &str) -> usize {
-        match self.setting.breakers.get(callee) {
-            Some(Breaker::InARow(most)) => *most as usize,
-            Some(Breaker::Percent(percent)) => (ENOUGH * *percent as usize).div_ceil(100),
-            None => 0,
+impl Client {
+    /// How many calls have failed that may count, and how many have ended.
+    fn seen(&self, breaker: Option<Breaker>, now: Duration) -> (usize, usize) {
+        if !matches!(breaker, Some(Breaker::Percent(_))) {
+            return (self.failed.len(), self.ended.len());
         }
+        let counts = |at: &&Duration| **at + COUNTS_FOR >= now;
+        let ended = self.ended.iter().filter(counts).count();
+        // One that is late is counted a moment before it is told.
+        (self.failed.values().filter(counts).count(), ended + 1)
+    }
+}
+
+/// How many calls must have failed, and of how many.
+fn least(breaker: Option<Breaker>) -> (usize, usize) {
+    match breaker {
+        Some(Breaker::InARow(most)) => (most as usize, 0),
+        Some(Breaker::Percent(percent)) => ((ENOUGH * percent as usize).div_ceil(100), ENOUGH),
+        None => (0, 0),
     }
 }
 
@@ -134,7 +158,7 @@ impl Invariant for OpensForAReason {
         } else if let Some(made) = event.told::<CallMade>() {
             self.made(event, made);
         } else if let Some(ended) = event.told::<CallOutcome>() {
-            self.ended(ended);
+            self.ended(event, ended);
         }
         Ok(())
     }
