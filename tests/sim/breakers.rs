@@ -214,7 +214,7 @@ fn limited(picks: &mut Picks<'_>) -> Scenario {
 
 /// The room of a callee that has little, and how many times as many calls may be let out that it may learn of more.
 const ROOM: usize = 4;
-const TIMES: usize = 3;
+const TIMES: usize = 4;
 
 fn has_shrunk(event: &Event) -> Result<(), String> {
     let limit = |GaugesRead(reading): &GaugesRead| reading.count(Gauge::CalleeLimit, "service1", "most");
