@@ -255,7 +255,11 @@ const ALL: &[(&str, Add)] = &[
         true => to,
         false => to.invariant(move || StrangersAreServed::new(&setting)),
     }),
-    (WAITS_GROW, |to, _, setting| to.invariant(move || WaitsGrow::new(&setting))),
+    // Nodes that are well are seldom left alone again and again.
+    (WAITS_GROW, |to, _, setting| match setting.graph.has_foreign() || !setting.breakers.is_empty() {
+        true => to.invariant(move || WaitsGrow::new(&setting)),
+        false => to,
+    }),
     (DRAINS_END, |to, _, setting| to.invariant(move || DrainsEnd::new(&setting))),
     (DRAINS_TAKE_NOTHING_ON, |to, _, setting| to.invariant(move || DrainsTakeNothingOn::new(&setting))),
     (ONE_CONNECTION, |to, _, setting| to.invariant(move || OneConnection::new(&setting))),
