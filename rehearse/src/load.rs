@@ -50,6 +50,15 @@ pub struct Load {
     mistake: Option<String>,
 }
 
+/// How a client reads a streamed answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reads {
+    AsItComes,
+    Nothing,
+    /// One piece after so long, and the next after as long again.
+    Slowly(Duration),
+}
+
 /// One sort of call.
 #[derive(Debug)]
 pub(crate) struct Kind {
@@ -60,8 +69,8 @@ pub(crate) struct Kind {
     pub(crate) path: &'static str,
     pub(crate) routes: &'static [Route],
     pub(crate) is_streaming: bool,
-    /// Whether the client reads the answer, once it has its head.
-    pub(crate) is_read: bool,
+    /// How the client reads a streamed answer, once it has its head.
+    pub(crate) reads: Reads,
     pub(crate) expect: Expect,
     pub(crate) rpc: Box<dyn Rpc>,
 }
@@ -201,8 +210,33 @@ impl Load {
     where
         M: Method<Request: JsonMessage, Response: StreamOf>,
     {
+        self.watch_so::<M>(requests, Reads::Nothing)
+    }
+
+    /// Adds clients that open a stream of `M` over gRPC and read a piece of it, 16 KiB at most, after each `pause`: they are
+    /// slow, and never stand still for longer.
+    #[must_use]
+    pub fn watch_slowly<M>(
+        self,
+        pause: Duration,
+        requests: impl Strategy<Value = M::Request> + Send + Sync + 'static,
+    ) -> Self
+    where
+        M: Method<Request: JsonMessage, Response: StreamOf>,
+    {
+        self.watch_so::<M>(requests, Reads::Slowly(pause))
+    }
+
+    fn watch_so<M>(
+        self,
+        requests: impl Strategy<Value = M::Request> + Send + Sync + 'static,
+        reads: Reads,
+    ) -> Self
+    where
+        M: Method<Request: JsonMessage, Response: StreamOf>,
+    {
         let mut load = self.watch::<M>(requests);
-        load.kinds.last_mut().expect("one was just added").is_read = false;
+        load.kinds.last_mut().expect("one was just added").reads = reads;
         load
     }
 
@@ -230,7 +264,7 @@ impl Load {
             path: M::PATH,
             routes: M::ROUTES,
             is_streaming: <M::Response as transport::Body>::STREAMING,
-            is_read: true,
+            reads: Reads::AsItComes,
             expect,
             rpc,
         });

@@ -167,6 +167,7 @@ fn make(family: Family, link: (String, String), host: String, amount: f64, back:
         Family::FullService => FaultKind::FullService { host },
         Family::RefusedStreams => FaultKind::RefusedStreams { host },
         Family::Unlisted => FaultKind::Unlisted { host },
+        Family::FailingDisk => FaultKind::FailingDisk { host, only_syncs: back },
         Family::Drain => FaultKind::Drain { host },
     }
 }

@@ -212,6 +212,43 @@ fn limited(picks: &mut Picks<'_>) -> Scenario {
         )
 }
 
+/// The scenario of a callee that has no room at all for a while, to a caller that finds out how much it has.
+pub(crate) fn starved() -> Scenario {
+    let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
+    let right = || Expect::ok().or(Code::ResourceExhausted);
+    let load = Load::new(300, 6000.ms(), 300.ms()..=800.ms())
+        .bursts(12)
+        .rpc::<SayHello>(Via::Rest, requests(), right())
+        .rpc::<SayHello>(Via::Grpc, requests(), right());
+    let swarm = Swarm::new(1..=3, 4000.ms(), 500.ms()..=2500.ms()).host("service1");
+    let swarm = swarm.only(&[Family::FullService, Family::SlowHandler]);
+    Scenario::new(
+        "starved",
+        "service1 has no room for a while: its caller learns when it has some again",
+        load,
+        swarm,
+    )
+    .nodes(&["service2", "service1"], scenarios::app)
+    .workers(1)
+    .flags(&["--policy", "max-in-flight=adaptive"])
+    .promises(promises::of_calls())
+    .every_call("every reply belongs to its request", checks::right_value)
+    .fold("who has no room for a while is asked again", |_: &mut (), event| is_asked(event))
+}
+
+/// An adaptive limit lets so many calls out, however little room there seems to be.
+const LEAST: usize = 4;
+
+fn is_asked(event: &Event) -> Result<(), String> {
+    let limit = |GaugesRead(reading): &GaugesRead| reading.count(Gauge::CalleeLimit, "service1", "most");
+    match event.told().map(limit) {
+        Some(limit) if limit < LEAST && &*event.host == "service2" => {
+            Err(format!("{} lets {limit} calls out at once; expected {LEAST} at least", event.host))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The room of a callee that has little, and how many times as many calls may be let out that it may learn of more.
 const ROOM: usize = 4;
 const TIMES: usize = 4;

@@ -16,7 +16,7 @@ pub(crate) fn drained() -> Scenario {
     let swarm = Swarm::new(3..=6, 500.ms(), 400.ms()..=900.ms()).link(CLIENTS, "tally").host("tally");
     let swarm = swarm.only(&[Family::Reset, Family::SlowHandler, Family::Drain]);
     let about = "a node drains that handles calls with idempotency keys whose callers have left";
-    keys::tally("drained-keys", about, swarm, (false, keys::FOREVER_MS.ms()), 1)
+    keys::tally("drained-keys", about, swarm, keys::load(false, 1), (false, keys::FOREVER_MS.ms()))
         .invariant(EndsBeforeItLeaves::default)
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn keys() -> sim::Scenario {
         let sync = picks.pick("a sync takes ms", &[20, 0, 60]).ms();
         let kept_for_ms: u64 =
             if is_stored { FOREVER_MS } else { picks.pick("keys are kept for ms", &[FOREVER_MS, 200]) };
-        tally("", "", swarm(is_stored), (is_stored, kept_for_ms.ms()), 1)
+        tally("", "", swarm(is_stored), load(is_stored, 1), (is_stored, kept_for_ms.ms()))
             .flags(&["--idempotency-store", store, "--idempotency-keys-for", &format!("{kept_for_ms}ms")])
             .sync_takes(sync)
     })
@@ -39,9 +39,28 @@ pub(crate) fn stored() -> sim::Scenario {
         let bytes = picks.pick("bytes of an entry", &[1, 250_000]);
         let sync = picks.pick("a sync takes ms", &[20, 0, 60]).ms();
         let kept_for = format!("{kept_for_ms}ms");
-        tally("", "", swarm(true), (true, kept_for_ms.ms()), bytes)
+        tally("", "", swarm(true), load(true, bytes), (true, kept_for_ms.ms()))
             .flags(&["--idempotency-store", "keys", "--idempotency-keys-for", &kept_for])
             .sync_takes(sync)
+    })
+}
+
+/// The same, where the disk of the store fails, before the node is killed or loses its power. Calls go on when all that is over,
+/// under keys that are known by then.
+pub(crate) fn disks() -> sim::Scenario {
+    drawn("disks", "idempotency keys are stored on a disk that fails", |picks| {
+        let sync = picks.pick("a sync takes ms", &[20, 0, 60]).ms();
+        let swarm = Swarm::new(2..=4, 600.ms(), 50.ms()..=150.ms()).host("tally");
+        let swarm = swarm.only(&[Family::FailingDisk, Family::Kill, Family::PowerLoss]);
+        tally(
+            "",
+            "",
+            swarm,
+            entries(Load::new(100, 1400.ms(), 300.ms()..=800.ms()), "[a-h]", 1),
+            (true, FOREVER_MS.ms()),
+        )
+        .flags(&["--idempotency-store", "keys", "--idempotency-keys-for", &format!("{FOREVER_MS}ms")])
+        .sync_takes(sync)
     })
 }
 
@@ -50,10 +69,10 @@ pub(crate) fn tally(
     name: &str,
     about: &str,
     swarm: Swarm,
+    load: Load,
     (is_stored, kept_for): (bool, Duration),
-    bytes: usize,
 ) -> Scenario {
-    in_one_node("tally", Scenario::new(name, about, load(is_stored, bytes), swarm))
+    in_one_node("tally", Scenario::new(name, about, load, swarm))
         .flags(&["--max-calls", "12"])
         .promises(promises::of_calls().enough(ENOUGH))
         .invariant(move || EnteredOnce::new(is_stored, kept_for))
@@ -91,20 +110,23 @@ const ENOUGH: Duration = Duration::from_millis(500);
 
 /// Few keys and few amounts, so that most calls are made before, some of them as others. Where keys are stored there are
 /// more of each, so that some are new whenever the power is lost, and are used again afterwards.
-fn load(is_stored: bool, bytes: usize) -> Load {
+pub(crate) fn load(is_stored: bool, bytes: usize) -> Load {
     let (calls, over, keys) = if is_stored { (60, 900.ms(), "[a-p]") } else { (40, 600.ms(), "[a-h]") };
+    entries(Load::new(calls, over, 100.ms()..=800.ms()), keys, bytes)
+}
+
+fn entries(load: Load, keys: &'static str, bytes: usize) -> Load {
     let entries = || (0..=2_i64).prop_map(|amount| Entry { key: "a".to_owned(), amount, ..Entry::default() });
     // Large ones fill the log of the store, so that it is written anew while calls run. A path has no room for them.
     let pad = move |entry: &mut Entry, _| entry.key = "a".repeat(bytes);
     let right = || Expect::ok().or(Code::FailedPrecondition).or(Code::Aborted).or(Code::OutOfRange);
-    Load::new(calls, over, 100.ms()..=800.ms())
-        .rpc::<Enter>(Via::Rest, entries(), right())
+    load.rpc::<Enter>(Via::Rest, entries(), right())
         .rpc_with_id::<Enter>(Via::Grpc, entries(), right(), pad)
         .metadata(metadata(quoted_or_not(keys)))
 }
 
 /// A key, quoted or not, or none.
-fn quoted_or_not(keys: &str) -> impl Strategy<Value = String> {
+fn quoted_or_not(keys: &'static str) -> impl Strategy<Value = String> {
     let quoted = format!("\"{keys}\"");
     prop_oneof![2 => matching(keys), 1 => matching(&quoted), 1 => matching("")]
 }
@@ -166,6 +188,10 @@ pub(crate) struct EnteredOnce {
     unknown: BTreeMap<String, Duration>,
     /// The keys of which somebody was told what they came to, and when they had entered.
     known: BTreeMap<String, Duration>,
+    /// When somebody was first told what a key had entered then.
+    told: BTreeMap<(String, Duration), Duration>,
+    /// From when to when disks failed.
+    disk_failed: BTreeMap<usize, (Duration, Duration)>,
     /// By which call each key has entered on a host, and when.
     entered: BTreeMap<(Arc<str>, String), (u32, Duration)>,
     /// All that each key was ever told to have entered, and when.
@@ -207,6 +233,15 @@ impl Invariant for EnteredOnce {
             let keys = self.open.iter().filter_map(|call| self.calls.get(call));
             self.unheard.extend(keys.map(|(key, _)| key.clone()));
         }
+        match &event.what {
+            What::FaultBegins { number, fault } if fault.what.family() == Family::FailingDisk => {
+                self.disk_failed.insert(*number, (event.at, Duration::MAX));
+            }
+            What::FaultEnds { number, .. } => {
+                self.disk_failed.entry(*number).and_modify(|(_, until)| *until = event.at);
+            }
+            _ => {}
+        }
         let number = |name| event.field(name).and_then(rehearse::Value::as_i64);
         let is_of_tally = event.field("key").is_some_and(|key| key.to_string().starts_with(TALLY));
         let (Some(before), Some(total), true) = (number("before"), number("total"), is_of_tally) else {
@@ -241,7 +276,13 @@ impl Invariant for EnteredOnce {
             self.balances.extend(call.ended.map(|told| (balance.clone(), told)));
         }
         let entered = self.balances.get(&balance);
-        self.known.extend(entered.map(|at| (key.clone(), *at)));
+        if let (Some(at), Some(now)) = (entered, call.ended) {
+            let told = *self.told.entry((key.clone(), *at)).or_insert(now);
+            // What the disk did not take is known for as long as the process lasts.
+            if !self.disk_failed.values().any(|(from, until)| *from <= told && until >= at) {
+                self.known.insert(key.clone(), *at);
+            }
+        }
         let syncs = if self.is_stored { SYNCS } else { Duration::ZERO };
         let is_kept = |at: &Duration| call.started < at.saturating_add(self.kept_for) + syncs;
         if total - before == *amount && entered.is_some_and(is_kept) {

@@ -123,6 +123,39 @@ pub(crate) fn unread() -> Scenario {
     two(scenario, promises::of_calls()).recovers_within(90_000.ms()).invariant(GivenUp::default)
 }
 
+/// The scenario of clients that read what they are shown slowly, for longer than one may stand still that reads nothing.
+pub(crate) fn slowly() -> Scenario {
+    let scripts = (matching("[a-z]{4,8}"), 0..=1_u32).prop_map(|(text, hops)| Script {
+        text,
+        hops,
+        scenes: 6,
+        answer_bytes: 40_000,
+        ..Script::default()
+    });
+    let load = Load::new(1, 1000.ms(), 170_000.ms()..=180_000.ms()).without_timeouts();
+    let load = load.watch_slowly::<back::Show>(3000.ms(), scripts);
+    let about = "clients read slowly what they are shown";
+    let scenario = Scenario::new("slowly", about, load, Swarm::calm());
+    two(scenario, promises::of_calls())
+        .recovers_within(900_000.ms())
+        .every_call("who reads slowly is shown all", shown_all)
+}
+
+/// The last message of what is shown says that it is.
+fn shown_all(call: &CallRecord) -> Result<(), String> {
+    let last = call.reply.as_ref().map_or("", |reply| &reply.value);
+    let is_all = call.request.kind != SHOW || last.contains("\"isLast\":true");
+    let begin: String = last.chars().take(20).collect();
+    if is_all {
+        Ok(())
+    } else {
+        Err(format!("{}: the last that it read begins with {begin:?}", call.request_id))
+    }
+}
+
+/// What is watched, as plans name it.
+const SHOW: &str = "back/Show";
+
 fn two(scenario: Scenario, promises: OfCalls) -> Scenario {
     let services: [(&str, &[&str]); 2] = [("edge", &["front"]), ("inner", &["middle", "back"])];
     let scenario = services

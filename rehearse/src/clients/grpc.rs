@@ -14,7 +14,7 @@ use http::{HeaderMap, Method, Version};
 use percent_encoding::percent_decode_str;
 use sim::{HostContext, Reply, Request};
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use transport::{Address, Code};
 
 use super::codes::name_of;
@@ -23,7 +23,7 @@ use super::ports::GRPC_PORT;
 use super::words::{GAVE_UP, Unexpected, failed, judged, within};
 use crate::facts::StreamMessage;
 use crate::framing::{PREFIX_BYTES, framed};
-use crate::load::Kind;
+use crate::load::{Kind, Reads};
 use crate::rpc::Trouble;
 use crate::setting::Setting;
 
@@ -112,11 +112,8 @@ impl Client {
         if !head.headers.contains_key("grpc-status") {
             seen.borrow_mut().head = Some(head.headers.clone());
         }
-        if !kind.is_read {
-            std::future::pending::<()>().await;
-        }
         let mut messages = Messages::default();
-        while let Some(data) = body.data().await {
+        while let Some(data) = kind.reads.next(&mut body).await {
             messages.take(&mut body, &data?)?;
             while let Some(message) = messages.next() {
                 let json = kind.rpc.answer(&message)?;
@@ -166,6 +163,18 @@ impl Client {
         // Why a connection ended is told to each call that was on it.
         tokio::task::spawn_local(async move { driver.await.is_ok() });
         Ok(connection.insert(made).clone())
+    }
+}
+
+impl Reads {
+    /// The next piece of an answer, when it is read.
+    async fn next(self, body: &mut RecvStream) -> Option<Result<Bytes, h2::Error>> {
+        match self {
+            Self::AsItComes => {}
+            Self::Nothing => std::future::pending().await,
+            Self::Slowly(pause) => sleep(pause).await,
+        }
+        body.data().await
     }
 }
 

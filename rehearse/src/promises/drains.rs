@@ -81,9 +81,7 @@ impl DrainsCutOffNothing {
             }
             family => !of_clock.contains(&family),
         };
-        let after =
-            |fault: &Fault| fault.backlog().saturating_add(self.setting.silence + self.setting.hop() * 2);
-        let is_felt = |fault: &Fault| fault.is_felt(span, after(fault));
+        let is_felt = |fault: &Fault| fault.is_felt(span, fault.felt_after(&self.setting));
         self.disturbed.contains(&request)
             || self
                 .faults

@@ -7,6 +7,7 @@ use std::time::Duration;
 use sim::{Event, Family, FaultKind, Wants, What};
 
 use crate::facts::{NodeStarted, NodeStopped};
+use crate::setting::Setting;
 
 /// All faults so far.
 #[derive(Debug, Default)]
@@ -130,6 +131,12 @@ impl Fault {
             Family::SlowLink => self.latency,
             _ => Duration::ZERO,
         }
+    }
+
+    /// How long after its end who asks a host may feel it: until what it held up has arrived, a PING has stayed unanswered,
+    /// and word of that has gone there and back.
+    pub(super) fn felt_after(&self, setting: &Setting) -> Duration {
+        self.backlog().saturating_add(setting.silence + setting.hop() * 2)
     }
 
     /// How much of the time between the two nothing could pass because of it, or what it had held up arrived.

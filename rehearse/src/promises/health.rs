@@ -75,9 +75,9 @@ impl HealthIsTold {
     fn is_cut_off(&self, host: &str, span: (Duration, Duration)) -> bool {
         let on_way = |fault: &&Fault| fault.is_on(host) || fault.is_between(CLIENTS, host);
         let is_felt = |fault: &Fault| {
-            let after = fault.backlog().saturating_add(self.setting.silence + self.setting.hop() * 2);
             // A machine that lost its power tells nobody, whenever its connections are used again.
-            fault.is_felt(span, after) || fault.family == Family::PowerLoss && fault.from <= span.1
+            let is_dark = fault.family == Family::PowerLoss && fault.from <= span.1;
+            fault.is_felt(span, fault.felt_after(&self.setting)) || is_dark
         };
         self.faults.iter().filter(on_way).any(|fault| fault.cuts_off() && is_felt(fault))
     }

@@ -42,8 +42,6 @@ struct Going {
 #[derive(Debug, Default)]
 struct Window {
     took: VecDeque<Duration>,
-    /// What most of them took no longer than, as it was after each of the last calls: a client may go by an older one.
-    usual: VecDeque<Duration>,
 }
 
 impl HedgedWhenLate {
@@ -59,9 +57,9 @@ impl HedgedWhenLate {
         going.attempts.push(made.hop);
         let is_hedge = made.attempt == 1 && going.attempts.len() == 2;
         let window = self.windows.get(&(made.client, made.path)).filter(|_| is_hedge);
-        let Some(usual) = window.and_then(|window| window.usual.iter().min()) else { return Ok(()) };
+        let Some(usual) = window.and_then(Window::usual) else { return Ok(()) };
         let after = event.at - going.began;
-        if after + self.setting.tick * 2 >= *usual {
+        if after + self.setting.tick * 2 >= usual {
             return Ok(());
         }
         Err(format!(
@@ -90,15 +88,22 @@ impl HedgedWhenLate {
 impl Window {
     fn note(&mut self, took: Duration) {
         self.took.push_back(took);
-        if self.took.len() > WINDOW {
+        if self.took.len() > WINDOW + EVERY {
             self.took.pop_front();
         }
-        let mut sorted: Vec<_> = self.took.iter().copied().collect();
-        sorted.sort_unstable();
-        self.usual.push_back(sorted[sorted.len() * PERCENT / 100]);
-        if self.usual.len() > EVERY + 1 {
-            self.usual.pop_front();
-        }
+    }
+
+    /// What most of them took no longer than: the least of what that was after each of the last calls, since a client may go
+    /// by an older one.
+    fn usual(&self) -> Option<Duration> {
+        let ends = self.took.len().saturating_sub(EVERY).max(1)..=self.took.len();
+        ends.filter_map(|end| self.usual_after(end)).min()
+    }
+
+    fn usual_after(&self, end: usize) -> Option<Duration> {
+        let mut took: Vec<_> = self.took.range(end.saturating_sub(WINDOW)..end).copied().collect();
+        took.sort_unstable();
+        took.get(took.len() * PERCENT / 100).copied()
     }
 }
 

@@ -129,7 +129,9 @@ pub struct OfCalls {
 /// All promises about calls.
 #[must_use]
 pub fn of_calls() -> OfCalls {
-    OfCalls { except: Vec::new(), allowed: Vec::new(), enough: ENOUGH }
+    // What a node cannot store it does not take on.
+    let allowed = vec![(Family::FailingDisk, Code::Unavailable)];
+    OfCalls { except: Vec::new(), allowed, enough: ENOUGH }
 }
 
 impl OfCalls {

@@ -32,10 +32,7 @@ impl StrangersAreServed {
             Family::Drain if fault.is_on(host) => status == CUT_OFF,
             _ => true,
         };
-        let is_felt = |fault: &Fault| {
-            let after = fault.backlog().saturating_add(self.setting.silence + self.setting.hop() * 2);
-            fault.is_felt(span, after)
-        };
+        let is_felt = |fault: &Fault| fault.is_felt(span, fault.felt_after(&self.setting));
         self.faults.iter().any(|fault| explains(fault) && is_felt(fault))
     }
 }

@@ -10,7 +10,7 @@ use crate::tempo::Tempo;
 use crate::trace::recorder;
 
 /// Whether a fault of this family can be done to a process from outside. The others are clocks that only a simulated
-/// machine has, names of a simulated network, and what only a rehearsed handler or server asks for.
+/// machine has, its disks, names of a simulated network, and what only a rehearsed handler or server asks for.
 pub(super) fn is_of_processes(family: Family) -> bool {
     match family {
         Family::Partition
@@ -29,7 +29,8 @@ pub(super) fn is_of_processes(family: Family) -> bool {
         | Family::PanickingHandler
         | Family::FullService
         | Family::RefusedStreams
-        | Family::Unlisted => false,
+        | Family::Unlisted
+        | Family::FailingDisk => false,
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::entropy::mix;
 use crate::host::disk;
 use crate::host::process::HostShared;
-use crate::plan::FaultKind;
+use crate::host::storage::Fails;
+use crate::plan::{Family, FaultKind};
 use crate::trace::recorder::{self, FaultState, Status};
 
 use super::links::{Links, address};
@@ -75,10 +76,18 @@ pub(super) fn lose_what_was_not_synced(host: usize, fault: usize, seed: u64) {
     }
 }
 
-/// Whether a fault in force keeps the host from doing anything.
-pub(super) fn is_paused(host: usize) -> bool {
-    let pauses = |state: &FaultState| matches!(state.fault.what, FaultKind::Pause { .. });
-    recorder::with(|recorder| recorder.in_force.active_on(host).any(pauses))
+/// The disks of a host fail no more, unless they do by another fault: one that began since its process was started.
+pub(super) fn repair_disks(host: usize) {
+    let shared = shared(host);
+    if shared.disks().are_failing() && !is_in_force(Family::FailingDisk, host) {
+        shared.disks().set_failing(Fails::Nothing);
+    }
+}
+
+/// Whether a fault of this family is in force on the host.
+pub(super) fn is_in_force(family: Family, host: usize) -> bool {
+    let is_of_it = |state: &FaultState| state.fault.what.family() == family;
+    recorder::with(|recorder| recorder.in_force.active_on(host).any(is_of_it))
 }
 
 /// Breaks all connections between two hosts, at both ends.

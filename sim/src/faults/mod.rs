@@ -10,7 +10,8 @@ mod machines;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::plan::{FaultKind, Plan};
+use crate::host::storage::Fails;
+use crate::plan::{Family, FaultKind, Plan};
 use crate::trace::recorder::{self, Status};
 use links::Links;
 
@@ -81,6 +82,9 @@ impl Timeline {
             FaultKind::Kill { .. } => machines::stop(sim, &self.links, a, Status::Stopped),
             FaultKind::Drain { .. } => machines::shared(a).tell_to_drain(),
             FaultKind::Pause { .. } => machines::shared(a).pause(true),
+            FaultKind::FailingDisk { only_syncs, .. } => {
+                machines::shared(a).disks().set_failing(if only_syncs { Fails::Syncs } else { Fails::All });
+            }
             _ => {}
         }
         self.links.set_all(sim, Duration::ZERO);
@@ -93,7 +97,8 @@ impl Timeline {
             FaultKind::PowerLoss { .. } | FaultKind::Kill { .. } | FaultKind::Drain { .. } => {
                 machines::start(sim, &self.links, a);
             }
-            FaultKind::Pause { .. } => machines::shared(a).pause(machines::is_paused(a)),
+            FaultKind::Pause { .. } => machines::shared(a).pause(machines::is_in_force(Family::Pause, a)),
+            FaultKind::FailingDisk { .. } => machines::repair_disks(a),
             FaultKind::Partition { .. } | FaultKind::PartitionOneWay { .. } => {
                 let from = recorder::with(|recorder| recorder.in_force.get(number).fault.from);
                 lag = retransmission_lag(now - from).min(self.lag_max);

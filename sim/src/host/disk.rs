@@ -3,7 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::host::storage::Storage;
+use crate::host::storage::{Storage, Trouble};
+use crate::plan::Family;
 use crate::trace::event::{DiskUse, What};
 use crate::trace::fingerprint::Fingerprint;
 use crate::trace::recorder;
@@ -28,7 +29,7 @@ impl Disk {
     /// # Errors
     /// When the host is down.
     pub fn read(&self) -> io::Result<Vec<u8>> {
-        let bytes = self.storage.read().ok_or_else(is_down)?;
+        let bytes = self.storage.read().map_err(|trouble| self.failed("read", trouble))?;
         note("read", &self.name, &bytes);
         Ok(bytes)
     }
@@ -36,9 +37,9 @@ impl Disk {
     /// Adds to its end. A power loss may take it, or a part of it, until [`Self::sync`].
     ///
     /// # Errors
-    /// When the host is down; nothing is written then.
+    /// When the host is down, and nothing is written then; or when the disk fails, and half is.
     pub fn append(&self, bytes: &[u8]) -> io::Result<()> {
-        self.storage.append(bytes).ok_or_else(is_down)?;
+        self.storage.append(bytes).map_err(|trouble| self.failed("append failed", trouble))?;
         note("append", &self.name, bytes);
         Ok(())
     }
@@ -46,9 +47,9 @@ impl Disk {
     /// Makes all that was appended durable.
     ///
     /// # Errors
-    /// When the host is down; nothing becomes durable then.
+    /// When the host is down, or the disk fails; nothing becomes durable then.
     pub fn sync(&self) -> io::Result<()> {
-        self.storage.sync().ok_or_else(is_down)?;
+        self.storage.sync().map_err(|trouble| self.failed("sync failed", trouble))?;
         note("sync", &self.name, &[]);
         Ok(())
     }
@@ -56,17 +57,24 @@ impl Disk {
     /// Puts `bytes` in the place of all that is on it, durably: there is either all of the old or all of the new.
     ///
     /// # Errors
-    /// When the host is down; the old bytes stay then.
+    /// When the host is down, or the disk fails; the old bytes stay then.
     pub fn replace(&self, bytes: &[u8]) -> io::Result<()> {
-        self.storage.replace(bytes).ok_or_else(is_down)?;
+        self.storage.replace(bytes).map_err(|trouble| self.failed("replace failed", trouble))?;
         note("replace", &self.name, bytes);
         Ok(())
     }
-}
 
-/// Who hears this is being dropped with its process: nobody is left to act on it.
-fn is_down() -> io::Error {
-    io::Error::other("the host of this disk is down")
+    fn failed(&self, how: &'static str, trouble: Trouble) -> io::Error {
+        match trouble {
+            // Who hears this is being dropped with its process: nobody is left to act on it.
+            Trouble::Stopped => io::Error::other("the host of this disk is down"),
+            Trouble::Failing => {
+                recorder::with(|recorder| recorder.meet(|fault| fault.family() == Family::FailingDisk));
+                note(how, &self.name, &[]);
+                io::ErrorKind::StorageFull.into()
+            }
+        }
+    }
 }
 
 /// Tells the trace what was done with a disk.

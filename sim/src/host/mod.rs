@@ -3,7 +3,7 @@
 pub(crate) mod disk;
 pub(crate) mod net;
 pub(crate) mod process;
-mod storage;
+pub(crate) mod storage;
 pub(crate) mod turn;
 pub(crate) mod wire;
 

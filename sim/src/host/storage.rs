@@ -1,6 +1,7 @@
 //! What is on the disks of a host, and what a power loss leaves of it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::entropy::mix;
@@ -9,21 +10,45 @@ use crate::entropy::mix;
 #[derive(Debug, Default)]
 pub(crate) struct Disks {
     by_name: Mutex<BTreeMap<Arc<str>, Arc<Storage>>>,
+    fails: Arc<AtomicU8>,
+}
+
+/// What of a disk fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Fails {
+    Nothing,
+    Syncs,
+    All,
 }
 
 /// What is on one disk.
 #[derive(Debug, Default)]
 pub(crate) struct Storage {
     state: Mutex<State>,
+    fails: Arc<AtomicU8>,
 }
 
-#[derive(Debug, Default)]
+/// Why a disk did not do what it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// No process runs that could use it.
+    Stopped,
+    /// A fault has it fail.
+    Failing,
+}
+
+#[derive(Debug, Default, Clone)]
 struct State {
     bytes: Vec<u8>,
     /// How many of them a power loss keeps for sure.
     synced: usize,
+    /// Whether what comes behind these was there when a sync failed: no later sync keeps it, nor anything behind it.
+    is_doubtful: bool,
     /// Whether no process runs that could use it.
     is_stopped: bool,
+    /// Whether the process has just been started, and nothing written: that works, or it could not be.
+    is_starting: bool,
 }
 
 impl Disks {
@@ -33,7 +58,8 @@ impl Disks {
         if let Some((name, disk)) = disks.get_key_value(name) {
             return (Arc::clone(name), Arc::clone(disk));
         }
-        let (name, disk): (Arc<str>, Arc<Storage>) = (name.into(), Arc::default());
+        let disk = Storage { fails: Arc::clone(&self.fails), ..Storage::default() };
+        let (name, disk): (Arc<str>, Arc<Storage>) = (name.into(), Arc::new(disk));
         disks.insert(Arc::clone(&name), Arc::clone(&disk));
         (name, disk)
     }
@@ -42,8 +68,21 @@ impl Disks {
         locked(&self.by_name).values().for_each(|disk| locked(&disk.state).is_stopped = true);
     }
 
+    /// Has them fail, or fail no more.
+    pub(crate) fn set_failing(&self, fails: Fails) {
+        self.fails.store(fails as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn are_failing(&self) -> bool {
+        self.fails.load(Ordering::Relaxed) != Fails::Nothing as u8
+    }
+
     pub(super) fn start(&self) {
-        locked(&self.by_name).values().for_each(|disk| locked(&disk.state).is_stopped = false);
+        self.set_failing(Fails::Nothing);
+        for disk in locked(&self.by_name).values() {
+            let mut state = locked(&disk.state);
+            (state.is_stopped, state.is_starting) = (false, true);
+        }
     }
 
     /// Takes what was not synced, but for what `seed` lets survive; what each disk lost.
@@ -57,26 +96,42 @@ impl Disks {
 }
 
 impl Storage {
-    /// All that is on it; `None` while no process runs.
-    pub(crate) fn read(&self) -> Option<Vec<u8>> {
-        Some(self.running()?.bytes.clone())
+    /// All that is on it.
+    pub(crate) fn read(&self) -> Result<Vec<u8>, Trouble> {
+        Ok(self.running()?.bytes.clone())
     }
 
-    pub(crate) fn append(&self, bytes: &[u8]) -> Option<()> {
-        self.running()?.bytes.extend_from_slice(bytes);
-        Some(())
-    }
-
-    pub(crate) fn sync(&self) -> Option<()> {
+    /// Half of the bytes are written where that fails.
+    pub(crate) fn append(&self, bytes: &[u8]) -> Result<(), Trouble> {
         let mut state = self.running()?;
-        state.synced = state.bytes.len();
-        Some(())
+        let works = self.works(&mut state, Fails::All);
+        let written = if works.is_ok() { bytes.len() } else { bytes.len() / 2 };
+        state.bytes.extend_from_slice(&bytes[..written]);
+        works
     }
 
-    pub(crate) fn replace(&self, bytes: &[u8]) -> Option<()> {
+    pub(crate) fn sync(&self) -> Result<(), Trouble> {
         let mut state = self.running()?;
-        (state.bytes, state.synced) = (bytes.to_vec(), bytes.len());
-        Some(())
+        let works = self.works(&mut state, Fails::Syncs);
+        state.is_doubtful |= works.is_err() && state.synced < state.bytes.len();
+        if !state.is_doubtful {
+            state.synced = state.bytes.len();
+        }
+        works
+    }
+
+    pub(crate) fn replace(&self, bytes: &[u8]) -> Result<(), Trouble> {
+        let mut state = self.running()?;
+        self.works(&mut state, Fails::Syncs)?;
+        *state = State { bytes: bytes.to_vec(), synced: bytes.len(), ..State::default() };
+        Ok(())
+    }
+
+    /// Whether that is done which fails where at least so much does.
+    fn works(&self, state: &mut State, least: Fails) -> Result<(), Trouble> {
+        let is_first = std::mem::take(&mut state.is_starting);
+        let fails = self.fails.load(Ordering::Relaxed) >= least as u8;
+        if fails && !is_first { Err(Trouble::Failing) } else { Ok(()) }
     }
 
     /// Keeps what was synced, and of what was appended since then as many bytes as `draw` says, from the front.
@@ -87,12 +142,14 @@ impl Storage {
             usize::try_from(draw % (unsynced + 1)).expect("it is no more than the bytes there are");
         state.synced += survives;
         let kept = state.synced;
+        // What is on it now was read back from it.
+        state.is_doubtful = false;
         state.bytes.split_off(kept)
     }
 
-    fn running(&self) -> Option<MutexGuard<'_, State>> {
+    fn running(&self) -> Result<MutexGuard<'_, State>, Trouble> {
         let state = locked(&self.state);
-        (!state.is_stopped).then_some(state)
+        if state.is_stopped { Err(Trouble::Stopped) } else { Ok(state) }
     }
 }
 
@@ -145,7 +202,7 @@ mod tests {
         let (_, disk) = disks.get("log");
         disk.append(b"written").unwrap();
         disks.stop();
-        assert_eq!((disk.append(b"late"), disk.replace(b"late"), disk.sync()), (None, None, None));
+        assert_eq!(disk.append(b"late").and(disk.replace(b"late")).and(disk.sync()), Err(Trouble::Stopped));
         disks.start();
         assert_eq!(disk.read().unwrap(), b"written");
     }
@@ -158,5 +215,46 @@ mod tests {
         disk.replace(b"new and longer").unwrap();
         disks.lose_power(1);
         assert_eq!(disk.read().unwrap(), b"new and longer");
+    }
+
+    #[test]
+    fn a_disk_of_which_only_syncs_fail_takes_what_is_appended() {
+        let disks = Disks::default();
+        let (_, disk) = disks.get("log");
+        disks.set_failing(Fails::Syncs);
+        assert_eq!((disk.append(b"all"), disk.sync()), (Ok(()), Err(Trouble::Failing)));
+        assert_eq!(disk.read().unwrap(), b"all");
+    }
+
+    #[test]
+    fn a_failing_disk_writes_half_and_what_a_sync_failed_for_is_lost_with_the_power_unless_all_is_replaced() {
+        for is_replaced in [false, true] {
+            let disks = Disks::default();
+            let (_, disk) = disks.get("log");
+            disk.append(b"kept").unwrap();
+            disk.sync().unwrap();
+            disks.set_failing(Fails::All);
+            let failed = Err(Trouble::Failing);
+            assert_eq!((disk.append(b"half"), disk.sync(), disk.replace(b"none")), (failed, failed, failed));
+            disks.set_failing(Fails::Nothing);
+            disk.append(b"more").unwrap();
+            if is_replaced {
+                disk.replace(&disk.read().unwrap()).unwrap();
+            }
+            disk.sync().unwrap();
+            assert_eq!(disk.read().unwrap(), b"kepthamore");
+            let left = (0..50).map(|seed| disk.left_after(seed)).min();
+            assert_eq!(left, Some(if is_replaced { 10 } else { 4 }));
+        }
+    }
+
+    impl Storage {
+        /// How many bytes a power loss would leave.
+        fn left_after(&self, seed: u64) -> usize {
+            let state = locked(&self.state).clone();
+            let copy = Self { state: Mutex::new(state), ..Self::default() };
+            copy.lose_power(mix(seed));
+            copy.read().unwrap().len()
+        }
     }
 }

@@ -20,12 +20,13 @@ pub enum Family {
     FullService,
     RefusedStreams,
     Unlisted,
+    FailingDisk,
     Drain,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Partition,
         Self::PartitionOneWay,
         Self::Hold,
@@ -42,6 +43,7 @@ impl Family {
         Self::FullService,
         Self::RefusedStreams,
         Self::Unlisted,
+        Self::FailingDisk,
         Self::Drain,
     ];
 
@@ -65,6 +67,7 @@ impl Family {
             Self::FullService => "full-service",
             Self::RefusedStreams => "refused-streams",
             Self::Unlisted => "unlisted",
+            Self::FailingDisk => "failing-disk",
             Self::Drain => "drain",
         }
     }
@@ -75,10 +78,10 @@ impl Family {
         matches!(self, Self::Partition | Self::PartitionOneWay | Self::Hold | Self::SlowLink | Self::Reset)
     }
 
-    /// Whether any host can feel it; others only those whose program asks for it, or that are reached by a name.
+    /// Whether any host can feel it; others only those whose program asks for it, that are reached by a name, or have a disk.
     #[must_use]
     pub fn is_of_any_host(self) -> bool {
-        !matches!(self, Self::RefusedStreams | Self::Unlisted)
+        !matches!(self, Self::RefusedStreams | Self::Unlisted | Self::FailingDisk)
     }
 
     /// Whether only the wall clock is touched; such a fault is felt by who reads that clock.

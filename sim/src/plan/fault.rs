@@ -80,6 +80,16 @@ pub enum FaultKind {
     RefusedStreams { host: String },
     /// Names do not lead to the host, which is there all the same. Only those feel it who reach it by a name.
     Unlisted { host: String },
+    /// The host's disks fail: half of what is appended is written, and nothing is replaced or synced; or, where it is of syncs
+    /// only, all is appended that comes. What was there when a sync failed may be lost with the power for good, whatever a later
+    /// sync says, as where a kernel forgets what it could not write back (Rebello and others, "Can Applications Recover from
+    /// fsync Failures?", 2020). It ends with the process: whoever starts it again has made room, for its first write at the
+    /// least.
+    FailingDisk {
+        host: String,
+        #[serde(default)]
+        only_syncs: bool,
+    },
     /// The host is told to drain and leave; it is started again at the end.
     Drain { host: String },
 }
@@ -105,6 +115,7 @@ impl FaultKind {
             Self::FullService { .. } => Family::FullService,
             Self::RefusedStreams { .. } => Family::RefusedStreams,
             Self::Unlisted { .. } => Family::Unlisted,
+            Self::FailingDisk { .. } => Family::FailingDisk,
             Self::Drain { .. } => Family::Drain,
         }
     }
@@ -135,6 +146,7 @@ impl FaultKind {
             | Self::FullService { host }
             | Self::RefusedStreams { host }
             | Self::Unlisted { host }
+            | Self::FailingDisk { host, .. }
             | Self::Drain { host } => (host, None),
         }
     }
@@ -158,6 +170,7 @@ impl FaultKind {
             | Self::FullService { host }
             | Self::RefusedStreams { host }
             | Self::Unlisted { host }
+            | Self::FailingDisk { host, .. }
             | Self::Drain { host } => Some(host),
         }
     }
@@ -225,7 +238,9 @@ impl fmt::Display for FaultKind {
             | Self::FullService { host }
             | Self::RefusedStreams { host }
             | Self::Unlisted { host }
+            | Self::FailingDisk { host, only_syncs: false }
             | Self::Drain { host } => write!(f, "{} {host}", self.name()),
+            Self::FailingDisk { host, only_syncs: true } => write!(f, "{} {host}, syncs only", self.name()),
         }
     }
 }
