@@ -351,6 +351,30 @@ fn an_error_in_a_streamed_request_ends_the_call() {
 }
 
 #[test]
+fn who_lets_a_call_go_before_all_of_its_request_is_sent_has_its_handler_stopped() {
+    on_every_carrier(async |world| {
+        for fails in [false, true] {
+            let one = stream::once(async { Ok(SumRequest { number: 1 }) });
+            let (fail, failed) = tokio::sync::oneshot::channel();
+            let rest =
+                stream::once(async { failed.await.unwrap_or_else(|_| Err(Status::internal("dropped"))) });
+            let mut mirror = world.probe.mirror(Streaming::new(one.chain(rest))).await.expect("a stream");
+            assert_eq!(mirror.next().await.expect("an item").expect("a number").number, 1);
+            if fails {
+                fail.send(Err(Status::aborted("no more"))).expect("it is awaited");
+                let error = mirror.next().await.expect("an item").expect_err("it failed");
+                assert_status(&error, Code::Aborted, "no more");
+                assert_eq!(timeout(SOON, world.event()).await.expect("it is stopped"), Event::Dropped);
+            } else {
+                drop(mirror);
+                assert_eq!(timeout(SOON, world.event()).await.expect("it is stopped"), Event::Dropped);
+                drop(fail);
+            }
+        }
+    });
+}
+
+#[test]
 fn a_callee_that_is_not_there_is_unavailable_at_once() {
     run(async {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");

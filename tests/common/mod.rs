@@ -186,8 +186,12 @@ impl Handler<Call<Mirror>> for ProbeActor {
     type Result = Reply<Mirror>;
 
     fn handle(&mut self, call: Call<Mirror>, _: &mut Context<Self>) -> Self::Result {
+        let witness = Witness(self.0.events.clone());
         call.answer(async move |numbers| {
-            Ok(Streaming::new(numbers.map(|next| next.map(|next| CountResponse { number: next.number }))))
+            Ok(Streaming::new(numbers.map(move |next| {
+                let _kept = &witness;
+                next.map(|next| CountResponse { number: next.number })
+            })))
         })
     }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use protos::app::grpc::SayHelloRequest;
 use protos::app::grpc::service2::SayHello;
-use rehearse::facts::HandlerBegun;
+use rehearse::facts::{CallMade, CallOutcome, HandlerBegun};
 use rehearse::proptest::strategy::Strategy as _;
 use rehearse::{
-    CallRecord, Event, Expect, Family, Invariant, Load, Ms as _, Scenario, Swarm, Via, Wants, What, matching,
-    promises, request,
+    CallRecord, Event, Expect, Family, Invariant, Load, Ms as _, Picks, Scenario, Swarm, Via, Wants, What,
+    drawn, matching, promises, request,
 };
 
 use crate::{checks, scenarios};
@@ -18,28 +18,68 @@ use crate::{checks, scenarios};
 const HOSTS: [&str; 3] = ["service1", "spare1", "spare2"];
 
 /// The scenario of keys whose homes come and go.
-pub(crate) fn homes() -> Scenario {
+pub(crate) fn homes() -> sim::Scenario {
+    drawn("homes", "calls go by a key, and the homes of keys come and go", world)
+}
+
+fn world(picks: &mut Picks<'_>) -> Scenario {
+    // What is said of all calls, too: those by a key are not hedged.
+    let of_all = picks.pick("policy of all calls", &["hedge=false", "hedge=true"]);
     // Few keys, so that each has many calls, of both callers.
     let names = || matching("[a-h]").prop_map(|name| SayHelloRequest { name });
     let load = Load::new(80, 6000.ms(), 400.ms()..=1500.ms())
         .rpc::<SayHello>(Via::Rest, names(), Expect::ok())
         .rpc::<SayHello>(Via::Grpc, names(), Expect::ok());
-    let families = [Family::Kill, Family::Drain, Family::PowerLoss, Family::Pause];
+    let families = [Family::Kill, Family::Drain, Family::PowerLoss, Family::Pause, Family::SlowHandler];
     let swarm = Swarm::new(1..=3, 4000.ms(), 100.ms()..=1500.ms()).only(&families);
     let swarm = HOSTS[..2].iter().fold(swarm, |swarm, host| swarm.host(host));
-    let scenario =
-        Scenario::new("homes", "calls go by a key, and the homes of keys come and go", load, swarm)
-            .nodes(&["service1", "service2"], scenarios::app)
-            .node("spare1", &["service1"], scenarios::app)
-            .node("spare2", &["service1"], scenarios::app)
-            .node("other", &["service2"], scenarios::app);
+    let scenario = Scenario::new("", "", load, swarm)
+        .nodes(&["service1", "service2"], scenarios::app)
+        .node("spare1", &["service1"], scenarios::app)
+        .node("spare2", &["service1"], scenarios::app)
+        .node("other", &["service2"], scenarios::app);
     scenario
         .workers(1)
-        .flags(&["--policy", "service1.ProcessName.key=name"])
+        .flags(&["--policy", of_all, "--policy", "service1.ProcessName.key=name"])
         // So few keys may have their homes on two hosts.
         .promises(promises::of_calls().except(promises::REPLICAS_SHARE))
         .every_call("every reply belongs to its request", checks::right_value)
         .invariant(HomesAreKept::default)
+        .invariant(OneAtATime::default)
+}
+
+/// A call by a key is made once more when the attempt before has ended, and never beside it.
+#[derive(Debug, Default)]
+struct OneAtATime {
+    /// The attempt that is under way, of each call.
+    going: BTreeMap<u32, u32>,
+    met: u64,
+}
+
+impl Invariant for OneAtATime {
+    fn name(&self) -> &str {
+        "a call by a key is not hedged"
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::nothing().fact::<CallMade>().fact::<CallOutcome>()
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        if let Some(ended) = event.told::<CallOutcome>() {
+            self.going.retain(|_, hop| *hop != ended.hop);
+        }
+        let Some(made) = event.told::<CallMade>() else { return Ok(()) };
+        self.met += 1;
+        match self.going.insert(made.call, made.hop) {
+            Some(_) => Err(format!("{event}: expected that the attempt before has ended")),
+            None => Ok(()),
+        }
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
 }
 
 /// Calls with one key go to one host, whoever makes them, for as long as nothing happens to it.

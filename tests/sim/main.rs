@@ -88,6 +88,7 @@ fn main() -> std::process::ExitCode {
         .scenario(strangers::strangers())
         .scenario(names::names())
         .scenario(names::moving())
+        .scenario(names::nameless())
         .scenario(rolling::rolling())
         .scenario(retries::retries())
         .scenario(retries::pushback())

@@ -47,13 +47,29 @@ pub(crate) fn names() -> Scenario {
 pub(crate) fn moving() -> Scenario {
     // Few, since each call asks the name for those that wait.
     let load = Load::new(8, 8000.ms(), 8000.ms()..=9000.ms());
-    let swarm = Swarm::new(1..=2, 5000.ms(), 1500.ms()..=4000.ms()).host("spare1").only(&[Family::Unlisted]);
+    let swarm = Swarm::new(1..=2, 5000.ms(), 1500.ms()..=4000.ms());
     let about = "the name of service1 leads to nobody who serves for a while, and its callers wait";
-    let scenario = Scenario::new("moving", about, scenarios::greetings(load), swarm)
+    waiting_for_spare1(Scenario::new("moving", about, scenarios::greetings(load), unlisted(swarm)))
+        .foreign("rude", Foreign::of::<Service1>().hangs_up())
+}
+
+/// The scenario of a name that leads nowhere when it is first asked, or that never led anywhere else.
+pub(crate) fn nameless() -> Scenario {
+    let load = Load::new(12, 8000.ms(), 8000.ms()..=9000.ms());
+    let swarm = Swarm::new(1..=2, 300.ms(), 1500.ms()..=6000.ms());
+    let about = "the name of service1 leads nowhere for a while, and its callers wait";
+    waiting_for_spare1(Scenario::new("nameless", about, scenarios::greetings(load), unlisted(swarm)))
+}
+
+fn unlisted(swarm: Swarm) -> Swarm {
+    swarm.host("spare1").only(&[Family::Unlisted])
+}
+
+/// Calls of a service by its name, which wait until it leads to spare1.
+fn waiting_for_spare1(scenario: Scenario) -> Scenario {
+    scenario
         .nodes(&["service2"], scenarios::app)
         .node("spare1", &["service1"], scenarios::app)
-        .foreign("rude", Foreign::of::<Service1>().hangs_up());
-    scenario
         .by_names()
         .workers(1)
         .flags(&["--policy", "wait-for-ready=true", "--deadline", "9s"])

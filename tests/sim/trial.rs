@@ -217,28 +217,58 @@ async fn further(back: back::Client, script: Script) -> Result<Played> {
 }
 
 async fn ask(back: back::Client, script: Script) -> Result<Played> {
-    let copies = |script: &Script| vec![script.clone(); script.scenes.max(1) as usize];
     let (back, within_ms) = (back.inner(), script.within_ms);
     match script.manner() {
         Manner::Ask => ask_with_mark(back, script).await,
         Manner::Gather => {
-            let scripts = within(within_ms, Streaming::of(copies(&script)));
-            Ok(back.exchange::<back::Gather>(scripts).await?.into_inner())
+            let answer = back.exchange::<back::Gather>(within(within_ms, copies(&script))).await;
+            if script.stumbles { stumbled(&script, answer) } else { Ok(answer?.into_inner()) }
         }
         Manner::Show => {
             shown(back.exchange::<back::Show>(within(within_ms, script)).await?.into_inner()).await
         }
         Manner::Mirror => {
-            let copies = copies(&script);
-            let count = copies.len();
-            let scripts = within(within_ms, Streaming::of(copies));
-            let last = last_of(back.exchange::<back::Mirror>(scripts).await?.into_inner()).await?;
-            if last.scenes as usize == count {
-                Ok(last)
-            } else {
-                Err(Status::data_loss("messages are missing"))
+            let answer = async {
+                last_of(back.exchange::<back::Mirror>(within(within_ms, copies(&script))).await?.into_inner())
+                    .await
+            };
+            match answer.await {
+                answer if script.stumbles => stumbled(&script, answer),
+                Ok(last) if last.scenes != count(&script) => Err(Status::data_loss("messages are missing")),
+                answer => answer,
             }
         }
+    }
+}
+
+fn count(script: &Script) -> u32 {
+    script.scenes.max(1)
+}
+
+/// The script as often as it says, and after a while what who sends it stumbles over.
+fn copies(script: &Script) -> Streaming<Script> {
+    let copies = stream::iter(vec![Ok(script.clone()); count(script) as usize]);
+    if !script.stumbles {
+        return Streaming::new(copies);
+    }
+    Streaming::new(copies.chain(stream::once(async {
+        sleep(HESITATES).await;
+        Err(Status::aborted(STUMBLED))
+    })))
+}
+
+/// What is wrong with a stream of requests, by who sends it, and how long that takes to come: answers are on their way by then.
+const STUMBLED: &str = "the rest is forgotten";
+const HESITATES: Duration = Duration::from_millis(60);
+
+/// Who sends a stream of requests that fails is told of that himself, and not of what came of it.
+fn stumbled<T>(script: &Script, answer: Result<T>) -> Result<Played> {
+    match answer {
+        Err(status) if status.code() == Code::Aborted && status.message() == STUMBLED => {
+            Ok(answer_to(script))
+        }
+        Err(status) => Err(status),
+        Ok(_) => Err(Status::data_loss("a stream of requests that failed was answered")),
     }
 }
 
@@ -317,8 +347,12 @@ fn played_now(script: Script) -> Result<Played> {
     }
     echo_metadata(None);
     info!(text = script.text, "played");
+    Ok(answer_to(&script))
+}
+
+fn answer_to(script: &Script) -> Played {
     let padding = "y".repeat(script.answer_bytes as usize);
-    Ok(Played { text: script.text.to_uppercase(), padding, ..Played::default() })
+    Played { text: script.text.to_uppercase(), padding, ..Played::default() }
 }
 
 /// The details of every status that is asked for.

@@ -240,9 +240,12 @@ fn streams(load: Load, size: u32, may_fail: bool) -> Load {
         true => prop_oneof![3 => asks(), 1 => failing(asks())].sboxed(),
         false => asks(),
     };
-    let scripts = (scripts, manners).prop_map(|(script, manner)| {
+    let stumbles = prop::bool::weighted(0.1);
+    let scripts = (scripts, manners, stumbles).prop_map(|(script, manner, stumbles)| {
         let hops = script.hops.max(1);
-        Script { manner: manner.into(), hops, again_ms: 0, ..script }
+        // Of what fails at both ends either may come first.
+        let stumbles = stumbles && script.code == 0 && manner != Manner::Show;
+        Script { manner: manner.into(), hops, again_ms: 0, stumbles, ..script }
     });
     plays(load, scripts.sboxed(), size).watch::<front::Show>(slow()).watch::<back::Show>(slow())
 }

@@ -36,12 +36,19 @@ struct Client {
     /// Since when its breaker stands as it does, as far as lines tell. Where a host has several clients of a service, it may
     /// be another's.
     since: Duration,
-    /// When each attempt that is out began, and its call.
-    out: BTreeMap<u32, (Duration, u32)>,
+    /// The attempts that are out.
+    out: BTreeMap<u32, Attempt>,
     /// The calls that have not worked, and when each was seen last.
     failed: BTreeMap<u32, Duration>,
     /// When attempts have ended, whatever they came to.
     ended: Vec<Duration>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Attempt {
+    began: Duration,
+    call: u32,
+    is_streaming: bool,
 }
 
 impl OpensForAReason {
@@ -54,7 +61,8 @@ impl OpensForAReason {
         let (out, failed, ended) = Default::default();
         let new = Client { host, callee, since, out, failed, ended };
         let client = self.clients.entry(made.client).or_insert(new);
-        client.out.insert(made.hop, (event.at, made.call));
+        let new = Attempt { began: event.at, call: made.call, is_streaming: made.is_streaming };
+        client.out.insert(made.hop, new);
     }
 
     /// An attempt has ended. A call that went out before the breaker changed shows nothing any more, and might have failed
@@ -62,13 +70,14 @@ impl OpensForAReason {
     fn ended(&mut self, event: &Event, ended: &CallOutcome) {
         let known =
             self.clients.values_mut().find_map(|client| Some((client.out.remove(&ended.hop)?, client)));
-        let Some(((began, call), client)) = known else { return };
+        let Some((attempt, client)) = known else { return };
         client.ended.push(event.at);
         let is_in_a_row = matches!(self.setting.breakers.get(client.callee), Some(Breaker::InARow(_)));
         if !shows_that_it_works(ended.outcome) {
-            client.failed.insert(call, event.at);
-        } else if began > client.since && is_in_a_row {
-            client.failed.clear();
+            client.failed.insert(attempt.call, event.at);
+        } else if attempt.began > client.since && is_in_a_row {
+            // That a stream works has shown as soon as it was answered, which may be long ago.
+            client.failed.retain(|_, at| attempt.is_streaming && *at >= attempt.began);
         }
     }
 

@@ -104,6 +104,11 @@ impl Invariant for TriedTwiceAtMost {
                 let (attempt, most) = (made.attempt + 1, made.attempts_max);
                 return Err(format!("it is attempt {attempt} of its call; expected {most} at most: {event}"));
             }
+            if made.attempt > 0 && self.setting.graph.is_on(made.callee, &event.host) {
+                return Err(format!(
+                    "in memory there is nobody else to go to; expected one attempt: {event}"
+                ));
+            }
         } else if let Some(begun) = event.told::<HandlerBegun>() {
             return self.see(event, number, begun.path.into(), false);
         } else if let Some(StreamSeen { path, refused }) = event.told() {

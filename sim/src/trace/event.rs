@@ -120,7 +120,7 @@ pub struct Passed {
 /// What a host did with a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskUse {
-    /// `read`, `append`, `sync` or `replace`; `lost` for what a power loss took.
+    /// `read`, `append`, `sync` or `replace`, with `failed` behind it where it did; `lost` for what a power loss took.
     pub how: &'static str,
     /// The disk's name.
     pub disk: Arc<str>,

@@ -79,6 +79,9 @@ pub(super) fn calls() -> Vec<Stranger> {
         grpc("leaves its message unfinished")
             .of("back")
             .calls(play(0.ms()).half().comes_to_after(DEADLINE, Code::DeadlineExceeded)),
+        grpc("leaves the message unfinished that it is to be shown something for")
+            .of("back")
+            .calls(show().half().comes_to_after(DEADLINE, Code::DeadlineExceeded)),
         grpc("has an hour, and leaves its message unfinished")
             .of("back")
             .calls(play(0.ms()).half().timeout("1H").comes_to_after(DEADLINE, Code::DeadlineExceeded))

@@ -25,7 +25,7 @@ use super::codec::{Raw, repair_size};
 use super::details::{checked, without_broken_details};
 use super::endpoints::{Endpoints, Wanted};
 use super::lines::Line;
-use super::outgoing::outgoing;
+use super::outgoing::{Ending, outgoing};
 use super::rendezvous;
 use super::sent::{Sent, Watched};
 use crate::channel::{Request, Response};
@@ -107,7 +107,7 @@ impl Grpc {
         let (service, limit, streaming) = (self.0.service, self.0.message_size, request.streaming);
         let is_whole = matches!(request.body, Payload::One(_));
         let key = key_of(&request);
-        let (messages, mut failed) = outgoing(request.body);
+        let (messages, mut streamed) = outgoing(request.body);
         let mut outgoing = tonic::Request::from_parts(request.metadata, Default::default(), messages);
         metadata::insert_attempt(outgoing.metadata_mut().as_mut(), request.attempt, request.repeated_outside);
         let Request { attempt, trail, wait_for_ready, request_id, .. } = request;
@@ -123,19 +123,20 @@ impl Grpc {
             request_id,
             deadline: request.deadline,
             is_whole,
+            ending: streamed.ending(),
             streaming,
             wanted,
         })
         .max_decoding_message_size(limit);
-        let answer = failed.or(grpc.streaming(outgoing, path, Raw)).await;
+        let answer = streamed.or(grpc.streaming(outgoing, path, Raw)).await;
         let answer = answer.map_err(&failed_with)?;
         let (headers, messages, _) = answer.into_parts();
         if streaming {
             let metadata = metadata::of_user(headers.into_headers());
-            let messages = failed.watch(incoming(messages, service, limit));
+            let messages = streamed.until_the_end_of(incoming(messages, service, limit));
             return Ok(Response { metadata, body: Payload::Stream(messages) });
         }
-        let answer = failed.or(single(messages)).await;
+        let answer = streamed.or(single(messages)).await;
         let (message, trailers) = answer.map_err(&failed_with)?;
         let [headers, trailers] =
             [headers, trailers].map(|metadata| metadata::of_user(metadata.into_headers()));
@@ -191,6 +192,8 @@ struct Wire {
     deadline: Option<Instant>,
     /// Whether the request is one message, so that nothing begins before its body is there.
     is_whole: bool,
+    /// When the call is over, where the request may still go on by then.
+    ending: Option<Ending>,
     /// Whether the answer is a stream.
     streaming: bool,
     wanted: Wanted,
@@ -214,7 +217,10 @@ impl Service<http::Request<Body>> for Wire {
 }
 
 async fn send(wire: Wire, mut request: http::Request<Body>) -> Result<http::Response<ResponseBody>> {
-    let Wire { callee, request_id, deadline, is_whole, streaming, wanted } = wire;
+    let Wire { callee, request_id, deadline, is_whole, ending, streaming, wanted } = wire;
+    if let Some(ending) = ending {
+        request = request.map(|body| ending.of(body));
+    }
     let endpoints = &callee.0.endpoints;
     // Each attempt that fails has used up a connection, so this many have tried every address, and
     // the connection that was lost with GOAWAY in this very moment.
