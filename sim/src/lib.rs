@@ -114,7 +114,7 @@ pub use load::{Beside, Load, matching};
 pub use net::{Address, Io, Net};
 pub use panics::{caught, planned_panic};
 pub use picks::Picks;
-pub use plan::{Family, Fault, FaultKind, Network, Plan, Request};
+pub use plan::{DiskFails, Family, Fault, FaultKind, Network, Plan, Request};
 pub use promises::{EndsByDeadline, LogsKnowTheirCaller, ReplyCarriesId};
 pub use rehearsal::{Rehearsal, Summary, rehearse, rehearse_seed, rehearse_twice};
 pub use report::page as report_page;

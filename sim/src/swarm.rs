@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use crate::mistakes;
 use crate::plan::time::millis;
-use crate::plan::{Family, Fault, FaultKind};
+use crate::plan::{DiskFails, Family, Fault, FaultKind};
 
 /// Which faults may happen, where, and for how long.
 #[derive(Debug, Clone)]
@@ -167,7 +167,14 @@ fn make(family: Family, link: (String, String), host: String, amount: f64, back:
         Family::FullService => FaultKind::FullService { host },
         Family::RefusedStreams => FaultKind::RefusedStreams { host },
         Family::Unlisted => FaultKind::Unlisted { host },
-        Family::FailingDisk => FaultKind::FailingDisk { host, only_syncs: back },
+        Family::FailingDisk => {
+            let fails = match (back, amount < 0.5) {
+                (true, _) => DiskFails::Syncs,
+                (false, true) => DiskFails::Everything,
+                (false, false) => DiskFails::Once,
+            };
+            FaultKind::FailingDisk { host, fails }
+        }
         Family::Drain => FaultKind::Drain { host },
     }
 }

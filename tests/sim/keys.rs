@@ -50,18 +50,38 @@ pub(crate) fn stored() -> sim::Scenario {
 pub(crate) fn disks() -> sim::Scenario {
     drawn("disks", "idempotency keys are stored on a disk that fails", |picks| {
         let sync = picks.pick("a sync takes ms", &[20, 0, 60]).ms();
-        let swarm = Swarm::new(2..=4, 600.ms(), 50.ms()..=150.ms()).host("tally");
+        let swarm = Swarm::new(2..=5, 700.ms(), 50.ms()..=150.ms()).host("tally");
         let swarm = swarm.only(&[Family::FailingDisk, Family::Kill, Family::PowerLoss]);
         tally(
             "",
             "",
             swarm,
-            entries(Load::new(100, 1400.ms(), 300.ms()..=800.ms()), "[a-h]", 1),
+            entries(Load::new(100, 1400.ms(), 300.ms()..=800.ms()).bursts(25), "[a-h]", 1),
             (true, FOREVER_MS.ms()),
         )
         .flags(&["--idempotency-store", "keys", "--idempotency-keys-for", &format!("{FOREVER_MS}ms")])
         .sync_takes(sync)
     })
+}
+
+/// The scenario of calls that fail when what they ask for is done: to make them again does not do it again.
+pub(crate) fn undone() -> Scenario {
+    let entries = || Just(Entry { key: "a".to_owned(), amount: ledger::UNDONE, ..Entry::default() });
+    let right = || Expect::ok().or(Code::Unavailable);
+    let load = Load::new(40, 600.ms(), 100.ms()..=800.ms())
+        .rpc::<Enter>(Via::Rest, entries(), right())
+        .rpc::<Enter>(Via::Grpc, entries(), right())
+        .metadata(metadata(matching("[a-h]")));
+    let about = "calls under idempotency keys fail when they have entered";
+    in_one_node("tally", Scenario::new("undone", about, load, Swarm::calm()))
+        .promises(promises::of_calls())
+        .invariant(|| EnteredOnce::new(false, FOREVER_MS.ms()))
+        .every_call("who repeats a call that failed is told how it did", |call| match &call.reply {
+            Some(reply) if reply.message() == Some(ledger::HALF_DONE) => Ok(()),
+            other => {
+                Err(format!("{}: expected {:?}, and it got {other:?}", call.request_id, ledger::HALF_DONE))
+            }
+        })
 }
 
 /// A tally in one node that is called by clients who repeat what they enter.

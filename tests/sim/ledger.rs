@@ -133,10 +133,16 @@ impl Handler<Call<tally::Enter>> for TallyActor {
                 info!(total = *total, "nothing entered");
                 return Err(nothing_to_enter());
             }
-            Ok(entered(total, &format!("{TALLY}{}", entry.key), entry.amount))
+            let balance = entered(total, &format!("{TALLY}{}", entry.key), entry.amount);
+            // What it says of itself, and not what a node says of it: it has been asked.
+            if entry.amount == UNDONE { Err(Status::unavailable(HALF_DONE)) } else { Ok(balance) }
         })
     }
 }
+
+/// What is entered, and fails all the same; and the words of that.
+pub(crate) const UNDONE: i64 = 100;
+pub(crate) const HALF_DONE: &str = "it is entered, and nobody has signed it";
 
 /// The words of an error that has all that one may have: details and metadata, too.
 pub(crate) const NOTHING: &str = "there is nothing to enter";

@@ -61,6 +61,7 @@ fn main() -> std::process::ExitCode {
         .scenario(keys::keys())
         .scenario(keys::stored())
         .scenario(keys::disks())
+        .scenario(keys::undone())
         .scenario(drained::drained())
         .scenario(forgotten::forgotten())
         .scenario(shared::shared())

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use crate::entropy::mix;
 use crate::host::disk;
 use crate::host::process::HostShared;
-use crate::host::storage::Fails;
 use crate::plan::{Family, FaultKind};
 use crate::trace::recorder::{self, FaultState, Status};
 
@@ -80,7 +79,7 @@ pub(super) fn lose_what_was_not_synced(host: usize, fault: usize, seed: u64) {
 pub(super) fn repair_disks(host: usize) {
     let shared = shared(host);
     if shared.disks().are_failing() && !is_in_force(Family::FailingDisk, host) {
-        shared.disks().set_failing(Fails::Nothing);
+        shared.disks().set_failing(None);
     }
 }
 

@@ -10,7 +10,6 @@ mod machines;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::host::storage::Fails;
 use crate::plan::{Family, FaultKind, Plan};
 use crate::trace::recorder::{self, Status};
 use links::Links;
@@ -82,9 +81,7 @@ impl Timeline {
             FaultKind::Kill { .. } => machines::stop(sim, &self.links, a, Status::Stopped),
             FaultKind::Drain { .. } => machines::shared(a).tell_to_drain(),
             FaultKind::Pause { .. } => machines::shared(a).pause(true),
-            FaultKind::FailingDisk { only_syncs, .. } => {
-                machines::shared(a).disks().set_failing(if only_syncs { Fails::Syncs } else { Fails::All });
-            }
+            FaultKind::FailingDisk { fails, .. } => machines::shared(a).disks().set_failing(Some(fails)),
             _ => {}
         }
         self.links.set_all(sim, Duration::ZERO);

@@ -1,32 +1,26 @@
 //! What is on the disks of a host, and what a power loss leaves of it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::entropy::mix;
+use crate::plan::DiskFails;
 
 /// The disks of one host, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Disks {
     by_name: Mutex<BTreeMap<Arc<str>, Arc<Storage>>>,
-    fails: Arc<AtomicU8>,
+    fails: Arc<Failing>,
 }
 
-/// What of a disk fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Fails {
-    Nothing,
-    Syncs,
-    All,
-}
+/// What fails of all disks of a host.
+type Failing = Mutex<Option<DiskFails>>;
 
 /// What is on one disk.
 #[derive(Debug, Default)]
 pub(crate) struct Storage {
     state: Mutex<State>,
-    fails: Arc<AtomicU8>,
+    fails: Arc<Failing>,
 }
 
 /// Why a disk did not do what it was asked.
@@ -69,16 +63,16 @@ impl Disks {
     }
 
     /// Has them fail, or fail no more.
-    pub(crate) fn set_failing(&self, fails: Fails) {
-        self.fails.store(fails as u8, Ordering::Relaxed);
+    pub(crate) fn set_failing(&self, fails: Option<DiskFails>) {
+        *locked(&self.fails) = fails;
     }
 
     pub(crate) fn are_failing(&self) -> bool {
-        self.fails.load(Ordering::Relaxed) != Fails::Nothing as u8
+        locked(&self.fails).is_some()
     }
 
     pub(super) fn start(&self) {
-        self.set_failing(Fails::Nothing);
+        self.set_failing(None);
         for disk in locked(&self.by_name).values() {
             let mut state = locked(&disk.state);
             (state.is_stopped, state.is_starting) = (false, true);
@@ -104,7 +98,7 @@ impl Storage {
     /// Half of the bytes are written where that fails.
     pub(crate) fn append(&self, bytes: &[u8]) -> Result<(), Trouble> {
         let mut state = self.running()?;
-        let works = self.works(&mut state, Fails::All);
+        let works = self.works(&mut state, false);
         let written = if works.is_ok() { bytes.len() } else { bytes.len() / 2 };
         state.bytes.extend_from_slice(&bytes[..written]);
         works
@@ -112,7 +106,7 @@ impl Storage {
 
     pub(crate) fn sync(&self) -> Result<(), Trouble> {
         let mut state = self.running()?;
-        let works = self.works(&mut state, Fails::Syncs);
+        let works = self.works(&mut state, true);
         state.is_doubtful |= works.is_err() && state.synced < state.bytes.len();
         if !state.is_doubtful {
             state.synced = state.bytes.len();
@@ -122,16 +116,25 @@ impl Storage {
 
     pub(crate) fn replace(&self, bytes: &[u8]) -> Result<(), Trouble> {
         let mut state = self.running()?;
-        self.works(&mut state, Fails::Syncs)?;
+        self.works(&mut state, true)?;
         *state = State { bytes: bytes.to_vec(), synced: bytes.len(), ..State::default() };
         Ok(())
     }
 
-    /// Whether that is done which fails where at least so much does.
-    fn works(&self, state: &mut State, least: Fails) -> Result<(), Trouble> {
+    /// Whether what is asked for is done: a sync, or all that is to be durable at once, or else what is appended.
+    fn works(&self, state: &mut State, is_sync: bool) -> Result<(), Trouble> {
         let is_first = std::mem::take(&mut state.is_starting);
-        let fails = self.fails.load(Ordering::Relaxed) >= least as u8;
-        if fails && !is_first { Err(Trouble::Failing) } else { Ok(()) }
+        let mut fails = locked(&self.fails);
+        let has_failed = match *fails {
+            None => false,
+            Some(DiskFails::Syncs) => is_sync,
+            Some(DiskFails::Everything | DiskFails::Once) => true,
+        };
+        if !has_failed || is_first {
+            return Ok(());
+        }
+        fails.take_if(|fails| *fails == DiskFails::Once);
+        Err(Trouble::Failing)
     }
 
     /// Keeps what was synced, and of what was appended since then as many bytes as `draw` says, from the front.
@@ -218,10 +221,22 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_that_fails_once_works_from_then_on() {
+        let disks = Disks::default();
+        let (_, disk) = disks.get("log");
+        disks.set_failing(Some(DiskFails::Once));
+        assert_eq!(
+            (disk.append(b"half"), disk.append(b"whole"), disk.sync()),
+            (Err(Trouble::Failing), Ok(()), Ok(()))
+        );
+        assert_eq!(disk.read().unwrap(), b"hawhole");
+    }
+
+    #[test]
     fn a_disk_of_which_only_syncs_fail_takes_what_is_appended() {
         let disks = Disks::default();
         let (_, disk) = disks.get("log");
-        disks.set_failing(Fails::Syncs);
+        disks.set_failing(Some(DiskFails::Syncs));
         assert_eq!((disk.append(b"all"), disk.sync()), (Ok(()), Err(Trouble::Failing)));
         assert_eq!(disk.read().unwrap(), b"all");
     }
@@ -233,10 +248,10 @@ mod tests {
             let (_, disk) = disks.get("log");
             disk.append(b"kept").unwrap();
             disk.sync().unwrap();
-            disks.set_failing(Fails::All);
+            disks.set_failing(Some(DiskFails::Everything));
             let failed = Err(Trouble::Failing);
             assert_eq!((disk.append(b"half"), disk.sync(), disk.replace(b"none")), (failed, failed, failed));
-            disks.set_failing(Fails::Nothing);
+            disks.set_failing(None);
             disk.append(b"more").unwrap();
             if is_replaced {
                 disk.replace(&disk.read().unwrap()).unwrap();

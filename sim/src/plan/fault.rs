@@ -80,16 +80,11 @@ pub enum FaultKind {
     RefusedStreams { host: String },
     /// Names do not lead to the host, which is there all the same. Only those feel it who reach it by a name.
     Unlisted { host: String },
-    /// The host's disks fail: half of what is appended is written, and nothing is replaced or synced; or, where it is of syncs
-    /// only, all is appended that comes. What was there when a sync failed may be lost with the power for good, whatever a later
-    /// sync says, as where a kernel forgets what it could not write back (Rebello and others, "Can Applications Recover from
-    /// fsync Failures?", 2020). It ends with the process: whoever starts it again has made room, for its first write at the
+    /// The host's disks fail, as `fails` says. What was there when a sync failed may be lost with the power for good, whatever a
+    /// later sync says, as where a kernel forgets what it could not write back (Rebello and others, "Can Applications Recover
+    /// from fsync Failures?", 2020). It ends with the process: whoever starts it again has made room, for its first write at the
     /// least.
-    FailingDisk {
-        host: String,
-        #[serde(default)]
-        only_syncs: bool,
-    },
+    FailingDisk { host: String, fails: DiskFails },
     /// The host is told to drain and leave; it is started again at the end.
     Drain { host: String },
 }
@@ -189,6 +184,28 @@ impl FaultKind {
     }
 }
 
+/// What of a disk fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskFails {
+    /// Half of what is appended is written, and nothing is replaced or synced.
+    Everything,
+    /// Nothing is replaced or synced.
+    Syncs,
+    /// The first write or sync, as everything does, and none after it.
+    Once,
+}
+
+impl fmt::Display for DiskFails {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Everything => "everything",
+            Self::Syncs => "syncs",
+            Self::Once => "once",
+        })
+    }
+}
+
 /// How much goes wrong by a fault.
 #[derive(Debug)]
 pub(crate) enum Amount<'a> {
@@ -238,9 +255,8 @@ impl fmt::Display for FaultKind {
             | Self::FullService { host }
             | Self::RefusedStreams { host }
             | Self::Unlisted { host }
-            | Self::FailingDisk { host, only_syncs: false }
             | Self::Drain { host } => write!(f, "{} {host}", self.name()),
-            Self::FailingDisk { host, only_syncs: true } => write!(f, "{} {host}, syncs only", self.name()),
+            Self::FailingDisk { host, fails } => write!(f, "{} {host}, {fails}", self.name()),
         }
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use family::Family;
-pub use fault::{Fault, FaultKind};
+pub use fault::{DiskFails, Fault, FaultKind};
 use time::{Millis, text};
 
 /// Everything that one rehearsal does.
