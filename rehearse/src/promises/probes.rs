@@ -33,6 +33,8 @@ struct Breaker {
 struct Open {
     /// When a probe may go out.
     until: Duration,
+    /// Whether a call has gone out to find out whether its service works.
+    has_asked: bool,
     /// The call that is out, by its number.
     probe: Option<u32>,
     /// When a probe worked.
@@ -48,14 +50,24 @@ impl OneProbeAtATime {
         self.breakers.entry((Arc::clone(host), callee.to_owned())).or_default()
     }
 
-    fn told(&mut self, event: &Event, told: &BreakerTold<'_>) {
+    /// What an open breaker says of itself it says of its probe: other calls were out before it opened, and show how things
+    /// stood then.
+    fn told(&mut self, event: &Event, told: &BreakerTold<'_>) -> Result<(), String> {
         let breaker = self.breaker(&event.host, told.callee);
-        breaker.open = match told.step {
+        let was_open = match told.step {
             BreakerStep::Opens(wait) | BreakerStep::StaysOpen(wait) => {
-                Some(Open { until: event.at + wait, probe: None, worked: None })
+                let until = event.at + wait;
+                breaker.open.replace(Open { until, has_asked: false, probe: None, worked: None })
             }
-            BreakerStep::Closes => None,
+            BreakerStep::Closes => breaker.open.take(),
         };
+        let has_asked = was_open.is_none_or(|open| open.has_asked);
+        if has_asked || breaker.clients.len() > 1 || matches!(told.step, BreakerStep::Opens(_)) {
+            return Ok(());
+        }
+        Err(format!(
+            "no call has gone out since its breaker opened; expected that it stays as it is: {event}"
+        ))
     }
 
     /// A call goes out. Only the first attempt of one is let out by a breaker.
@@ -73,6 +85,7 @@ impl OneProbeAtATime {
             let early = (open.until - event.at).as_millis();
             return Err(format!("its breaker is open for {early} ms more; expected no call before: {event}"));
         }
+        open.has_asked = true;
         match open.probe.replace(made.hop) {
             Some(other) => Err(format!(
                 "its breaker is open, and call {other} is out to find out whether {} works; expected no other: {event}",
@@ -116,7 +129,7 @@ impl Invariant for OneProbeAtATime {
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
         if let Some(told) = BreakerTold::read(event)? {
-            self.told(event, &told);
+            self.told(event, &told)?;
         } else if event.told::<NodeStarted>().is_some() {
             self.breakers.retain(|(host, _), _| *host != event.host);
         } else if let Some(made) = event.told::<CallMade>() {
