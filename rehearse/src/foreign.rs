@@ -85,6 +85,13 @@ impl Foreign {
         self
     }
 
+    /// Says `said` to each call of `M`, whether its answer would be a stream or not.
+    #[must_use]
+    pub fn refuse<M: Method>(mut self, said: Failed) -> Self {
+        self.serves.rpcs.push((M::PATH, Box::new(move |_| Err(said.clone()))));
+        self
+    }
+
     /// Lets a connection carry so many calls at a time, by `SETTINGS_MAX_CONCURRENT_STREAMS`.
     #[must_use]
     pub fn streams_max(self, most: u32) -> Self {

@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use probe_contract::back::{self, Back};
+use probe_contract::{Manner, Script, front};
 use protos::app::grpc::SayHelloRequest;
 use protos::app::grpc::service2::SayHello;
 use rehearse::facts::{CallMade, CallOutcome, GaugesRead, Outcome};
 use rehearse::proptest::strategy::Strategy as _;
 use rehearse::{
-    Code, Event, Expect, Failed, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching, promises,
+    Code, Event, Expect, Failed, Foreign, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching,
+    promises,
 };
 use transport::gauges::Gauge;
 
-use crate::{checks, foreign, scenarios};
+use crate::{checks, foreign, scenarios, worlds};
 
 /// The scenario of a replica that fails each call, then answers none, and then all.
 pub(crate) fn ill() -> sim::Scenario {
@@ -58,6 +61,46 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         .fold("a call that hangs is made elsewhere, too, where it may be", move |calls: &mut Calls, event| {
             if is_hedged { hangs_beside_another(calls, event) } else { Ok(()) }
         })
+}
+
+/// The scenario of a replica that refuses each stream: it is left out, as one is that fails other calls.
+pub(crate) fn refusing() -> Scenario {
+    let scripts = matching("[a-z]{4,8}").prop_map(|text| Script {
+        text,
+        hops: 1,
+        manner: Manner::Show.into(),
+        scenes: 2,
+        ..Script::default()
+    });
+    let right = Expect::ok().or(Code::Unavailable);
+    let load = Load::new(160, 12_000.ms(), 400.ms()..=800.ms()).rpc::<front::Play>(Via::Grpc, scripts, right);
+    let ill = Foreign::of::<Back>().refuse::<back::Show>(Failed::new(Code::Unavailable, "ill"));
+    Scenario::new("refusing", "one of two hosts of back refuses each stream", load, Swarm::calm())
+        .node("edge", &["front", "middle"], worlds::app(1000.ms()))
+        .node("back", &["back"], worlds::app(1000.ms()))
+        .stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND)
+        .foreign("ill", ill)
+        .workers(1)
+        .flags(&["--policy", "attempts=1"])
+        .promises(promises::of_calls().except(promises::REPLICAS_SHARE))
+        .fold("who refuses each stream gets few of them", few_are_refused)
+}
+
+/// A fifth of all calls: some until it is found out, and one now and then that tries it.
+const FEW: u32 = 32;
+
+fn few_are_refused(refused: &mut u32, event: &Event) -> Result<(), String> {
+    let is_of_back = |ended: &&CallOutcome| ended.callee == "back";
+    if let Some(CallOutcome { outcome: Outcome::Said(Code::Unavailable), .. }) =
+        event.told::<CallOutcome>().filter(is_of_back)
+    {
+        *refused += 1;
+    }
+    if *refused <= FEW {
+        Ok(())
+    } else {
+        Err(format!("{refused} streams were refused; expected {FEW} at most: {event}"))
+    }
 }
 
 /// From so many calls on it is known what is usual, and what takes so many times as long hangs.

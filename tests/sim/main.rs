@@ -70,6 +70,7 @@ fn main() -> std::process::ExitCode {
         .scenario(replicas::replicas())
         .scenario(replicas::cold())
         .scenario(ill::ill())
+        .scenario(ill::refusing())
         .scenario(breakers::breakers())
         .scenario(breakers::limits())
         .scenario(breakers::starved())
