@@ -26,7 +26,7 @@ pub(crate) fn as_the_script_says(call: &CallRecord, size_max: u32) -> Result<(),
     let is_at_back = request::<back::Play>(call).or_else(|| request::<back::Glance>(call)).is_some();
     let judged = match asked(&script, is_at_back, size_max).filter(|_| !script.afterwards) {
         Some(code) if reply.is_ok() => Err(format!("it worked, and had to fail with {code:?}")),
-        Some(code) => as_failed(call, &script, reply, code),
+        Some(code) => as_failed(call, &script, reply, (code, is_at_back)),
         None if reply.is_ok() => as_answered(call, &script, is_at_back),
         None => Ok(()),
     };
@@ -55,7 +55,12 @@ pub(crate) fn whole_to_its_end(call: &CallRecord) -> Result<(), String> {
 
 /// A failure comes with the message and the details of who failed. A REST edge keeps to itself what is the fault of a
 /// service alone.
-fn as_failed(call: &CallRecord, script: &Script, reply: &Reply, code: Code) -> Result<(), String> {
+fn as_failed(
+    call: &CallRecord,
+    script: &Script,
+    reply: &Reply,
+    (code, is_at_back): (Code, bool),
+) -> Result<(), String> {
     // Whether another status is right is judged with the statuses.
     if script.code == 0 || Code::from_i32(i32::try_from(script.code).unwrap_or_default()) != code {
         return Ok(());
@@ -64,7 +69,7 @@ fn as_failed(call: &CallRecord, script: &Script, reply: &Reply, code: Code) -> R
     let message = if is_hidden { "an internal error; see the log" } else { told_of(script) };
     // What is hidden may be of somebody else.
     if reply.status == code_name(code) && reply.message() == Some(message) && !is_hidden {
-        as_to_be_repeated(call, script, reply)?;
+        as_to_be_repeated(call, script, reply, is_at_back)?;
     }
     if reply.status != code_name(code) || reply.message() == Some(message) {
         let is_whole = told_of(script).len() == script.message.len();
@@ -87,20 +92,28 @@ fn told_of(script: &Script) -> &str {
     &message[..message.floor_char_boundary(end)]
 }
 
-/// What is said of calling again comes along, over REST in seconds.
-fn as_to_be_repeated(call: &CallRecord, script: &Script, reply: &Reply) -> Result<(), String> {
+/// What is said of calling again comes along, over REST in seconds, from the service that was called. What another one has said
+/// to that is its own.
+fn as_to_be_repeated(
+    call: &CallRecord,
+    script: &Script,
+    reply: &Reply,
+    is_at_back: bool,
+) -> Result<(), String> {
     if script.again_ms == 0 {
         return Ok(());
     }
+    let is_said = script.hops == 0 || is_at_back;
     let (name, value) = match call.request.client.as_str() {
         "rest" => ("retry-after", script.again_ms.div_ceil(1000)),
         _ => (trial::AGAIN, script.again_ms),
     };
     let said = reply.metadata.iter().find(|(said, _)| said == name).map(|(_, value)| value.as_str());
-    if said == Some(value.to_string().as_str()) {
+    let expected = is_said.then(|| value.to_string());
+    if said == expected.as_deref() {
         return Ok(());
     }
-    Err(format!("it was to be called again as {name} {value} says, and was told {said:?}"))
+    Err(format!("it was told {name} {said:?}; expected {expected:?}"))
 }
 
 /// Codes that are said not only by handlers.

@@ -245,9 +245,11 @@ fn count(script: &Script) -> u32 {
     script.scenes.max(1)
 }
 
-/// The script as often as it says, and after a while what who sends it stumbles over.
+/// The script as often as it says, of which the last fails if any does, and after a while what who sends it stumbles over.
 fn copies(script: &Script) -> Streaming<Script> {
-    let copies = stream::iter(vec![Ok(script.clone()); count(script) as usize]);
+    let mut copies = vec![Script { code: 0, ..script.clone() }; count(script) as usize - 1];
+    copies.push(script.clone());
+    let copies = stream::iter(copies.into_iter().map(Ok));
     if !script.stumbles {
         return Streaming::new(copies);
     }
@@ -331,7 +333,10 @@ async fn shown(mut answer: Streaming<Played>) -> Result<Played> {
 
 /// What the last service on the way does.
 async fn played(script: Script) -> Result<Played> {
-    sleep(Duration::from_millis(script.wait_ms.into())).await;
+    // Without a wait, all is there at once: the end of a stream together with what comes before.
+    if script.wait_ms > 0 {
+        sleep(Duration::from_millis(script.wait_ms.into())).await;
+    }
     played_now(script)
 }
 

@@ -69,7 +69,10 @@ const LOADS: &[&str] = &["greetings", "scripts", "streams", "sizes", "failures",
 /// The scenario of all worlds, and those of one sort of load each: what is rare among all is often among its own.
 pub(crate) fn all() -> Vec<sim::Scenario> {
     let of = |name: &'static str, about: &str, loads: &'static [&'static str]| {
-        drawn(name, about, move |picks| world(picks, loads, true, |_| "breaker=none".to_owned()))
+        drawn(name, about, move |picks| {
+            let layout = any_layout(picks);
+            world(picks, layout, loads, true, |_| "breaker=none".to_owned())
+        })
     };
     vec![
         of("worlds", "nodes, configuration, load and faults are all drawn", LOADS),
@@ -80,7 +83,11 @@ pub(crate) fn all() -> Vec<sim::Scenario> {
         drawn("policies", "worlds whose callers hold calls back, or send them by a key", |picks| {
             // A service that fails as it is told to, call after call, is rightly left alone for good.
             let loads = LOADS.iter().copied().filter(|load| *load != "failures").collect::<Vec<_>>();
-            world(picks, &loads, false, held_back)
+            let layout = any_layout(picks);
+            world(picks, layout, &loads, false, held_back)
+        }),
+        drawn("indoors", "worlds of one node, whose services call each other in memory", |picks| {
+            world(picks, "one", &["streams", "failures"], true, |_| "breaker=none".to_owned())
         }),
     ]
 }
@@ -94,15 +101,19 @@ fn held_back(picks: &mut Picks<'_>) -> String {
     format!("breaker={breaker};max-in-flight={limit};service1.ProcessName.key={key}")
 }
 
-/// A world with one of these loads, whose streams may fail as they are told or not.
+fn any_layout(picks: &mut Picks<'_>) -> &'static str {
+    let layouts: Vec<_> = LAYOUTS.iter().map(|(name, _)| *name).collect();
+    picks.pick("nodes", &layouts)
+}
+
+/// A world of these nodes with one of these loads, whose streams may fail as they are told or not.
 fn world(
     picks: &mut Picks<'_>,
+    layout: &str,
     loads: &[&str],
     may_fail: bool,
     policies: fn(&mut Picks<'_>) -> String,
 ) -> Scenario {
-    let layouts: Vec<_> = LAYOUTS.iter().map(|(name, _)| *name).collect();
-    let layout = picks.pick("nodes", &layouts);
     let (_, nodes) =
         LAYOUTS.iter().find(|(name, _)| *name == layout).expect("a layout is picked by its name");
     let over = Duration::from_millis(picks.pick("load over ms", &[300, 3000, 9000]));
@@ -245,7 +256,10 @@ fn streams(load: Load, size: u32, may_fail: bool) -> Load {
         let hops = script.hops.max(1);
         // Of what fails at both ends either may come first.
         let stumbles = stumbles && script.code == 0 && manner != Manner::Show;
-        Script { manner: manner.into(), hops, again_ms: 0, stumbles, ..script }
+        // After these nobody calls again by himself.
+        let is_final = matches!(script.code, 3 | 5..=7 | 9 | 11 | 15 | 16);
+        let again_ms = if is_final { script.again_ms.max(300 * u32::from(hops > 0)) } else { 0 };
+        Script { manner: manner.into(), hops, again_ms, stumbles, ..script }
     });
     plays(load, scripts.sboxed(), size).watch::<front::Show>(slow()).watch::<back::Show>(slow())
 }

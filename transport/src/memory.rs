@@ -118,7 +118,7 @@ struct LookingAhead {
 impl LookingAhead {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message>>> {
         let Some(messages) = &mut self.messages else { return Poll::Ready(None) };
-        let item = ready!(messages.poll_next_unpin(cx));
+        let item = ready!(messages.poll_next_unpin(cx)).map(|item| item.map_err(without_pushback));
         if !matches!(item, Some(Ok(_))) {
             self.messages = None;
         }
