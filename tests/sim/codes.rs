@@ -29,14 +29,18 @@ struct Policy {
 const DEFAULTS: Policy =
     Policy { flag: "", repeated_after: Code::Unavailable, budget: (10, 100), deadline: Duration::MAX };
 
-const POLICIES: [Policy; 5] = [
+const POLICIES: [Policy; 6] = [
     Policy { flag: "retry-codes=ABORTED", repeated_after: Code::Aborted, ..DEFAULTS },
     Policy { flag: "budget=2;budget-ratio=0", budget: (2, 0), ..DEFAULTS },
     Policy { flag: "service1.deadline=150ms", deadline: Duration::from_millis(150), ..DEFAULTS },
     Policy { flag: "budget=20;budget-ratio=0", budget: (20, 0), ..DEFAULTS },
     // How long waits are is judged with the promises about calls.
     Policy { flag: "backoff=80ms;backoff-max=90ms", ..DEFAULTS },
+    // Of each word the narrowest counts: that of the service, though its method has another word of its own.
+    Policy { flag: SCOPES, repeated_after: Code::Aborted, ..DEFAULTS },
 ];
+
+const SCOPES: &str = "service1.ProcessName.attempts=3;service1.retry-codes=ABORTED;retry-codes=DATA_LOSS";
 
 /// The scenario of a callee that is no node, and fails with a code that a policy names, or with another one.
 pub(crate) fn codes() -> sim::Scenario {

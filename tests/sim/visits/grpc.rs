@@ -45,6 +45,11 @@ pub(super) fn frames() -> Vec<Stranger> {
             .is_closed(),
         grpc("says hello").says("hello").hears_frame(vec![GOAWAY]).is_closed(),
         grpc("takes calls back").of("back").says_at_once(taken_back(4)).says(ping()).hears_frame(pong()),
+        grpc("takes many calls back")
+            .of("back")
+            .says_at_once(taken_back(100))
+            .says(ping())
+            .hears_frame(pong()),
         grpc("leaves within the preface").says(&HELLO[..9]).half_closes().is_closed(),
     ]
 }

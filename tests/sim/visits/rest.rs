@@ -133,6 +133,10 @@ pub(super) fn bodies() -> Vec<Stranger> {
             .hears(ok().with("ODD"))
             .hears(alive().without_body()),
         asks("has the largest body", body_of(BODY_MAX), ok().with("ODD")),
+        rest("asks, and says at once what has the largest body")
+            .says_at_once([post(&length, SCRIPT), body_of(BODY_MAX)].concat())
+            .hears(ok().with("ODD"))
+            .hears(ok().with("ODD")),
         asks("has the largest body in chunks", chunks_of(BODY_MAX), ok().with("ODD")),
         is_refused("has a body that is too large", body_of(BODY_MAX + 1), 413),
         is_refused("announces a body that is too large", post("content-length: 40000", ""), 413),
