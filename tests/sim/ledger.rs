@@ -30,9 +30,13 @@ pub(crate) fn add_to(app: App, idle: Duration) -> App {
     app.service_by_key(keys, |_: &str, ()| LedgerActor::default()).service_in_node(|()| TallyActor::default())
 }
 
-/// Keys of this form. One of them has letters that must be escaped in a path.
+/// Keys of this form. One of them has letters that must be escaped in a path, and one such as are something else in a query.
 pub(crate) fn keys(form: &str) -> impl Strategy<Value = String> + use<> {
-    matching(form).prop_map(|key| if key == "b" { "b +/ü%&?".to_owned() } else { key })
+    matching(form).prop_map(|key| match key.as_str() {
+        "a" => "a+b&c=d".to_owned(),
+        "b" => "b +/ü%&?".to_owned(),
+        _ => key,
+    })
 }
 
 /// The key that a call asks for.

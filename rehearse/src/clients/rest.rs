@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::future::{FutureExt as _, LocalBoxFuture};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::SendRequest;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use sim::{HostContext, Reply, Request};
 use transport::Code;
@@ -108,6 +108,16 @@ fn asked(kind: &Kind, request: &Request, target: &str) -> Result<http::Request<F
     Ok(asked)
 }
 
+/// What stands for itself in a segment of a path (RFC 3986, section 3.3) and is something else in a query, is sent as it is.
+const ESCAPED_IN_PATHS: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'+')
+    .remove(b'&')
+    .remove(b'=');
+
 /// The path with the fields that it names, which are then no longer in `message`.
 fn filled(route: &Route, message: &mut serde_json::Map<String, Value>) -> Result<String, Trouble> {
     let mut path = String::new();
@@ -117,7 +127,7 @@ fn filled(route: &Route, message: &mut serde_json::Map<String, Value>) -> Result
             Some(field) => {
                 let value = message.remove(&json_name(field)).or_else(|| message.remove(field));
                 let value = value.as_ref().map(text).transpose()?.unwrap_or_default();
-                path.extend(utf8_percent_encode(&value, NON_ALPHANUMERIC));
+                path.extend(utf8_percent_encode(&value, ESCAPED_IN_PATHS));
             }
             None => path.push_str(segment),
         }
