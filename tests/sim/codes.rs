@@ -9,8 +9,8 @@ use protos::app::grpc::service2::SayHello;
 use rehearse::facts::{CallMade, CallOutcome, Outcome};
 use rehearse::proptest::strategy::Strategy as _;
 use rehearse::{
-    CallRecord, Code, Event, Expect, Failed, Invariant, Load, Ms as _, Picks, Scenario, Swarm, Via, Wants,
-    drawn, matching, promises,
+    CallRecord, Code, Event, Expect, Failed, Family, Invariant, Load, Ms as _, Picks, Scenario, Swarm, Via,
+    Wants, drawn, matching, promises,
 };
 
 use crate::{checks, foreign, scenarios};
@@ -65,6 +65,80 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         .promises(promises::of_calls().except(promises::ATTEMPTS_ARE_PAID_FOR))
         .every_call("every reply belongs to its request", checks::right_value)
         .invariant(move || AsThePolicySays::of(policy))
+}
+
+/// The scenario of a callee with one address whose calls are slow, and fail later: what is slow may be hedged, and is not, for
+/// there is nowhere else to go, and so it costs nothing.
+pub(crate) fn saved() -> Scenario {
+    let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
+    let right = || Expect::ok().or(Code::Unavailable);
+    let load = Load::new(200, 8000.ms(), 2500.ms()..=3000.ms())
+        .rpc::<SayHello>(Via::Rest, requests(), right())
+        .rpc::<SayHello>(Via::Grpc, requests(), right());
+    let swarm = Swarm::new(2..=3, 4000.ms(), 500.ms()..=1500.ms()).link("service2", "service1");
+    let ill = 6000.ms()..6500.ms();
+    let well_again = ill.end;
+    let service1 = foreign::service1().falls_ill(ill, Failed::new(Code::Unavailable, "ill"), well_again);
+    let about = "the calls of service1 are slow, which costs them nothing, and fail later";
+    Scenario::new("saved", about, load, swarm.only(&[Family::SlowLink]))
+        .nodes(&["service2"], scenarios::app)
+        .foreign("service1", service1)
+        .workers(1)
+        // No connection is taken for dead meanwhile.
+        .flags(&["--policy", "hedge=true", "--keepalive", "3s", "--deadline", "3s"])
+        .promises(promises::of_calls())
+        .every_call("every reply belongs to its request", checks::right_value)
+        .invariant(FirstIsRepeated::default)
+}
+
+/// The first call that fails is made again: nothing has been paid before.
+#[derive(Debug, Default)]
+struct FirstIsRepeated {
+    /// The call of each attempt that is under way, and which it is.
+    going: BTreeMap<u32, (u32, u32)>,
+    /// The request of the first call that fails, and whether it was repeated.
+    first: Option<(u32, u32, bool)>,
+    met: u64,
+}
+
+impl Invariant for FirstIsRepeated {
+    fn name(&self) -> &str {
+        "the first call that fails is repeated"
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::nothing().fact::<CallMade>().fact::<CallOutcome>()
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        if let Some(made) = event.told::<CallMade>() {
+            self.going.insert(made.hop, (made.call, made.attempt));
+            if let Some((_, call, is_repeated)) = &mut self.first {
+                *is_repeated |= *call == made.call && made.attempt > 0;
+            }
+        }
+        let Some(ended) = event.told::<CallOutcome>() else { return Ok(()) };
+        let known = self.going.remove(&ended.hop).zip(event.request);
+        if let Some(((call, 0), request)) =
+            known.filter(|_| ended.outcome == Outcome::Said(Code::Unavailable))
+        {
+            self.first.get_or_insert((request, call, false));
+        }
+        Ok(())
+    }
+
+    fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
+        let Some((request, _, is_repeated)) = self.first else { return Ok(()) };
+        if request != call.request.id {
+            return Ok(());
+        }
+        self.met += 1;
+        if is_repeated { Ok(()) } else { Err(format!("{} failed, and was not made again", call.request_id)) }
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
 }
 
 /// What the server says of some names in place of an answer.

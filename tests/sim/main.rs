@@ -95,6 +95,7 @@ fn main() -> std::process::ExitCode {
         .scenario(retries::retries())
         .scenario(retries::pushback())
         .scenario(codes::codes())
+        .scenario(codes::saved())
         .scenarios(worlds::all())
         .main()
 }
