@@ -8,7 +8,7 @@ use protos::app::grpc::service2::SayHello;
 use rehearse::facts::{CallMade, CallOutcome, GaugesRead, HandlerEnded, Outcome};
 use rehearse::proptest::strategy::Strategy as _;
 use rehearse::{
-    Code, Event, Expect, Family, Invariant, Load, Ms as _, Picks, Scenario, Swarm, Via, Wants, drawn,
+    Code, Event, Expect, Failed, Family, Invariant, Load, Ms as _, Picks, Scenario, Swarm, Via, Wants, drawn,
     matching, promises,
 };
 use transport::Method as _;
@@ -192,9 +192,15 @@ fn limited(picks: &mut Picks<'_>) -> Scenario {
     let service1 = foreign::service1().takes(picks.pick("takes ms", &[100, 60, 150]).ms());
     let has_room = picks.pick("its room", &["for all", "for few"]) == "for all";
     let service1 = if has_room { service1 } else { service1.room(ROOM) };
+    // What fails at once says nothing of how long calls take.
+    let fails_at_first = has_room && picks.pick("fails at first", &[false, true]);
+    let (service1, calls, over, right) = match fails_at_first {
+        true => (service1.falls_ill(0.ms()..300.ms(), ill(), 300.ms()), 440, 1100, Code::Unavailable),
+        false => (service1, 300, 750, Code::ResourceExhausted),
+    };
     let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
-    let right = || Expect::ok().or(Code::ResourceExhausted);
-    let load = Load::new(300, 750.ms(), 400.ms()..=800.ms())
+    let right = || Expect::ok().or(Code::ResourceExhausted).or(right);
+    let load = Load::new(calls, over.ms(), 400.ms()..=800.ms())
         .rpc::<SayHello>(Via::Rest, requests(), right())
         .rpc::<SayHello>(Via::Grpc, requests(), right());
     Scenario::new("limits", "", load, Swarm::calm())
@@ -210,6 +216,10 @@ fn limited(picks: &mut Picks<'_>) -> Scenario {
                 if has_room { has_grown(event) } else { has_shrunk(event) }
             },
         )
+}
+
+fn ill() -> Failed {
+    Failed::new(Code::Unavailable, "ill")
 }
 
 /// The scenario of a callee that has no room at all for a while, to a caller that finds out how much it has.

@@ -30,7 +30,15 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
     let load = Load::new(80, 6000.ms(), 400.ms()..=1500.ms())
         .rpc::<SayHello>(Via::Rest, names(), Expect::ok())
         .rpc::<SayHello>(Via::Grpc, names(), Expect::ok());
-    let families = [Family::Kill, Family::Drain, Family::PowerLoss, Family::Pause, Family::SlowHandler];
+    let families = [
+        Family::Kill,
+        Family::Drain,
+        Family::PowerLoss,
+        Family::Pause,
+        Family::SlowHandler,
+        Family::RefusedStreams,
+        Family::FullService,
+    ];
     let swarm = Swarm::new(1..=3, 4000.ms(), 100.ms()..=1500.ms()).only(&families);
     let swarm = HOSTS[..2].iter().fold(swarm, |swarm, host| swarm.host(host));
     let scenario = Scenario::new("", "", load, swarm)
@@ -107,7 +115,10 @@ impl Invariant for HomesAreKept {
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
-        if let What::FaultBegins { fault, .. } = &event.what {
+        // Who refuses a call is still the home: it is made there again.
+        if let What::FaultBegins { fault, .. } = &event.what
+            && !matches!(fault.what.family(), Family::RefusedStreams | Family::FullService)
+        {
             self.touched.insert(fault.what.hosts().0.to_owned());
         }
         if event.told::<HandlerBegun>().is_none_or(|begun| begun.service != "service1") {

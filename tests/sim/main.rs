@@ -12,6 +12,7 @@ mod codes;
 mod drained;
 mod foreign;
 mod forgotten;
+mod further;
 mod homes;
 mod ill;
 mod keys;

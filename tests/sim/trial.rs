@@ -10,13 +10,13 @@ use node::App;
 use probe_contract::back::{self, Back};
 use probe_contract::front::{self, Front};
 use probe_contract::middle::{self, Middle};
-use probe_contract::{Manner, Played, Script};
+use probe_contract::{Played, Script};
 use tokio::time::sleep;
-use tonic::Request;
 use tonic::metadata::MetadataMap;
 use tracing::info;
-use transport::{Call, CallContext, Client, Code, Reply, Result, Serve, Status, Streaming};
+use transport::{Call, CallContext, Code, Reply, Result, Serve, Status, Streaming};
 
+use crate::further::further;
 use crate::ledger;
 
 /// How long the work may take that a call leaves behind.
@@ -196,139 +196,8 @@ fn arrived(script: &Script) -> Result<()> {
     Err(Status::data_loss(format!("{came} of {sent} bytes have come")))
 }
 
-fn one_hop_on(script: Script) -> Script {
+pub(crate) fn one_hop_on(script: Script) -> Script {
     Script { hops: script.hops.saturating_sub(1), further: true, ..script }
-}
-
-/// Asks the back in the manner of the script: now, or when the call has ended.
-async fn further(back: back::Client, script: Script) -> Result<Played> {
-    let script = one_hop_on(script);
-    if !script.afterwards {
-        return ask(back, script).await;
-    }
-    let answer = Played { text: script.text.to_uppercase(), ..Played::default() };
-    let context = CallContext::current().ok_or_else(|| Status::internal("a handler has a context"))?;
-    context.spawn(AFTERWARDS, async move {
-        let done = ask(back, script).await;
-        info!(afterwards = DONE, ok = done.is_ok(), "done afterwards");
-    })?;
-    info!(afterwards = BEGUN, "goes on afterwards");
-    Ok(answer)
-}
-
-async fn ask(back: back::Client, script: Script) -> Result<Played> {
-    let (back, within_ms) = (back.inner(), script.within_ms);
-    match script.manner() {
-        Manner::Ask => ask_with_mark(back, script).await,
-        Manner::Gather => {
-            let answer = back.exchange::<back::Gather>(within(within_ms, copies(&script))).await;
-            if script.stumbles { stumbled(&script, answer) } else { Ok(answer?.into_inner()) }
-        }
-        Manner::Show => {
-            shown(back.exchange::<back::Show>(within(within_ms, script)).await?.into_inner()).await
-        }
-        Manner::Mirror => {
-            let answer = async {
-                last_of(back.exchange::<back::Mirror>(within(within_ms, copies(&script))).await?.into_inner())
-                    .await
-            };
-            match answer.await {
-                answer if script.stumbles => stumbled(&script, answer),
-                Ok(last) if last.scenes != count(&script) => Err(Status::data_loss("messages are missing")),
-                answer => answer,
-            }
-        }
-    }
-}
-
-fn count(script: &Script) -> u32 {
-    script.scenes.max(1)
-}
-
-/// The script as often as it says, of which the last fails if any does, and after a while what who sends it stumbles over.
-fn copies(script: &Script) -> Streaming<Script> {
-    let mut copies = vec![Script { code: 0, ..script.clone() }; count(script) as usize - 1];
-    copies.push(script.clone());
-    let copies = stream::iter(copies.into_iter().map(Ok));
-    if !script.stumbles {
-        return Streaming::new(copies);
-    }
-    Streaming::new(copies.chain(stream::once(async {
-        sleep(HESITATES).await;
-        Err(Status::aborted(STUMBLED))
-    })))
-}
-
-/// What is wrong with a stream of requests, by who sends it, and how long that takes to come: answers are on their way by then.
-const STUMBLED: &str = "the rest is forgotten";
-const HESITATES: Duration = Duration::from_millis(60);
-
-/// Who sends a stream of requests that fails is told of that himself, and not of what came of it.
-fn stumbled<T>(script: &Script, answer: Result<T>) -> Result<Played> {
-    match answer {
-        Err(status) if status.code() == Code::Aborted && status.message() == STUMBLED => {
-            Ok(answer_to(script))
-        }
-        Err(status) => Err(status),
-        Ok(_) => Err(Status::data_loss("a stream of requests that failed was answered")),
-    }
-}
-
-/// A request that is given so long.
-fn within<T>(within_ms: u32, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    if within_ms > 0 {
-        request.set_timeout(Duration::from_millis(within_ms.into()));
-    }
-    request
-}
-
-/// Asks with metadata of its own, which must come back.
-async fn ask_with_mark(back: &Client, script: Script) -> Result<Played> {
-    let (mark, fails_with) = (script.text.clone(), script.message.clone());
-    let mut request = within(script.within_ms, script);
-    let value = mark.parse().map_err(|_| Status::internal("a text of a script is ASCII"))?;
-    request.metadata_mut().insert(ECHOED, value);
-    let is_back = |metadata: &MetadataMap| metadata.get(ECHOED).is_some_and(|back| back == mark.as_str());
-    match back.exchange::<back::Play>(request).await {
-        Ok(answer) if is_back(answer.metadata()) => Ok(answer.into_inner()),
-        Ok(_) => Err(Status::data_loss("what was sent along did not come back with the answer")),
-        // What fails on its way brings nothing along.
-        Err(status)
-            if !is_back(status.metadata()) && status.message() == fails_with && fails_with.len() > 9 =>
-        {
-            Err(Status::data_loss("what was sent along did not come back with the failure"))
-        }
-        Err(mut status) => {
-            // It goes no further.
-            status.metadata_mut().clear();
-            Err(status)
-        }
-    }
-}
-
-/// The last message of an answer, and how many there were.
-async fn last_of(mut answer: Streaming<Played>) -> Result<Played> {
-    let (mut last, mut count) = (Played::default(), 0);
-    while let Some(played) = answer.next().await {
-        last = played?;
-        count += 1;
-    }
-    Ok(Played { scenes: count, ..last })
-}
-
-/// The last message of what is shown, of which nothing is missing.
-async fn shown(mut answer: Streaming<Played>) -> Result<Played> {
-    let (mut last, mut count, mut is_whole) = (Played::default(), 0, false);
-    while let Some(played) = answer.next().await {
-        let played = played?;
-        if played.is_last {
-            is_whole = played.scenes == count;
-        } else {
-            (last, count) = (played, count + 1);
-        }
-    }
-    if is_whole { Ok(Played { scenes: count, ..last }) } else { Err(Status::data_loss("its end is missing")) }
 }
 
 /// What the last service on the way does.
@@ -355,7 +224,7 @@ fn played_now(script: Script) -> Result<Played> {
     Ok(answer_to(&script))
 }
 
-fn answer_to(script: &Script) -> Played {
+pub(crate) fn answer_to(script: &Script) -> Played {
     let padding = "y".repeat(script.answer_bytes as usize);
     Played { text: script.text.to_uppercase(), padding, ..Played::default() }
 }
@@ -369,7 +238,7 @@ pub(crate) const DETAILS_ON_THE_WIRE: &str = "CAVkZXRhaWxz";
 pub(crate) const AGAIN: &str = "grpc-retry-pushback-ms";
 
 /// Entries of this name come back with the answer.
-const ECHOED: &str = "x-trial";
+pub(crate) const ECHOED: &str = "x-trial";
 
 /// Adds them to the answer. Of several values that come back with a failure, all but the first are a part of it.
 fn echo_metadata(failure: Option<&mut MetadataMap>) {

@@ -78,7 +78,12 @@ pub(crate) fn all() -> Vec<sim::Scenario> {
         of("worlds", "nodes, configuration, load and faults are all drawn", LOADS),
         of("streams", "worlds of streams of all kinds", &["streams"]),
         of("sizes", "worlds of large messages", &["sizes"]),
-        of("failures", "worlds of services that fail as they are told", &["failures"]),
+        drawn("failures", "worlds of services that fail as they are told", |picks| {
+            let layout = any_layout(picks);
+            world(picks, layout, &["failures"], true, |picks| {
+                picks.pick("retry-codes", &["retry-codes=UNAVAILABLE", "retry-codes=ABORTED"]).to_owned()
+            })
+        }),
         of("ledger", "worlds of actors that live by key", &["ledger", "tally"]),
         drawn("policies", "worlds whose callers hold calls back, or send them by a key", |picks| {
             // A service that fails as it is told to, call after call, is rightly left alone for good.
