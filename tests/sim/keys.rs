@@ -208,8 +208,8 @@ pub(crate) struct EnteredOnce {
     unknown: BTreeMap<String, Duration>,
     /// The keys of which somebody was told what they came to, and when they had entered.
     known: BTreeMap<String, Duration>,
-    /// When somebody was first told what a key had entered then.
-    told: BTreeMap<(String, Duration), Duration>,
+    /// What keys have entered when, as somebody was told.
+    told: BTreeSet<(String, Duration)>,
     /// From when to when disks failed.
     disk_failed: BTreeMap<usize, (Duration, Duration)>,
     /// By which call each key has entered on a host, and when.
@@ -297,9 +297,11 @@ impl Invariant for EnteredOnce {
         }
         let entered = self.balances.get(&balance);
         if let (Some(at), Some(now)) = (entered, call.ended) {
-            let told = *self.told.entry((key.clone(), *at)).or_insert(now);
+            let since = call.started.min(*at);
+            let has_failed =
+                || self.disk_failed.values().any(|(from, until)| *from <= now && *until >= since);
             // What the disk did not take is known for as long as the process lasts.
-            if !self.disk_failed.values().any(|(from, until)| *from <= told && until >= at) {
+            if self.told.insert((key.clone(), *at)) && !has_failed() {
                 self.known.insert(key.clone(), *at);
             }
         }

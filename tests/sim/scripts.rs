@@ -25,6 +25,8 @@ pub(crate) fn as_the_script_says(call: &CallRecord, size_max: u32) -> Result<(),
     let Some(reply) = &call.reply else { return Ok(()) };
     let is_at_back = request::<back::Play>(call).or_else(|| request::<back::Glance>(call)).is_some();
     let judged = match asked(&script, is_at_back, size_max).filter(|_| !script.afterwards) {
+        // What is shown ends before it fails where a node drains.
+        Some(_) if reply.is_ok() && is_shown(&script, is_at_back) => Ok(()),
         Some(code) if reply.is_ok() => Err(format!("it worked, and had to fail with {code:?}")),
         Some(code) => as_failed(call, &script, reply, (code, is_at_back)),
         None if reply.is_ok() => as_answered(call, &script, is_at_back),
@@ -122,11 +124,16 @@ fn may_be_of_the_way(code: Code) -> bool {
     matches!(code, Cancelled | DeadlineExceeded | Internal | ResourceExhausted | Unavailable | Unknown)
 }
 
+/// Whether it is shown from further on.
+fn is_shown(script: &Script, is_at_back: bool) -> bool {
+    script.hops > 0 && !is_at_back && !script.afterwards && script.manner() == Manner::Show
+}
+
 fn as_answered(call: &CallRecord, script: &Script, is_at_back: bool) -> Result<(), String> {
     let Some(played) = played(call) else { return Err("it has no answer".to_owned()) };
     let asks_further = script.hops > 0 && !is_at_back;
     // What is shown ends early where a node drains, before the first message at the earliest.
-    let may_be_nothing = asks_further && !script.afterwards && script.manner() == Manner::Show;
+    let may_be_nothing = is_shown(script, is_at_back);
     let bytes = if asks_further && script.afterwards { 0 } else { script.answer_bytes as usize };
     let is_whole = played.text == script.text.to_uppercase() && played.padding.len() == bytes;
     let is_nothing = may_be_nothing && played == Played::default();
