@@ -356,6 +356,7 @@ fn who_lets_a_call_go_before_all_of_its_request_is_sent_has_its_handler_stopped(
         for fails in [false, true] {
             let one = stream::once(async { Ok(SumRequest { number: 1 }) });
             let (fail, failed) = tokio::sync::oneshot::channel();
+            let mut going_on = None;
             let rest =
                 stream::once(async { failed.await.unwrap_or_else(|_| Err(Status::internal("dropped"))) });
             let mut mirror = world.probe.mirror(Streaming::new(one.chain(rest))).await.expect("a stream");
@@ -364,12 +365,12 @@ fn who_lets_a_call_go_before_all_of_its_request_is_sent_has_its_handler_stopped(
                 fail.send(Err(Status::aborted("no more"))).expect("it is awaited");
                 let error = mirror.next().await.expect("an item").expect_err("it failed");
                 assert_status(&error, Code::Aborted, "no more");
-                assert_eq!(timeout(SOON, world.event()).await.expect("it is stopped"), Event::Dropped);
             } else {
                 drop(mirror);
-                assert_eq!(timeout(SOON, world.event()).await.expect("it is stopped"), Event::Dropped);
-                drop(fail);
+                going_on = Some(fail);
             }
+            assert_eq!(timeout(SOON, world.event()).await.expect("it is stopped"), Event::Dropped);
+            drop(going_on);
         }
     });
 }

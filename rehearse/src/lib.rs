@@ -126,8 +126,9 @@ pub use proptest;
 pub use rpc::{JsonMessage, StreamOf};
 pub use scenario::Scenario;
 pub use sim::{
-    Answer, CLIENTS, CallFault, CallRecord, Event, Eventual, Fact, Family, Fault, FaultKind, Invariant, Line,
-    Phase, Picks, Question, Questions, Reply, Request, Runner, Value, Wants, What, matching, tell,
+    Answer, CLIENTS, CallFault, CallRecord, DiskFails, Event, Eventual, Fact, Family, Fault, FaultKind,
+    Invariant, Line, Phase, Picks, Question, Questions, Reply, Request, Runner, Value, Wants, What, matching,
+    tell,
 };
 pub use swarm::Swarm;
 pub use time::Ms;

@@ -8,7 +8,7 @@ use protos::app::grpc::service2::SayHello;
 use rehearse::facts::{CallMade, CallOutcome, GaugesRead, HandlerEnded, Outcome};
 use rehearse::proptest::strategy::Strategy as _;
 use rehearse::{
-    Code, Event, Expect, Failed, Family, Invariant, Load, Ms as _, Picks, Scenario, Swarm, Via, Wants, drawn,
+    Code, Event, Expect, Family, Invariant, Load, Ms as _, Picks, Scenario, Swarm, Via, Wants, drawn,
     matching, promises,
 };
 use transport::Method as _;
@@ -195,7 +195,9 @@ fn limited(picks: &mut Picks<'_>) -> Scenario {
     // What fails at once says nothing of how long calls take.
     let fails_at_first = has_room && picks.pick("fails at first", &[false, true]);
     let (service1, calls, over, right) = match fails_at_first {
-        true => (service1.falls_ill(0.ms()..300.ms(), ill(), 300.ms()), 440, 1100, Code::Unavailable),
+        true => {
+            (service1.falls_ill(0.ms()..300.ms(), foreign::ill(), 300.ms()), 440, 1100, Code::Unavailable)
+        }
         false => (service1, 300, 750, Code::ResourceExhausted),
     };
     let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
@@ -216,10 +218,6 @@ fn limited(picks: &mut Picks<'_>) -> Scenario {
                 if has_room { has_grown(event) } else { has_shrunk(event) }
             },
         )
-}
-
-fn ill() -> Failed {
-    Failed::new(Code::Unavailable, "ill")
 }
 
 /// The scenario of a callee that has no room at all for a while, to a caller that finds out how much it has.
@@ -249,9 +247,13 @@ pub(crate) fn starved() -> Scenario {
 /// An adaptive limit lets so many calls out, however little room there seems to be.
 const LEAST: usize = 4;
 
+/// How many calls a host lets out to service1 at once, where its gauges are told.
+fn limit(event: &Event) -> Option<usize> {
+    event.told().map(|GaugesRead(reading)| reading.count(Gauge::CalleeLimit, "service1", "most"))
+}
+
 fn is_asked(event: &Event) -> Result<(), String> {
-    let limit = |GaugesRead(reading): &GaugesRead| reading.count(Gauge::CalleeLimit, "service1", "most");
-    match event.told().map(limit) {
+    match limit(event) {
         Some(limit) if limit < LEAST && &*event.host == "service2" => {
             Err(format!("{} lets {limit} calls out at once; expected {LEAST} at least", event.host))
         }
@@ -264,8 +266,7 @@ const ROOM: usize = 4;
 const TIMES: usize = 4;
 
 fn has_shrunk(event: &Event) -> Result<(), String> {
-    let limit = |GaugesRead(reading): &GaugesRead| reading.count(Gauge::CalleeLimit, "service1", "most");
-    match event.told().map(limit) {
+    match limit(event) {
         Some(limit) if limit > ROOM * TIMES => Err(format!(
             "{} lets {limit} calls out at once, and its callee has refused all but {ROOM}; expected {} at most",
             event.host,
@@ -276,8 +277,7 @@ fn has_shrunk(event: &Event) -> Result<(), String> {
 }
 
 fn has_grown(event: &Event) -> Result<(), String> {
-    let limit = |GaugesRead(reading): &GaugesRead| reading.count(Gauge::CalleeLimit, "service1", "most");
-    match event.told().map(limit) {
+    match limit(event) {
         Some(limit) if limit <= FIRST_LIMIT => Err(format!(
             "{} lets {limit} calls out at once, and its callee has never kept one waiting; expected more than \
              {FIRST_LIMIT}",

@@ -78,7 +78,7 @@ pub(crate) fn saved() -> Scenario {
     let swarm = Swarm::new(2..=3, 4000.ms(), 500.ms()..=1500.ms()).link("service2", "service1");
     let ill = 6000.ms()..6500.ms();
     let well_again = ill.end;
-    let service1 = foreign::service1().falls_ill(ill, Failed::new(Code::Unavailable, "ill"), well_again);
+    let service1 = foreign::service1().falls_ill(ill, foreign::ill(), well_again);
     let about = "the calls of service1 are slow, which costs them nothing, and fail later";
     Scenario::new("saved", about, load, swarm.only(&[Family::SlowLink]))
         .nodes(&["service2"], scenarios::app)
@@ -96,9 +96,16 @@ pub(crate) fn saved() -> Scenario {
 struct FirstIsRepeated {
     /// The call of each attempt that is under way, and which it is.
     going: BTreeMap<u32, (u32, u32)>,
-    /// The request of the first call that fails, and whether it was repeated.
-    first: Option<(u32, u32, bool)>,
+    first: Option<Failing>,
     met: u64,
+}
+
+/// A call that has failed.
+#[derive(Debug)]
+struct Failing {
+    request: u32,
+    call: u32,
+    is_repeated: bool,
 }
 
 impl Invariant for FirstIsRepeated {
@@ -113,8 +120,8 @@ impl Invariant for FirstIsRepeated {
     fn event(&mut self, event: &Event) -> Result<(), String> {
         if let Some(made) = event.told::<CallMade>() {
             self.going.insert(made.hop, (made.call, made.attempt));
-            if let Some((_, call, is_repeated)) = &mut self.first {
-                *is_repeated |= *call == made.call && made.attempt > 0;
+            if let Some(first) = &mut self.first {
+                first.is_repeated |= first.call == made.call && made.attempt > 0;
             }
         }
         let Some(ended) = event.told::<CallOutcome>() else { return Ok(()) };
@@ -122,16 +129,17 @@ impl Invariant for FirstIsRepeated {
         if let Some(((call, 0), request)) =
             known.filter(|_| ended.outcome == Outcome::Said(Code::Unavailable))
         {
-            self.first.get_or_insert((request, call, false));
+            self.first.get_or_insert(Failing { request, call, is_repeated: false });
         }
         Ok(())
     }
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
-        let Some((request, _, is_repeated)) = self.first else { return Ok(()) };
-        if request != call.request.id {
+        let Some(&Failing { is_repeated, .. }) =
+            self.first.as_ref().filter(|first| first.request == call.request.id)
+        else {
             return Ok(());
-        }
+        };
         self.met += 1;
         if is_repeated { Ok(()) } else { Err(format!("{} failed, and was not made again", call.request_id)) }
     }

@@ -2,7 +2,12 @@
 
 use protos::app::grpc::ProcessNameResponse;
 use protos::app::grpc::service1::{ProcessName, Service1};
-use rehearse::{Failed, Foreign};
+use rehearse::{Code, Failed, Foreign};
+
+/// What one says that is ill.
+pub(crate) fn ill() -> Failed {
+    Failed::new(Code::Unavailable, "ill")
+}
 
 /// One that answers as a node would.
 pub(crate) fn service1() -> Foreign {

@@ -23,12 +23,11 @@ pub(crate) fn ill() -> sim::Scenario {
 }
 
 fn world(picks: &mut Picks<'_>) -> Scenario {
-    let said = Failed::new(Code::Unavailable, "ill");
     let knows_few = picks.pick("the hosts know", &["all names", "few"]) == "few";
     let replica = || if knows_few { foreign::service1_that_fails(unknown) } else { foreign::service1() };
     let ill = replica()
         // It fails for as long as it takes to be found out, and hangs for as long as it is tried again.
-        .falls_ill(1500.ms()..6500.ms(), said, 10_500.ms());
+        .falls_ill(1500.ms()..6500.ms(), foreign::ill(), 10_500.ms());
     let are_few = picks.pick("calls at a time", &["any", "two"]) == "two";
     let ill = if are_few { ill.streams_max(2) } else { ill };
     let policy = picks.pick("policy", &["attempts=3", "hedge=true"]);
@@ -74,7 +73,7 @@ pub(crate) fn refusing() -> Scenario {
     });
     let right = Expect::ok().or(Code::Unavailable);
     let load = Load::new(160, 12_000.ms(), 400.ms()..=800.ms()).rpc::<front::Play>(Via::Grpc, scripts, right);
-    let ill = Foreign::of::<Back>().refuse::<back::Show>(Failed::new(Code::Unavailable, "ill"));
+    let ill = Foreign::of::<Back>().refuse::<back::Show>(foreign::ill());
     Scenario::new("refusing", "one of two hosts of back refuses each stream", load, Swarm::calm())
         .node("edge", &["front", "middle"], worlds::app(1000.ms()))
         .node("back", &["back"], worlds::app(1000.ms()))

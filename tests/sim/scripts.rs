@@ -25,8 +25,8 @@ pub(crate) fn as_the_script_says(call: &CallRecord, size_max: u32) -> Result<(),
     let Some(reply) = &call.reply else { return Ok(()) };
     let is_at_back = request::<back::Play>(call).or_else(|| request::<back::Glance>(call)).is_some();
     let judged = match asked(&script, is_at_back, size_max).filter(|_| !script.afterwards) {
-        // What is shown ends before it fails where a node drains.
-        Some(_) if reply.is_ok() && is_shown(&script, is_at_back) => Ok(()),
+        // What is shown ends before it fails where a node drains, and then not all of it was shown.
+        Some(_) if reply.is_ok() && is_shown(&script, is_at_back) && is_short(call, &script) => Ok(()),
         Some(code) if reply.is_ok() => Err(format!("it worked, and had to fail with {code:?}")),
         Some(code) => as_failed(call, &script, reply, (code, is_at_back)),
         None if reply.is_ok() => as_answered(call, &script, is_at_back),
@@ -127,6 +127,11 @@ fn may_be_of_the_way(code: Code) -> bool {
 /// Whether it is shown from further on.
 fn is_shown(script: &Script, is_at_back: bool) -> bool {
     script.hops > 0 && !is_at_back && !script.afterwards && script.manner() == Manner::Show
+}
+
+/// Whether fewer messages were shown than there are before it fails. Where there are none, it may end in place of the failure.
+fn is_short(call: &CallRecord, script: &Script) -> bool {
+    script.scenes == 0 || played(call).is_some_and(|played| played.scenes < script.scenes)
 }
 
 fn as_answered(call: &CallRecord, script: &Script, is_at_back: bool) -> Result<(), String> {

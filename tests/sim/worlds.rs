@@ -68,23 +68,18 @@ const LOADS: &[&str] = &["greetings", "scripts", "streams", "sizes", "failures",
 
 /// The scenario of all worlds, and those of one sort of load each: what is rare among all is often among its own.
 pub(crate) fn all() -> Vec<sim::Scenario> {
-    let of = |name: &'static str, about: &str, loads: &'static [&'static str]| {
+    let of = |name: &'static str, about: &str, loads: &'static [&'static str], policies: Policies| {
         drawn(name, about, move |picks| {
             let layout = any_layout(picks);
-            world(picks, layout, loads, true, |_| "breaker=none".to_owned())
+            world(picks, layout, loads, true, policies)
         })
     };
     vec![
-        of("worlds", "nodes, configuration, load and faults are all drawn", LOADS),
-        of("streams", "worlds of streams of all kinds", &["streams"]),
-        of("sizes", "worlds of large messages", &["sizes"]),
-        drawn("failures", "worlds of services that fail as they are told", |picks| {
-            let layout = any_layout(picks);
-            world(picks, layout, &["failures"], true, |picks| {
-                picks.pick("retry-codes", &["retry-codes=UNAVAILABLE", "retry-codes=ABORTED"]).to_owned()
-            })
-        }),
-        of("ledger", "worlds of actors that live by key", &["ledger", "tally"]),
+        of("worlds", "nodes, configuration, load and faults are all drawn", LOADS, no_breaker),
+        of("streams", "worlds of streams of all kinds", &["streams"], no_breaker),
+        of("sizes", "worlds of large messages", &["sizes"], no_breaker),
+        of("failures", "worlds of services that fail as they are told", &["failures"], other_retry_codes),
+        of("ledger", "worlds of actors that live by key", &["ledger", "tally"], no_breaker),
         drawn("policies", "worlds whose callers hold calls back, or send them by a key", |picks| {
             // A service that fails as it is told to, call after call, is rightly left alone for good.
             let loads = LOADS.iter().copied().filter(|load| *load != "failures").collect::<Vec<_>>();
@@ -92,9 +87,20 @@ pub(crate) fn all() -> Vec<sim::Scenario> {
             world(picks, layout, &loads, false, held_back)
         }),
         drawn("indoors", "worlds of one node, whose services call each other in memory", |picks| {
-            world(picks, "one", &["streams", "failures"], true, |_| "breaker=none".to_owned())
+            world(picks, "one", &["streams", "failures"], true, no_breaker)
         }),
     ]
+}
+
+/// Draws what a policy says beside what all of these worlds draw.
+type Policies = fn(&mut Picks<'_>) -> String;
+
+fn no_breaker(_: &mut Picks<'_>) -> String {
+    "breaker=none".to_owned()
+}
+
+fn other_retry_codes(picks: &mut Picks<'_>) -> String {
+    picks.pick("retry-codes", &["retry-codes=UNAVAILABLE", "retry-codes=ABORTED"]).to_owned()
 }
 
 /// What holds calls back, and sends them by a key, from the plainest. Other worlds have none of it: a call that is held back
@@ -117,7 +123,7 @@ fn world(
     layout: &str,
     loads: &[&str],
     may_fail: bool,
-    policies: fn(&mut Picks<'_>) -> String,
+    policies: Policies,
 ) -> Scenario {
     let (_, nodes) =
         LAYOUTS.iter().find(|(name, _)| *name == layout).expect("a layout is picked by its name");
@@ -263,7 +269,7 @@ fn streams(load: Load, size: u32, may_fail: bool) -> Load {
         let stumbles = stumbles && script.code == 0 && manner != Manner::Show;
         // After these nobody calls again by himself.
         let is_final = matches!(script.code, 3 | 5..=7 | 9 | 11 | 15 | 16);
-        let again_ms = if is_final { script.again_ms.max(300 * u32::from(hops > 0)) } else { 0 };
+        let again_ms = if is_final { script.again_ms.max(300) } else { 0 };
         Script { manner: manner.into(), hops, again_ms, stumbles, ..script }
     });
     plays(load, scripts.sboxed(), size).watch::<front::Show>(slow()).watch::<back::Show>(slow())

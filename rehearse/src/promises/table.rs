@@ -40,13 +40,18 @@ const TABLE: &[Row] = &[
 ];
 
 /// Whether the table lets `fault` do this to a call where it lies. A node that had not left when its drain ended was
-/// killed.
+/// killed, after it had drained for as long.
 pub(super) fn allows(fault: &Fault, side: Side, failure: Failure) -> bool {
-    let family = if fault.was_killed() { Family::Kill } else { fault.family };
+    let killed = fault.was_killed().then_some(Family::Kill);
+    let mut families = [fault.family].into_iter().chain(killed);
+    families.any(|family| allowed(family, side).contains(&failure))
+}
+
+fn allowed(family: Family, side: Side) -> &'static [Failure] {
     let row = TABLE.iter().find(|row| row.0 == family);
-    row.is_some_and(|Row(_, entry, callee, caller)| match side {
-        Side::Entry => entry.contains(&failure),
-        Side::Callee => callee.contains(&failure),
-        Side::Caller => caller.contains(&failure),
+    row.map_or(&[], |Row(_, entry, callee, caller)| match side {
+        Side::Entry => entry,
+        Side::Callee => callee,
+        Side::Caller => caller,
     })
 }
