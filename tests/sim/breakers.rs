@@ -8,11 +8,12 @@ use protos::app::grpc::service2::SayHello;
 use rehearse::facts::{CallMade, CallOutcome, GaugesRead, HandlerEnded, Outcome};
 use rehearse::proptest::strategy::Strategy as _;
 use rehearse::{
-    Code, Event, Expect, Family, Invariant, Load, Ms as _, Picks, Scenario, Swarm, Via, Wants, drawn,
+    Code, Event, Expect, Failed, Family, Invariant, Load, Ms as _, Picks, Scenario, Swarm, Via, Wants, drawn,
     matching, promises,
 };
 use transport::Method as _;
 use transport::gauges::Gauge;
+use transport::status::code_name;
 
 use crate::probing::GoesOutInTime;
 use crate::window::OpensByShare;
@@ -192,13 +193,15 @@ fn limited(picks: &mut Picks<'_>) -> Scenario {
     let service1 = foreign::service1().takes(picks.pick("takes ms", &[100, 60, 150]).ms());
     let has_room = picks.pick("its room", &["for all", "for few"]) == "for all";
     let service1 = if has_room { service1 } else { service1.room(ROOM) };
-    // What fails at once says nothing of how long calls take.
-    let fails_at_first = has_room && picks.pick("fails at first", &[false, true]);
-    let (service1, calls, over, right) = match fails_at_first {
-        true => {
-            (service1.falls_ill(0.ms()..300.ms(), foreign::ill(), 300.ms()), 440, 1100, Code::Unavailable)
+    // What fails at once says nothing of how long calls take, whether it is repeated or not.
+    let fails =
+        if has_room { picks.pick("fails at first", &["no", "UNAVAILABLE", "NOT_FOUND"]) } else { "no" };
+    let code = [Code::Unavailable, Code::NotFound].into_iter().find(|code| code_name(*code) == fails);
+    let (service1, calls, over, right) = match code {
+        Some(code) => {
+            (service1.falls_ill(0.ms()..300.ms(), Failed::new(code, "ill"), 300.ms()), 440, 1100, code)
         }
-        false => (service1, 300, 750, Code::ResourceExhausted),
+        None => (service1, 300, 750, Code::ResourceExhausted),
     };
     let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
     let right = || Expect::ok().or(Code::ResourceExhausted).or(right);

@@ -23,8 +23,9 @@ pub(crate) fn homes() -> sim::Scenario {
 }
 
 fn world(picks: &mut Picks<'_>) -> Scenario {
-    // What is said of all calls, too: those by a key are not hedged.
-    let of_all = picks.pick("policy of all calls", &["hedge=false", "hedge=true"]);
+    // What is said of all calls, too: those by a key are not hedged, and who has no room is asked again, and nobody else.
+    let of_all =
+        picks.pick("policy of all calls", &["hedge=false", "hedge=true", "retry-codes=RESOURCE_EXHAUSTED"]);
     // Few keys, so that each has many calls, of both callers.
     let names = || matching("[a-h]").prop_map(|name| SayHelloRequest { name });
     let load = Load::new(80, 6000.ms(), 400.ms()..=1500.ms())

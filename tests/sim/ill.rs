@@ -7,7 +7,7 @@ use probe_contract::back::{self, Back};
 use probe_contract::{Manner, Script, front};
 use protos::app::grpc::SayHelloRequest;
 use protos::app::grpc::service2::SayHello;
-use rehearse::facts::{CallMade, CallOutcome, GaugesRead, Outcome};
+use rehearse::facts::{CallMade, CallOutcome, GaugesRead, HandlerBegun, Outcome};
 use rehearse::proptest::strategy::Strategy as _;
 use rehearse::{
     Code, Event, Expect, Failed, Foreign, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching,
@@ -63,7 +63,11 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
 }
 
 /// The scenario of a replica that refuses each stream: it is left out, as one is that fails other calls.
-pub(crate) fn refusing() -> Scenario {
+pub(crate) fn refusing() -> sim::Scenario {
+    drawn("refusing", "one of two hosts of back refuses each stream", refused)
+}
+
+fn refused(picks: &mut Picks<'_>) -> Scenario {
     let scripts = matching("[a-z]{4,8}").prop_map(|text| Script {
         text,
         hops: 1,
@@ -74,7 +78,12 @@ pub(crate) fn refusing() -> Scenario {
     let right = Expect::ok().or(Code::Unavailable);
     let load = Load::new(160, 12_000.ms(), 400.ms()..=800.ms()).rpc::<front::Play>(Via::Grpc, scripts, right);
     let ill = Foreign::of::<Back>().refuse::<back::Show>(foreign::ill());
-    Scenario::new("refusing", "one of two hosts of back refuses each stream", load, Swarm::calm())
+    // A new connection says nothing for who is at its other end.
+    let ill = match picks.pick("its connections take", &["all streams", "one"]) {
+        "one" => ill.calls_max(1),
+        _ => ill,
+    };
+    Scenario::new("refusing", "", load, Swarm::calm())
         .node("edge", &["front", "middle"], worlds::app(1000.ms()))
         .node("back", &["back"], worlds::app(1000.ms()))
         .stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND)
@@ -82,24 +91,72 @@ pub(crate) fn refusing() -> Scenario {
         .workers(1)
         .flags(&["--policy", "attempts=1"])
         .promises(promises::of_calls().except(promises::REPLICAS_SHARE))
-        .fold("who refuses each stream gets few of them", few_are_refused)
+        .fold("who refuses stream after stream is ejected", ejected_in_time)
 }
 
-/// A fifth of all calls: some until it is found out, and one now and then that tries it.
-const FEW: u32 = 32;
+/// After so many in a row a replica is ejected. More may be on their way by then.
+const IN_A_ROW: u32 = 5;
+const ON_THEIR_WAY: u32 = 3;
 
-fn few_are_refused(refused: &mut u32, event: &Event) -> Result<(), String> {
+fn ejected_in_time(refused: &mut u32, event: &Event) -> Result<(), String> {
     let is_of_back = |ended: &&CallOutcome| ended.callee == "back";
     if let Some(CallOutcome { outcome: Outcome::Said(Code::Unavailable), .. }) =
         event.told::<CallOutcome>().filter(is_of_back)
     {
         *refused += 1;
     }
-    if *refused <= FEW {
-        Ok(())
-    } else {
-        Err(format!("{refused} streams were refused; expected {FEW} at most: {event}"))
+    if event.field("ejected_for_ms").is_some() {
+        *refused = 0;
     }
+    if *refused <= IN_A_ROW + ON_THEIR_WAY {
+        return Ok(());
+    }
+    Err(format!(
+        "{refused} streams were refused since it was ejected last, if it ever was; expected that it is after {IN_A_ROW} in a \
+         row: {event}"
+    ))
+}
+
+/// The scenario of a callee that begins no stream for a while: its caller's breaker opens, as it does when calls are late.
+pub(crate) fn unbegun() -> Scenario {
+    let scripts = matching("[a-z]{4,8}").prop_map(|text| Script {
+        text,
+        hops: 1,
+        manner: Manner::Show.into(),
+        scenes: 2,
+        ..Script::default()
+    });
+    let right = Expect::ok().or(Code::NotFound).or(Code::Unavailable).or(Code::DeadlineExceeded);
+    // What a stream may take to begin is less than what its call has.
+    let load = Load::new(60, 6000.ms(), 1500.ms()..=2500.ms()).rpc::<front::Play>(Via::Grpc, scripts, right);
+    let mute = Foreign::of::<Back>().refuse::<back::Show>(Failed::new(Code::NotFound, "nothing is shown"));
+    let mute = mute.falls_ill(0.ms()..0.ms(), foreign::ill(), 6500.ms());
+    Scenario::new("unbegun", "the only host of back begins no stream for a while", load, Swarm::calm())
+        .node("edge", &["front", "middle"], worlds::app(1000.ms()))
+        .stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND)
+        .foreign("mute", mute)
+        .workers(1)
+        .flags(&["--policy", "back.deadline=200ms;breaker=3;attempts=1"])
+        // That it says nothing is no fault of the plan, which would explain it.
+        .promises(promises::of_calls().except(promises::STATUSES_ARE_EXPLAINED))
+        .fold("who begins no stream is left alone", left_alone_in_time)
+}
+
+/// Three are late when a breaker opens, and in the time that they have, so many more may have come.
+const UNBEGUN: u32 = 12;
+
+fn left_alone_in_time(begun: &mut u32, event: &Event) -> Result<(), String> {
+    if event.field("breaker").is_some() {
+        *begun = 0;
+    }
+    *begun += u32::from(event.told::<HandlerBegun>().is_some_and(|begun| begun.service == "back"));
+    if *begun <= UNBEGUN {
+        return Ok(());
+    }
+    Err(format!(
+        "{begun} streams have come to a host that begins none since the breaker of its callers has changed, if it ever has; \
+         expected that it opens after three: {event}"
+    ))
 }
 
 /// From so many calls on it is known what is usual, and what takes so many times as long hangs.

@@ -25,7 +25,10 @@ pub(crate) fn keys() -> sim::Scenario {
         let sync = picks.pick("a sync takes ms", &[20, 0, 60]).ms();
         let kept_for_ms: u64 =
             if is_stored { FOREVER_MS } else { picks.pick("keys are kept for ms", &[FOREVER_MS, 200]) };
+        // It is one of them in any case.
+        let rest_headers = picks.pick("--rest-headers", &["x-trial", "idempotency-key"]);
         tally("", "", swarm(is_stored), load(is_stored, 1), (is_stored, kept_for_ms.ms()))
+            .flags(&["--rest-headers", rest_headers])
             .flags(&["--idempotency-store", store, "--idempotency-keys-for", &format!("{kept_for_ms}ms")])
             .sync_takes(sync)
     })
@@ -125,6 +128,9 @@ pub(crate) const FOREVER_MS: u64 = 600_000;
 /// How long after a key was forgotten a call may still have been made before: a store syncs what a call came to first.
 const SYNCS: Duration = Duration::from_millis(150);
 
+/// How exactly the time of a start is known.
+const MOMENT: Duration = Duration::from_millis(20);
+
 /// What a healthy call may take here: it waits for three syncs, and for each of them until the one before has ended.
 const ENOUGH: Duration = Duration::from_millis(500);
 
@@ -206,6 +212,10 @@ pub(crate) struct EnteredOnce {
     started: Vec<Duration>,
     /// The keys of which somebody was told that nobody knows, and when the node was first started after the key was used.
     unknown: BTreeMap<String, Duration>,
+    /// The keys that were used since the node was last started, but for those that it refused as unknown.
+    used_since: BTreeSet<String>,
+    /// When the node was last started after it had died over a key.
+    died_over: BTreeMap<String, Duration>,
     /// The keys of which somebody was told what they came to, and when they had entered.
     known: BTreeMap<String, Duration>,
     /// What keys have entered when, as somebody was told.
@@ -245,6 +255,9 @@ impl Invariant for EnteredOnce {
     fn event(&mut self, event: &Event) -> Result<(), String> {
         if event.told::<NodeStarted>().is_some() {
             self.started.push(event.at);
+            let open = self.open.iter().filter_map(|call| Some(self.calls.get(call)?.0.clone()));
+            let used: Vec<_> = std::mem::take(&mut self.used_since).into_iter().chain(open).collect();
+            self.died_over.extend(used.into_iter().map(|key| (key, event.at)));
             self.entered.retain(|(host, _), _| self.is_stored || *host != event.host);
         }
         if let What::FaultBegins { fault, .. } | What::FaultEnds { fault, .. } = &event.what
@@ -285,6 +298,9 @@ impl Invariant for EnteredOnce {
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
         self.open.remove(&call.request.id);
+        let is_unknown = call.reply.as_ref().is_some_and(|reply| reply.status == "ABORTED");
+        let key = self.calls.get(&call.request.id).filter(|_| !is_unknown);
+        self.used_since.extend(key.map(|(key, _)| key.clone()));
         let Some(Balance { before, total }) = answer::<Enter>(call) else { return self.failed(call) };
         let Some((key, amount)) = self.calls.get(&call.request.id) else { return Ok(()) };
         if self.is_unknown(key, call.ended.unwrap_or(call.started)) {
@@ -293,7 +309,8 @@ impl Invariant for EnteredOnce {
         let balance = (key.clone(), before, total);
         if self.unheard.remove(key) {
             // It has entered at the latest when somebody was told so.
-            self.balances.extend(call.ended.map(|told| (balance.clone(), told)));
+            let told = call.ended.unwrap_or(call.started);
+            self.balances.entry(balance.clone()).or_insert(told);
         }
         let entered = self.balances.get(&balance);
         if let (Some(at), Some(now)) = (entered, call.ended) {
@@ -350,13 +367,21 @@ impl EnteredOnce {
         let used = self.used.get(key).copied().unwrap_or_default();
         let started = self.started.iter().find(|started| used < **started).copied();
         self.unknown.insert(key.clone(), started.unwrap_or_default());
-        let may_be_unknown = self.is_stored && started.is_some();
         // One that is forgotten may have been used anew.
         let now = call.ended.unwrap_or(call.started);
+        let until = self.died_over.get(key).map(|started| started.saturating_add(self.kept_for));
+        let may_be_unknown = self.is_stored && until.is_some_and(|until| call.started < until + MOMENT);
         let is_known = self.known.get(key).is_some_and(|at| now < at.saturating_add(self.kept_for));
         if may_be_unknown && !is_known {
             return Ok(());
         }
-        Err(format!("{}: what the key {key} came to is unknown, and need not be", call.request_id))
+        Err(format!(
+            "{}: what the key {key} came to is unknown, and need not be: the node was last started after it had died over the \
+             key at {:?}, it remembers that for {} ms, and somebody was told at {:?} what it came to",
+            call.request_id,
+            self.died_over.get(key),
+            self.kept_for.as_millis(),
+            self.known.get(key)
+        ))
     }
 }

@@ -72,6 +72,7 @@ fn main() -> std::process::ExitCode {
         .scenario(replicas::cold())
         .scenario(ill::ill())
         .scenario(ill::refusing())
+        .scenario(ill::unbegun())
         .scenario(breakers::breakers())
         .scenario(breakers::limits())
         .scenario(breakers::starved())

@@ -52,6 +52,7 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
             // One service of each host leaves work behind.
             state::done_afterwards(work, event, drain_timeout, calls_max * usize::from(workers))
         })
+        .fold("nobody else repeats what calls leave behind", state::calls_for_itself)
         .fold("what is shown ends when its host drains", state::shows_end_with_drains)
 }
 

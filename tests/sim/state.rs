@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rehearse::facts::{HandlerBegun, HandlerDisturbed, HandlerEnded, NodeStarted, NodeStopped};
+use rehearse::facts::{CallMade, HandlerBegun, HandlerDisturbed, HandlerEnded, NodeStarted, NodeStopped};
 use rehearse::{CallFault, Event, FaultKind, What};
 
 use crate::ledger;
@@ -132,6 +132,23 @@ pub(crate) fn cut_off_at_its_limit(
         let (lasted, limit) = (lasted.as_millis(), AFTERWARDS.as_millis());
         return Err(format!(
             "it was begun {lasted} ms before; expected that it is cut off after {limit}: {event}"
+        ));
+    }
+    Ok(())
+}
+
+/// Nobody repeats work that outlives its call, whoever repeats the call: its own calls are the outermost.
+pub(crate) fn calls_for_itself(begun: &mut BTreeSet<(Arc<str>, u32)>, event: &Event) -> Result<(), String> {
+    let Some(work) = event.request.map(|request| (Arc::clone(&event.host), request)) else { return Ok(()) };
+    if event.text("afterwards") == Some(BEGUN) {
+        begun.insert(work);
+        return Ok(());
+    }
+    // It calls the back, and its handler has called nobody.
+    let made = event.told::<CallMade>().filter(|made| made.callee == "back" && begun.contains(&work));
+    if made.is_some_and(|made| made.is_repeated) {
+        return Err(format!(
+            "work that outlives its call takes its own call to be repeated further out, where nobody is left: {event}"
         ));
     }
     Ok(())

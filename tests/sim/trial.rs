@@ -277,7 +277,8 @@ fn scenes(script: Script) -> impl Stream<Item = Result<Played>> {
             if number == script.scenes {
                 return if script.code == 0 { None } else { Some(played(script).await) };
             }
-            if number > 0 {
+            // Without a pause, there always is a message.
+            if number > 0 && !pause.is_zero() {
                 sleep(pause).await;
             }
             let padding = "y".repeat(script.answer_bytes as usize);

@@ -160,6 +160,7 @@ fn world(
             // Of two services, on each of two workers.
             state::done_afterwards(work, event, drain_timeout, calls_max * 4)
         })
+        .fold("nobody else repeats what calls leave behind", state::calls_for_itself)
         .fold("what is shown ends when its host drains", state::shows_end_with_drains)
         .eventually("what calls leave behind is done", state::nothing_is_left)
 }

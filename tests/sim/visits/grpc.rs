@@ -81,6 +81,9 @@ pub(super) fn calls() -> Vec<Stranger> {
             .of("back")
             .calls(show().timeout("500m").unread_until_reset_after(500.ms() + OVERTIME))
             .calls(check()),
+        grpc("is shown more than it has time for")
+            .of("back")
+            .calls(endless().timeout("500m").comes_to_after(500.ms(), Code::DeadlineExceeded)),
         grpc("leaves its message unfinished")
             .of("back")
             .calls(play(0.ms()).half().comes_to_after(DEADLINE, Code::DeadlineExceeded)),
@@ -144,6 +147,12 @@ fn play(wait: Duration) -> Call {
 /// More than HTTP/2 takes unread.
 fn show() -> Call {
     let script = Script { text: "odd".to_owned(), scenes: 10, answer_bytes: 20_000, ..Script::default() };
+    Call::new("/rehearsal.Back/Show").message(script.encode_to_vec())
+}
+
+/// What lasts for longer than anybody waits, and never pauses.
+fn endless() -> Call {
+    let script = Script { text: "odd".to_owned(), scenes: 100_000, answer_bytes: 2000, ..Script::default() };
     Call::new("/rehearsal.Back/Show").message(script.encode_to_vec())
 }
 

@@ -47,7 +47,7 @@ impl Caller {
             return Ok(());
         }
         let most = call.after.map_or(SOON, |after| after + self.pace.way);
-        let ended = timeout(most, end(response)).await;
+        let ended = timeout(most, end(response, !call.is_reset)).await;
         let ended = ended.map_err(|_| Trouble::Wrong("the call has not ended in time".to_owned()))??;
         judge(call, &ended, from.elapsed() + self.pace.tick).map_err(Trouble::Wrong)
     }
@@ -96,13 +96,18 @@ fn head(call: &Call) -> Result<http::Request<()>, Trouble> {
     head.body(()).map_err(|error| Trouble::Wrong(error.to_string()))
 }
 
-/// How a call ends. What is read of its answer makes no room for more.
-async fn end(response: ResponseFuture) -> Result<Ended, Trouble> {
+/// How a call ends. What is read of its answer makes room for more, or does not.
+async fn end(response: ResponseFuture, makes_room: bool) -> Result<Ended, Trouble> {
     let (head, mut body) = response.await.map_err(cut_off)?.into_parts();
     let mut answer = BytesMut::new();
     while let Some(data) = body.data().await {
         match data {
-            Ok(data) => answer.extend_from_slice(&data),
+            Ok(data) => {
+                answer.extend_from_slice(&data);
+                if makes_room {
+                    body.flow_control().release_capacity(data.len()).map_err(cut_off)?;
+                }
+            }
             Err(error) if error.is_reset() && error.is_remote() => return Ok(Ended::Reset),
             Err(error) => return Err(cut_off(error)),
         }
