@@ -40,9 +40,18 @@ pub(crate) fn stored() -> sim::Scenario {
     drawn("stored", "idempotency keys are stored for a while, or are more than a log keeps", |picks| {
         let kept_for_ms: u64 = picks.pick("keys are stored for ms", &[300, FOREVER_MS]);
         let bytes = picks.pick("bytes of an entry", &[1, 250_000]);
+        // Those of a node that dies again and again are to be forgotten between.
+        let (swarm, load) = match kept_for_ms {
+            FOREVER_MS => (swarm(true), load(true, bytes)),
+            _ => {
+                let swarm = Swarm::new(4..=7, 1600.ms(), 50.ms()..=150.ms()).host("tally");
+                let swarm = swarm.only(&[Family::SlowHandler, Family::Kill, Family::PowerLoss]);
+                (swarm, entries(Load::new(90, 1800.ms(), 100.ms()..=800.ms()), "[a-h]", bytes))
+            }
+        };
         let sync = picks.pick("a sync takes ms", &[20, 0, 60]).ms();
         let kept_for = format!("{kept_for_ms}ms");
-        tally("", "", swarm(true), load(true, bytes), (true, kept_for_ms.ms()))
+        tally("", "", swarm, load, (true, kept_for_ms.ms()))
             .flags(&["--idempotency-store", "keys", "--idempotency-keys-for", &kept_for])
             .sync_takes(sync)
     })
