@@ -38,12 +38,13 @@ async fn ask(back: back::Client, script: Script) -> Result<Played> {
             if script.stumbles { stumbled(&script, answer) } else { Ok(answer?.into_inner()) }
         }
         Manner::Show => {
-            shown(back.exchange::<back::Show>(within(within_ms, script)).await?.into_inner()).await
+            let request = within(within_ms, script.clone());
+            shown(&script, back.exchange::<back::Show>(request).await?.into_inner()).await
         }
         Manner::Mirror => {
             let answer = async {
-                last_of(back.exchange::<back::Mirror>(within(within_ms, copies(&script))).await?.into_inner())
-                    .await
+                let request = within(within_ms, copies(&script));
+                last_of(&script, back.exchange::<back::Mirror>(request).await?.into_inner()).await
             };
             match answer.await {
                 answer if script.stumbles => stumbled(&script, answer),
@@ -61,7 +62,11 @@ fn count(script: &Script) -> u32 {
 /// The script as often as it says, of which the last fails if any does, and after a while what who sends it stumbles over.
 fn copies(script: &Script) -> Streaming<Script> {
     let mut copies = vec![Script { code: 0, ..script.clone() }; count(script) as usize - 1];
-    copies.push(script.clone());
+    let last = match script.swells_to {
+        0 => script.clone(),
+        bytes => Script { request_bytes: bytes, padding: "x".repeat(bytes as usize), ..script.clone() },
+    };
+    copies.push(last);
     let copies = stream::iter(copies.into_iter().map(Ok));
     if !script.stumbles {
         return Streaming::new(copies);
@@ -120,21 +125,30 @@ async fn ask_with_mark(back: &Client, script: Script) -> Result<Played> {
     }
 }
 
+/// The failure that a script asks for comes behind all messages that it asks for: so many.
+fn behind_all(failed: Status, script: &Script, (came, all): (u32, u32)) -> Status {
+    let is_its_own = script.code != 0 && script.message.len() > 9 && failed.message() == script.message;
+    if is_its_own && came != all {
+        return Status::data_loss(format!("it has failed after {came} messages; expected {all}"));
+    }
+    failed
+}
+
 /// The last message of an answer, and how many there were.
-async fn last_of(mut answer: Streaming<Played>) -> Result<Played> {
+async fn last_of(script: &Script, mut answer: Streaming<Played>) -> Result<Played> {
     let (mut last, mut count) = (Played::default(), 0);
     while let Some(played) = answer.next().await {
-        last = played?;
+        last = played.map_err(|failed| behind_all(failed, script, (count, self::count(script) - 1)))?;
         count += 1;
     }
     Ok(Played { scenes: count, ..last })
 }
 
 /// The last message of what is shown, of which nothing is missing.
-async fn shown(mut answer: Streaming<Played>) -> Result<Played> {
+async fn shown(script: &Script, mut answer: Streaming<Played>) -> Result<Played> {
     let (mut last, mut count, mut is_whole) = (Played::default(), 0, false);
     while let Some(played) = answer.next().await {
-        let played = played?;
+        let played = played.map_err(|failed| behind_all(failed, script, (count, script.scenes)))?;
         if played.is_last {
             is_whole = played.scenes == count;
         } else {

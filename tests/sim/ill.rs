@@ -10,8 +10,8 @@ use protos::app::grpc::service2::SayHello;
 use rehearse::facts::{CallMade, CallOutcome, GaugesRead, HandlerBegun, Outcome};
 use rehearse::proptest::strategy::Strategy as _;
 use rehearse::{
-    Code, Event, Expect, Failed, Foreign, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching,
-    promises,
+    Code, Event, Expect, Failed, Family, Foreign, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn,
+    matching, promises,
 };
 use transport::gauges::Gauge;
 
@@ -37,10 +37,13 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
     let load = Load::new(160, 18_000.ms(), 400.ms()..=800.ms())
         .rpc::<SayHello>(Via::Rest, requests(), right())
         .rpc::<SayHello>(Via::Grpc, requests(), right());
-    let scenario = Scenario::new("ill", "", load, Swarm::calm())
-        .nodes(&["service2"], scenarios::app)
-        .foreign("ill", ill);
     let is_hedged = policy == "hedge=true";
+    // While it is ill, there may be nobody else: who is left out gets calls then, which say little of how it is.
+    let is_alone = !knows_few && !is_hedged && picks.pick("the other host", &["stays", "goes"]) == "goes";
+    let goes = Swarm::new(1..=2, 6000.ms(), 500.ms()..=2000.ms()).host("service1");
+    let swarm = if is_alone { goes.only(&[Family::Kill, Family::PowerLoss]) } else { Swarm::calm() };
+    let scenario =
+        Scenario::new("ill", "", load, swarm).nodes(&["service2"], scenarios::app).foreign("ill", ill);
     // Where one host takes longer than the other, most calls and half of them take different times.
     let is_slow = is_hedged && !are_few;
     let takes = if is_slow { 60.ms() } else { 0.ms() };

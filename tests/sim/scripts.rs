@@ -12,8 +12,9 @@ use crate::{checks, trial};
 /// The code that a script asks for: its own, or that one of its messages is too large. A node limits what it reads: a
 /// request, or the answer of another one.
 pub(crate) fn asked(script: &Script, is_at_back: bool, size_max: u32) -> Option<Code> {
-    let reads_answer = script.hops > 0 && !is_at_back && script.code == 0;
-    if script.request_bytes > size_max || reads_answer && script.answer_bytes > size_max {
+    let asks_further = script.hops > 0 && !is_at_back && script.code == 0;
+    let further = script.answer_bytes.max(script.swells_to);
+    if script.request_bytes > size_max || asks_further && further > size_max {
         return Some(Code::ResourceExhausted);
     }
     (script.code != 0).then(|| Code::from_i32(i32::try_from(script.code).unwrap_or_default()))

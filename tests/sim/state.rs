@@ -154,6 +154,14 @@ pub(crate) fn calls_for_itself(begun: &mut BTreeSet<(Arc<str>, u32)>, event: &Ev
     Ok(())
 }
 
+/// A stream of requests that breaks off does not look to its handler as if that were all.
+pub(crate) fn requests_end_whole(_: &mut (), event: &Event) -> Result<(), String> {
+    match event.field("cut_short") {
+        Some(count) => Err(format!("it has ended well after {count} messages, and was to go on: {event}")),
+        None => Ok(()),
+    }
+}
+
 /// Whether nothing is left to be done.
 pub(crate) fn nothing_is_left(work: &Afterwards) -> bool {
     work.open.is_empty()

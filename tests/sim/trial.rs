@@ -1,6 +1,7 @@
 //! Services that do as their requests say: ways of calls that the example services do not go.
 
 use std::cell::Cell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -148,8 +149,9 @@ impl Handler<Call<back::Gather>> for BackActor {
     type Result = Reply<back::Gather>;
 
     fn handle(&mut self, call: Call<back::Gather>, _: &mut Context<Self>) -> Self::Result {
-        call.answer(async |mut scripts| {
+        call.answer(async |scripts| {
             let (mut last, mut count) = (Script::default(), 0);
+            let mut scripts = pin!(told_of_their_end(scripts));
             while let Some(script) = scripts.next().await {
                 last = script?;
                 count += 1;
@@ -165,13 +167,28 @@ impl Handler<Call<back::Mirror>> for BackActor {
 
     fn handle(&mut self, call: Call<back::Mirror>, _: &mut Context<Self>) -> Self::Result {
         call.answer(async |scripts| {
-            Ok(Streaming::new(scripts.then(async |script| {
+            Ok(Streaming::new(told_of_their_end(scripts).then(async |script| {
                 let script = script?;
                 arrived(&script)?;
                 played(script).await
             })))
         })
     }
+}
+
+/// The same, and a line where they end well and are not all that were to come.
+fn told_of_their_end(scripts: Streaming<Script>) -> impl Stream<Item = Result<Script>> {
+    stream::unfold((scripts, 0, Script::default()), async |(mut scripts, count, last)| {
+        if let Some(item) = scripts.next().await {
+            // Whatever comes of one that fails, it does not end well.
+            let last = item.clone().unwrap_or(Script { scenes: count + 1, ..Script::default() });
+            return Some((item, (scripts, count + 1, last)));
+        }
+        if last.stumbles || count != last.scenes.max(1) {
+            info!(cut_short = count, "a stream of requests has ended well");
+        }
+        None
+    })
 }
 
 /// The padding that a script asks for is put in by who sends it.

@@ -160,6 +160,7 @@ fn world(
             // Of two services, on each of two workers.
             state::done_afterwards(work, event, drain_timeout, calls_max * 4)
         })
+        .fold("a stream of requests that breaks off does not end well", state::requests_end_whole)
         .fold("nobody else repeats what calls leave behind", state::calls_for_itself)
         .fold("what is shown ends when its host drains", state::shows_end_with_drains)
         .eventually("what calls leave behind is done", state::nothing_is_left)
@@ -264,14 +265,20 @@ fn streams(load: Load, size: u32, may_fail: bool) -> Load {
         false => asks(),
     };
     let stumbles = prop::bool::weighted(0.1);
-    let scripts = (scripts, manners, stumbles).prop_map(|(script, manner, stumbles)| {
+    // More than the smaller of the sizes that messages may have.
+    let swells_to = prop_oneof![9 => Just(0), 1 => Just(40_000_u32)];
+    let scripts = (scripts, manners, stumbles, swells_to);
+    let scripts = scripts.prop_map(|(script, manner, stumbles, swells_to)| {
         let hops = script.hops.max(1);
         // Of what fails at both ends either may come first.
-        let stumbles = stumbles && script.code == 0 && manner != Manner::Show;
+        let is_sound = script.code == 0 && manner != Manner::Show;
+        let stumbles = stumbles && is_sound;
+        let swells = is_sound && !stumbles && script.within_ms == 0;
+        let swells_to = if swells { swells_to } else { 0 };
         // After these nobody calls again by himself.
         let is_final = matches!(script.code, 3 | 5..=7 | 9 | 11 | 15 | 16);
         let again_ms = if is_final { script.again_ms.max(300) } else { 0 };
-        Script { manner: manner.into(), hops, again_ms, stumbles, ..script }
+        Script { manner: manner.into(), hops, again_ms, stumbles, swells_to, ..script }
     });
     plays(load, scripts.sboxed(), size).watch::<front::Show>(slow()).watch::<back::Show>(slow())
 }

@@ -113,6 +113,7 @@ pub(super) fn leaving() -> Vec<Stranger> {
         grpc("says nothing, and stays").waits(stays),
         grpc("begins the preface, and stays").says(&HELLO[..9]).waits(stays),
         grpc("stays after GOAWAY").says_at_once(HELLO).awaits_goaway(stays).waits(stays),
+        grpc("watches whom nobody knows").says_at_once(watch()).awaits_goaway(stays),
         grpc("speaks on after GOAWAY").says_at_once(HELLO).awaits_goaway(stays).is_read(ping(), 10),
     ]
 }
@@ -154,6 +155,12 @@ fn show() -> Call {
 fn endless() -> Call {
     let script = Script { text: "odd".to_owned(), scenes: 100_000, answer_bytes: 2000, ..Script::default() };
     Call::new("/rehearsal.Back/Show").message(script.encode_to_vec())
+}
+
+/// A call that lasts until the node drains.
+fn watch() -> Vec<u8> {
+    const NOBODY: &[u8] = b"\x0a\x06nobody";
+    [HELLO, &http2::call(1, "/grpc.health.v1.Health/Watch", NOBODY)].concat()
 }
 
 fn check() -> Call {
