@@ -168,7 +168,8 @@ fn as_echoed(call: &CallRecord, script: &Script, reply: &Reply, is_at_back: bool
     }
 }
 
-fn script(call: &CallRecord) -> Option<Script> {
+/// What a call asks for.
+pub(crate) fn script(call: &CallRecord) -> Option<Script> {
     request::<front::Play>(call)
         .or_else(|| request::<middle::Play>(call))
         .or_else(|| request::<back::Play>(call))

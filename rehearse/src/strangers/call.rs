@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use transport::Code;
 
-/// A call whose head is right, and whatever follows may be odd.
+/// A call whose head is right, and whatever follows may be odd. Its answer is read as it comes, but for
+/// [`unread_until_reset_after`](Self::unread_until_reset_after).
 #[derive(Debug, Clone)]
 pub struct Call {
     pub(crate) path: &'static str,
