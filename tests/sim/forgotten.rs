@@ -14,7 +14,8 @@ use rehearse::{
 };
 use transport::gauges::Gauge;
 
-use crate::keys::{self, EnteredOnce};
+use crate::entered::EnteredOnce;
+use crate::keys;
 
 /// How long a node remembers what a key came to.
 const KEPT_FOR: Duration = Duration::from_millis(400);

@@ -10,6 +10,7 @@ mod busy;
 mod checks;
 mod codes;
 mod drained;
+mod entered;
 mod foreign;
 mod forgotten;
 mod further;
