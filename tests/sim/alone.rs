@@ -7,7 +7,7 @@ use probe_contract::{Manner, Script, back, front};
 use rehearse::proptest::prelude::*;
 use rehearse::{
     CallRecord, Code, Expect, Invariant, Load, Ms as _, Picks, Reply, Scenario, Swarm, Via, Wants, drawn,
-    matching, promises,
+    matching, promises, request,
 };
 
 use crate::{scripts, trial, worlds};
@@ -42,9 +42,10 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
     let services: [(&str, &[&str]); 2] = [("edge", &["front"]), ("inner", &["middle", "back"])];
     let scenario = Scenario::new("", "", plays(load, scenes, bytes), Swarm::calm())
         .stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND);
-    services
+    let scenario = services
         .into_iter()
-        .fold(scenario, |scenario, (host, services)| scenario.node(host, services, worlds::app(1000.ms())))
+        .fold(scenario, |scenario, (host, services)| scenario.node(host, services, worlds::app(1000.ms())));
+    scenario
         .workers(1)
         .flags(&["--max-calls", "1", "--max-streams", "1", "--deadline", "2s"])
         .flags(&["--max-message-size", &SIZE_MAX.to_string(), "--max-buffered", &BUFFERED.to_string()])
@@ -52,6 +53,22 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         .promises(promises::of_calls())
         .every_call("every reply belongs to its request", |call| scripts::as_the_script_says(call, SIZE_MAX))
         .invariant(FindsRoom::default)
+        .every_call("who asks for too much is refused", refused)
+}
+
+/// Back has a request and its answer at once where both are streams.
+fn refused(call: &CallRecord) -> Result<(), String> {
+    let Some(script) = request::<front::Play>(call) else { return Ok(()) };
+    let is_too_much =
+        script.manner() == Manner::Mirror && script.hops == 1 && script.request_bytes == TOO_MANY;
+    if is_too_much && call.reply.as_ref().is_some_and(Reply::is_ok) {
+        return Err(format!(
+            "{} worked, and back has held twice {TOO_MANY} bytes for it; expected that it is refused, for a node holds {BUFFERED} \
+             at most, and not as much as that for one client",
+            call.request_id
+        ));
+    }
+    Ok(())
 }
 
 fn plays(load: Load, scenes: u32, bytes: u32) -> Load {

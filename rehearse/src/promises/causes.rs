@@ -24,6 +24,9 @@ use super::unheard::Unheard;
 use crate::facts::{CallOutcome, HandlerDisturbed};
 use crate::setting::Setting;
 
+/// How long a call that goes by a key waits for the home of that, at most.
+const HOME_WAIT: Duration = Duration::from_millis(250);
+
 /// One hop: a call of a client to the host where it enters, or of a service to another.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Leg<'a> {
@@ -323,14 +326,20 @@ impl Causes {
         let since = self.unheard.first(client, leg.callee, fault.from);
         let known = since.filter(|since| fault.was_found((*since, leg.span.0), found_dead));
         failure == Failure::Late && fault.was_found(leg.span, found_dead) && is_carried()
-            || known.is_some_and(|since| self.has_spare(fault, leg, since))
+            || known.is_some_and(|since| {
+                self.has_time_for_another(failure, leg) && self.has_spare(fault, leg, since)
+            })
+    }
+
+    /// Whether the call may go to any host of its callee, or, where it goes by a key, has more time than it waits for the home of
+    /// that: then it goes on to the next one.
+    fn has_time_for_another(&self, failure: Failure, leg: Leg<'_>) -> bool {
+        let is_by_key = self.setting.by_key.contains(&leg.callee);
+        !is_by_key || failure == Failure::Late && leg.span.1 - leg.span.0 > HOME_WAIT + self.setting.hop() * 4
     }
 
     /// Whether the callee is on another host, too, of which nothing has kept the caller since then, and which takes the call.
     fn has_spare(&self, fault: &Fault, leg: Leg<'_>, since: Duration) -> bool {
-        if self.setting.by_key.contains(&leg.callee) {
-            return false;
-        }
         let is_sound = |host: &str| {
             let on_way = |other: &&Fault| other.is_on(host) || other.is_between(leg.caller, host);
             self.faults.iter().filter(on_way).filter(|other| other.cuts_off()).all(|other| {
