@@ -156,9 +156,11 @@ pub(crate) fn calls_for_itself(begun: &mut BTreeSet<(Arc<str>, u32)>, event: &Ev
 
 /// A stream of requests that breaks off does not look to its handler as if that were all.
 pub(crate) fn requests_end_whole(_: &mut (), event: &Event) -> Result<(), String> {
-    match event.field("cut_short") {
-        Some(count) => Err(format!("it has ended well after {count} messages, and was to go on: {event}")),
-        None => Ok(()),
+    match (event.field("came"), event.field("all")) {
+        (Some(came), Some(all)) if came != all => {
+            Err(format!("it has ended well after {came} messages, and {all} were to come: {event}"))
+        }
+        _ => Ok(()),
     }
 }
 

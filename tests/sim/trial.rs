@@ -176,7 +176,7 @@ impl Handler<Call<back::Mirror>> for BackActor {
     }
 }
 
-/// The same, and a line where they end well and are not all that were to come.
+/// The same, and a line when they end well: how many have come, and how many were to come.
 fn told_of_their_end(scripts: Streaming<Script>) -> impl Stream<Item = Result<Script>> {
     stream::unfold((scripts, 0, Script::default()), async |(mut scripts, count, last)| {
         if let Some(item) = scripts.next().await {
@@ -184,9 +184,8 @@ fn told_of_their_end(scripts: Streaming<Script>) -> impl Stream<Item = Result<Sc
             let last = item.clone().unwrap_or(Script { scenes: count + 1, ..Script::default() });
             return Some((item, (scripts, count + 1, last)));
         }
-        if last.stumbles || count != last.scenes.max(1) {
-            info!(cut_short = count, "a stream of requests has ended well");
-        }
+        let all = if last.stumbles { count + 1 } else { last.scenes.max(1) };
+        info!(came = count, all, "a stream of requests has ended well");
         None
     })
 }

@@ -37,6 +37,8 @@ pub(super) struct Leg<'a> {
     pub(super) client: Option<u32>,
     /// Whether that client has any number of connections, so that one that works proves nothing of the others.
     pub(super) is_pooled: bool,
+    /// Whether a service makes it with a stream, or is to get one: of a request that is a stream, there is one attempt.
+    pub(super) is_stream: bool,
     pub(super) callee: &'a str,
     /// The one host of the callee that is meant; `None` for all it is on.
     pub(super) target: Option<&'a str>,
@@ -50,7 +52,8 @@ impl<'a> Leg<'a> {
     pub(super) fn of(request: u32, hop: &'a Hop, now: Duration) -> Self {
         let (made, span) = (&hop.made, hop.span(now));
         let (client, callee, path) = (Some(made.client), made.callee, made.path);
-        Self { request, caller: &hop.host, client, is_pooled: false, callee, target: None, path, span }
+        let (is_pooled, is_stream, target) = (false, made.is_streaming, None);
+        Self { request, caller: &hop.host, client, is_pooled, is_stream, callee, target, path, span }
     }
 }
 
@@ -218,17 +221,20 @@ impl Causes {
         })
     }
 
-    /// Whether nobody could have been sent the call: none of the hosts that the callee is on. A host next door could not
+    /// Whether nobody could have been sent the call: none of the hosts that the callee is on, or, of a stream, the one that it went
+    /// to. A host next door could not
     /// if the actor there died; another one while the caller leaves it alone, or by a fault.
     pub(super) fn keep_from_sending(&self, leg: Leg<'_>) -> bool {
         let targets: Vec<_> = self.setting.graph.targets(leg.caller, leg.callee).collect();
-        targets.iter().filter(|host| self.is_entered(leg, host)).all(|host| {
+        let mut entered = targets.iter().filter(|host| self.is_entered(leg, host));
+        let is_kept = |host: &&str| {
             let is_left_alone =
                 || self.connections.retreated(leg.caller, leg.callee, host, leg.span, self.setting.tick);
             *host == leg.caller && self.has_actor_died(leg)
                 || is_left_alone()
                 || self.explain(Leg { target: Some(host), ..leg }, Failure::NotSent)
-        })
+        };
+        if leg.is_stream { entered.any(is_kept) } else { entered.all(is_kept) }
     }
 
     /// Whether the call may come to this host.
@@ -332,10 +338,16 @@ impl Causes {
     }
 
     /// Whether the call may go to any host of its callee, or, where it goes by a key, has more time than it waits for the home of
-    /// that: then it goes on to the next one.
+    /// that, and for each further one that may be cut off: then it goes on to the next one.
     fn has_time_for_another(&self, failure: Failure, leg: Leg<'_>) -> bool {
-        let is_by_key = self.setting.by_key.contains(&leg.callee);
-        !is_by_key || failure == Failure::Late && leg.span.1 - leg.span.0 > HOME_WAIT + self.setting.hop() * 4
+        if !self.setting.by_key.contains(&leg.callee) {
+            return true;
+        }
+        let may_be_cut_off =
+            |host: &&str| self.faults.iter().any(|fault| fault.is_at(host) && fault.cuts_off());
+        let homes = self.setting.graph.targets(leg.caller, leg.callee).filter(may_be_cut_off);
+        let waits: Duration = homes.map(|_| HOME_WAIT).sum();
+        failure == Failure::Late && leg.span.1 - leg.span.0 > waits + self.setting.hop() * 4
     }
 
     /// Whether the callee is on another host, too, of which nothing has kept the caller since then, and which takes the call.
@@ -375,8 +387,8 @@ impl Causes {
     /// Whether something lies in the way of a node that could not connect.
     fn is_cut_off(&self, caller: &str, callee: &str, now: Duration) -> bool {
         let span = (now, now);
-        let leg =
-            Leg { request: 0, caller, client: None, is_pooled: false, callee, target: None, path: "", span };
+        let (request, client, is_pooled, is_stream, target, path) = (0, None, false, false, None, "");
+        let leg = Leg { request, caller, client, is_pooled, is_stream, callee, target, path, span };
         let graph = &self.setting.graph;
         let mut on_way = self.on(leg).filter(|(fault, _)| fault.cuts_off());
         // What is no node may take no connections with nothing wrong.

@@ -9,7 +9,7 @@ use sim::{Event, Invariant, Wants};
 use super::hops::{Hop, Hops};
 use super::left_alone::{LeftAlone, Why};
 use super::names::LEFT_OUT_FOR_A_REASON;
-use crate::facts::{NodeStarted, Outcome};
+use crate::facts::{CallMade, CallOutcome, NodeStarted, Outcome};
 use crate::setting::Setting;
 
 /// From so many failures in a row on, a host is left out.
@@ -21,6 +21,8 @@ const IN_A_ROW: u32 = 5;
 pub(super) struct LeftOutForAReason {
     setting: Arc<Setting>,
     hops: Hops,
+    /// The calls under ids that nodes gave themselves, by which nobody knows the request: by their numbers.
+    others: BTreeMap<u32, Hop>,
     /// What each client knows of each host of its callee.
     known: BTreeMap<(u32, Arc<str>), Known>,
     /// The hosts whose clients have left another host out already.
@@ -42,19 +44,31 @@ struct Known {
 
 impl LeftOutForAReason {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        let (hops, known, left_out) = (Hops::default(), BTreeMap::new(), BTreeSet::new());
-        Self { setting: Arc::clone(setting), hops, known, left_out, met: 0 }
+        let (hops, others, known, left_out) = Default::default();
+        Self { setting: Arc::clone(setting), hops, others, known, left_out, met: 0 }
+    }
+
+    /// Takes note of a call of a request that nobody knows; the call, when it has ended.
+    fn note_other(&mut self, event: &Event) -> Option<Hop> {
+        if let Some(made) = event.told::<CallMade>() {
+            let (host, at) = (Arc::clone(&event.host), event.at);
+            self.others.insert(made.hop, Hop { made: *made, host, at, ended: None });
+        }
+        let ended = event.told::<CallOutcome>()?;
+        let hop = self.others.remove(&ended.hop)?;
+        Some(Hop { ended: Some((event.at, ended.outcome)), ..hop })
     }
 
     /// A call has ended: it counts for the host that handled it, or else for all that could have.
-    fn ended(&mut self, request: u32, hop: &Hop) {
+    fn ended(&mut self, request: Option<u32>, hop: &Hop) {
         let Some((at, outcome)) = hop.ended else { return };
         let targets = || self.setting.graph.targets(&hop.host, hop.made.callee).map(Arc::from).collect();
-        let handled_on = self.hops.handled_on(request, hop);
+        let handled_on = request.and_then(|request| self.hops.handled_on(request, hop));
         let hosts: Vec<Arc<str>> = handled_on.map_or_else(targets, |host| vec![Arc::clone(host)]);
         // A stream has worked when it began, and nobody has told when that was.
         let proves_one = handled_on.is_some() && !hop.made.is_streaming;
-        let begun = self.hops.begun(request).iter().filter(|begun| begun.path == hop.made.path);
+        let begun = request.map_or(&[][..], |request| self.hops.begun(request));
+        let begun = begun.iter().filter(|begun| begun.path == hop.made.path);
         let handled = begun.map(|begun| at.saturating_sub(begun.at)).min().unwrap_or_default();
         for host in hosts {
             let (caller, callee) = (Arc::clone(&hop.host), hop.made.callee);
@@ -107,7 +121,12 @@ impl Invariant for LeftOutForAReason {
             self.left_out.retain(|(host, _)| *host != event.host);
         }
         if let Some((request, hop)) = self.hops.note(event).map(|(request, hop)| (request, hop.clone())) {
-            self.ended(request, &hop);
+            self.ended(Some(request), &hop);
+        }
+        if event.request.is_none()
+            && let Some(hop) = self.note_other(event)
+        {
+            self.ended(None, &hop);
         }
         self.judge(event)
     }

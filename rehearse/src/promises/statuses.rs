@@ -193,9 +193,10 @@ impl Invariant for StatusesAreExplained {
             return Err(format!("{} is none of the calls of this scenario", call.request_id));
         };
         self.met += 1;
-        let (is_pooled, span) = (kind.via == Via::Rest, (call.started, ended));
+        let (is_pooled, is_stream, span) = (kind.via == Via::Rest, false, (call.started, ended));
+        let (client, target) = (None, None);
         let (callee, path) = (kind.service, kind.path);
-        let leg = Leg { request, caller: CLIENTS, client: None, is_pooled, callee, target: None, path, span };
+        let leg = Leg { request, caller: CLIENTS, client, is_pooled, is_stream, callee, target, path, span };
         let Some(failure) = Failure::of_reply(reply) else {
             let host = setting.graph.entry(callee, request).unwrap_or_default();
             self.causes.worked(leg, &host.into());
