@@ -18,6 +18,9 @@ const SYNCS: Duration = Duration::from_millis(150);
 /// How exactly a time is known: the clocks of simulated machines go in steps.
 const MOMENT: Duration = Duration::from_millis(20);
 
+/// What is said of a key of which nobody knows what it came to.
+const UNKNOWN: &str = "ABORTED";
+
 /// A key enters once for as long as it is kept and the node lives, or, where keys are stored, for as long as its host
 /// does. Everybody who uses it is told what that came to, and nobody when it is kept no more. Where a node has died over
 /// it nobody may know, and then nobody ever does.
@@ -75,16 +78,14 @@ impl Invariant for EnteredOnce {
     fn event(&mut self, event: &Event) -> Result<(), String> {
         if event.told::<NodeStarted>().is_some() {
             self.started.push(event.at);
-            let open = self.open.iter().filter_map(|call| Some(self.calls.get(call)?.0.clone()));
-            let used: Vec<_> = std::mem::take(&mut self.used_since).into_iter().chain(open).collect();
-            self.died_over.extend(used.into_iter().map(|key| (key, event.at)));
+            let used = std::mem::take(&mut self.used_since).into_iter().chain(self.open_keys());
+            self.died_over.extend(used.map(|key| (key, event.at)));
             self.entered.retain(|(host, _), _| self.is_stored || *host != event.host);
         }
         if let What::FaultBegins { fault, .. } | What::FaultEnds { fault, .. } = &event.what
             && fault.what.family().takes_down()
         {
-            let keys = self.open.iter().filter_map(|call| self.calls.get(call));
-            self.unheard.extend(keys.map(|(key, _)| key.clone()));
+            self.unheard.extend(self.open_keys());
         }
         match &event.what {
             What::FaultBegins { number, fault } if fault.what.family() == Family::FailingDisk => {
@@ -118,8 +119,7 @@ impl Invariant for EnteredOnce {
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
         self.open.remove(&call.request.id);
-        let is_unknown = call.reply.as_ref().is_some_and(|reply| reply.status == "ABORTED");
-        let key = self.calls.get(&call.request.id).filter(|_| !is_unknown);
+        let key = self.calls.get(&call.request.id).filter(|_| status(call) != UNKNOWN);
         self.used_since.extend(key.map(|(key, _)| key.clone()));
         let Some(Balance { before, total }) = answer::<Enter>(call) else { return self.failed(call) };
         let Some((key, amount)) = self.calls.get(&call.request.id) else { return Ok(()) };
@@ -168,6 +168,11 @@ impl EnteredOnce {
         Self { is_stored, kept_for, ..Self::default() }
     }
 
+    /// The keys of the calls in flight.
+    fn open_keys(&self) -> Vec<String> {
+        self.open.iter().filter_map(|call| Some(self.calls.get(call)?.0.clone())).collect()
+    }
+
     /// What is stored is kept by the clock of the machine.
     fn step(&self) -> Duration {
         if self.is_stored { MOMENT } else { Duration::ZERO }
@@ -180,8 +185,7 @@ impl EnteredOnce {
 
     /// Judges the call by how it failed.
     fn failed(&mut self, call: &CallRecord) -> Result<(), String> {
-        let status = call.reply.as_ref().map_or("", |reply| &reply.status);
-        let (is_other, is_unknown) = (status == "FAILED_PRECONDITION", status == "ABORTED");
+        let (is_other, is_unknown) = (status(call) == "FAILED_PRECONDITION", status(call) == UNKNOWN);
         let Some((key, _)) = self.calls.get(&call.request.id) else {
             let is_about_keys = is_other || is_unknown;
             return if is_about_keys { Err(format!("{} has no key", call.request_id)) } else { Ok(()) };
@@ -209,4 +213,8 @@ impl EnteredOnce {
             self.known.get(key)
         ))
     }
+}
+
+fn status(call: &CallRecord) -> &str {
+    call.reply.as_ref().map_or("", |reply| &reply.status)
 }

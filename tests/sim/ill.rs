@@ -8,7 +8,7 @@ use probe_contract::{Manner, Script, front};
 use protos::app::grpc::SayHelloRequest;
 use protos::app::grpc::service2::SayHello;
 use rehearse::facts::{CallMade, CallOutcome, GaugesRead, HandlerBegun, Outcome};
-use rehearse::proptest::strategy::Strategy as _;
+use rehearse::proptest::strategy::Strategy;
 use rehearse::{
     Code, Event, Expect, Failed, Family, Foreign, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn,
     matching, promises,
@@ -71,30 +71,39 @@ pub(crate) fn refusing() -> sim::Scenario {
 }
 
 fn refused(picks: &mut Picks<'_>) -> Scenario {
-    let scripts = matching("[a-z]{4,8}").prop_map(|text| Script {
-        text,
-        hops: 1,
-        manner: Manner::Show.into(),
-        scenes: 2,
-        ..Script::default()
-    });
     let right = Expect::ok().or(Code::Unavailable);
-    let load = Load::new(160, 12_000.ms(), 400.ms()..=800.ms()).rpc::<front::Play>(Via::Grpc, scripts, right);
+    let load = Load::new(160, 12_000.ms(), 400.ms()..=800.ms()).rpc::<front::Play>(Via::Grpc, shows(), right);
     let ill = Foreign::of::<Back>().refuse::<back::Show>(foreign::ill());
     // A new connection says nothing for who is at its other end.
     let ill = match picks.pick("its connections take", &["all streams", "one"]) {
         "one" => ill.calls_max(1),
         _ => ill,
     };
-    Scenario::new("refusing", "", load, Swarm::calm())
-        .node("edge", &["front", "middle"], worlds::app(1000.ms()))
+    edge(Scenario::new("refusing", "", load, Swarm::calm()))
         .node("back", &["back"], worlds::app(1000.ms()))
-        .stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND)
         .foreign("ill", ill)
-        .workers(1)
         .flags(&["--policy", "attempts=1"])
         .promises(promises::of_calls().except(promises::REPLICAS_SHARE))
         .fold("who refuses stream after stream is ejected", ejected_in_time)
+}
+
+/// What is shown from one hop further on.
+fn shows() -> impl Strategy<Value = Script> {
+    matching("[a-z]{4,8}").prop_map(|text| Script {
+        text,
+        hops: 1,
+        manner: Manner::Show.into(),
+        scenes: 2,
+        ..Script::default()
+    })
+}
+
+/// The node that asks for it.
+fn edge(scenario: Scenario) -> Scenario {
+    scenario
+        .node("edge", &["front", "middle"], worlds::app(1000.ms()))
+        .stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND)
+        .workers(1)
 }
 
 /// After so many in a row a replica is ejected. More may be on their way by then.
@@ -122,23 +131,14 @@ fn ejected_in_time(refused: &mut u32, event: &Event) -> Result<(), String> {
 
 /// The scenario of a callee that begins no stream for a while: its caller's breaker opens, as it does when calls are late.
 pub(crate) fn unbegun() -> Scenario {
-    let scripts = matching("[a-z]{4,8}").prop_map(|text| Script {
-        text,
-        hops: 1,
-        manner: Manner::Show.into(),
-        scenes: 2,
-        ..Script::default()
-    });
     let right = Expect::ok().or(Code::NotFound).or(Code::Unavailable).or(Code::DeadlineExceeded);
     // What a stream may take to begin is less than what its call has.
-    let load = Load::new(60, 6000.ms(), 1500.ms()..=2500.ms()).rpc::<front::Play>(Via::Grpc, scripts, right);
+    let load = Load::new(60, 6000.ms(), 1500.ms()..=2500.ms()).rpc::<front::Play>(Via::Grpc, shows(), right);
     let mute = Foreign::of::<Back>().refuse::<back::Show>(Failed::new(Code::NotFound, "nothing is shown"));
     let mute = mute.falls_ill(0.ms()..0.ms(), foreign::ill(), 6500.ms());
-    Scenario::new("unbegun", "the only host of back begins no stream for a while", load, Swarm::calm())
-        .node("edge", &["front", "middle"], worlds::app(1000.ms()))
-        .stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND)
+    let about = "the only host of back begins no stream for a while";
+    edge(Scenario::new("unbegun", about, load, Swarm::calm()))
         .foreign("mute", mute)
-        .workers(1)
         .flags(&["--policy", "back.deadline=200ms;breaker=3;attempts=1"])
         // That it says nothing is no fault of the plan, which would explain it.
         .promises(promises::of_calls().except(promises::STATUSES_ARE_EXPLAINED))

@@ -221,9 +221,8 @@ impl Causes {
         })
     }
 
-    /// Whether nobody could have been sent the call: none of the hosts that the callee is on, or, of a stream, the one that it went
-    /// to. A host next door could not
-    /// if the actor there died; another one while the caller leaves it alone, or by a fault.
+    /// Whether nobody could have been sent the call: none of the hosts that the callee is on, or, of a stream, the one that it
+    /// went to. A host next door could not if the actor there died; another one while the caller leaves it alone, or by a fault.
     pub(super) fn keep_from_sending(&self, leg: Leg<'_>) -> bool {
         let targets: Vec<_> = self.setting.graph.targets(leg.caller, leg.callee).collect();
         let mut entered = targets.iter().filter(|host| self.is_entered(leg, host));

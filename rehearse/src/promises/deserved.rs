@@ -51,12 +51,12 @@ impl LeftOutForAReason {
     /// Takes note of a call of a request that nobody knows; the call, when it has ended.
     fn note_other(&mut self, event: &Event) -> Option<Hop> {
         if let Some(made) = event.told::<CallMade>() {
-            let (host, at) = (Arc::clone(&event.host), event.at);
-            self.others.insert(made.hop, Hop { made: *made, host, at, ended: None });
+            self.others.insert(made.hop, Hop::begun(event, made));
         }
         let ended = event.told::<CallOutcome>()?;
-        let hop = self.others.remove(&ended.hop)?;
-        Some(Hop { ended: Some((event.at, ended.outcome)), ..hop })
+        let mut hop = self.others.remove(&ended.hop)?;
+        hop.end(event, ended);
+        Some(hop)
     }
 
     /// A call has ended: it counts for the host that handled it, or else for all that could have.

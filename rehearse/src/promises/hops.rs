@@ -41,6 +41,17 @@ pub(super) struct Begun {
 }
 
 impl Hop {
+    /// A call that is made now.
+    pub(super) fn begun(event: &Event, made: &CallMade) -> Self {
+        Self { made: *made, host: Arc::clone(&event.host), at: event.at, ended: None }
+    }
+
+    /// It ends now. What a host that is taken down says with its last breath is no outcome.
+    pub(super) fn end(&mut self, event: &Event, told: &CallOutcome) {
+        let outcome = if event.host.is_empty() { Outcome::Dropped } else { told.outcome };
+        self.ended = Some((event.at, outcome));
+    }
+
     /// From when to when it lasted, or lasts.
     pub(super) fn span(&self, now: Duration) -> (Duration, Duration) {
         (self.at, self.ended.map_or(now, |(at, _)| at))
@@ -61,14 +72,11 @@ impl Hops {
             let begun = Begun { service: begun.service, path: begun.path, host: host(), at };
             self.requests.get_or_default(number).begun.push(begun);
         } else if let Some(made) = event.told::<CallMade>() {
-            let hop = Hop { made: *made, host: host(), at, ended: None };
-            self.requests.get_or_default(number).hops.push(hop);
+            self.requests.get_or_default(number).hops.push(Hop::begun(event, made));
         } else if let Some(outcome) = event.told::<CallOutcome>() {
             let hops = &mut self.requests.get_mut(number)?.hops;
             let hop = hops.iter_mut().find(|hop| hop.made.hop == outcome.hop)?;
-            // What a host that is taken down says with its last breath is no outcome.
-            let outcome = if event.host.is_empty() { Outcome::Dropped } else { outcome.outcome };
-            hop.ended = Some((at, outcome));
+            hop.end(event, outcome);
             return Some((number, hop));
         }
         None

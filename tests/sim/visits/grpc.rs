@@ -147,13 +147,17 @@ fn play(wait: Duration) -> Call {
 
 /// More than HTTP/2 takes unread.
 fn show() -> Call {
-    let script = Script { text: "odd".to_owned(), scenes: 10, answer_bytes: 20_000, ..Script::default() };
-    Call::new("/rehearsal.Back/Show").message(script.encode_to_vec())
+    shows(10, 20_000)
 }
 
 /// What lasts for longer than anybody waits, and never pauses.
 fn endless() -> Call {
-    let script = Script { text: "odd".to_owned(), scenes: 100_000, answer_bytes: 2000, ..Script::default() };
+    shows(100_000, 2000)
+}
+
+/// So many messages of so many bytes.
+fn shows(scenes: u32, answer_bytes: u32) -> Call {
+    let script = Script { text: "odd".to_owned(), scenes, answer_bytes, ..Script::default() };
     Call::new("/rehearsal.Back/Show").message(script.encode_to_vec())
 }
 
