@@ -1,6 +1,6 @@
 //! Rehearsals of replicas of which one fails and one is slow: who is sound gets the calls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use protos::app::grpc::service2::SayHello;
 use rehearse::facts::{CallOutcome, HandlerBegun, Outcome};
 use rehearse::proptest::strategy::Strategy as _;
 use rehearse::{
-    Code, Event, Expect, Failed, Foreign, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching,
-    promises,
+    CallRecord, Code, Event, Expect, Failed, Foreign, Invariant, Load, Ms as _, Picks, Scenario, Swarm, Via,
+    Wants, drawn, matching, promises,
 };
 
 use crate::{checks, foreign, scenarios};
@@ -54,11 +54,8 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
     let scenario = match others {
         "answer" => {
             let scenario = scenario.foreign("slow", slow).nodes(&["service1"], scenarios::app);
-            // More first calls at once than a budget of ten tokens pays for may fail.
             match bursts {
-                1 if !goes_away => {
-                    scenario.every_call("no call fails, for there are two that answer", checks::works)
-                }
+                1 if !goes_away => scenario.invariant(NoneFails::default),
                 _ => scenario,
             }
         }
@@ -78,6 +75,53 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
             // Of calls that come together, some are answered sooner where it takes longer.
             sound_ones_take_calls(calls, event, bursts)
         })
+}
+
+/// No call fails while the budget of service2 pays for another attempt.
+#[derive(Debug, Default)]
+struct NoneFails {
+    /// In thousandths of a token, as far as they are not all there.
+    spent: u32,
+    /// The calls of which an attempt failed when too little was left.
+    unpaid: BTreeSet<u32>,
+    met: u64,
+}
+
+/// Of ten tokens, more than half must be left.
+const PAYS: u32 = 5000;
+
+impl Invariant for NoneFails {
+    fn name(&self) -> &str {
+        "no call fails, for there are two that answer"
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::nothing().fact::<CallOutcome>()
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        match event.told::<CallOutcome>().map(|ended| ended.outcome) {
+            Some(Outcome::Said(Code::Unavailable)) => {
+                self.spent = (self.spent + 1000).min(2 * PAYS);
+                self.unpaid.extend(event.request.filter(|_| self.spent >= PAYS));
+            }
+            Some(_) => self.spent = self.spent.saturating_sub(100),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
+        if self.unpaid.remove(&call.request.id) {
+            return Ok(());
+        }
+        self.met += 1;
+        checks::works(call)
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
 }
 
 /// The scenario of a client whose first calls go out before it knows anything: half of them to a replica that fails each.

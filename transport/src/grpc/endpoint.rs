@@ -100,13 +100,19 @@ impl Endpoint {
     pub(super) fn showed(&self, verdict: Verdict, sent: Instant, after: Duration) -> bool {
         let now = Instant::now();
         let mut known = self.known();
-        if verdict != Verdict::Sound {
-            return known.record.failed(verdict, sent, after, now);
-        }
-        if known.record.answered(sent, after, now) {
+        let was_ejected = known.record.is_ejected();
+        let is_too_often = match verdict {
+            Verdict::Sound => {
+                known.record.answered(sent, after, now);
+                false
+            }
+            _ => known.record.failed(verdict, sent, after, now),
+        };
+        // Who says that it is full answers, too.
+        if was_ejected && !known.record.is_ejected() {
             info!(peer = self.service, address = %self.address, "back: it answers again");
         }
-        false
+        is_too_often
     }
 
     /// A call was given up by its caller, after so long.

@@ -33,6 +33,8 @@ pub(super) enum Verdict {
     Sound,
     /// It has no room. It is asked less, and never ejected for that: the others would get its calls and be full next.
     Full(Option<Duration>),
+    /// It has refused the call unread, for it drains or has no room: no answer, and no failure either.
+    Refused,
     /// It cannot answer, or the connection broke.
     Failed(Option<Duration>),
     /// The deadline passed before its answer came.
@@ -116,17 +118,20 @@ impl Record {
         }
     }
 
-    /// A call that was sent then was answered after so long; whether that ends an ejection.
-    pub(super) fn answered(&mut self, sent: Instant, after: Duration, now: Instant) -> bool {
+    /// A call that was sent then was answered after so long.
+    pub(super) fn answered(&mut self, sent: Instant, after: Duration, now: Instant) {
         self.usual = after;
         self.failures = 0;
-        // A call that was sent before the ejection shows nothing about the time after it.
-        let is_back = self.ejected.take_if(|ejected| ejected.since <= sent).is_some();
-        if is_back {
+        if self.end_ejection(sent) {
             (self.mean, self.penalty) = (None, None);
         }
         self.took(after, now);
-        is_back
+    }
+
+    /// A call that was sent then got an answer: that ends an ejection. A call that was sent before the ejection shows nothing
+    /// about the time after it.
+    fn end_ejection(&mut self, sent: Instant) -> bool {
+        self.ejected.take_if(|ejected| ejected.since <= sent).is_some()
     }
 
     /// A call that was sent then has failed after so long, or was not answered within its deadline; whether it is one too many.
@@ -134,10 +139,11 @@ impl Record {
         let (pushback, counts) = match verdict {
             Verdict::Sound => return false,
             Verdict::Full(pushback) => {
-                // It is full, but it answers: that ends an ejection.
-                self.ejected.take_if(|ejected| ejected.since <= sent);
+                // It is full, but it answers.
+                self.end_ejection(sent);
                 (pushback, false)
             }
+            Verdict::Refused => (None, false),
             Verdict::Failed(pushback) => (pushback, true),
             // The deadline was shorter than a call usually takes here: that it passed says nothing about the endpoint.
             Verdict::Late if after < self.usual => return false,
@@ -258,6 +264,17 @@ mod tests {
     }
 
     #[test]
+    fn who_refuses_calls_unread_is_asked_less_and_has_not_answered() {
+        let now = Instant::now();
+        let (mut record, _) = failing(5, now);
+        record.eject(now, 0.5);
+        assert!(!record.failed(Verdict::Refused, now, SOON, now));
+        assert!(record.is_ejected() && record.standing(now).pays);
+        let mut sound = Record::default();
+        assert!((0..100).all(|_| !sound.failed(Verdict::Refused, now, SOON, now)));
+    }
+
+    #[test]
     fn a_deadline_shorter_than_what_calls_take_shows_nothing() {
         let (mut record, now) = (Record::default(), Instant::now());
         record.answered(now, SOON, now);
@@ -277,8 +294,10 @@ mod tests {
         record.try_it();
         assert!(!record.standing(later).is_due, "one call tries it");
         assert_eq!(record.eject(later, 0.5), Duration::from_millis(1600));
-        assert!(!record.answered(now, SOON, later), "that call was sent before");
-        assert!(record.answered(later, SOON, later) && !record.is_ejected());
+        record.answered(now, SOON, later);
+        assert!(record.is_ejected(), "that call was sent before");
+        record.answered(later, SOON, later);
+        assert!(!record.is_ejected());
         assert_eq!(record.standing(later).mean, Some(0.01), "what it did before is forgotten");
     }
 }

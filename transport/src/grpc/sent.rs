@@ -164,11 +164,11 @@ fn verdict_of(status: StatusCode) -> Option<Verdict> {
     }
 }
 
-/// What the end of a stream or a connection shows. Who refuses calls unread drains or is full, and does not break.
+/// What the end of a stream or a connection shows.
 fn verdict_on(status: &Status) -> Verdict {
     match status.code() {
         _ if status::was_lost(status) => Verdict::Failed(None),
-        _ if status::proof_not_sent(status) == Some(NotSent::Refused) => Verdict::Full(None),
+        _ if status::proof_not_sent(status) == Some(NotSent::Refused) => Verdict::Refused,
         Code::ResourceExhausted => Verdict::Full(None),
         Code::Internal => Verdict::Failed(None),
         _ => Verdict::Sound,
