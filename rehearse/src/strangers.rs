@@ -178,8 +178,8 @@ impl Stranger {
         self.then(Step::Hears(Heard::End, When::After(time)))
     }
 
-    /// It asks again and again, as soon as it has its answer and so many times: who is to leave must be told so before its
-    /// connection ends.
+    /// It asks again and again, as soon as it has its answer and so many times, each time in one piece: who is to leave must
+    /// be told so before its connection ends.
     #[must_use]
     pub fn asks_until_told_to_leave(self, request: impl Into<Bytes>, times: u32) -> Self {
         self.then(Step::AsksUntilToldToLeave { request: request.into(), times })

@@ -11,14 +11,18 @@ pub(crate) fn shed() -> sim::Scenario {
 
 fn world(picks: &mut Picks<'_>) -> Scenario {
     let admitted = picks.pick("--max-calls", &[ADMITTED, 5, 2]);
-    let swarm =
-        Swarm::new(1..=2, 250.ms(), 100.ms()..=700.ms()).link("service2", "service1").host("service1");
-    scenarios::two_nodes(
-        "shed",
-        "",
-        scenarios::load().metadata(scenarios::criticality()),
-        swarm.only(&[Family::SlowLink, Family::SlowHandler, Family::Pause]),
-        admitted,
-    )
-    .flags(&["--rest-headers", "x-criticality"])
+    let swarm = Swarm::new(1..=2, 250.ms(), 100.ms()..=700.ms());
+    let load = scenarios::load().metadata(scenarios::criticality());
+    let scenario = match picks.pick("services", &["apart", "together"]) {
+        "apart" => {
+            let swarm = swarm.link("service2", "service1").host("service1");
+            let swarm = swarm.only(&[Family::SlowLink, Family::SlowHandler, Family::Pause]);
+            scenarios::two_nodes("shed", "", load, swarm, admitted)
+        }
+        _ => {
+            let swarm = swarm.host("both").only(&[Family::SlowHandler, Family::Pause]);
+            scenarios::one_node("shed", "", load, swarm, admitted)
+        }
+    };
+    scenario.flags(&["--rest-headers", "x-criticality"])
 }

@@ -9,18 +9,24 @@ use rehearse::{Event, Family, Load, Ms as _, Picks, Scenario, Swarm, drawn, prom
 use crate::visits::{self, BODY_MAX, DEADLINE};
 use crate::{checks, scenarios, worlds};
 
+/// What a worker holds in messages at most: so many of the hungry get a part of it, and all others have room beside.
+const BUFFERED: &str = "1048576";
+const HUNGRY: usize = 3;
+
 /// The scenario of clients that speak as no library does.
 pub(crate) fn strangers() -> sim::Scenario {
     drawn("strangers", "clients come that speak as no library does, byte by byte", world)
 }
 
 fn world(picks: &mut Picks<'_>) -> Scenario {
-    let who = picks.pick("who comes", &["the quick", "the slow", "the silent", "those who are to leave"]);
+    let all = ["the quick", "the slow", "the silent", "those who are to leave", "the hungry"];
+    let who = picks.pick("who comes", &all);
     // Calls go on where connections end that are idle: else one of an ordinary client would be used as it ends.
     let (visitors, come_over, calls_over): (Vec<Stranger>, Duration, Duration) = match who {
         "the slow" => (visits::slow(), 2000.ms(), 2000.ms()),
         "the silent" => (visits::silent(), 2000.ms(), 70_000.ms()),
         "those who are to leave" => (visits::in_a_drain(), 700.ms(), 700.ms()),
+        "the hungry" => (visits::hungry(), 2000.ms(), 2000.ms()),
         _ => (visits::quick(), 2000.ms(), 2000.ms()),
     };
     let is_drained = who == "those who are to leave";
@@ -29,18 +35,16 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         true => Swarm::new(1..=1, 500.ms(), 2500.ms()..=3500.ms()).host("edge").only(&[Family::Drain]),
         false => Swarm::calm(),
     };
-    let load = Load::new(20, calls_over, 400.ms()..=800.ms()).strangers(
-        picks.pick("visits", &[24, 6, 60]),
-        come_over,
-        visitors,
-    );
+    let visits = picks.pick("visits", &[24, 6, 60]);
+    let visits = if who == "the hungry" { HUNGRY } else { visits };
+    let load = Load::new(20, calls_over, 400.ms()..=800.ms()).strangers(visits, come_over, visitors);
     let scenario = Scenario::new("", "", scenarios::greetings(load), swarm)
         .node("edge", &["service2", "back"], worlds::app(1000.ms()))
         .node("inner", &["service1"], worlds::app(1000.ms()))
         .stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND)
         .workers(picks.pick("workers", &[2, 1]))
         .flags(&["--deadline", &format!("{}ms", DEADLINE.as_millis())])
-        .flags(&["--max-message-size", &BODY_MAX.to_string()])
+        .flags(&["--max-message-size", &BODY_MAX.to_string(), "--max-buffered", BUFFERED])
         .recovers_within(20_000.ms())
         .promises(promises::of_calls())
         .invariant(checks::LinesNameTheirCallers::default)

@@ -16,6 +16,11 @@ const OVERTIME: Duration = Duration::from_secs(1);
 /// How long a client may say nothing over HTTP/2: a PING after `--keepalive`, and half of that for its answer.
 const SILENCE: Duration = Duration::from_millis(300);
 
+/// So many calls of one connection, with messages of so many bytes, would fill all that a worker may hold, were they let. What
+/// they leave, and give back where they are refused, is filled by small ones.
+const LARGE: [(u32, u32); 3] = [(60, 20_000), (12, 2000), (12, 200)];
+const SMALL: [(u32, u32); 1] = [(80, 0)];
+
 /// Metadata that services look at and do not send back.
 const OTHER: &str = "x-other";
 
@@ -24,6 +29,7 @@ const METADATA_MAX: usize = 8 * 1024;
 const METADATA_FIELD: usize = OTHER.len() + 32;
 
 const PLAY: &str = "/rehearsal.Back/Play";
+const SHOW: &str = "/rehearsal.Back/Show";
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 /// The status SERVING, as the answer to that.
 const SERVING: &[u8] = &[8, 1];
@@ -97,6 +103,18 @@ pub(super) fn calls() -> Vec<Stranger> {
     ]
 }
 
+/// Those who have a node hold as much for them as it will.
+pub(super) fn hungry() -> Vec<Stranger> {
+    vec![
+        grpc("reads nothing of what many calls show it")
+            .of("back")
+            .says_at_once([HELLO, &shown(1, &LARGE)].concat())
+            .waits(20.ms())
+            .says_at_once(shown(1001, &SMALL))
+            .waits(1000.ms()),
+    ]
+}
+
 /// Those who take their time with the preface, or have nothing more to say.
 pub(super) fn slow() -> Vec<Stranger> {
     vec![
@@ -140,6 +158,13 @@ fn taken_back(count: u32) -> Vec<u8> {
     HELLO.iter().copied().chain(calls).collect()
 }
 
+/// Calls at once, so many for messages of so many bytes each, which are shown more than HTTP/2 takes unread.
+fn shown(first: u32, calls: &[(u32, u32)]) -> Vec<u8> {
+    let sizes = calls.iter().flat_map(|(count, bytes)| (0..*count).map(|_| *bytes));
+    let streams = (first..).step_by(2);
+    streams.zip(sizes).flat_map(|(stream, bytes)| http2::call(stream, SHOW, &shows(10, bytes))).collect()
+}
+
 fn play(wait: Duration) -> Call {
     let wait_ms = u32::try_from(wait.as_millis()).expect("a second at most");
     Call::new(PLAY).message(Script { text: "odd".to_owned(), wait_ms, ..Script::default() }.encode_to_vec())
@@ -147,18 +172,17 @@ fn play(wait: Duration) -> Call {
 
 /// More than HTTP/2 takes unread.
 fn show() -> Call {
-    shows(10, 20_000)
+    Call::new(SHOW).message(shows(10, 20_000))
 }
 
 /// What lasts for longer than anybody waits, and never pauses.
 fn endless() -> Call {
-    shows(100_000, 2000)
+    Call::new(SHOW).message(shows(100_000, 2000))
 }
 
-/// So many messages of so many bytes.
-fn shows(scenes: u32, answer_bytes: u32) -> Call {
-    let script = Script { text: "odd".to_owned(), scenes, answer_bytes, ..Script::default() };
-    Call::new("/rehearsal.Back/Show").message(script.encode_to_vec())
+/// Asks for so many messages of so many bytes.
+fn shows(scenes: u32, answer_bytes: u32) -> Vec<u8> {
+    Script { text: "odd".to_owned(), scenes, answer_bytes, ..Script::default() }.encode_to_vec()
 }
 
 /// A call that lasts until the node drains.

@@ -25,6 +25,11 @@ pub(crate) fn quick() -> Vec<Stranger> {
     [rest::forms(), rest::refusals(), rest::bodies(), grpc::frames(), grpc::calls()].concat()
 }
 
+/// Those who have a node hold as much for them as it will.
+pub(crate) fn hungry() -> Vec<Stranger> {
+    grpc::hungry()
+}
+
 /// Those who take their time.
 pub(crate) fn slow() -> Vec<Stranger> {
     [rest::slow(), grpc::slow()].concat()

@@ -171,7 +171,8 @@ impl Visit {
 
     async fn ask(&mut self, request: &[u8], times: u32) -> Result<bool, Trouble> {
         for asked in 0..times {
-            self.line.say(request, false).await;
+            // In one piece: nobody can be told anything while a head dribbles in.
+            self.line.say(request, true).await;
             match hear(&mut self.line, &Answer::new(200), Instant::now() + SOON).await {
                 Ok(true) => return self.line.end(true, Instant::now() + SOON).await.map(|()| false),
                 Ok(false) => {}
