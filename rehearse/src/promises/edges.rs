@@ -174,8 +174,8 @@ pub(super) struct EdgesKeepDeadlines {
     /// The rpc that each client called, and the deadline that the call came with.
     given: ByRequest<(&'static str, Duration)>,
     lefts: Lefts,
-    /// When the last handler of each request has ended, and of which rpc.
-    handled: ByRequest<(&'static str, Duration)>,
+    /// When the handlers of each request have ended, and of which rpc.
+    handled: ByRequest<Vec<(&'static str, Duration)>>,
     faults: Faults,
     met: u64,
 }
@@ -199,7 +199,7 @@ impl EdgesKeepDeadlines {
     /// the connection have sent is not read.
     fn may_be_unread(&self, event: &Event, number: u32, path: &str, due: Duration) -> bool {
         let in_time = |(handled, at): &(&str, Duration)| *handled == path && *at + TURN * 2 < due;
-        is_large(event) || self.handled.get(number).is_some_and(in_time)
+        is_large(event) || self.handled.get(number).is_some_and(|handled| handled.iter().any(in_time))
     }
 
     /// Whether the host did nothing for a while, up to this very moment.
@@ -229,7 +229,7 @@ impl Invariant for EdgesKeepDeadlines {
         self.faults.note(event);
         self.lefts.note(event);
         if let (Some(number), Some(ended)) = (event.request, event.told::<HandlerEnded>()) {
-            self.handled.insert(number, (ended.path, event.at));
+            self.handled.get_or_default(number).push((ended.path, event.at));
         }
         let Some((number, path)) = event.request.zip(access_path(event)) else { return Ok(()) };
         self.met += 1;

@@ -10,6 +10,7 @@ use transport::policy::Breaker;
 
 use super::breakers::{BreakerStep, BreakerTold};
 use super::names::OPENS_FOR_A_REASON;
+use super::outgoing::REPEATED_WITHIN;
 use crate::facts::{CallMade, CallOutcome, NodeStarted, Outcome};
 use crate::setting::Setting;
 
@@ -76,8 +77,11 @@ impl OpensForAReason {
         if !shows_that_it_works(ended.outcome) {
             client.failed.insert(attempt.call, event.at);
         } else if attempt.began > client.since && is_in_a_row {
-            // That a stream works has shown as soon as it was answered, which may be long ago.
-            client.failed.retain(|_, at| attempt.is_streaming && *at >= attempt.began);
+            client.failed.remove(&attempt.call);
+            // That a stream works has shown as soon as it was answered, which may be long ago. And a call fails when it is not
+            // repeated any more, which may be some time after its last attempt.
+            let may_count = |at: Duration| attempt.is_streaming && at >= attempt.began;
+            client.failed.retain(|_, at| may_count(*at) || *at + REPEATED_WITHIN >= event.at);
         }
     }
 

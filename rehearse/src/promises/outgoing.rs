@@ -10,7 +10,7 @@ use crate::facts::{CallMade, CallOutcome, NodeStarted, Outcome};
 use crate::setting::InFlight;
 
 /// How long a call that has failed may still wait for its next attempt: `backoff-max`, spread by a fifth.
-const REPEATED_WITHIN: Duration = Duration::from_millis(1200);
+pub(super) const REPEATED_WITHIN: Duration = Duration::from_millis(1200);
 
 /// The calls that are out, of each client to whose callee there may not be any number.
 #[derive(Debug, Default)]
