@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rehearse::facts::{CallMade, HandlerBegun, HandlerDisturbed, HandlerEnded, NodeStarted, NodeStopped};
-use rehearse::{CallFault, Event, FaultKind, What};
+use rehearse::{CallFault, Event, Family, FaultKind, What};
 
 use crate::ledger;
 use crate::trial::{AFTERWARDS, BEGUN, DONE};
@@ -16,6 +16,8 @@ pub(crate) struct Totals {
     totals: BTreeMap<(Arc<str>, String), (i64, Duration)>,
     /// Where handlers of a ledger were made to panic.
     panics: Vec<Arc<str>>,
+    /// When each host went on that had stood still.
+    awake: BTreeMap<String, Duration>,
 }
 
 /// Each key has one actor on a host: an entry finds the total that the last one left, or none where the actor was
@@ -35,6 +37,11 @@ pub(crate) fn one_total_for_each_key(
     {
         totals.panics.push(Arc::clone(&event.host));
     }
+    if let What::FaultEnds { fault, .. } = &event.what
+        && fault.what.family() == Family::Pause
+    {
+        totals.awake.insert(fault.what.hosts().0.to_owned(), event.at);
+    }
     let number = |name| event.field(name).and_then(rehearse::Value::as_i64);
     let (Some(key), Some(before), Some(total)) = (event.field("key"), number("before"), number("total"))
     else {
@@ -45,8 +52,10 @@ pub(crate) fn one_total_for_each_key(
     let is_by_key = !key.to_string().starts_with(ledger::TALLY);
     let may_be_new = is_by_key && event.at >= at + idle || totals.panics.contains(&event.host);
     let is_new = before == 0 && may_be_new;
-    // Long after it was idle for long enough, it is not there any more.
-    let is_kept = is_by_key && before != 0 && event.at > at + idle * 2 + takes;
+    // Long after it was idle for long enough, it is not there any more. Where its host had stood still meanwhile, an entry
+    // may come to it first.
+    let since = totals.awake.get(&*event.host).map_or(at, |awake| at.max(*awake));
+    let is_kept = is_by_key && before != 0 && event.at > since + idle * 2 + takes;
     if is_new || before == last && !is_kept {
         return Ok(());
     }
