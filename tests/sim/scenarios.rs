@@ -62,19 +62,14 @@ fn load_of_two() -> Load {
     greetings(Load::new(40, 400.ms(), 300.ms()..=800.ms()))
 }
 
-/// Two nodes with one worker, one service each, that take on `admitted` calls at once, and all that must hold.
+/// Two nodes, one service each.
 pub(crate) fn two_nodes(name: &str, about: &str, load: Load, swarm: Swarm, admitted: usize) -> Scenario {
     let scenario = Scenario::new(name, about, load, swarm).nodes(&["service1", "service2"], app);
     greets(scenario, admitted)
 }
 
-/// The same with one node, `both`, that has both services.
-pub(crate) fn one_node(name: &str, about: &str, load: Load, swarm: Swarm, admitted: usize) -> Scenario {
-    let scenario = Scenario::new(name, about, load, swarm).node("both", &["service1", "service2"], app);
-    greets(scenario, admitted)
-}
-
-fn greets(scenario: Scenario, admitted: usize) -> Scenario {
+/// Nodes with one worker that take on `admitted` calls at once, and all that must hold.
+pub(crate) fn greets(scenario: Scenario, admitted: usize) -> Scenario {
     scenario
         .flags(&["--max-calls", &admitted.to_string()])
         .workers(1)

@@ -21,7 +21,12 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         }
         _ => {
             let swarm = swarm.host("both").only(&[Family::SlowHandler, Family::Pause]);
-            scenarios::one_node("shed", "", load, swarm, admitted)
+            let both = Scenario::new("shed", "", load, swarm).node(
+                "both",
+                &["service1", "service2"],
+                scenarios::app,
+            );
+            scenarios::greets(both, admitted)
         }
     };
     scenario.flags(&["--rest-headers", "x-criticality"])
