@@ -35,8 +35,7 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         true => Swarm::new(1..=1, 500.ms(), 2500.ms()..=3500.ms()).host("edge").only(&[Family::Drain]),
         false => Swarm::calm(),
     };
-    let visits = picks.pick("visits", &[24, 6, 60]);
-    let visits = if who == "the hungry" { HUNGRY } else { visits };
+    let visits = if who == "the hungry" { HUNGRY } else { picks.pick("visits", &[24, 6, 60]) };
     let load = Load::new(20, calls_over, 400.ms()..=800.ms()).strangers(visits, come_over, visitors);
     let scenario = Scenario::new("", "", scenarios::greetings(load), swarm)
         .node("edge", &["service2", "back"], worlds::app(1000.ms()))

@@ -77,11 +77,12 @@ impl OpensForAReason {
         if !shows_that_it_works(ended.outcome) {
             client.failed.insert(attempt.call, event.at);
         } else if attempt.began > client.since && is_in_a_row {
-            client.failed.remove(&attempt.call);
             // That a stream works has shown as soon as it was answered, which may be long ago. And a call fails when it is not
             // repeated any more, which may be some time after its last attempt.
-            let may_count = |at: Duration| attempt.is_streaming && at >= attempt.began;
-            client.failed.retain(|_, at| may_count(*at) || *at + REPEATED_WITHIN >= event.at);
+            client.failed.retain(|call, at| {
+                let is_later = attempt.is_streaming && *at >= attempt.began;
+                *call != attempt.call && (is_later || *at + REPEATED_WITHIN >= event.at)
+            });
         }
     }
 

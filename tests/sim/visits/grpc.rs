@@ -158,7 +158,7 @@ fn taken_back(count: u32) -> Vec<u8> {
     HELLO.iter().copied().chain(calls).collect()
 }
 
-/// Calls at once, so many for messages of so many bytes each, which are shown more than HTTP/2 takes unread.
+/// Calls on streams from `first` on, so many for messages of so many bytes each, which are shown more than HTTP/2 takes unread.
 fn shown(first: u32, calls: &[(u32, u32)]) -> Vec<u8> {
     let sizes = calls.iter().flat_map(|(count, bytes)| (0..*count).map(|_| *bytes));
     let streams = (first..).step_by(2);

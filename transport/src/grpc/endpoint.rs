@@ -101,13 +101,7 @@ impl Endpoint {
         let now = Instant::now();
         let mut known = self.known();
         let was_ejected = known.record.is_ejected();
-        let is_too_often = match verdict {
-            Verdict::Sound => {
-                known.record.answered(sent, after, now);
-                false
-            }
-            _ => known.record.failed(verdict, sent, after, now),
-        };
+        let is_too_often = known.record.showed(verdict, sent, after, now);
         // Who says that it is full answers, too.
         if was_ejected && !known.record.is_ejected() {
             info!(peer = self.service, address = %self.address, "back: it answers again");

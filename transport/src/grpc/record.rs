@@ -119,7 +119,7 @@ impl Record {
     }
 
     /// A call that was sent then was answered after so long.
-    pub(super) fn answered(&mut self, sent: Instant, after: Duration, now: Instant) {
+    fn answered(&mut self, sent: Instant, after: Duration, now: Instant) {
         self.usual = after;
         self.failures = 0;
         if self.end_ejection(sent) {
@@ -134,10 +134,13 @@ impl Record {
         self.ejected.take_if(|ejected| ejected.since <= sent).is_some()
     }
 
-    /// A call that was sent then has failed after so long, or was not answered within its deadline; whether it is one too many.
-    pub(super) fn failed(&mut self, verdict: Verdict, sent: Instant, after: Duration, now: Instant) -> bool {
+    /// A call that was sent then has shown this after so long; whether it is one failure too many.
+    pub(super) fn showed(&mut self, verdict: Verdict, sent: Instant, after: Duration, now: Instant) -> bool {
         let (pushback, counts) = match verdict {
-            Verdict::Sound => return false,
+            Verdict::Sound => {
+                self.answered(sent, after, now);
+                return false;
+            }
             Verdict::Full(pushback) => {
                 // It is full, but it answers.
                 self.end_ejection(sent);
@@ -199,7 +202,7 @@ mod tests {
 
     fn failing(times: u32, now: Instant) -> (Record, bool) {
         let mut record = Record::default();
-        let outcomes = (0..times).map(|_| record.failed(Verdict::Failed(None), now, SOON, now));
+        let outcomes = (0..times).map(|_| record.showed(Verdict::Failed(None), now, SOON, now));
         let last = outcomes.last().unwrap_or_default();
         (record, last)
     }
@@ -227,7 +230,7 @@ mod tests {
     fn a_failure_makes_slow_for_a_second_or_for_as_long_as_the_callee_says() {
         let (mut record, now) = (Record::default(), Instant::now());
         let mut paid_for = |verdict| {
-            record.failed(verdict, now, SOON, now);
+            record.showed(verdict, now, SOON, now);
             let pays = |after: &u64| record.standing(now + Duration::from_secs(*after)).mean.is_some();
             (0..100).take_while(pays).count()
         };
@@ -243,13 +246,13 @@ mod tests {
         assert!(failing(5, now).1);
         let (mut record, _) = failing(4, now);
         record.answered(now, SOON, now);
-        assert!(!record.failed(Verdict::Failed(None), now, SOON, now), "an answer lies between");
+        assert!(!record.showed(Verdict::Failed(None), now, SOON, now), "an answer lies between");
     }
 
     #[test]
     fn who_has_no_room_is_never_one_too_many() {
         let (mut record, now) = (Record::default(), Instant::now());
-        assert!((0..100).all(|_| !record.failed(Verdict::Full(None), now, SOON, now)));
+        assert!((0..100).all(|_| !record.showed(Verdict::Full(None), now, SOON, now)));
     }
 
     #[test]
@@ -257,9 +260,9 @@ mod tests {
         let (now, later) = (Instant::now(), Instant::now() + SOON);
         let (mut record, _) = failing(5, now);
         record.eject(later, 0.5);
-        record.failed(Verdict::Full(None), now, SOON, later);
+        record.showed(Verdict::Full(None), now, SOON, later);
         assert!(record.is_ejected());
-        record.failed(Verdict::Full(None), later, SOON, later);
+        record.showed(Verdict::Full(None), later, SOON, later);
         assert!(!record.is_ejected());
     }
 
@@ -268,19 +271,19 @@ mod tests {
         let now = Instant::now();
         let (mut record, _) = failing(5, now);
         record.eject(now, 0.5);
-        assert!(!record.failed(Verdict::Refused, now, SOON, now));
+        assert!(!record.showed(Verdict::Refused, now, SOON, now));
         assert!(record.is_ejected() && record.standing(now).pays);
         let mut sound = Record::default();
-        assert!((0..100).all(|_| !sound.failed(Verdict::Refused, now, SOON, now)));
+        assert!((0..100).all(|_| !sound.showed(Verdict::Refused, now, SOON, now)));
     }
 
     #[test]
     fn a_deadline_shorter_than_what_calls_take_shows_nothing() {
         let (mut record, now) = (Record::default(), Instant::now());
         record.answered(now, SOON, now);
-        assert!((0..100).all(|_| !record.failed(Verdict::Late, now, SOON / 2, now)));
+        assert!((0..100).all(|_| !record.showed(Verdict::Late, now, SOON / 2, now)));
         assert_eq!(record.standing(now).mean, Some(0.01));
-        assert!((0..5).any(|_| record.failed(Verdict::Late, now, SOON * 2, now)));
+        assert!((0..5).any(|_| record.showed(Verdict::Late, now, SOON * 2, now)));
     }
 
     #[test]
