@@ -66,6 +66,9 @@ pub(crate) fn method_name(method: &str) -> &'static str {
 
 impl Drop for AccessLine {
     fn drop(&mut self) {
+        if self.written {
+            return;
+        }
         let is_late = self.context.remaining().is_some_and(|left| left.is_zero());
         self.write(match self.cancelled {
             Outcome::Grpc(_) if is_late => Outcome::Grpc("DEADLINE_EXCEEDED"),

@@ -143,11 +143,10 @@ mod tests {
         let (trail, began) = (Trail::default(), Instant::now());
         let at = |ms: u64| began + Duration::from_millis(ms);
         let address = |text: &str| Arc::new(text.parse().expect("an address"));
-        trail.goes_to(0, &address("http://a:1"), false);
-        trail.goes_to(2, &address("http://b:2"), false);
-        let mut legs = trail.legs();
-        (legs[0].connected, legs[0].answered) = (at(2), Some(at(5)));
-        legs[1].connected = at(161);
+        trail.goes_to(0, &address("http://a:1"), false, at(2));
+        trail.answered(0, at(5));
+        trail.goes_to(2, &address("http://b:2"), false, at(161));
+        let legs = trail.legs();
         let marks = [
             (0, Mark::Failed(Code::Unavailable), at(6)),
             (1, Mark::Begun, at(60)),

@@ -74,9 +74,9 @@ impl Trail {
         self.0.attempts.as_ref()
     }
 
-    /// The `attempt` goes to `address`, the only one or one of several, over a connection that is there.
-    pub fn goes_to(&self, attempt: u32, address: &Arc<Address>, is_only: bool) {
-        let (address, connected) = (address.clone(), Instant::now());
+    /// The `attempt` goes to `address`, the only one or one of several, over a connection that is there by then.
+    pub fn goes_to(&self, attempt: u32, address: &Arc<Address>, is_only: bool, connected: Instant) {
+        let address = address.clone();
         let leg = Leg { attempt, address, is_only, connected, answered: None };
         self.change(|Written { legs, .. }| match legs.iter_mut().find(|known| known.attempt == attempt) {
             Some(known) => *known = leg,
@@ -85,8 +85,7 @@ impl Trail {
     }
 
     /// The head of the answer of the `attempt` is there.
-    pub fn answered(&self, attempt: u32) {
-        let now = Instant::now();
+    pub fn answered(&self, attempt: u32, now: Instant) {
         self.change(|Written { legs, .. }| {
             if let Some(leg) = legs.iter_mut().find(|leg| leg.attempt == attempt) {
                 leg.answered = Some(now);

@@ -46,6 +46,8 @@ pub(super) struct Chosen {
     pub(super) sender: Sender,
     /// Whether the call tries an endpoint that is ejected.
     pub(super) is_trial: bool,
+    /// When it was made.
+    pub(super) at: Instant,
 }
 
 /// How an endpoint looks to a call that goes by its key.
@@ -57,9 +59,10 @@ pub(super) enum Seen {
 
 /// How a connected endpoint looks to that attempt of such a call.
 pub(super) fn seen(endpoint: &Arc<Endpoint>, line: Arc<Line>, sender: Sender, attempt: u32) -> Seen {
-    let standing = endpoint.look(Instant::now()).standing;
+    let at = Instant::now();
+    let standing = endpoint.look(at).standing;
     let is_trial = standing.is_due && attempt == 0;
-    let chosen = Chosen { endpoint: endpoint.clone(), line, sender, is_trial };
+    let chosen = Chosen { endpoint: endpoint.clone(), line, sender, is_trial, at };
     if standing.is_ejected && !is_trial { Seen::Ejected(chosen) } else { Seen::Sound(chosen) }
 }
 
@@ -85,7 +88,7 @@ impl<'a> Choice<'a> {
         // Only a further attempt can have been at an endpoint before.
         let was_there = self.attempt > 0 && self.trail.was_at(self.attempt, endpoint.address());
         let is_trial = standing.is_due && self.attempt == 0;
-        let chosen = Chosen { endpoint: endpoint.clone(), line, sender, is_trial };
+        let chosen = Chosen { endpoint: endpoint.clone(), line, sender, is_trial, at: self.now };
         let (mean, is_failing) = (standing.mean, standing.is_failing);
         let offer = Offer { chosen, mean, calls, turn, was_there, is_failing };
         if is_trial {

@@ -231,13 +231,14 @@ async fn send(wire: Wire, mut request: http::Request<Body>) -> Result<http::Resp
         let (headers, is_named) = (request.headers_mut(), sent.line().is_named());
         metadata::insert_request_id(headers, &request_id, is_named);
         if let Some(deadline) = deadline {
-            let left = timeout::encode(deadline.saturating_duration_since(Instant::now()));
+            let left = timeout::encode(deadline.saturating_duration_since(sent.at()));
             headers.insert(metadata::GRPC_TIMEOUT, metadata::varying(left, is_named));
         }
         match sender.try_send_request(request).await {
             Ok(mut response) => {
-                wanted.trail.answered(wanted.attempt);
-                sent.has_head(&response, streaming);
+                let now = Instant::now();
+                wanted.trail.answered(wanted.attempt, now);
+                sent.has_head(&response, streaming, now);
                 without_broken_details(response.headers_mut());
                 return Ok(response
                     .map(|body| Watched::new(body.map_err(repair as _).map_frame(checked as _), sent)));

@@ -107,7 +107,7 @@ impl Endpoints {
                 Err(status) => return Err(status),
             }
         };
-        wanted.trail.goes_to(wanted.attempt, chosen.endpoint.address(), self.count() < 2);
+        wanted.trail.goes_to(wanted.attempt, chosen.endpoint.address(), self.count() < 2, chosen.at);
         Ok(chosen)
     }
 
@@ -349,7 +349,10 @@ impl fmt::Debug for Endpoints {
 /// The choice of `endpoint`, when its `line` is connected.
 fn chosen_when(connecting: Connecting, endpoint: &Arc<Endpoint>, line: Arc<Line>) -> Waiting {
     let endpoint = endpoint.clone();
-    Box::pin(async move { Ok(Chosen { endpoint, line, sender: connecting.await?, is_trial: false }) })
+    Box::pin(async move {
+        let sender = connecting.await?;
+        Ok(Chosen { endpoint, line, sender, is_trial: false, at: Instant::now() })
+    })
 }
 
 /// What a fixed address is spoken to as.

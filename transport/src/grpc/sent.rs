@@ -41,10 +41,10 @@ impl Sent {
         endpoints: &Arc<Endpoints>,
         deadline: Option<Instant>,
     ) -> (Self, Sender) {
-        let Chosen { endpoint, line, sender, is_trial } = chosen;
+        let Chosen { endpoint, line, sender, is_trial, at } = chosen;
         line.begin();
         endpoint.begin(endpoints.turn(), is_trial);
-        let (endpoints, at) = (endpoints.clone(), Instant::now());
+        let endpoints = endpoints.clone();
         (
             Self { endpoints, endpoint, line, at, deadline, head_after: None, is_trial, is_settled: false },
             sender,
@@ -56,11 +56,16 @@ impl Sent {
         &self.line
     }
 
-    /// The head of its answer is there. That a stream has begun is all that is waited for; the status of what is one
+    /// When it was sent.
+    pub(super) fn at(&self) -> Instant {
+        self.at
+    }
+
+    /// The head of its answer is there by now. That a stream has begun is all that is waited for; the status of what is one
     /// message comes after it.
-    pub(super) fn has_head<B>(&mut self, answer: &Response<B>, streaming: bool) {
+    pub(super) fn has_head<B>(&mut self, answer: &Response<B>, streaming: bool, now: Instant) {
         let verdict = verdict_in(answer.headers()).or_else(|| verdict_of(answer.status()));
-        self.head_after = Some(self.at.elapsed());
+        self.head_after = Some(now - self.at);
         if let Some(verdict) = verdict.or(streaming.then_some(Verdict::Sound)) {
             self.shows(verdict);
         }
