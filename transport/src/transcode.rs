@@ -84,17 +84,34 @@ fn from_query<T: DeserializeOwned>(incoming: &Incoming<'_>) -> Result<T> {
 }
 
 fn from_json<T: DeserializeOwned>(body: &[u8], path: &[(&str, &str)]) -> Result<T> {
-    let wrong = |error| Status::invalid_argument(format!("the body is wrong: {error}"));
     if path.is_empty() {
-        return serde_json::from_slice(body).map_err(wrong);
+        return serde_json::from_slice(body).map_err(|error| wrong(&field_in::<T>(body), &error));
     }
-    let mut object: serde_json::Map<String, Value> = serde_json::from_slice(body).map_err(wrong)?;
+    let mut object: serde_json::Map<String, Value> =
+        serde_json::from_slice(body).map_err(|error| wrong("", &error))?;
     for (name, value) in path {
         check_encoding("path", value)?;
         let value = percent_decode_str(value).decode_utf8_lossy();
         object.insert((*name).to_owned(), Value::String(value.into_owned()));
     }
-    serde_json::from_value(Value::Object(object)).map_err(wrong)
+    let object = Value::Object(object);
+    T::deserialize(&object).map_err(|error| wrong(&field_in::<T>(object.to_string().as_bytes()), &error))
+}
+
+/// The field of a `T` that cannot be read from `body`, as `: items[2].count`; nothing where that is the body itself. Only who has
+/// sent something wrong pays for it.
+fn field_in<T: DeserializeOwned>(body: &[u8]) -> String {
+    let read: Result<T, _> =
+        serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(body));
+    let field = read.err().map(|error| error.path().to_string());
+    field
+        .filter(|field| !matches!(field.as_str(), "." | "?"))
+        .map(|field| format!(": {field}"))
+        .unwrap_or_default()
+}
+
+fn wrong(field: &str, error: &serde_json::Error) -> Status {
+    Status::invalid_argument(format!("the body is wrong{field}: {error}"))
 }
 
 /// Whether it is `google.protobuf.Empty`, which prost has as `()`. As JSON it is an object, and serde's `()` is null.
@@ -105,8 +122,7 @@ fn is_nothing<T: 'static>() -> bool {
 /// As of other messages, fields that it does not know are passed over.
 fn from_nothing<T: Default>(body: &[u8]) -> Result<T> {
     let read = serde_json::from_slice::<BTreeMap<Cow<'_, str>, IgnoredAny>>(body);
-    read.map(|_| T::default())
-        .map_err(|error| Status::invalid_argument(format!("the body is wrong: {error}")))
+    read.map(|_| T::default()).map_err(|error| wrong("", &error))
 }
 
 /// Form decoding would replace what it cannot read; a client that sends it should rather be told.
@@ -155,6 +171,20 @@ mod tests {
         let close =
             "\\{?(\"[a-c]{1,4}\":([0-9.e-]{1,25}|\"\\PC{0,5}\"|\\[\\{?|null|\\\\u[0-9a-f]{0,4}),?){0,4}\\}?";
         prop_oneof![prop::collection::vec(any::<u8>(), 0..60), close.prop_map(String::into_bytes)]
+    }
+
+    #[test]
+    fn who_sends_a_wrong_body_is_told_which_field_is_wrong() {
+        type Order = BTreeMap<String, Vec<BTreeMap<String, u32>>>;
+        let wrong = |body: &str, path: &[_]| match from_json::<Order>(body.as_bytes(), path) {
+            Ok(order) => panic!("{body} was read as {order:?}"),
+            Err(error) => error.message().to_owned(),
+        };
+        let items = r#"{"items":[{"count":1},{"count":-1}]}"#;
+        let expected = "the body is wrong: items[1].count: invalid value: integer `-1`, expected u32";
+        assert!(wrong(items, &[]).starts_with(expected), "{}", wrong(items, &[]));
+        assert!(wrong("{}", &[("items", "x")]).starts_with("the body is wrong: items: "));
+        assert!(wrong("{", &[]).starts_with("the body is wrong: EOF "), "{}", wrong("{", &[]));
     }
 
     #[test]
