@@ -19,7 +19,8 @@ const OF_LINKS: &[Family] =
     &[Family::Partition, Family::PartitionOneWay, Family::Hold, Family::SlowLink, Family::Reset];
 
 impl Swarm {
-    /// So many faults, beginning within a time, each lasting as long as the range has it. It knows no host yet.
+    /// So many faults, beginning within a time, each lasting as long as the range has it, of all families but those that
+    /// only some hosts feel ([`Family::is_of_any_host`]). It knows no host yet.
     #[must_use]
     pub fn new(count: RangeInclusive<usize>, within: Duration, lasts: RangeInclusive<Duration>) -> Self {
         Self { swarm: sim::Swarm::new(count, within, lasts), is_everywhere: false }
@@ -35,6 +36,13 @@ impl Swarm {
     #[must_use]
     pub fn only(self, families: &[Family]) -> Self {
         Self { swarm: self.swarm.only(families), ..self }
+    }
+
+    /// Draws from none of these families. Services whose answers say what time it is are rehearsed without wrong clocks,
+    /// since those may change nothing: `without(&[Family::ClockSkew, Family::ClockDrift, Family::ClockJump])`.
+    #[must_use]
+    pub fn without(self, families: &[Family]) -> Self {
+        Self { swarm: self.swarm.without(families), ..self }
     }
 
     /// Draws from the families only that concern links.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, stream};
-use node::actix::{Actor, Context, Handler};
+use node::actix::{Actor, ActorContext as _, Context, Handler};
 use node::disk::Disk as _;
 use node::{App, Call, Reply, Serve, Status, Streaming, tracing};
 use probe_contract::counter::{Add, AddAfterwards, AddLater, Counter, Watch};
@@ -36,7 +36,7 @@ impl CounterActor {
         let byte = u8::try_from(amount).map_err(|_| Status::invalid_argument("amount"))?;
         let written = self.disk.append(&[byte]);
         let written = if self.is_forgetful { written } else { written.and_then(|()| self.disk.sync()) };
-        written.map_err(|error| Status::internal(error.to_string()))?;
+        written.map_err(|error| Status::unavailable(error.to_string()))?;
         self.total = total;
         tracing::info!(before, total, "added");
         Ok(Total { total, before })
@@ -54,8 +54,15 @@ impl Serve for CounterActor {
 impl Handler<Call<Add>> for CounterActor {
     type Result = Reply<Add>;
 
-    fn handle(&mut self, call: Call<Add>, _: &mut Context<Self>) -> Self::Result {
-        call.answer_now(|request| self.add(request.amount))
+    fn handle(&mut self, call: Call<Add>, actor: &mut Context<Self>) -> Self::Result {
+        call.answer_now(|request| {
+            // Of what could not be written, the next actor finds as much as is there.
+            self.add(request.amount).inspect_err(|failed| {
+                if failed.code() == Code::Unavailable {
+                    actor.stop();
+                }
+            })
+        })
     }
 }
 
@@ -113,7 +120,7 @@ fn totals_grow(totals: &mut Totals, event: &Event) -> Result<(), String> {
     Ok(())
 }
 
-fn counter_of(swarm: Swarm, is_forgetful: bool) -> Scenario {
+fn scenario(swarm: Swarm, is_forgetful: bool) -> Scenario {
     let right = || Expect::ok().or(Code::FailedPrecondition);
     let load = Load::new(20, 300.ms(), 300.ms()..=800.ms())
         .rpc::<Add>(Via::Rest, requests(0..4), right())
@@ -126,6 +133,10 @@ fn counter_of(swarm: Swarm, is_forgetful: bool) -> Scenario {
     Scenario::new("counter", "a service with state", load, swarm)
         .nodes(&["counter"], app)
         .promises(promises::of_calls())
+}
+
+fn counter_of(swarm: Swarm, is_forgetful: bool) -> Scenario {
+    scenario(swarm, is_forgetful)
         .fold("totals grow from where they were", totals_grow)
         .eventually("somebody has watched", |totals: &Totals| totals.watched > 0 && totals.last > 0)
 }
@@ -157,6 +168,26 @@ fn a_service_that_does_not_sync_its_journal_is_found_out() {
     let powers = Swarm::new(1..=2, 250.ms(), 20.ms()..=400.ms()).everywhere().only(&[Family::PowerLoss]);
     let found = broken(forgetful(powers), 0..40).expect("a lost total");
     assert!(found.contains("totals grow from where they were"), "{found}");
+}
+
+/// A counter whose disk fails, and what must hold of each total when it is added to: the last one, and what is there.
+fn on_failing_disks(promise: &'static str, is_right: fn(i64, i64) -> bool) -> Scenario {
+    let failing =
+        Swarm::new(1..=2, 250.ms(), 20.ms()..=200.ms()).host("counter").only(&[Family::FailingDisk]);
+    scenario(failing, false).fold(promise, move |last: &mut i64, event: &Event| {
+        let Some((before, total)) = event.number("before").zip(event.number("total")) else { return Ok(()) };
+        let last = std::mem::replace(last, total);
+        if is_right(last, before) { Ok(()) } else { Err(format!("it was {last}: {event}")) }
+    })
+}
+
+#[test]
+fn an_actor_that_cannot_write_says_so_and_the_next_one_begins_with_what_is_there() {
+    let no_less = on_failing_disks("no total is lost", |last, before| before >= last);
+    assert_eq!(broken(no_less, 0..60), None);
+    let no_more = on_failing_disks("what failed is not there", |last, before| before <= last);
+    let found = broken(no_more, 0..60).expect("a byte that was written and not synced");
+    assert!(found.contains("what failed is not there"), "{found}");
 }
 
 #[test]

@@ -20,6 +20,10 @@ const USUAL_REASONS: &str = "usual reasons: several tasks that wait for one toki
     `biased;`, a static, a map with a hasher of its own, tokio::spawn (docs/state.md, \
     \"What your actors must not do\")";
 
+/// Why a wrong clock mostly changes something.
+const CLOCKS_ARE_ASKED: &str = "a service that answers with the time, or goes by it, differs: let it go by tokio's Instant, or \
+    rehearse it without wrong clocks, `.without(&[Family::ClockSkew, Family::ClockDrift, Family::ClockJump])` of its swarm";
+
 pub(crate) use crate::trace::recorder::Keep;
 
 /// What came of one rehearsal.
@@ -229,7 +233,8 @@ fn difference_by_clocks(scenario: &Scenario, played: &Rehearsal) -> Option<Strin
     let mut calls = played.calls.iter().zip(&right.calls).filter(|(call, _)| !call.is_probe);
     let (wrong, right) = calls.find(|(one, other)| (one.ended, &one.reply) != (other.ended, &other.reply))?;
     let end = |call: &CallRecord| format!("{:?} at {:?}", call.reply, call.ended.unwrap_or_default());
-    Some(format!("{} ends with {}; with right clocks {}", wrong.request_id, end(wrong), end(right)))
+    let (wrong, right) = (format!("{} ends with {}", wrong.request_id, end(wrong)), end(right));
+    Some(format!("{wrong}; with right clocks {right}\n  {CLOCKS_ARE_ASKED}"))
 }
 
 fn play(scenario: &Scenario, plan: &Plan, keep: Keep) -> Rehearsal {

@@ -48,6 +48,13 @@ impl Swarm {
         self
     }
 
+    /// Draws from none of these families.
+    #[must_use]
+    pub fn without(mut self, families: &[Family]) -> Self {
+        self.families.retain(|family| !families.contains(family));
+        self
+    }
+
     /// Adds a link on which link faults may happen.
     #[must_use]
     pub fn link(mut self, a: &str, b: &str) -> Self {

@@ -72,10 +72,14 @@ impl EndsInTime {
 
     /// That may have been the first to be late: the next one that would be is looked for when its time comes.
     fn end(&mut self, event: &Event, number: u32, path: &str) {
-        let is_here = |open: &Open| open.number == number && open.host == event.host;
+        let here = || {
+            let is_here = |open: &Open| open.number == number && open.host == event.host;
+            self.open.iter().enumerate().filter(move |(_, open)| is_here(open))
+        };
+        // Which of several of one request and rpc has ended is not told: that there is one less is what counts.
+        let same = here().filter(|(_, open)| open.path == path).min_by_key(|(_, open)| open.due);
         // A REST edge names its own path.
-        let same = self.open.iter().position(|open| is_here(open) && open.path == path);
-        if let Some(ended) = same.or_else(|| self.open.iter().position(is_here)) {
+        if let Some((ended, _)) = same.or_else(|| here().next()) {
             self.open.swap_remove(ended);
             self.met += 1;
         }
@@ -85,7 +89,8 @@ impl EndsInTime {
     fn answer(&mut self, event: &Event, number: u32, path: &str) {
         let is_same =
             |open: &&mut Open| open.number == number && open.host == event.host && open.path == path;
-        if let Some(open) = self.open.iter_mut().find(is_same)
+        if let Some(open) =
+            self.open.iter_mut().filter(is_same).min_by_key(|open| (open.is_answered, open.due))
             && event.at + TURN * 2 < open.due
             && !std::mem::replace(&mut open.is_answered, true)
         {

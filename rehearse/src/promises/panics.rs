@@ -41,8 +41,8 @@ impl Panics {
         }
     }
 
-    /// Whether an actor of `service` may have died between the two, where `is_there` says, over another request than this:
-    /// over which one it died is known.
+    /// Whether an actor of `service` may have died between the two, where `is_there` says, over another call than this: over
+    /// which one it died is known, unless there are several of the same request.
     pub(super) fn have_killed(
         &self,
         service: &str,
@@ -50,7 +50,9 @@ impl Panics {
         request: u32,
         (from, to): (Duration, Duration),
     ) -> bool {
-        let others = self.0.iter().filter(|panic| panic.request != Some(request));
+        let is_own = |panic: &&Panic| panic.request == Some(request) && panic.service == service;
+        let is_among_several = self.0.iter().filter(is_own).count() > 1;
+        let others = self.0.iter().filter(|panic| is_among_several || !is_own(panic));
         let mut meanwhile =
             others.filter(|panic| panic.from <= to && panic.until.is_none_or(|until| until >= from));
         meanwhile.any(|panic| panic.service == service && is_there(&panic.host))

@@ -212,7 +212,15 @@ impl Invariant for StatusesAreExplained {
         }
         let given = call.request.deadline.as_millis();
         let made = format!("a client called {callee} with {given} ms and got {}", in_words(reply));
-        Err(self.in_words(leg, failure, &made))
+        let broken = self.in_words(leg, failure, &made);
+        Err(match failure {
+            Failure::Said(code) if is_of_users(code) => {
+                format!(
+                    "{broken}; if {code:?} is right for it, its load says so: Expect::ok().or(Code::{code:?})"
+                )
+            }
+            _ => broken,
+        })
     }
 
     fn met(&self) -> u64 {
