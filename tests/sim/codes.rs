@@ -24,18 +24,28 @@ struct Policy {
     /// The tokens of the budget, and what a call that works adds to it, in thousandths.
     budget: (usize, usize),
     deadline: Duration,
+    /// The first wait before a repetition, and the longest.
+    waits: (Duration, Duration),
 }
 
-const DEFAULTS: Policy =
-    Policy { flag: "", repeated_after: Code::Unavailable, budget: (10, 100), deadline: Duration::MAX };
+const DEFAULTS: Policy = Policy {
+    flag: "",
+    repeated_after: Code::Unavailable,
+    budget: (10, 100),
+    deadline: Duration::MAX,
+    waits: (Duration::from_millis(50), Duration::from_secs(1)),
+};
 
 const POLICIES: [Policy; 6] = [
     Policy { flag: "retry-codes=ABORTED", repeated_after: Code::Aborted, ..DEFAULTS },
     Policy { flag: "budget=2;budget-ratio=0", budget: (2, 0), ..DEFAULTS },
     Policy { flag: "service1.deadline=150ms", deadline: Duration::from_millis(150), ..DEFAULTS },
     Policy { flag: "budget=20;budget-ratio=0", budget: (20, 0), ..DEFAULTS },
-    // How long waits are is judged with the promises about calls.
-    Policy { flag: "backoff=80ms;backoff-max=90ms", ..DEFAULTS },
+    Policy {
+        flag: "backoff=80ms;backoff-max=90ms",
+        waits: (Duration::from_millis(80), Duration::from_millis(90)),
+        ..DEFAULTS
+    },
     // Of each word the narrowest counts: that of the service, though its method has another word of its own.
     Policy { flag: SCOPES, repeated_after: Code::Aborted, ..DEFAULTS },
 ];
@@ -158,8 +168,8 @@ fn said_of(name: &str) -> Option<Failed> {
     }
 }
 
-/// A call is repeated after the code that its policy names and after no other, for what its budget has and no more, and within
-/// its deadline.
+/// A call is repeated after the code that its policy names and after no other, for what its budget has and no more, within its
+/// deadline, and after the waits of its policy: that these are kept is judged with the promises about calls.
 #[derive(Debug)]
 struct AsThePolicySays {
     policy: Policy,
@@ -183,13 +193,18 @@ impl AsThePolicySays {
     }
 
     fn made(&mut self, event: &Event, made: &CallMade) -> Result<(), String> {
-        let Policy { repeated_after, budget: (tokens, ratio), deadline, .. } = self.policy;
+        let Policy { repeated_after, budget: (tokens, ratio), deadline, waits, .. } = self.policy;
         self.met += 1;
         self.calls.insert(made.hop, made.call);
         self.made.insert(made.call);
         self.attempts += 1;
         if made.left.is_none_or(|left| left > deadline) {
             return Err(format!("expected that it has {} ms at most: {event}", deadline.as_millis()));
+        }
+        if made.waits != waits {
+            let [seen, expected] = [made.waits, waits]
+                .map(|(first, most)| format!("{} to {}", first.as_millis(), most.as_millis()));
+            return Err(format!("its waits are of {seen} ms; expected {expected} ms: {event}"));
         }
         let most = self.made.len() * (1000 + ratio) / 1000 + tokens / 2;
         if self.attempts > most {

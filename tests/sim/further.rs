@@ -61,7 +61,8 @@ fn count(script: &Script) -> u32 {
 
 /// The script as often as it says, of which the last fails if any does, and after a while what who sends it stumbles over.
 fn copies(script: &Script) -> Streaming<Script> {
-    let mut copies = vec![Script { code: 0, ..script.clone() }; count(script) as usize - 1];
+    let sound = Script { code: 0, panics: false, ..script.clone() };
+    let mut copies = vec![sound; count(script) as usize - 1];
     let last = match script.swells_to {
         0 => script.clone(),
         bytes => Script { request_bytes: bytes, padding: "x".repeat(bytes as usize), ..script.clone() },
@@ -103,7 +104,7 @@ fn within<T>(within_ms: u32, message: T) -> Request<T> {
 
 /// Asks with metadata of its own, which must come back.
 async fn ask_with_mark(back: &Client, script: Script) -> Result<Played> {
-    let (mark, fails_with) = (script.text.clone(), script.message.clone());
+    let (mark, fails_with, panics) = (script.text.clone(), script.message.clone(), script.panics);
     let mut request = within(script.within_ms, script);
     let value = mark.parse().map_err(|_| Status::internal("a text of a script is ASCII"))?;
     request.metadata_mut().insert(ECHOED, value);
@@ -111,9 +112,12 @@ async fn ask_with_mark(back: &Client, script: Script) -> Result<Played> {
     match back.exchange::<back::Play>(request).await {
         Ok(answer) if is_back(answer.metadata()) => Ok(answer.into_inner()),
         Ok(_) => Err(Status::data_loss("what was sent along did not come back with the answer")),
-        // What fails on its way brings nothing along.
+        // What fails on its way, or panics, brings nothing along.
         Err(status)
-            if !is_back(status.metadata()) && status.message() == fails_with && fails_with.len() > 9 =>
+            if !is_back(status.metadata())
+                && status.message() == fails_with
+                && fails_with.len() > 9
+                && !panics =>
         {
             Err(Status::data_loss("what was sent along did not come back with the failure"))
         }
@@ -134,11 +138,25 @@ fn behind_all(failed: Status, script: &Script, (came, all): (u32, u32)) -> Statu
     failed
 }
 
+/// The failure of a stream is the last of it.
+async fn the_last(mut answer: Streaming<Played>, failed: Status) -> Status {
+    match answer.next().await {
+        Some(_) => Status::data_loss("a stream has gone on after its failure"),
+        None => failed,
+    }
+}
+
 /// The last message of an answer, and how many there were.
 async fn last_of(script: &Script, mut answer: Streaming<Played>) -> Result<Played> {
     let (mut last, mut count) = (Played::default(), 0);
     while let Some(played) = answer.next().await {
-        last = played.map_err(|failed| behind_all(failed, script, (count, self::count(script) - 1)))?;
+        last = match played {
+            Ok(played) => played,
+            Err(failed) => {
+                let failed = behind_all(failed, script, (count, self::count(script) - 1));
+                return Err(the_last(answer, failed).await);
+            }
+        };
         count += 1;
     }
     Ok(Played { scenes: count, ..last })
@@ -148,7 +166,12 @@ async fn last_of(script: &Script, mut answer: Streaming<Played>) -> Result<Playe
 async fn shown(script: &Script, mut answer: Streaming<Played>) -> Result<Played> {
     let (mut last, mut count, mut is_whole) = (Played::default(), 0, false);
     while let Some(played) = answer.next().await {
-        let played = played.map_err(|failed| behind_all(failed, script, (count, script.scenes)))?;
+        let played = match played {
+            Ok(played) => played,
+            Err(failed) => {
+                return Err(the_last(answer, behind_all(failed, script, (count, script.scenes))).await);
+            }
+        };
         if played.is_last {
             is_whole = played.scenes == count;
         } else {

@@ -8,8 +8,8 @@ use protos::app::grpc::service2::SayHello;
 use rehearse::facts::{CallMade, CallOutcome, HandlerBegun};
 use rehearse::proptest::strategy::Strategy as _;
 use rehearse::{
-    CallRecord, Event, Expect, Family, Invariant, Load, Ms as _, Picks, Scenario, Swarm, Via, Wants, What,
-    drawn, matching, promises, request,
+    CallRecord, Event, Expect, Family, FaultKind, Invariant, Load, Ms as _, Picks, Scenario, Swarm, Via,
+    Wants, What, drawn, matching, promises, request,
 };
 
 use crate::{checks, scenarios};
@@ -39,14 +39,15 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         Family::SlowHandler,
         Family::RefusedStreams,
         Family::FullService,
+        Family::Reset,
     ];
     let swarm = Swarm::new(1..=3, 4000.ms(), 100.ms()..=1500.ms()).only(&families);
-    let swarm = HOSTS[..2].iter().fold(swarm, |swarm, host| swarm.host(host));
+    let swarm = HOSTS[..2].iter().fold(swarm, |swarm, host| swarm.host(host).link(OTHER, host));
     let scenario = Scenario::new("", "", load, swarm)
         .nodes(&["service1", "service2"], scenarios::app)
         .node("spare1", &["service1"], scenarios::app)
         .node("spare2", &["service1"], scenarios::app)
-        .node("other", &["service2"], scenarios::app);
+        .node(OTHER, &["service2"], scenarios::app);
     scenario
         .workers(1)
         .flags(&["--policy", of_all, "--policy", "service1.ProcessName.key=name"])
@@ -98,7 +99,39 @@ struct HomesAreKept {
     homes: BTreeMap<String, Arc<str>>,
     /// The hosts to which something has happened.
     touched: BTreeSet<String>,
+    /// The host that calls for each request.
+    callers: BTreeMap<u32, Arc<str>>,
+    /// Those to which `other` is connected, and those to which it was and is again.
+    connected: BTreeSet<String>,
+    lost: BTreeSet<String>,
     met: u64,
+}
+
+/// The caller whose connections break.
+const OTHER: &str = "other";
+
+impl HomesAreKept {
+    /// Who refuses a call is still the home: it is made there again. So is who has lost a connection, which is made anew at once:
+    /// unless it was not there yet, or is lost again.
+    fn touch(&mut self, fault: &FaultKind) {
+        let (one, other) = fault.hosts();
+        let home = other.filter(|_| one == OTHER).unwrap_or(one);
+        let is_touched = match fault.family() {
+            Family::RefusedStreams | Family::FullService => false,
+            Family::Reset => !self.connected.remove(home) || !self.lost.insert(home.to_owned()),
+            _ => true,
+        };
+        if is_touched {
+            self.touched.insert(home.to_owned());
+        }
+    }
+
+    /// A call has come to a host of service1, over a connection.
+    fn note_caller(&mut self, event: &Event, request: u32) {
+        if self.callers.get(&request).is_some_and(|caller| **caller == *OTHER) {
+            self.connected.insert(event.host.to_string());
+        }
+    }
 }
 
 impl Invariant for HomesAreKept {
@@ -107,7 +140,7 @@ impl Invariant for HomesAreKept {
     }
 
     fn wants(&self) -> Wants {
-        Wants::nothing().fact::<HandlerBegun>()
+        Wants::nothing().fact::<HandlerBegun>().fact::<CallMade>()
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
@@ -116,20 +149,21 @@ impl Invariant for HomesAreKept {
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
-        // Who refuses a call is still the home: it is made there again.
-        if let What::FaultBegins { fault, .. } = &event.what
-            && !matches!(fault.what.family(), Family::RefusedStreams | Family::FullService)
-        {
-            self.touched.insert(fault.what.hosts().0.to_owned());
+        if let What::FaultBegins { fault, .. } = &event.what {
+            self.touch(&fault.what);
+        }
+        if let (Some(request), Some(_)) = (event.request, event.told::<CallMade>()) {
+            self.callers.insert(request, Arc::clone(&event.host));
         }
         if event.told::<HandlerBegun>().is_none_or(|begun| begun.service != "service1") {
             return Ok(());
         }
+        event.request.into_iter().for_each(|request| self.note_caller(event, request));
         let Some(key) = event.request.and_then(|call| self.keys.get(&call)) else { return Ok(()) };
         let is_touched = |host: &str| self.touched.contains(host);
         match self.homes.get(key) {
             // Where it went first may be no home any more, or not have been.
-            None if self.touched.is_empty() => {
+            None if self.touched.is_empty() && self.lost.is_empty() => {
                 self.homes.insert(key.clone(), Arc::clone(&event.host));
             }
             Some(home) if *home != event.host && !is_touched(home) => {

@@ -7,6 +7,7 @@
 mod alone;
 mod breakers;
 mod busy;
+mod bytes;
 mod checks;
 mod codes;
 mod drained;

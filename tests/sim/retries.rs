@@ -19,9 +19,12 @@ use crate::{checks, foreign, scenarios, scripts, worlds};
 /// What a healthy call may take here: up to three hops.
 const ENOUGH: Duration = Duration::from_millis(400);
 
-/// Replicas everywhere, so that there is somewhere else to go.
-const NODES: [(&str, &[&str]); 5] = [
-    ("edge", &["service2", "front"]),
+/// The services of the node in front, from the plainest: those that it has itself it calls in memory.
+const EDGES: [(&str, &[&str]); 2] =
+    [("two", &["service2", "front"]), ("three", &["service2", "front", "middle"])];
+
+/// Replicas of the others, so that there is somewhere else to go.
+const NODES: [(&str, &[&str]); 4] = [
     ("inner", &["service1", "middle"]),
     ("spare", &["service1", "middle"]),
     ("last1", &["back"]),
@@ -38,20 +41,23 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
     let hedge = picks.pick("hedge", &[false, true]);
     let calls_max = picks.pick("--max-calls", &[1024, 4]);
     let over = Duration::from_millis(picks.pick("load over ms", &[600, 3000]));
+    let edge = picks.pick("services in front", &EDGES.map(|(name, _)| name));
+    let (_, in_front) = EDGES.into_iter().find(|(name, _)| *name == edge).expect("it is picked from these");
     let policy = format!("attempts={attempts};hedge={hedge};backoff=20ms");
     let hosts = ["inner", "spare", "last1"];
     let swarm = Swarm::new(1..=4, over, 50.ms()..=800.ms()).link("edge", "inner").link("inner", "last1");
     let swarm = hosts.iter().fold(swarm, |swarm, host| swarm.host(host));
     let scenario =
         Scenario::new("retries", "", load(over), swarm).stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND);
-    let scenario = NODES
-        .iter()
+    let scenario = [("edge", in_front)]
+        .into_iter()
+        .chain(NODES)
         .fold(scenario, |scenario, (host, services)| scenario.node(host, services, worlds::app(1000.ms())));
     scenario
         .workers(1)
         .flags(&["--policy", &policy, "--max-calls", &calls_max.to_string(), "--deadline", "1s"])
         .flags(&["--attempts-header", ATTEMPTS])
-        .invariant(AttemptsAreTold::default)
+        .invariant(move || AttemptsAreTold { in_front, made: BTreeMap::new(), met: 0 })
         .promises(promises::of_calls().enough(ENOUGH))
         .every_call("every reply belongs to its request", |call| scripts::as_the_script_says(call, u32::MAX))
 }
@@ -63,6 +69,7 @@ fn load(over: Duration) -> Load {
     let expect = Expect::ok();
     let load = Load::new(70, over, 450.ms()..=1500.ms());
     scenarios::greetings(load)
+        .rpc::<front::Play>(Via::Rest, scripts.clone(), expect.clone())
         .rpc::<front::Play>(Via::Grpc, scripts.clone(), expect.clone())
         .rpc::<middle::Play>(Via::Grpc, scripts, expect)
 }
@@ -70,9 +77,10 @@ fn load(over: Duration) -> Load {
 /// The header in which a client over REST is told how many attempts were made.
 const ATTEMPTS: &str = "x-attempts";
 
-/// An answer over REST tells of every attempt that was made for it.
-#[derive(Debug, Default)]
+/// An answer over REST tells of every attempt that the node in front made for it, but for those in memory.
+#[derive(Debug)]
 struct AttemptsAreTold {
+    in_front: &'static [&'static str],
     made: BTreeMap<u32, usize>,
     met: u64,
 }
@@ -87,7 +95,8 @@ impl Invariant for AttemptsAreTold {
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
-        let request = event.request.filter(|_| event.told::<CallMade>().is_some() && *event.host == *"edge");
+        let goes_out = |made: &CallMade| *event.host == *"edge" && !self.in_front.contains(&made.callee);
+        let request = event.request.filter(|_| event.told().is_some_and(goes_out));
         request.into_iter().for_each(|request| *self.made.entry(request).or_default() += 1);
         Ok(())
     }

@@ -76,7 +76,8 @@ fn as_failed(
     }
     if reply.status != code_name(code) || reply.message() == Some(message) {
         let is_whole = told_of(script).len() == script.message.len();
-        let has_details = reply.status == code_name(code) && call.request.client == "grpc" && is_whole;
+        let is_said = is_whole && !script.panics;
+        let has_details = reply.status == code_name(code) && call.request.client == "grpc" && is_said;
         return match reply.details.as_str() {
             trial::DETAILS_ON_THE_WIRE => Ok(()),
             "" if !has_details => Ok(()),
@@ -158,7 +159,8 @@ fn as_echoed(call: &CallRecord, script: &Script, reply: &Reply, is_at_back: bool
     back.sort();
     let mut sent: Vec<_> = call.request.metadata.iter().filter(|(name, _)| is_echoed(name)).collect();
     sent.sort();
-    let has_handled = reply.is_ok() || script.code != 0 && reply.message() == Some(told_of(script));
+    let has_failed = script.code != 0 && !script.panics && reply.message() == Some(told_of(script));
+    let has_handled = reply.is_ok() || has_failed;
     let is_other = reply.metadata.iter().any(|(name, _)| name == "x-other");
     match (answers_itself, has_handled) {
         _ if is_other => Err("metadata came back that nobody sends back".to_owned()),

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use protos::app::grpc::SayHelloRequest;
 use protos::app::grpc::service2::SayHello;
+use rehearse::facts::ServingTold;
 use rehearse::proptest::strategy::Strategy as _;
 use rehearse::{
-    CallRecord, Code, Expect, Family, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching, promises,
+    CallRecord, Code, Event, Expect, Family, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching,
+    promises,
 };
 
 use crate::{checks, foreign, scenarios};
@@ -35,6 +37,14 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         .promises(promises::of_calls().except(promises::REPLICAS_SHARE))
         .every_call("every reply belongs to its request", checks::right_value)
         .every_call("with another host that serves, no call is lost", checks::works)
+        .fold("hosts say whether they serve", asked)
+        .eventually("who is to ask whether a host serves does", |asked: &bool| *asked)
+}
+
+/// Whether anybody has asked a host whether it serves.
+fn asked(asked: &mut bool, event: &Event) -> Result<(), String> {
+    *asked |= event.told::<ServingTold>().is_some();
+    Ok(())
 }
 
 /// The scenario of a host that does not say whether it serves, whose callers give it time.

@@ -8,7 +8,7 @@ use rehearse::facts::{CallMade, HandlerBegun, HandlerDisturbed, HandlerEnded, No
 use rehearse::{CallFault, Event, Family, FaultKind, What};
 
 use crate::ledger;
-use crate::trial::{AFTERWARDS, BEGUN, DONE};
+use crate::trial::{AFTERWARDS, BEGUN, DONE, TOLD_OF_A_DRAIN};
 
 /// What is known of the ledgers: for each host and key, the total and since when.
 #[derive(Debug, Default)]
@@ -188,7 +188,10 @@ pub(crate) struct Shows {
 /// How soon a stream ends that was told of a drain: what was accepted in the last moment is begun first.
 const ENDS_WITHIN: Duration = Duration::from_millis(700);
 
-/// A stream that its actor ends with a drain does not wait for the drain's end.
+/// How soon it is told of the drain at the earliest: until then, who asks again would come to the same node.
+const ENDS_AFTER: Duration = Duration::from_millis(40);
+
+/// A stream that its actor ends with a drain does not wait for the drain's end, and goes on until nobody comes any more.
 pub(crate) fn shows_end_with_drains(shows: &mut Shows, event: &Event) -> Result<(), String> {
     let place = || Some((Arc::clone(&event.host), event.request?));
     match &event.what {
@@ -214,6 +217,15 @@ pub(crate) fn shows_end_with_drains(shows: &mut Shows, event: &Event) -> Result<
                 if drained.is_some_and(|until| event.at > until) {
                     return Err(format!("it went on although its host drains: {event}"));
                 }
+            }
+        }
+        What::Log(_) if event.says(TOLD_OF_A_DRAIN) => {
+            let told = shows.drains.get(&event.host).map(|drained| *drained + ENDS_AFTER);
+            if told.is_some_and(|told| event.at < told) {
+                return Err(format!(
+                    "expected {} ms from the beginning of a drain to this: {event}",
+                    ENDS_AFTER.as_millis()
+                ));
             }
         }
         _ => {}

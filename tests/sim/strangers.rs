@@ -38,7 +38,7 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
     let visits = if who == "the hungry" { HUNGRY } else { picks.pick("visits", &[24, 6, 60]) };
     let load = Load::new(20, calls_over, 400.ms()..=800.ms()).strangers(visits, come_over, visitors);
     let scenario = Scenario::new("", "", scenarios::greetings(load), swarm)
-        .node("edge", &["service2", "back"], worlds::app(1000.ms()))
+        .node("edge", &["service2", "back", "ledger"], worlds::app(1000.ms()))
         .node("inner", &["service1"], worlds::app(1000.ms()))
         .stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND)
         .workers(picks.pick("workers", &[2, 1]))

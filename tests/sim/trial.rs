@@ -12,10 +12,14 @@ use probe_contract::back::{self, Back};
 use probe_contract::front::{self, Front};
 use probe_contract::middle::{self, Middle};
 use probe_contract::{Played, Script};
+use rehearse::CallFault;
+use rehearse::facts::HandlerDisturbed;
 use tokio::time::sleep;
 use tonic::metadata::MetadataMap;
 use tracing::info;
-use transport::{Call, CallContext, Code, Reply, Result, Serve, Status, Streaming};
+use transport::{
+    Call, CallContext, Code, Contract as _, Method as _, Reply, Result, Serve, State, Status, Streaming,
+};
 
 use crate::further::further;
 use crate::ledger;
@@ -26,6 +30,9 @@ pub(crate) const AFTERWARDS: Duration = Duration::from_secs(2);
 /// What a line says under `afterwards` of such work.
 pub(crate) const BEGUN: &str = "begun";
 pub(crate) const DONE: &str = "done";
+
+/// What a stream says that ends since its node drains.
+pub(crate) const TOLD_OF_A_DRAIN: &str = "what is shown ends, for the node drains";
 
 /// Adds the services to an app. The ledger's actor of a key goes when nobody has asked it for `ledger_idle`.
 pub(crate) fn add_to(app: App, ledger_idle: Duration) -> App {
@@ -113,12 +120,25 @@ impl Handler<Call<middle::Play>> for MiddleActor {
 impl Handler<Call<back::Play>> for BackActor {
     type Result = Reply<back::Play>;
 
-    fn handle(&mut self, call: Call<back::Play>, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, call: Call<back::Play>, actor: &mut Context<Self>) -> Self::Result {
+        if call.request.panics {
+            return call.answer_with_state(actor, async |state, script| {
+                arrived(&script)?;
+                killed(state).await
+            });
+        }
         call.answer(async |script| {
             arrived(&script)?;
             played(script).await
         })
     }
+}
+
+/// A panic in a moment with the actor, over which it dies: that others may fail of it is to be known.
+async fn killed(actor: State<BackActor>) -> Result<Played> {
+    let panics = HandlerDisturbed { service: Back::NAME, path: back::Play::PATH, by: CallFault::Panic };
+    sim::tell(panics, CallContext::current().as_ref().map(|context| context.request_id().as_str()));
+    actor.with(|_| sim::planned_panic()).await
 }
 
 impl Handler<Call<back::Glance>> for BackActor {
@@ -139,7 +159,10 @@ impl Handler<Call<back::Show>> for BackActor {
         let context = call.context.clone();
         call.answer(async move |script| {
             arrived(&script)?;
-            let ended = async move { context.drain_started().await };
+            let ended = async move {
+                context.drain_started().await;
+                info!("{}", TOLD_OF_A_DRAIN);
+            };
             Ok(Streaming::local(with_end(scenes(script).take_until(Box::pin(ended)))))
         })
     }
@@ -222,6 +245,9 @@ async fn played(script: Script) -> Result<Played> {
     if script.wait_ms > 0 {
         sleep(Duration::from_millis(script.wait_ms.into())).await;
     }
+    if script.panics {
+        sim::planned_panic();
+    }
     played_now(script)
 }
 
@@ -249,6 +275,9 @@ pub(crate) fn answer_to(script: &Script) -> Played {
 pub(crate) const DETAILS: &[u8] = b"\x08\x05details";
 /// The same, as a client reads it: base64 without padding.
 pub(crate) const DETAILS_ON_THE_WIRE: &str = "CAVkZXRhaWxz";
+
+/// What a node says of a panic.
+pub(crate) const PANICKED: &str = "the handler panicked";
 
 /// Where a status says after how many milliseconds its call may be made again (gRFC A6).
 pub(crate) const AGAIN: &str = "grpc-retry-pushback-ms";

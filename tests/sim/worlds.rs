@@ -151,6 +151,7 @@ fn world(
         .promises(promises::of_calls().enough(ENOUGH))
         .invariant(checks::LinesNameTheirCallers::default)
         .invariant(crate::ledger::LinesHaveTheirKeys::default)
+        .invariant(crate::bytes::BytesOfStreams::default)
         .every_call("every reply belongs to its request", move |call| scripts::as_the_script_says(call, size))
         .every_call("what is watched is whole when it ends", scripts::whole_to_its_end)
         .fold("a key's total is in one place", move |totals: &mut Totals, event| {
@@ -370,7 +371,15 @@ fn failing(scripts: Scripts) -> Scripts {
         wait_ms: script.wait_ms % 250,
         ..script
     });
-    failing.sboxed()
+    (failing, prop::bool::weighted(0.1))
+        .prop_map(|(script, panics)| if panics { panicking(script) } else { script })
+        .sboxed()
+}
+
+/// The same, with a panic in place of a failure.
+fn panicking(script: Script) -> Script {
+    let (code, message) = (Code::Internal as u32, trial::PANICKED.to_owned());
+    Script { panics: true, code, message, again_ms: 0, ..script }
 }
 
 /// A value of metadata.

@@ -222,6 +222,15 @@ mod tests {
     }
 
     #[test]
+    fn what_was_seen_in_one_window_says_nothing_in_the_next() {
+        let (mut gradient, mut now) = gradient();
+        (0..ENOUGH * 5).for_each(|_| gradient.answered(MS * 1000, now));
+        windows(&mut gradient, &mut now, 1, |limit| limit, |_| MS * 1000);
+        windows(&mut gradient, &mut now, 1, |limit| limit, |_| MS * 10);
+        assert_eq!(gradient.lowest, Some(0.010));
+    }
+
+    #[test]
     fn a_callee_that_became_slower_for_good_has_its_calls_again_in_the_end() {
         let (mut gradient, mut now) = gradient();
         windows(&mut gradient, &mut now, 10, |limit| limit, |_| MS * 10);

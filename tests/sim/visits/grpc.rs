@@ -117,9 +117,19 @@ pub(super) fn hungry() -> Vec<Stranger> {
 
 /// Those who take their time with the preface, or have nothing more to say.
 pub(super) fn slow() -> Vec<Stranger> {
+    let pause = PATIENCE * 3 / 10;
     vec![
         grpc("says nothing").is_closed_after(PATIENCE),
         grpc("begins the preface").adds(&HELLO[..9]).is_closed_after(PATIENCE),
+        grpc("dribbles the preface for too long")
+            .says(&HELLO[..3])
+            .waits(pause)
+            .adds(&HELLO[3..6])
+            .waits(pause)
+            .adds(&HELLO[6..9])
+            .waits(pause)
+            .adds(&HELLO[9..12])
+            .is_closed_after(PATIENCE),
         grpc("answers pings for long").says(HELLO).awaits_goaway(PATIENCE * 2),
     ]
 }

@@ -132,6 +132,14 @@ pub(super) fn bodies() -> Vec<Stranger> {
             .adds([second, HEAD].concat())
             .hears(ok().with("ODD"))
             .hears(alive().without_body()),
+        rest("asks while it waits, and half-closes")
+            .says(post(&length, SCRIPT))
+            .waits(10.ms())
+            .adds(GET)
+            .half_closes()
+            .hears(ok().with("ODD"))
+            .hears(alive())
+            .is_closed(),
         asks("has the largest body", body_of(BODY_MAX), ok().with("ODD")),
         rest("asks, and says at once what has the largest body")
             .says_at_once([post(&length, SCRIPT), body_of(BODY_MAX)].concat())
@@ -154,7 +162,14 @@ pub(super) fn bodies() -> Vec<Stranger> {
             .is_closed(),
     ];
     let to_back = all.into_iter().map(|stranger| stranger.of("back"));
-    to_back.chain([is_refused("has a body where none is to be", none, 400).of("service2")]).collect()
+    // What the path says of a key counts, whatever else is said of it.
+    let entry = r#"{"key":5,"amount":"1"}"#;
+    let entry = post(&format!("content-length: {}", entry.len()), entry).replace("/back", "/ledger/odd");
+    let others = [
+        is_refused("has a body where none is to be", none, 400).of("service2"),
+        asks("says twice which key it is about", entry, ok()).of("ledger"),
+    ];
+    to_back.chain(others).collect()
 }
 
 /// Those who take their time with a head.
