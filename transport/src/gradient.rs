@@ -225,7 +225,8 @@ mod tests {
     fn what_was_seen_in_one_window_says_nothing_in_the_next() {
         let (mut gradient, mut now) = gradient();
         (0..ENOUGH * 5).for_each(|_| gradient.answered(MS * 1000, now));
-        windows(&mut gradient, &mut now, 1, |limit| limit, |_| MS * 1000);
+        now += EVERY;
+        gradient.answered(MS * 1000, now);
         windows(&mut gradient, &mut now, 1, |limit| limit, |_| MS * 10);
         assert_eq!(gradient.lowest, Some(0.010));
     }
