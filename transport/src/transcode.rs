@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::contract::Method;
 use crate::payload::{Message, MessageType};
 use crate::route::Route;
-use crate::status::{Result, Status};
+use crate::status::{self, Result, Status};
 
 /// What came with a request.
 pub(crate) struct Incoming<'a> {
@@ -79,8 +79,7 @@ fn from_query<T: DeserializeOwned>(incoming: &Incoming<'_>) -> Result<T> {
         }
         pairs.push_str(&format!("{name}={value}"));
     }
-    serde_html_form::from_str(&pairs)
-        .map_err(|error| Status::invalid_argument(format!("the query is wrong: {error}")))
+    serde_html_form::from_str(&pairs).map_err(|error| invalid(format!("the query is wrong: {error}")))
 }
 
 fn from_json<T: DeserializeOwned>(body: &[u8], path: &[(&str, &str)]) -> Result<T> {
@@ -111,7 +110,12 @@ fn field_in<T: DeserializeOwned>(body: &[u8]) -> String {
 }
 
 fn wrong(field: &str, error: &serde_json::Error) -> Status {
-    Status::invalid_argument(format!("the body is wrong{field}: {error}"))
+    invalid(format!("the body is wrong{field}: {error}"))
+}
+
+/// What is said of a wrong request may have what the client has sent, whole: it is cut.
+fn invalid(text: String) -> Status {
+    status::within_limits(Status::invalid_argument(text))
 }
 
 /// Whether it is `google.protobuf.Empty`, which prost has as `()`. As JSON it is an object, and serde's `()` is null.
@@ -185,6 +189,9 @@ mod tests {
         assert!(wrong(items, &[]).starts_with(expected), "{}", wrong(items, &[]));
         assert!(wrong("{}", &[("items", "x")]).starts_with("the body is wrong: items: "));
         assert!(wrong("{", &[]).starts_with("the body is wrong: EOF "), "{}", wrong("{", &[]));
+        let long = "x".repeat(100_000);
+        assert_eq!(wrong(&format!(r#"{{"items":[{{"count":"{long}"}}]}}"#), &[]).len(), 2048);
+        assert_eq!(wrong(&format!(r#"{{"{long}":[1]}}"#), &[]).len(), 2048);
     }
 
     #[test]
