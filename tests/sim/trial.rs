@@ -276,8 +276,11 @@ pub(crate) const DETAILS: &[u8] = b"\x08\x05details";
 /// The same, as a client reads it: base64 without padding.
 pub(crate) const DETAILS_ON_THE_WIRE: &str = "CAVkZXRhaWxz";
 
-/// What a node says of a panic.
-pub(crate) const PANICKED: &str = "the handler panicked";
+/// The script, with a panic in place of a failure: what is expected is what a node says of one.
+pub(crate) fn panicking(script: Script) -> Script {
+    let (code, message) = (Code::Internal as u32, "the handler panicked".to_owned());
+    Script { panics: true, code, message, again_ms: 0, ..script }
+}
 
 /// Where a status says after how many milliseconds its call may be made again (gRFC A6).
 pub(crate) const AGAIN: &str = "grpc-retry-pushback-ms";

@@ -372,14 +372,8 @@ fn failing(scripts: Scripts) -> Scripts {
         ..script
     });
     (failing, prop::bool::weighted(0.1))
-        .prop_map(|(script, panics)| if panics { panicking(script) } else { script })
+        .prop_map(|(script, panics)| if panics { trial::panicking(script) } else { script })
         .sboxed()
-}
-
-/// The same, with a panic in place of a failure.
-fn panicking(script: Script) -> Script {
-    let (code, message) = (Code::Internal as u32, trial::PANICKED.to_owned());
-    Script { panics: true, code, message, again_ms: 0, ..script }
 }
 
 /// A value of metadata.

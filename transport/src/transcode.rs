@@ -83,9 +83,15 @@ fn from_query<T: DeserializeOwned>(incoming: &Incoming<'_>) -> Result<T> {
 }
 
 fn from_json<T: DeserializeOwned>(body: &[u8], path: &[(&str, &str)]) -> Result<T> {
-    if path.is_empty() {
-        return serde_json::from_slice(body).map_err(|error| wrong(&field_in::<T>(body), &error));
-    }
+    let read = match path {
+        [] => serde_json::from_slice(body),
+        path => serde_json::from_value(with_path(body, path)?),
+    };
+    read.map_err(|error| wrong(&field_in::<T>(body, path), &error))
+}
+
+/// The object in `body`, with the fields that are in the path.
+fn with_path(body: &[u8], path: &[(&str, &str)]) -> Result<Value> {
     let mut object: serde_json::Map<String, Value> =
         serde_json::from_slice(body).map_err(|error| wrong("", &error))?;
     for (name, value) in path {
@@ -93,20 +99,17 @@ fn from_json<T: DeserializeOwned>(body: &[u8], path: &[(&str, &str)]) -> Result<
         let value = percent_decode_str(value).decode_utf8_lossy();
         object.insert((*name).to_owned(), Value::String(value.into_owned()));
     }
-    let object = Value::Object(object);
-    T::deserialize(&object).map_err(|error| wrong(&field_in::<T>(object.to_string().as_bytes()), &error))
+    Ok(Value::Object(object))
 }
 
-/// The field of a `T` that cannot be read from `body`, as `: items[2].count`; nothing where that is the body itself. Only who has
-/// sent something wrong pays for it.
-fn field_in<T: DeserializeOwned>(body: &[u8]) -> String {
-    let read: Result<T, _> =
-        serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(body));
-    let field = read.err().map(|error| error.path().to_string());
-    field
-        .filter(|field| !matches!(field.as_str(), "." | "?"))
-        .map(|field| format!(": {field}"))
-        .unwrap_or_default()
+/// The field of a `T` that cannot be read, as `: items[2].count`; nothing where that is the body itself. Only who has sent
+/// something wrong pays for it.
+fn field_in<T: DeserializeOwned>(body: &[u8], path: &[(&str, &str)]) -> String {
+    let Ok(object) = with_path(body, path) else { return String::new() };
+    match serde_path_to_error::deserialize::<_, T>(object) {
+        Err(error) if error.path().iter().next().is_some() => format!(": {}", error.path()),
+        Err(_) | Ok(_) => String::new(),
+    }
 }
 
 fn wrong(field: &str, error: &serde_json::Error) -> Status {
