@@ -76,7 +76,7 @@ impl InventoryActor {
         if self.left(&sku) < quantity {
             return Err(Status::failed_precondition(format!("{sku} is sold out")));
         }
-        self.journal.write(format_args!("reserve {order} {sku} {quantity}"));
+        self.journal.write(format_args!("reserve {order} {sku} {quantity}"))?;
         self.book(&order, &sku, quantity);
         let left = self.left(&sku);
         info!(order, sku, left, "reserved");
@@ -87,7 +87,7 @@ impl InventoryActor {
         if !self.reserved.contains_key(order) {
             return Ok(StockResponse::default());
         }
-        self.journal.write(format_args!("release {order}"));
+        self.journal.write(format_args!("release {order}"))?;
         let sku = self.unbook(order).unwrap_or_default();
         info!(order, "released");
         Ok(StockResponse { left: self.left(&sku) })

@@ -5,17 +5,17 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use node::Status;
 use node::disk::{Disk, Files};
+use node::{Result, Status};
 
 /// The disks of the services, by name.
 #[derive(Clone)]
 pub struct Disks(Arc<dyn Fn(&str) -> io::Result<Arc<dyn Disk>> + Send + Sync>);
 
 impl Disks {
-    /// Files in a folder.
+    /// Files in a folder, which no other process may use meanwhile.
     pub fn in_folder(folder: PathBuf) -> Self {
-        Self::new(move |name| Ok(Arc::new(Files::open(folder.clone(), name)?)))
+        Self::new(move |name| Ok(Arc::new(Files::open_alone(&folder.join(name))?)))
     }
 
     pub fn new(open: impl Fn(&str) -> io::Result<Arc<dyn Disk>> + Send + Sync + 'static) -> Self {
@@ -29,7 +29,7 @@ impl Disks {
 }
 
 /// Refuses what is no word: it would pass for other words, or other lines, when the journal is read again.
-pub(crate) fn words_of_the_journal<const N: usize>(words: [&String; N]) -> node::Result<()> {
+pub(crate) fn words_of_the_journal<const N: usize>(words: [&String; N]) -> Result<()> {
     let is_word = |word: &str| !word.is_empty() && !word.contains(char::is_whitespace);
     match words.into_iter().find(|word| !is_word(word)) {
         Some(word) => Err(Status::invalid_argument(format!("{word:?}: expected a word without spaces"))),
@@ -41,19 +41,21 @@ pub(crate) fn words_of_the_journal<const N: usize>(words: [&String; N]) -> node:
 pub struct Journal {
     disk: Arc<dyn Disk>,
     lines: Vec<String>,
+    /// How many bytes there are of lines that were written.
+    written: usize,
+    /// Whether there may be more than those: a line that could not be written, or a part of it.
+    is_torn: bool,
 }
 
 impl Journal {
-    /// Reads what there is. A line that was cut off by a power loss was never answered for, and goes: what is written
-    /// next must not continue it.
+    /// Reads what there is, which must not be forgotten from now on. A line that was cut off by a power loss was never
+    /// answered for, and goes with the next write.
     fn open(disk: Arc<dyn Disk>) -> io::Result<Self> {
+        disk.sync()?;
         let bytes = disk.read()?;
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-        if whole < bytes.len() {
-            disk.replace(&bytes[..whole])?;
-        }
-        let lines = String::from_utf8_lossy(&bytes[..whole]).lines().map(str::to_owned).collect();
-        Ok(Self { disk, lines })
+        let written = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        let lines = String::from_utf8_lossy(&bytes[..written]).lines().map(str::to_owned).collect();
+        Ok(Self { disk, lines, written, is_torn: written < bytes.len() })
     }
 
     /// The words of each line that an earlier process wrote.
@@ -63,11 +65,25 @@ impl Journal {
     }
 
     /// Writes a line, and returns when it will not be forgotten.
-    pub(crate) fn write(&self, line: fmt::Arguments<'_>) {
+    ///
+    /// # Errors
+    ///
+    /// `UNAVAILABLE` if the disk fails. Then the line is not written: what there may be of it goes before the next one
+    /// is, or is there after a restart, as if the answer had been lost.
+    pub(crate) fn write(&mut self, line: fmt::Arguments<'_>) -> Result<()> {
         let line = format!("{line}\n");
-        let written = self.disk.append(line.as_bytes()).and_then(|()| self.disk.sync());
-        // A line of which a part is written must not be continued by the next: the actor dies, and the next one
-        // begins with what is whole.
-        written.expect("the shop cannot do without its journals");
+        self.try_to_write(line.as_bytes()).map_err(|error| Status::unavailable(format!("the journal: {error}")))
+    }
+
+    fn try_to_write(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.is_torn {
+            self.disk.replace(&self.disk.read()?[..self.written])?;
+        }
+        self.is_torn = true;
+        self.disk.append(line)?;
+        self.disk.sync()?;
+        self.is_torn = false;
+        self.written += line.len();
+        Ok(())
     }
 }

@@ -48,13 +48,13 @@ impl OrdersActor {
 
     fn begin(&mut self, id: RequestId, request: PlaceRequest) -> Result<()> {
         let PlaceRequest { order, sku, quantity, cents } = &request;
-        self.journal.write(format_args!("begun {id} {order} {sku} {quantity} {cents}"));
+        self.journal.write(format_args!("begun {id} {order} {sku} {quantity} {cents}"))?;
         self.open.insert(order.clone(), (id, request));
         Ok(())
     }
 
     fn settle(&mut self, order: &str) -> Result<()> {
-        self.journal.write(format_args!("settled {order}"));
+        self.journal.write(format_args!("settled {order}"))?;
         self.open.remove(order);
         info!(order, "settled");
         Ok(())

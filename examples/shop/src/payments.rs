@@ -27,7 +27,7 @@ impl PaymentsActor {
     fn charge(&mut self, ChargeRequest { order, cents }: ChargeRequest) -> Result<ChargeResponse> {
         words_of_the_journal([&order])?;
         if !self.charged.contains(&order) {
-            self.journal.write(format_args!("charged {order} {cents}"));
+            self.journal.write(format_args!("charged {order} {cents}"))?;
             info!(order, cents, "charged");
             self.charged.insert(order);
         }

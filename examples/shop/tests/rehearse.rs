@@ -63,6 +63,7 @@ fn main() -> ExitCode {
         .scenario(shop("calm", "nothing goes wrong", Swarm::calm()))
         .scenario(shop("links", "the network breaks", faults().of_links()))
         .scenario(shop("restarts", "nodes drain", faults().only(&[Family::Drain])))
+        .scenario(shop("disks", "disks fail", faults().only(&[Family::FailingDisk])))
         .scenario(shop("storm", "everything at once", faults()))
         .main()
 }
