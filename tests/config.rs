@@ -8,7 +8,7 @@ use process::{Said, command, output};
 use tempfile::NamedTempFile;
 
 /// Every key, as `--check` prints it.
-const KEYS: [&str; 22] = [
+const KEYS: [&str; 23] = [
     "services",
     "http",
     "grpc",
@@ -16,6 +16,7 @@ const KEYS: [&str; 22] = [
     "policy",
     "workers",
     "deadline",
+    "drain-delay",
     "drain-timeout",
     "keepalive",
     "max-calls",
@@ -107,6 +108,8 @@ fn what_check_prints_reads_as_it_was_written() {
         "7",
         "--deadline",
         "1m 30s 5ms",
+        "--drain-delay",
+        "12s",
         "--drain-timeout",
         "1h",
         "--keepalive",
@@ -282,6 +285,7 @@ fn a_wrong_value_is_told_its_key_and_what_was_expected_wherever_it_stands() {
         ("workers", "many", NUMBER),
         ("deadline", "0s", DURATION),
         ("deadline", "10", DURATION),
+        ("drain-delay", "-1s", "expected a duration up to a year, like 0s, 500ms or 10s"),
         ("drain-timeout", "-1s", DURATION),
         ("drain-timeout", "500d", DURATION),
         ("keepalive", " ", DURATION),

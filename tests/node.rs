@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use process::frames::post;
-use process::http2::{ANSWER_2, Client, SERVICE_1, SERVICE_2, SlowServer, TEST};
+use process::http2::{ANSWER_1, ANSWER_2, Client, SERVICE_1, SERVICE_2, SlowServer, TEST};
 use process::{Connection, Node, SOON, command, output, wait_until};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -235,6 +235,21 @@ fn a_drain_lets_a_grpc_call_finish_and_says_goaway() {
     callee.answer(call);
     assert_eq!(client.reply(begun).body, ANSWER_2);
     client.ended();
+    assert_eq!(node.wait().status.code(), Some(0));
+}
+
+#[test]
+fn a_node_with_a_delay_serves_who_comes_until_it_is_over_and_says_that_it_is_not_ready() {
+    let mut node = Node::start(&["--drain-delay", "1s"]);
+    let told = Instant::now();
+    node.signal("TERM");
+    node.line_that_says("draining");
+    assert_eq!(node.http().get("/readyz", "").status, 503);
+    assert_eq!(node.http().get(GREETING, "").status, 200);
+    let mut client = Client::open(&node.address("grpc"));
+    assert_eq!(client.call(post(SERVICE_1), TEST).body, ANSWER_1);
+    client.ended();
+    assert!(told.elapsed() >= Duration::from_secs(1), "{:?}", told.elapsed());
     assert_eq!(node.wait().status.code(), Some(0));
 }
 

@@ -101,7 +101,8 @@ fn rest_headers() -> impl Strategy<Value = Vec<String>> {
 fn config() -> impl Strategy<Value = Config> {
     let services = subsequence(names(), 1..=services().len()).prop_shuffle();
     let places = (services, http(), grpc(), peers(), policies());
-    let times = (duration(), duration(), duration(), duration());
+    let times =
+        (duration(), duration(), duration(), duration(), prop_oneof![Just(Duration::ZERO), duration()]);
     let sizes = (1..=u32::MAX).prop_flat_map(|size| (Just(size), u64::from(size) * 4..=1 << 40));
     let store = "none|[a-z /.-]{1,20}".prop_map(|path| path.parse().expect("it is a path or none"));
     let keys = (1..=100_000_000_u32, 1..=1_u64 << 40, store);
@@ -118,6 +119,7 @@ fn config() -> impl Strategy<Value = Config> {
                     policies,
                     workers: numbers.0,
                     deadline: times.0,
+                    drain_delay: times.4,
                     drain_timeout: times.1,
                     keepalive: times.2,
                     max_calls: numbers.1,
@@ -147,7 +149,7 @@ fn is_complete(config: &Config) -> bool {
 }
 
 const KEYS: &str =
-    "(services|http|grpc|peer|policy|workers|deadline|drain-timeout|max-calls|rest-headers|log)";
+    "(services|http|grpc|peer|policy|workers|deadline|drain-delay|drain-timeout|max-calls|rest-headers|log)";
 
 /// Lines of a file, of which some are right.
 fn close_to_a_file() -> impl Strategy<Value = String> {

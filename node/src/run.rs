@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::config::{Config, StoreAt};
 use crate::hooks::Hooks;
 use crate::key_store;
-use crate::machine::Machine;
+use crate::machine::{Listener, Machine};
 use crate::start_error::StartError;
 use crate::worker::Plan;
 use crate::workers::{Ends, Workers, ended_by_itself};
@@ -30,8 +30,8 @@ pub const DRAINING: &str = "draining";
 /// All has ended that was begun, or was cut off.
 pub const STOPPED: &str = "stopped";
 
-/// Serves the services of `app` that `config` names until `shutdown` resolves, then drains for at most the configured
-/// time. What has not ended by then is cut off. Logs the lines `node started`, `draining` and `node stopped`.
+/// Serves the services of `app` that `config` names until `shutdown` resolves and the configured delay is over, then
+/// drains for at most the configured time. What has not ended by then is cut off. Logs the lines `node started`, `draining` and `node stopped`.
 ///
 /// Where `shutdown` resolves before all actors are made nothing was served, and nothing is waited for: not even an actor
 /// whose making takes long.
@@ -49,7 +49,8 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     let listeners = Listeners::bind(machine, &config).await?;
-    let (services, count, drain_timeout) = (config.services.join(","), config.workers, config.drain_timeout);
+    let (services, count) = (config.services.join(","), config.workers);
+    let (drain_delay, drain_timeout) = (config.drain_delay, config.drain_timeout);
     let drain = Drain::new();
     drain.watch(&hooks.gauges);
     let answers = answers(&config, machine, &hooks)?;
@@ -67,14 +68,13 @@ pub async fn run(
     };
     let (http, grpc) = (listeners.http(), listeners.grpc());
     info!(target: "node", state = STARTED, %http, %grpc, services, workers = count, "node started");
-    tokio::select! {
-        biased;
-        () = shutdown => {}
-        Some(index) = ends.next() => return Err(ended_by_itself(index).into()),
-        never = serve(&listeners, &workers, &drain) => match never {},
-    }
-    info!(target: "node", state = DRAINING, timeout = ?drain_timeout, "draining");
+    serve_until(shutdown, &listeners, &workers, &drain, &mut ends).await?;
+    info!(target: "node", state = DRAINING, delay = ?drain_delay, timeout = ?drain_timeout, "draining");
     drain.announce();
+    if !drain_delay.is_zero() {
+        // Who has not noticed yet that the node is not ready comes all the same.
+        serve_until(sleep(drain_delay), &listeners, &workers, &drain, &mut ends).await?;
+    }
     drop(listeners);
     finish(&drain, drain_timeout, &mut ends).await?;
     drop(workers);
@@ -82,6 +82,22 @@ pub async fn run(
     timeout(LAST_MOMENT, ends.count()).await.ok();
     info!(target: "node", state = STOPPED, "node stopped");
     Ok(())
+}
+
+/// Serves until `end` resolves.
+async fn serve_until<L: Listener>(
+    end: impl Future<Output = ()>,
+    listeners: &Listeners<L>,
+    workers: &Workers,
+    drain: &Drain,
+    ends: &mut Ends,
+) -> Result<(), StartError> {
+    tokio::select! {
+        biased;
+        () = end => Ok(()),
+        Some(index) = ends.next() => Err(ended_by_itself(index).into()),
+        never = serve(listeners, workers, drain) => match never {},
+    }
 }
 
 /// What remembers calls with idempotency keys, for as long as the process lasts, or longer.

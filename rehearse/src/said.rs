@@ -1,5 +1,7 @@
 //! What the flags of nodes say, read as text: what a node makes of them is what is judged, and not what is believed.
 
+use std::time::Duration;
+
 use transport::Limits;
 
 /// The limits that `flags` say, and where they say nothing those of every node.
@@ -12,10 +14,19 @@ pub(crate) fn limits(flags: &[String]) -> Limits {
     }
 }
 
-/// The number behind the last flag of this name. One that is none a node has refused.
+/// The duration behind the last flag of this name. One that is none a node has refused.
+pub(crate) fn duration(flags: &[String], name: &str) -> Option<Duration> {
+    humantime::parse_duration(last(flags, name)?).ok()
+}
+
+/// The number behind the last flag of this name.
 fn number(flags: &[String], name: &str) -> Option<usize> {
+    last(flags, name)?.parse().ok()
+}
+
+fn last<'a>(flags: &'a [String], name: &str) -> Option<&'a str> {
     let at = flags.iter().rposition(|flag| flag == name)?;
-    flags.get(at + 1)?.parse().ok()
+    flags.get(at + 1).map(String::as_str)
 }
 
 #[cfg(test)]

@@ -46,7 +46,9 @@ pub(crate) struct Setting {
     pub(crate) greeting: Duration,
     /// How long a connection of a node is silent, while calls wait on it, before it is pinged.
     pub(crate) ping_after: Duration,
-    /// The longest that a node may take to drain.
+    /// How long a node goes on as before when it is told to drain.
+    pub(crate) drain_delay: Duration,
+    /// The longest that a node may take to drain after that.
     pub(crate) drain_timeout: Duration,
     /// How many workers each node has: each has connections of its own.
     pub(crate) workers: u16,
@@ -90,6 +92,11 @@ impl Setting {
     /// How long it takes at most to find that nobody answers on a connection on which calls wait.
     pub(crate) fn found_dead(&self) -> Duration {
         self.ping_after + self.silence
+    }
+
+    /// The longest that a node may take to leave when it is told to drain.
+    pub(crate) fn leaves_within(&self) -> Duration {
+        self.drain_delay + self.drain_timeout
     }
 
     /// How many connections `host` may have to `callee` at once: one on each worker for each service of its own and

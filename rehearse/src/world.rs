@@ -52,6 +52,7 @@ fn played(mut scenario: Scenario) -> Result<sim::Scenario, String> {
         silence: config.keepalive().timeout,
         greeting: config.keepalive().greeting,
         ping_after: config.keepalive().interval,
+        drain_delay: said::duration(&flags, "--drain-delay").unwrap_or_default(),
         drain_timeout: config.drain_timeout,
         workers: config.workers,
         tick: scenario.tick,

@@ -10,6 +10,7 @@ mod busy;
 mod bytes;
 mod checks;
 mod codes;
+mod delayed;
 mod drained;
 mod entered;
 mod foreign;
@@ -54,6 +55,7 @@ fn main() -> std::process::ExitCode {
     rehearse::Runner::new(env!("CARGO_MANIFEST_DIR"))
         .dress(env!("CARGO_BIN_EXE_node"))
         .scenarios(scenarios::all())
+        .scenario(delayed::delayed())
         .scenario(shed::shed())
         .scenario(busy::busy())
         .scenario(alone::alone())

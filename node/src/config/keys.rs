@@ -11,7 +11,8 @@ use transport::{Address, KeyBounds, Limits, Rpc, Service, rest};
 use super::error::ConfigError;
 use super::policies::{self, PolicyConfig};
 use super::values::{
-    Listen, LogFormat, PeerConfig, StoreAt, Switch, duration, filter, header, http_listen, number, own_header,
+    Listen, LogFormat, PeerConfig, StoreAt, Switch, delay, duration, filter, header, http_listen, number,
+    own_header,
 };
 
 /// The most workers that a node may have.
@@ -69,7 +70,12 @@ pub struct Config {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, allow_hyphen_values = true)]
     pub deadline: Duration,
 
-    /// The longest that a drain takes
+    /// How long the node goes on as before when it is told to end, and says that it is not ready: for load balancers that
+    /// notice late
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = delay, allow_hyphen_values = true)]
+    pub drain_delay: Duration,
+
+    /// The longest that a drain takes, after --drain-delay
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration, allow_hyphen_values = true)]
     pub drain_timeout: Duration,
 
@@ -281,6 +287,7 @@ impl fmt::Display for Config {
         writeln!(f, "policy = {}", list(self.policies.iter().map(ToString::to_string).collect()))?;
         writeln!(f, "workers = {}", self.workers)?;
         writeln!(f, "deadline = {}", time(self.deadline))?;
+        writeln!(f, "drain-delay = {}", time(self.drain_delay))?;
         writeln!(f, "drain-timeout = {}", time(self.drain_timeout))?;
         writeln!(f, "keepalive = {}", time(self.keepalive))?;
         writeln!(f, "max-calls = {}", self.max_calls)?;

@@ -166,6 +166,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     parsed.filter(|parsed| !parsed.is_zero() && *parsed <= longest).ok_or_else(|| expected.to_owned())
 }
 
+/// A duration, which may be none at all.
+pub(super) fn delay(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Ok(Duration::ZERO),
+        _ => duration(text).map_err(|_| "expected a duration up to a year, like 0s, 500ms or 10s".to_owned()),
+    }
+}
+
 /// A whole number from 1 to `max`.
 pub(super) fn number<T: TryFrom<u64>>(text: &str, max: u64) -> Result<T, String> {
     let parsed = text.parse().ok().filter(|number| (1..=max).contains(number));

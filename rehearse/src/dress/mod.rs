@@ -56,7 +56,7 @@ impl Dressing {
             TypeId::of::<ProcessEnded>(),
         ];
         let hosts = self.nodes.iter().map(|node| (node.host.clone(), self.as_process(node))).collect();
-        let dress = Dress::new(hosts, judged, tells.to_vec(), setting.drain_timeout + LEAVING);
+        let dress = Dress::new(hosts, judged, tells.to_vec(), setting.leaves_within() + LEAVING);
         Ok(match &self.stand_in {
             Some(name) => dress.by_this_program(name),
             None => dress,

@@ -265,7 +265,7 @@ impl Causes {
     /// call on it.
     fn has_cut_off(&self, leg: Leg<'_>, side: Side) -> bool {
         let mut here = self.on(leg).filter(|(_, known)| *known == side);
-        here.any(|(fault, _)| fault.is_out_of_time(self.setting.drain_timeout, leg.span.1))
+        here.any(|(fault, _)| fault.is_out_of_time(self.setting.leaves_within(), leg.span.1))
     }
 
     /// The faults that lie on this hop, and where.

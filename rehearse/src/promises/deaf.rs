@@ -1,6 +1,7 @@
-//! A node that drains takes no connections any more, and says so to who tries.
+//! A node that drains takes no connections any more, and says so to who tries, but not before its delay is over.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,9 +30,14 @@ impl DrainsCloseListeners {
     }
 
     /// When `host` was told to drain, if it has not been started anew since.
-    fn drains(&self, host: &str) -> Option<Duration> {
+    fn told(&self, host: &str) -> Option<Duration> {
         let drains = self.faults.on_host(host).filter(|fault| fault.family == Family::Drain);
         drains.filter(|drain| drain.until.is_none()).map(|drain| drain.from).min()
+    }
+
+    /// When `host` begins to drain, or has begun.
+    fn drains(&self, host: &str) -> Option<Duration> {
+        Some(self.told(host)? + self.setting.drain_delay)
     }
 
     /// Since when `host` is known to drain, if it does and nothing has been in the way of word of it until now.
@@ -51,7 +57,30 @@ impl DrainsCloseListeners {
         self.met += u64::from(self.drains(host).is_some());
         let Some(told) = self.known(event, host) else { return Ok(()) };
         let after = (event.at - told).as_millis();
-        Err(format!("{} connected to {host}, {after} ms after that was told to drain", event.host))
+        Err(format!("{} connected to {host}, {after} ms after that began to drain", event.host))
+    }
+
+    /// When `host` was told to drain, if it goes on as before at `now`.
+    fn goes_on(&self, host: &str, now: Duration) -> Option<Duration> {
+        self.told(host).filter(|told| now < *told + self.setting.drain_delay)
+    }
+
+    /// Nobody is refused by a host that goes on as before, unless it is just being started, or dies.
+    fn refused(&mut self, event: &Event, host: &str, told: Duration) -> Result<(), String> {
+        self.met += 1;
+        let mut others = self.faults.on_host(host).filter(|fault| match fault.family {
+            Family::Kill | Family::PowerLoss => true,
+            Family::Drain => fault.until.is_some(),
+            _ => false,
+        });
+        if others.any(|fault| fault.is_felt((told, event.at), fault.felt_after(&self.setting))) {
+            return Ok(());
+        }
+        let (after, delay) = ((event.at - told).as_millis(), self.setting.drain_delay.as_millis());
+        Err(format!(
+            "{host} refused {} {after} ms after it was told to drain; expected it to take connections for {delay} ms",
+            event.host
+        ))
     }
 
     /// Whoever tries is refused at once.
@@ -94,7 +123,11 @@ impl Invariant for DrainsCloseListeners {
             ConnectionStep::Connected => self.connected(event, host),
             ConnectionStep::Begun | ConnectionStep::Spoken => Ok(()),
             ConnectionStep::Failed(_) | ConnectionStep::GivenUp | ConnectionStep::Closed { .. } => {
-                self.ended(event, host, *attempt)
+                let is_refused = *step == ConnectionStep::Failed(ErrorKind::ConnectionRefused);
+                match self.goes_on(host, event.at) {
+                    Some(told) if is_refused => self.refused(event, host, told),
+                    _ => self.ended(event, host, *attempt),
+                }
             }
         }
     }

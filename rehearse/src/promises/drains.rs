@@ -75,7 +75,7 @@ impl DrainsCutOffNothing {
     fn is_disturbed(&self, request: u32, span: (Duration, Duration)) -> bool {
         let of_clock = [Family::ClockSkew, Family::ClockDrift, Family::ClockJump];
         let is_other = |fault: &Fault| match fault.family {
-            Family::Drain => fault.was_killed() || fault.is_out_of_time(self.setting.drain_timeout, span.1),
+            Family::Drain => fault.was_killed() || fault.is_out_of_time(self.setting.leaves_within(), span.1),
             Family::SlowHandler | Family::PanickingHandler | Family::FullService | Family::RefusedStreams => {
                 false
             }

@@ -27,7 +27,7 @@ struct Nodes(Vec<Node>);
 #[derive(Debug)]
 struct Node {
     host: Arc<str>,
-    /// When it was told to drain.
+    /// When it begins to drain, if it was told to.
     drains: Option<Duration>,
     /// When somebody last worked there on a call, or on what outlives one.
     active: Duration,
@@ -44,12 +44,12 @@ struct Open {
 
 impl Nodes {
     /// Takes note of `event`, if it tells of a node's life; the node that it ends, or that is told to have left.
-    fn note_life(&mut self, event: &Event) -> Option<Node> {
+    fn note_life(&mut self, event: &Event, setting: &Setting) -> Option<Node> {
         match &event.what {
             What::FaultBegins { fault, .. } => match &fault.what {
                 FaultKind::Drain { host } => {
                     let node = self.0.iter_mut().find(|node| *node.host == **host)?;
-                    node.drains = node.drains.or(Some(event.at));
+                    node.drains = node.drains.or(Some(event.at + setting.drain_delay));
                 }
                 // It does not leave any more.
                 FaultKind::Kill { host } | FaultKind::PowerLoss { host } => {
@@ -158,7 +158,7 @@ impl DrainsEnd {
         let open = node.open.len();
         let due = (if is_idle { limit.min(quiet) } else { limit } - from).as_millis();
         Err(format!(
-            "{} was told to drain {since} ms ago and had not left; {open} calls are in flight there, and the last one \
+            "{} has drained for {since} ms and had not left; {open} calls are in flight there, and the last one \
              moved {idle} ms ago; expected it to leave within {due} ms",
             node.host
         ))
@@ -193,7 +193,7 @@ impl Invariant for DrainsEnd {
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
         self.faults.note(event);
-        if let Some(node) = self.nodes.note_life(event) {
+        if let Some(node) = self.nodes.note_life(event, &self.setting) {
             self.met += u64::from(node.drains.is_some());
             return self.judge(&node, event.at);
         }
@@ -237,7 +237,7 @@ impl DrainsTakeNothingOn {
         let (after, most) = ((came - from).as_millis(), most.as_millis());
         let (number, path, host) = (event.request.unwrap_or_default(), begun.path, &event.host);
         Err(format!(
-            "sim-{number:06} {path} came to {host} {after} ms after it was told to drain; expected no call \
+            "sim-{number:06} {path} came to {host} {after} ms after it began to drain; expected no call \
              later than {most} ms"
         ))
     }
@@ -259,7 +259,7 @@ impl Invariant for DrainsTakeNothingOn {
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
         self.faults.note(event);
-        self.nodes.note_life(event);
+        self.nodes.note_life(event, &self.setting);
         let came = self.waits.note(event).unwrap_or(event.at);
         event.told::<HandlerBegun>().map_or(Ok(()), |begun| self.judge(event, begun, came))
     }

@@ -50,7 +50,7 @@ impl Invariant for ProcessesLeave {
         match &event.what {
             What::FaultBegins { fault, .. } => match &fault.what {
                 FaultKind::Drain { host } => {
-                    let due = event.at + self.setting.drain_timeout + BESIDES + self.setting.held_up;
+                    let due = event.at + self.setting.leaves_within() + BESIDES + self.setting.held_up;
                     self.told.entry(host.clone()).or_insert(due);
                     Ok(())
                 }
