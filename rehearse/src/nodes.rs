@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub(crate) struct Ready {
     contracts: Arc<Contracts>,
     /// How long a sync of the store of idempotency keys takes.
     sync: Duration,
+    /// How often it tells what it holds while calls are made, if it does.
+    gauges_every: Option<Duration>,
 }
 
 /// The option that says which host of a service is asked first.
@@ -94,7 +97,7 @@ impl Node {
         graph: &Graph,
         app: &App,
         flags: &[String],
-        sync: Duration,
+        (sync, gauges_every): (Duration, Option<Duration>),
     ) -> Result<Ready, String> {
         let services = graph.services_on(&self.host).to_vec();
         let callees = callees(graph, &self.host);
@@ -120,7 +123,7 @@ impl Node {
         }
         let orders = orders(graph, &callees);
         let (make, contracts) = (Arc::clone(&self.make), Arc::clone(graph.contracts()));
-        Ok(Ready { make, services, orders, configs, contracts, sync })
+        Ok(Ready { make, services, orders, configs, contracts, sync, gauges_every })
     }
 
     /// The flags that say where what is, for a process that finds others at `places`.
@@ -206,7 +209,7 @@ impl Ready {
         tokio::select! {
             biased;
             ended = node::run(app, config, &machine, self.hooks(&gauges), host.drain()) => ended?,
-            never = tell_gauges(&host, &gauges) => match never {},
+            never = tell_gauges(&host, &gauges, self.gauges_every) => match never {},
         }
         sim::tell(NodeStopped, None);
         Ok(())
@@ -223,9 +226,21 @@ impl Ready {
     }
 }
 
-/// Tells what the node holds once nothing is asked any more, and again whenever that has changed.
-async fn tell_gauges(host: &HostContext, gauges: &Gauges) -> Infallible {
-    host.settled().await;
+/// Tells what the node holds once nothing is asked any more, and again whenever that has changed; before that `every` so
+/// often, if at all.
+async fn tell_gauges(host: &HostContext, gauges: &Gauges, every: Option<Duration>) -> Infallible {
+    let early = async {
+        let Some(every) = every else { return pending().await };
+        loop {
+            sleep(every).await;
+            sim::tell(GaugesRead(gauges.read()), None);
+        }
+    };
+    tokio::select! {
+        biased;
+        () = host.settled() => {}
+        () = early => {}
+    }
     let mut told = None;
     loop {
         let reading = gauges.read();

@@ -39,6 +39,8 @@ pub struct Scenario {
     pub(crate) latency_max: Duration,
     pub(crate) recovers_within: Duration,
     pub(crate) sync: Duration,
+    /// How often nodes tell what they hold while calls are made, if they do.
+    pub(crate) gauges_every: Option<Duration>,
     /// The name under which the program that rehearses is that of its nodes, and the flags that it takes besides.
     pub(crate) stand_in: Option<(String, Vec<String>)>,
     pub(crate) checks: Vec<Check>,
@@ -69,6 +71,7 @@ impl Scenario {
             latency_max: Duration::from_millis(12),
             recovers_within: Duration::from_secs(5),
             sync: Duration::ZERO,
+            gauges_every: None,
             stand_in: None,
             checks: Vec::new(),
             mistake: None,
@@ -180,6 +183,13 @@ impl Scenario {
     #[must_use]
     pub fn sync_takes(self, sync: Duration) -> Self {
         Self { sync, ..self }
+    }
+
+    /// Has nodes tell what they hold ([`facts::GaugesRead`](crate::facts::GaugesRead)) every so often from their start on, and
+    /// not only when nothing is asked any more. It takes time: once in some dozens of ticks is enough.
+    #[must_use]
+    pub fn gauges_every(self, pause: Duration) -> Self {
+        Self { gauges_every: Some(pause), ..self }
     }
 
     /// Adds promises about calls: [`promises::of_calls`](crate::promises::of_calls).

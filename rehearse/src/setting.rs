@@ -25,6 +25,8 @@ pub(crate) struct Setting {
     pub(crate) says_timeouts: bool,
     /// Whether clients ask for the health of nodes.
     pub(crate) checks_health: bool,
+    /// Whether nodes tell what they hold while calls are made, too.
+    pub(crate) reads_gauges: bool,
     /// Services of which there is one in a node, for all its workers.
     pub(crate) in_node: Vec<&'static str>,
     /// Services of which calls go by a key: each has its home, whoever else is there.

@@ -67,6 +67,7 @@ fn played(mut scenario: Scenario) -> Result<sim::Scenario, String> {
         kinds: load.kinds.into(),
         strangers: load.strangers.into(),
         says_timeouts: load.says_timeouts,
+        reads_gauges: scenario.gauges_every.is_some(),
         checks_health: load.health_checks.is_some(),
         graph,
     });
@@ -129,7 +130,7 @@ fn ready(
     flags: &[String],
 ) -> Result<Vec<(String, Arc<Ready>)>, String> {
     let ready = |(node, app): (&Node, _)| {
-        let ready = node.ready(graph, app, flags, scenario.sync)?;
+        let ready = node.ready(graph, app, flags, (scenario.sync, scenario.gauges_every))?;
         Ok((node.host.clone(), Arc::new(ready)))
     };
     scenario.nodes.iter().zip(apps).map(ready).collect()

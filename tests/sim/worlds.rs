@@ -148,6 +148,7 @@ fn world(
         .flags(&["--max-message-size", &size.to_string()]);
     scenario
         .recovers_within(RECOVERS_WITHIN)
+        .gauges_every(GAUGES_EVERY)
         .promises(promises::of_calls().enough(ENOUGH))
         .invariant(checks::LinesNameTheirCallers::default)
         .invariant(crate::ledger::LinesHaveTheirKeys::default)
@@ -166,6 +167,9 @@ fn world(
         .fold("what is shown ends when its host drains", state::shows_end_with_drains)
         .eventually("what calls leave behind is done", state::nothing_is_left)
 }
+
+/// No multiple of what loads and faults go by.
+const GAUGES_EVERY: Duration = Duration::from_millis(70);
 
 /// The name under which this program is a node with the services of these worlds.
 pub(crate) const STAND_IN: &str = "node-of-worlds";

@@ -20,6 +20,7 @@ mod early;
 mod edges;
 mod failure;
 mod faults;
+mod gauged;
 mod growing;
 mod half;
 mod handlers;
@@ -77,6 +78,7 @@ use self::deserved::LeftOutForAReason;
 use self::drains::DrainsCutOffNothing;
 use self::early::NoDeadlinePassesEarly;
 use self::edges::{EdgesKeepDeadlines, EndsInTime};
+use self::gauged::GaugesTellWhatIs;
 use self::growing::WaitsGrow;
 use self::half::HalfAreLeftOutAtMost;
 use self::handlers::{HandledOnceOrNotAtAll, HandlersEndWithTheirCalls};
@@ -91,10 +93,10 @@ pub use self::names::{
     ACCESS_LINES_ARE_TRUE, ASKED_LESS_AND_LESS_OFTEN, ATTEMPTS_ARE_PAID_FOR, BACKOFF_IS_KEPT,
     CALLERS_WAIT_NO_LONGER, CALLS_END, CONNECTING_ENDS_BY_ITSELF, DEADLINES_ARE_MOMENTS, DEADLINES_SHRINK,
     DRAINS_CLOSE_LISTENERS, DRAINS_CUT_OFF_NOTHING, DRAINS_END, DRAINS_TAKE_NOTHING_ON, EDGES_END_CALLS,
-    EDGES_KEEP_DEADLINES, HALF_ARE_LEFT_OUT_AT_MOST, HANDLED_ONCE, HANDLERS_END_BY_DEADLINES,
-    HANDLERS_END_WITH_CALLS, HEALTH_IS_TOLD, HEDGED_WHEN_LATE, LEFT_OUT_FOR_A_REASON,
-    LINES_KNOW_THEIR_CALLERS, LOSERS_ARE_CANCELLED, NO_DEADLINE_PASSES_EARLY, NO_MORE_IN_FLIGHT,
-    NO_MORE_THAN_ADMITTED, NODES_COME_TO_REST, ONE_CONNECTION, ONE_PROBE_AT_A_TIME,
+    EDGES_KEEP_DEADLINES, GAUGES_TELL_WHAT_IS, HALF_ARE_LEFT_OUT_AT_MOST, HANDLED_ONCE,
+    HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS, HEALTH_IS_TOLD, HEDGED_WHEN_LATE,
+    LEFT_OUT_FOR_A_REASON, LINES_KNOW_THEIR_CALLERS, LOSERS_ARE_CANCELLED, NO_DEADLINE_PASSES_EARLY,
+    NO_MORE_IN_FLIGHT, NO_MORE_THAN_ADMITTED, NODES_COME_TO_REST, ONE_CONNECTION, ONE_PROBE_AT_A_TIME,
     ONLY_THE_OUTERMOST_REPEATS, OPENS_FOR_A_REASON, PUSHBACK_IS_HEEDED, REPEATED_ONLY_WITH_PROOF,
     REPEATED_WITHIN_BACKOFF, REPLICAS_SHARE, REPLIES_CARRY_IDS, SERVING_IS_HEEDED, STATUSES_ARE_EXPLAINED,
     STRANGERS_ARE_SERVED, TRIED_TWICE_AT_MOST, WAITS_GROW, WHAT_IS_ADDED_ARRIVES, WORK_COMES_TO_REST,
@@ -260,6 +262,11 @@ const ALL: &[(&str, Add)] = &[
     // Nodes that are well are seldom left alone again and again.
     (WAITS_GROW, |to, _, setting| match setting.graph.has_foreign() || !setting.breakers.is_empty() {
         true => to.invariant(move || WaitsGrow::new(&setting)),
+        false => to,
+    }),
+    // Where gauges are read at the end only, there is nothing to compare.
+    (GAUGES_TELL_WHAT_IS, |to, _, setting| match setting.reads_gauges {
+        true => to.invariant(move || GaugesTellWhatIs::new(&setting)),
         false => to,
     }),
     (DRAINS_END, |to, _, setting| to.invariant(move || DrainsEnd::new(&setting))),

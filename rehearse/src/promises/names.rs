@@ -82,6 +82,8 @@ pub const REPLICAS_SHARE: &str = "the hosts of a service share its calls";
 pub const LEFT_OUT_FOR_A_REASON: &str = "who is left out has failed call after call";
 /// However many hosts of a service fail, a client leaves out half of them at most, rounded up.
 pub const HALF_ARE_LEFT_OUT_AT_MOST: &str = "of the hosts of a service half are left out at most";
+/// While calls are made, gauges say no less than what goes on.
+pub const GAUGES_TELL_WHAT_IS: &str = "gauges tell what goes on";
 /// When every call has ended, a node holds nothing for any, and no connections but those that are used.
 pub const NODES_COME_TO_REST: &str = "when calls have ended, nodes come to rest";
 /// The same, where work that outlives its call is under way.

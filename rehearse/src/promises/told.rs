@@ -1,8 +1,10 @@
 //! What an edge logs of a call is what its caller asked and got, once.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use sim::{CallRecord, Event, Invariant, Reply, Wants};
+use sim::{CallRecord, Event, Invariant, Reply, Wants, What};
 
 use super::ids::access_path;
 use super::names::ACCESS_LINES_ARE_TRUE;
@@ -11,12 +13,18 @@ use crate::clients::{code_named, http_status_of};
 use crate::load::Via;
 use crate::setting::Setting;
 
-/// The status in the access line of a client's call is the one that the client got. A request over REST has one line, for
-/// nobody sends it again; calls over gRPC may come to the same host from elsewhere.
+/// So many segments' time may pass between a client's call and its beginning at the edge, where nothing goes wrong, and
+/// between its end there and that at the client: a connection is made, and greeted.
+const BESIDES: u32 = 8;
+
+/// The status in the access line of a client's call is the one that the client got; the path, the method and the client are
+/// its own, and the time is no longer than the call took, nor much shorter where nothing goes wrong. A request over REST has
+/// one line, for nobody sends it again; calls over gRPC may come to the same host from elsewhere.
 #[derive(Debug)]
 pub(super) struct AccessLinesAreTrue {
     setting: Arc<Setting>,
     entries: ByRequest<Entry>,
+    is_disturbed: bool,
     met: u64,
 }
 
@@ -29,6 +37,9 @@ struct Entry {
     method: &'static str,
     path: &'static str,
     host: Arc<str>,
+    started: Duration,
+    /// How long it took, by its access line.
+    took: Option<Duration>,
     /// The status of its access line, if there was one, and whether there were more.
     line: Option<String>,
     has_more_lines: bool,
@@ -37,7 +48,7 @@ struct Entry {
 
 impl AccessLinesAreTrue {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        Self { setting: Arc::clone(setting), entries: ByRequest::default(), met: 0 }
+        Self { setting: Arc::clone(setting), entries: ByRequest::default(), is_disturbed: false, met: 0 }
     }
 }
 
@@ -51,6 +62,25 @@ impl Entry {
             Via::Grpc => status.as_str().is_some() && path == self.path,
         };
         (is_own && *event.host == *self.host).then(|| status.to_string())
+    }
+
+    /// What its own access line says wrongly of the request itself, if it does.
+    fn is_wrong(&self, event: &Event, tick: Duration) -> Option<String> {
+        if event.text("method") != Some(self.method) {
+            return Some(format!("its caller used the method {}", self.method));
+        }
+        if !access_path(event).is_some_and(|path| is_like(self.path, path)) {
+            return Some(format!("its caller asked for {}", self.path));
+        }
+        if event.text("peer").is_none_or(|peer| peer.parse::<SocketAddr>().is_err()) {
+            return Some("its caller has an address, and a port".to_owned());
+        }
+        // What happens within one tick is told in any order.
+        let since = event.at.saturating_sub(self.started);
+        match took(event) {
+            Some(took) if took <= since + tick => None,
+            _ => Some(format!("its caller asked {} ms ago", since.as_millis())),
+        }
     }
 
     /// Whether `line` says what the client got; `None` if the client has only its own word for what happened.
@@ -77,6 +107,25 @@ impl Entry {
     }
 }
 
+/// How long it took, by an access line.
+fn took(event: &Event) -> Option<Duration> {
+    let ms = event.field("duration_ms").and_then(|ms| ms.as_f64())?;
+    Duration::try_from_secs_f64(ms / 1e3).ok()
+}
+
+/// Whether `path` may be one of these, in which a segment `{field}` stands for any.
+fn is_like(route: &str, path: &str) -> bool {
+    let (mut route, mut path) = (route.split('/'), path.split('/'));
+    loop {
+        match (route.next(), path.next()) {
+            (None, None) => return true,
+            (Some(known), Some(_)) if known.starts_with('{') => {}
+            (known, part) if known == part => {}
+            _ => return false,
+        }
+    }
+}
+
 impl Invariant for AccessLinesAreTrue {
     fn name(&self) -> &str {
         ACCESS_LINES_ARE_TRUE
@@ -92,15 +141,20 @@ impl Invariant for AccessLinesAreTrue {
         let host = kind.and_then(|kind| self.setting.graph.entry(kind.service, call.request.id));
         if let Some((kind, host)) = kind.zip(host) {
             let (id, host) = (call.request_id.clone(), host.into());
-            let (via, path) = (kind.via, kind.path);
-            let method = if via == Via::Rest { kind.routes[0].verb } else { "POST" };
-            let entry = Entry { id, via, method, path, host, line: None, has_more_lines: false, reply: None };
+            let via = kind.via;
+            let (method, path) = match via {
+                Via::Rest => (kind.routes[0].verb, kind.routes[0].path),
+                Via::Grpc => ("POST", kind.path),
+            };
+            let (started, took, line, has_more_lines, reply) = (call.started, None, None, false, None);
+            let entry = Entry { id, via, method, path, host, started, took, line, has_more_lines, reply };
             self.entries.insert(call.request.id, entry);
         }
         Ok(())
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
+        self.is_disturbed |= matches!(event.what, What::FaultBegins { .. });
         let Some(entry) = event.request.and_then(|number| self.entries.get_mut(number)) else {
             return Ok(());
         };
@@ -110,9 +164,10 @@ impl Invariant for AccessLinesAreTrue {
                 "it has an access line with {first} already; expected one for each request: {event}"
             ));
         }
-        if event.field("method").as_ref().and_then(|method| method.as_str()) != Some(entry.method) {
-            return Err(format!("its caller used the method {}: {event}", entry.method));
+        if let Some(wrong) = entry.is_wrong(event, self.setting.tick) {
+            return Err(format!("{wrong}: {event}"));
         }
+        entry.took = took(event);
         entry.has_more_lines = entry.line.replace(status).is_some();
         self.met += u64::from(entry.judge()?);
         Ok(())
@@ -122,7 +177,16 @@ impl Invariant for AccessLinesAreTrue {
         let Some(entry) = self.entries.get_mut(call.request.id) else { return Ok(()) };
         entry.reply.clone_from(&call.reply);
         self.met += u64::from(entry.judge()?);
-        Ok(())
+        let (Some(took), Some(ended)) = (entry.took, call.ended) else { return Ok(()) };
+        let least = (ended - call.started).saturating_sub(self.setting.hop() * BESIDES);
+        if self.is_disturbed || entry.has_more_lines || took >= least {
+            return Ok(());
+        }
+        let (id, host, took) = (&entry.id, &entry.host, took.as_millis());
+        Err(format!(
+            "{id}: its caller waited {} ms, nothing went wrong, and the access line on {host} says {took} ms",
+            (ended - call.started).as_millis()
+        ))
     }
 
     fn met(&self) -> u64 {

@@ -1,0 +1,157 @@
+//! What gauges say is what goes on, and not only that nothing does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use sim::{Event, Invariant, Wants};
+use transport::gauges::{Gauge, Reading};
+
+use super::names::GAUGES_TELL_WHAT_IS;
+use crate::facts::{
+    CallMade, CallOutcome, Connection, ConnectionStep, GaugesRead, HandlerBegun, HandlerEnded, NodeStarted,
+};
+use crate::setting::Setting;
+
+/// So many readings may miss what there is by another's word: a handler that has not begun for its gauge, or a call whose answer
+/// has.
+const MISSED_MAX: u32 = 8;
+
+/// Where a node tells what it holds while calls are made: no less than there is.
+#[derive(Debug)]
+pub(super) struct GaugesTellWhatIs {
+    setting: Arc<Setting>,
+    nodes: BTreeMap<Arc<str>, Node>,
+    met: u64,
+}
+
+/// What there is on a node, by its handlers' and its clients' own word.
+#[derive(Debug, Default)]
+struct Node {
+    /// By service, those that are streams apart.
+    handlers: BTreeMap<(&'static str, bool), usize>,
+    /// How many of all handlers have callers elsewhere.
+    entered: usize,
+    /// The calls to services elsewhere, as far as neither request nor answer is a stream.
+    hops: BTreeSet<u32>,
+    /// The connections to others, by attempt, and whether they speak HTTP/2.
+    lines: BTreeMap<u32, bool>,
+    /// How many readings said that there is none of what there was, until one says that there is.
+    missed: BTreeMap<Gauge, Option<u32>>,
+}
+
+impl GaugesTellWhatIs {
+    pub(super) fn new(setting: &Arc<Setting>) -> Self {
+        Self { setting: Arc::clone(setting), nodes: BTreeMap::new(), met: 0 }
+    }
+}
+
+impl Node {
+    fn note(&mut self, event: &Event, setting: &Setting) {
+        if let Some(begun) = event.told::<HandlerBegun>() {
+            *self.handlers.entry((begun.service, begun.is_streaming)).or_default() += 1;
+            self.entered += usize::from(!begun.is_local);
+        } else if let Some(ended) = event.told::<HandlerEnded>() {
+            let here = self.handlers.entry((ended.service, ended.is_streaming)).or_default();
+            *here = here.saturating_sub(1);
+        } else if let Some(made) = event.told::<CallMade>() {
+            if !made.is_streaming && !setting.graph.is_on(made.callee, &event.host) {
+                self.hops.insert(made.hop);
+            }
+        } else if let Some(ended) = event.told::<CallOutcome>() {
+            self.hops.remove(&ended.hop);
+        } else if let Some(Connection { attempt, step, .. }) = event.told() {
+            match step {
+                ConnectionStep::Begun => drop(self.lines.insert(*attempt, false)),
+                ConnectionStep::Spoken => drop(self.lines.insert(*attempt, true)),
+                ConnectionStep::Connected => {}
+                ConnectionStep::Failed(_) | ConnectionStep::GivenUp | ConnectionStep::Closed { .. } => {
+                    self.lines.remove(attempt);
+                }
+            }
+        }
+    }
+
+    /// What a gauge is too low for, if one is.
+    fn too_low(&self, reading: &Reading) -> Option<String> {
+        let permits = self.handlers.iter().map(|((service, is_streaming), count)| {
+            let what = if *is_streaming { "streams" } else { "calls" };
+            (Gauge::PermitsTaken, reading.count(Gauge::PermitsTaken, service, what), *count)
+        });
+        let lines = self.lines.values().filter(|speaks| **speaks).count();
+        let open = reading.sum(Gauge::ConnectionsOpen) + reading.sum(Gauge::ConnectionsSilent);
+        let sums = [
+            (Gauge::CalleeConnectionsOpen, lines),
+            (Gauge::CalleeAddresses, lines.min(1)),
+            (Gauge::DrainWaitsFor, open),
+        ];
+        let sums = sums.into_iter().map(|(gauge, least)| (gauge, reading.sum(gauge), least));
+        let (gauge, says, least) = permits.chain(sums).find(|(_, says, least)| says < least)?;
+        Some(format!("{} is {says}; expected {least} at least", gauge.name()))
+    }
+
+    /// A gauge that says again and again that there is none of what there is.
+    fn blind(&mut self, setting: &Setting, reading: &Reading) -> Option<Gauge> {
+        let of = |is_it: &dyn Fn(&str, bool) -> bool| {
+            self.handlers
+                .iter()
+                .any(|((service, is_streaming), count)| *count > 0 && is_it(service, *is_streaming))
+        };
+        let is_entered = self.entered > 0 && of(&|_, _| true);
+        let seen = [
+            (Gauge::CallsInFlight, is_entered),
+            (Gauge::BufferedBytes, is_entered),
+            (Gauge::HandlersRunning, of(&|_, is_streaming| !is_streaming)),
+            (Gauge::StreamsOpen, of(&|_, is_streaming| is_streaming)),
+            (Gauge::KeyedActors, of(&|service, _| setting.by_key.contains(&service))),
+            (Gauge::CalleeCallsInFlight, !self.hops.is_empty()),
+        ];
+        for (gauge, _) in seen.into_iter().filter(|(_, is_there)| *is_there) {
+            let missed = self.missed.entry(gauge).or_insert(Some(0));
+            match missed {
+                _ if reading.sum(gauge) > 0 => *missed = None,
+                Some(times) if *times == MISSED_MAX => return Some(gauge),
+                Some(times) => *times += 1,
+                None => {}
+            }
+        }
+        None
+    }
+}
+
+impl Invariant for GaugesTellWhatIs {
+    fn name(&self) -> &str {
+        GAUGES_TELL_WHAT_IS
+    }
+
+    fn wants(&self) -> Wants {
+        let handled = Wants::nothing().fact::<HandlerBegun>().fact::<HandlerEnded>().fact::<NodeStarted>();
+        handled.fact::<CallMade>().fact::<CallOutcome>().fact::<Connection>().fact::<GaugesRead>()
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        if event.told::<NodeStarted>().is_some() {
+            self.nodes.insert(Arc::clone(&event.host), Node::default());
+        }
+        let Some(node) = self.nodes.get_mut(&event.host) else { return Ok(()) };
+        let Some(GaugesRead(reading)) = event.told() else {
+            node.note(event, &self.setting);
+            return Ok(());
+        };
+        self.met += 1;
+        if let Some(low) = node.too_low(reading) {
+            return Err(format!("{}: {low}", event.host));
+        }
+        match node.blind(&self.setting, reading) {
+            Some(gauge) => Err(format!(
+                "{}: {} was 0 whenever it was read and there was some, {MISSED_MAX} times",
+                event.host,
+                gauge.name()
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
+}
