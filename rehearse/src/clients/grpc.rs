@@ -139,8 +139,7 @@ impl Client {
             .header("te", "trailers")
             .body(())?;
         if self.setting.says_timeouts {
-            let timeout = format!("{}m", request.deadline.as_millis());
-            head.headers_mut().insert("grpc-timeout", timeout.try_into()?);
+            head.headers_mut().insert("grpc-timeout", timeout_of(request).try_into()?);
         }
         add_to(&mut head, request)?;
         name_plainly(&mut head, request);
@@ -235,6 +234,17 @@ impl End {
     /// A field of the trailers, or of the head, which has them all in an answer without a message.
     fn field(&self, name: &str) -> Option<&str> {
         field(&self.trailers, name).or_else(|| field(&self.head, name))
+    }
+}
+
+/// The same time in one of the units that gRPC has: clients differ in which they take.
+fn timeout_of(request: &Request) -> String {
+    let deadline = request.deadline;
+    match (deadline.as_micros(), deadline.as_millis()) {
+        (_, ms) if ms % 1000 == 0 => format!("{}S", ms / 1000),
+        // Eight digits at most.
+        (us @ ..100_000_000, _) if request.id.is_multiple_of(2) => format!("{us}u"),
+        (_, ms) => format!("{ms}m"),
     }
 }
 

@@ -11,6 +11,11 @@ pub const GOAWAY: u8 = 7;
 /// The flag of an answer to PING.
 pub const ACK: u8 = 1;
 
+/// The flag of a frame that ends its stream.
+pub const END_STREAM: u8 = 1;
+/// The flag of a head that is whole.
+pub const END_HEADERS: u8 = 4;
+
 /// How a client begins: the preface, and empty SETTINGS.
 pub const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
@@ -35,20 +40,31 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 #[must_use]
 pub fn call(stream: u32, path: &str, message: &[u8]) -> Vec<u8> {
     const DATA: u8 = 0;
-    const END_STREAM: u8 = 1;
-    const END_HEADERS: u8 = 4;
+    let head = head(("POST", path), "application/grpc");
+    let length = u32::try_from(message.len()).expect("a message is small").to_be_bytes();
+    let message = [&[0], &length[..], message].concat();
+    [frame(HEADERS, END_HEADERS, stream, &head), frame(DATA, END_STREAM, stream, &message)].concat()
+}
+
+/// A request of this method and path that is nothing but its head, and says that its body is of this type.
+///
+/// # Panics
+/// When the path or the type is too long for one byte to say how long.
+#[must_use]
+pub fn bare(stream: u32, asks: (&str, &str), content_type: &str) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS | END_STREAM, stream, &head(asks, content_type))
+}
+
+fn head((method, path): (&str, &str), content_type: &str) -> Vec<u8> {
     let fields = [
-        (":method", "POST"),
+        (":method", method),
         (":scheme", "http"),
         (":path", path),
         (":authority", "node"),
         ("te", "trailers"),
-        ("content-type", "application/grpc"),
+        ("content-type", content_type),
     ];
-    let head: Vec<_> = fields.into_iter().flat_map(|(name, value)| field(name, value)).collect();
-    let length = u32::try_from(message.len()).expect("a message is small").to_be_bytes();
-    let message = [&[0], &length[..], message].concat();
-    [frame(HEADERS, END_HEADERS, stream, &head), frame(DATA, END_STREAM, stream, &message)].concat()
+    fields.into_iter().flat_map(|(name, value)| field(name, value)).collect()
 }
 
 /// A field that no table knows, and that goes into none (RFC 7541, section 6.2.2).

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use probe_contract::Script;
 use prost::Message as _;
-use rehearse::strangers::http2::{self, ACK, CANCEL, GOAWAY, HELLO, PING, RST_STREAM, frame};
+use rehearse::strangers::http2::{
+    self, ACK, CANCEL, END_HEADERS, END_STREAM, GOAWAY, HEADERS, HELLO, PING, RST_STREAM, frame,
+};
 use rehearse::strangers::{Answer, Call, Stranger};
 use rehearse::{Code, Ms as _};
 
@@ -31,6 +33,8 @@ const METADATA_FIELD: usize = OTHER.len() + 32;
 const PLAY: &str = "/rehearsal.Back/Play";
 const SHOW: &str = "/rehearsal.Back/Show";
 const CHECK: &str = "/grpc.health.v1.Health/Check";
+/// A service that is not there, in a message of that.
+const NOBODY: &[u8] = b"\x0a\x06nobody";
 /// The status SERVING, as the answer to that.
 const SERVING: &[u8] = &[8, 1];
 
@@ -66,6 +70,15 @@ pub(super) fn calls() -> Vec<Stranger> {
     let taken_back = || play(300.ms()).reset_after(50.ms());
     vec![
         grpc("checks health").calls(check()),
+        grpc("checks the health of whom nobody knows")
+            .calls(Call::new(CHECK).message(NOBODY).comes_to(Code::NotFound)),
+        grpc("has microseconds").of("back").calls(late("300000u", 300.ms())),
+        grpc("has nanoseconds").of("back").calls(late("99000000n", 99.ms())),
+        grpc("has a second").of("back").calls(late("1S", 1000.ms())),
+        grpc("has a minute").of("back").calls(play(300.ms()).timeout("1M")),
+        is_no_call("sends what is no gRPC", ("POST", PLAY), "application/json"),
+        is_no_call("sends what a browser would", ("POST", PLAY), "application/grpc-web"),
+        is_no_call("looks at what is to be called", ("GET", PLAY), "application/grpc"),
         grpc("calls nobody")
             .calls(Call::new("/no.Service/Method").comes_to(Code::Unimplemented))
             .calls(check()),
@@ -150,6 +163,14 @@ fn grpc(name: &'static str) -> Stranger {
     Stranger::over_grpc(name)
 }
 
+/// One that is answered by a status of HTTP alone.
+fn is_no_call(name: &'static str, asks: (&str, &str), content_type: &str) -> Stranger {
+    // A status that no table of HPACK has, which 200 would be.
+    const OTHER_STATUS: u8 = 0x48;
+    let answer = [&[HEADERS, END_HEADERS | END_STREAM][..], &1_u32.to_be_bytes(), &[OTHER_STATUS]].concat();
+    grpc(name).says([HELLO, &http2::bare(1, asks, content_type)].concat()).hears_frame(answer)
+}
+
 fn ping() -> Vec<u8> {
     frame(PING, 0, 0, b"stranger")
 }
@@ -195,9 +216,13 @@ fn shows(scenes: u32, answer_bytes: u32) -> Vec<u8> {
     Script { text: "odd".to_owned(), scenes, answer_bytes, ..Script::default() }.encode_to_vec()
 }
 
+/// A call that has this timeout, and is not done by then.
+fn late(timeout: &'static str, after: Duration) -> Call {
+    play(1500.ms()).timeout(timeout).comes_to_after(after, Code::DeadlineExceeded)
+}
+
 /// A call that lasts until the node drains.
 fn watch() -> Vec<u8> {
-    const NOBODY: &[u8] = b"\x0a\x06nobody";
     [HELLO, &http2::call(1, "/grpc.health.v1.Health/Watch", NOBODY)].concat()
 }
 

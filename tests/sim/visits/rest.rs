@@ -102,6 +102,8 @@ pub(super) fn refusals() -> Vec<Stranger> {
             GET.replace("GET", "DELETE"),
             Answer::new(405).with("allow: GET, HEAD"),
         ),
+        asks("escapes what is no letter", HELLO_GET.replace("odd", "%zz"), Answer::new(400)).of("service2"),
+        asks("escapes what is no text", HELLO_GET.replace("odd", "%ff"), Answer::new(400)).of("service2"),
         asks("asks a service by a wrong method", HELLO_GET.replace("GET", "PUT"), Answer::new(405))
             .of("service2"),
         is_refused(
