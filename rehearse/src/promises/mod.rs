@@ -10,6 +10,7 @@ mod backoff;
 mod breakers;
 mod callers;
 mod causes;
+mod complaints;
 mod connecting;
 mod connections;
 mod deadlines;
@@ -71,6 +72,7 @@ use self::asked::AskedLessAndLessOften;
 use self::at_rest::{ComesToRest, WORK_ENDS, soon};
 use self::backoff::BackoffIsKept;
 use self::callers::CallersWaitNoLonger;
+use self::complaints::FailuresAreTold;
 use self::connecting::{ConnectingEndsByItself, OneConnection};
 use self::deadlines::{CallsEnd, DeadlinesShrink};
 use self::deaf::DrainsCloseListeners;
@@ -93,7 +95,7 @@ pub use self::names::{
     ACCESS_LINES_ARE_TRUE, ASKED_LESS_AND_LESS_OFTEN, ATTEMPTS_ARE_PAID_FOR, BACKOFF_IS_KEPT,
     CALLERS_WAIT_NO_LONGER, CALLS_END, CONNECTING_ENDS_BY_ITSELF, DEADLINES_ARE_MOMENTS, DEADLINES_SHRINK,
     DRAINS_CLOSE_LISTENERS, DRAINS_CUT_OFF_NOTHING, DRAINS_END, DRAINS_TAKE_NOTHING_ON, EDGES_END_CALLS,
-    EDGES_KEEP_DEADLINES, GAUGES_TELL_WHAT_IS, HALF_ARE_LEFT_OUT_AT_MOST, HANDLED_ONCE,
+    EDGES_KEEP_DEADLINES, FAILURES_ARE_TOLD, GAUGES_TELL_WHAT_IS, HALF_ARE_LEFT_OUT_AT_MOST, HANDLED_ONCE,
     HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS, HEALTH_IS_TOLD, HEDGED_WHEN_LATE,
     LEFT_OUT_FOR_A_REASON, LINES_KNOW_THEIR_CALLERS, LOSERS_ARE_CANCELLED, NO_DEADLINE_PASSES_EARLY,
     NO_MORE_IN_FLIGHT, NO_MORE_THAN_ADMITTED, NODES_COME_TO_REST, ONE_CONNECTION, ONE_PROBE_AT_A_TIME,
@@ -192,6 +194,7 @@ const ALL: &[(&str, Add)] = &[
     (NO_MORE_THAN_ADMITTED, |to, _, setting| to.invariant(move || NoMoreThanAdmitted::new(&setting))),
     (HANDLED_ONCE, |to, _, setting| to.invariant(move || HandledOnceOrNotAtAll::new(&setting))),
     (ACCESS_LINES_ARE_TRUE, |to, _, setting| to.invariant(move || AccessLinesAreTrue::new(&setting))),
+    (FAILURES_ARE_TOLD, |to, _, setting| to.invariant(move || FailuresAreTold::new(&setting))),
     (CALLERS_WAIT_NO_LONGER, |to, _, setting| to.invariant(move || CallersWaitNoLonger::new(&setting))),
     (WORKERS_SHARE, |to, _, setting| to.invariant(move || WorkersShare::new(&setting))),
     (DRAINS_CLOSE_LISTENERS, |to, _, setting| to.invariant(move || DrainsCloseListeners::new(&setting))),

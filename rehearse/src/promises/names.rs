@@ -76,6 +76,8 @@ pub const DRAINS_END: &str = "a node that drains leaves in time";
 pub const DRAINS_TAKE_NOTHING_ON: &str = "a node that drains takes on no new call";
 /// The method and the status in an access line are the caller's, and a request over REST has one line.
 pub const ACCESS_LINES_ARE_TRUE: &str = "an access line says what the caller got";
+/// A call between services that fails is told in one line at its caller, with all of its attempts.
+pub const FAILURES_ARE_TOLD: &str = "a call that fails is told of, with its attempts";
 /// Where nothing goes wrong, all hosts of a service handle calls of each caller.
 pub const REPLICAS_SHARE: &str = "the hosts of a service share its calls";
 /// Of the hosts of a service, a client leaves out those that have failed call after call.
