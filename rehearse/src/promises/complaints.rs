@@ -12,8 +12,7 @@ use crate::clients::http_status_of;
 use crate::facts::{CallMade, CallOutcome, Outcome};
 use crate::setting::Setting;
 
-/// What a line of a failed call says, and what stands between the attempts in it.
-const FAILED: &str = "call failed";
+/// What stands between the attempts that a line tells of.
 const AND: &str = "; ";
 
 /// Each call between services of which all attempts that there may be have failed has a line at its caller, at once, which
@@ -70,9 +69,8 @@ impl FailuresAreTold {
     }
 
     /// A line of a call that has failed: which one that is follows from how many attempts there were.
-    fn told(&mut self, event: &Event, request: u32) -> Result<(), String> {
+    fn told(&mut self, event: &Event, request: u32, attempts: &str) -> Result<(), String> {
         let path = event.text("path").unwrap_or_default();
-        let attempts = event.text("attempts").unwrap_or_default();
         let told = if attempts.is_empty() { 0 } else { attempts.split(AND).count() };
         let calls = self.requests.get(request).map_or(&[][..], Vec::as_slice);
         let of_it = || calls.iter().filter(|call| call.host == event.host && call.path == path);
@@ -142,8 +140,8 @@ impl Invariant for FailuresAreTold {
             self.made(event, made, request);
         } else if let Some(ended) = event.told::<CallOutcome>() {
             self.ended(event, ended, request);
-        } else if event.says(FAILED) {
-            return self.told(event, request);
+        } else if let Some(attempts) = event.text("attempts") {
+            return self.told(event, request, attempts);
         }
         Ok(())
     }
