@@ -77,6 +77,30 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         .invariant(move || AsThePolicySays::of(policy))
 }
 
+/// The scenario of a host that answers at once, and never with what was asked for, and another that takes its time: where a
+/// call has been, it does not go again.
+pub(crate) fn elsewhere() -> Scenario {
+    let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
+    let load = Load::new(40, 6000.ms(), 800.ms()..=1200.ms())
+        .rpc::<SayHello>(Via::Rest, requests(), Expect::ok())
+        .rpc::<SayHello>(Via::Grpc, requests(), Expect::ok());
+    let about = "of two hosts of service1 the quicker one aborts each call";
+    Scenario::new("elsewhere", about, load, Swarm::calm())
+        .nodes(&["service2"], scenarios::app)
+        .foreign(
+            "aborting",
+            foreign::service1_that_fails(|_| Some(Failed::new(Code::Aborted, "not here".to_owned()))),
+        )
+        .foreign("slow", foreign::service1().takes(150.ms()))
+        .workers(1)
+        .flags(&["--policy", "attempts=2;retry-codes=ABORTED;budget=1000", "--deadline", "2s"])
+        .promises(
+            promises::of_calls().except(promises::ATTEMPTS_ARE_PAID_FOR).except(promises::REPLICAS_SHARE),
+        )
+        .every_call("every reply belongs to its request", checks::right_value)
+        .every_call("every call works, at the other host", checks::works)
+}
+
 /// The scenario of a callee with one address whose calls are slow, and fail later: what is slow may be hedged, and is not, for
 /// there is nowhere else to go, and so it costs nothing.
 pub(crate) fn saved() -> Scenario {

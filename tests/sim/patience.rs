@@ -14,9 +14,10 @@ use rehearse::{
 
 use crate::worlds;
 
-/// What the calls of [`short`] take, and what those have at most that have too little.
+/// What the calls of [`short`] take, what those have at most that have too little, and at least that have more than enough.
 const TAKES: Duration = Duration::from_millis(40);
 const SHORT: Duration = Duration::from_millis(30);
+const PLENTY: Duration = Duration::from_millis(100);
 
 /// From so many answers on it is known what is usual, and one of so many calls is let in all the same.
 const KNOWN_FROM: usize = 40;
@@ -231,8 +232,19 @@ impl Invariant for Sheds {
     }
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
-        self.answered += usize::from(call.reply.as_ref().is_some_and(rehearse::Reply::is_ok));
-        Ok(())
+        let is_ok = call.reply.as_ref().is_some_and(rehearse::Reply::is_ok);
+        self.answered += usize::from(is_ok);
+        let took = call.ended.unwrap_or_default().saturating_sub(call.started);
+        if is_ok || took >= TAKES || call.request.deadline < PLENTY {
+            return Ok(());
+        }
+        Err(format!(
+            "{} had {} ms, and was refused after {} ms; calls take {} ms",
+            call.request_id,
+            call.request.deadline.as_millis(),
+            took.as_millis(),
+            TAKES.as_millis()
+        ))
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {

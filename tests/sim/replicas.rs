@@ -10,8 +10,8 @@ use protos::app::grpc::service2::SayHello;
 use rehearse::facts::{CallOutcome, HandlerBegun, Outcome};
 use rehearse::proptest::strategy::Strategy as _;
 use rehearse::{
-    CallRecord, Code, Event, Expect, Failed, Foreign, Invariant, Load, Ms as _, Picks, Scenario, Swarm, Via,
-    Wants, drawn, matching, promises,
+    CallRecord, Code, Event, Expect, Failed, Foreign, Invariant, Load, Ms as _, Phase, Picks, Scenario,
+    Swarm, Via, Wants, What, drawn, matching, promises,
 };
 
 use crate::{checks, foreign, scenarios};
@@ -148,6 +148,52 @@ pub(crate) fn cold() -> sim::Scenario {
     .every_call("every reply belongs to its request", checks::right_value)
     .every_call("no call fails, for there is one that answers", checks::works)
     .into()
+}
+
+/// The scenario of a replica that takes longer than the others, and of calls that come one at a time: only what calls took can
+/// tell who is quick.
+pub(crate) fn uneven() -> sim::Scenario {
+    let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
+    let load = Load::new(100, 30_000.ms(), 600.ms()..=900.ms());
+    Scenario::new(
+        "uneven",
+        "of three hosts of service1 one takes longer, and calls come one at a time",
+        load.rpc::<SayHello>(Via::Grpc, requests(), Expect::ok()),
+        Swarm::calm(),
+    )
+    .nodes(&["service2", "service1"], scenarios::app)
+    .foreign("quick", foreign::service1())
+    .foreign("slow", foreign::service1().takes(120.ms()))
+    .workers(1)
+    .promises(promises::of_calls().except(promises::REPLICAS_SHARE))
+    .every_call("every reply belongs to its request", checks::right_value)
+    .every_call("every call works", checks::works)
+    .fold("who takes longer is asked now and then", asked_now_and_then)
+    .into()
+}
+
+/// How many calls came to the host that takes longer, of all.
+#[derive(Debug, Default)]
+struct Asked {
+    slow: u32,
+    all: u32,
+}
+
+/// What a call takes is forgotten within some ten seconds, and what is less than twice as long is as good.
+fn asked_now_and_then(asked: &mut Asked, event: &Event) -> Result<(), String> {
+    if event.what == What::Phase(Phase::Healed) && asked.slow < 2 {
+        return Err(format!("the host that takes longer was asked {} times in half a minute", asked.slow));
+    }
+    if event.told::<HandlerBegun>().is_none_or(|begun| begun.service != "service1") {
+        return Ok(());
+    }
+    asked.all += 1;
+    asked.slow += u32::from(&*event.host == "slow");
+    let (slow, all, most) = (asked.slow, asked.all, 4 + event.at.as_secs() / 3);
+    if u64::from(slow) <= most {
+        return Ok(());
+    }
+    Err(format!("{slow} of {all} calls came to the host that takes longer; expected {most} at most by then"))
 }
 
 fn calls_go_out(_: &mut (), event: &Event) -> Result<(), String> {

@@ -35,6 +35,8 @@ const SHOW: &str = "/rehearsal.Back/Show";
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 /// A service that is not there, in a message of that.
 const NOBODY: &[u8] = b"\x0a\x06nobody";
+/// One that is, by its full name.
+const BACK: &[u8] = b"\x0a\x0erehearsal.Back";
 /// The status SERVING, as the answer to that.
 const SERVING: &[u8] = &[8, 1];
 
@@ -72,6 +74,7 @@ pub(super) fn calls() -> Vec<Stranger> {
         grpc("checks health").calls(check()),
         grpc("checks the health of whom nobody knows")
             .calls(Call::new(CHECK).message(NOBODY).comes_to(Code::NotFound)),
+        grpc("checks the health of one service").of("back").calls(check().message(BACK)),
         grpc("has microseconds").of("back").calls(late("300000u", 300.ms())),
         grpc("has nanoseconds").of("back").calls(late("99000000n", 99.ms())),
         grpc("has a second").of("back").calls(late("1S", 1000.ms())),

@@ -22,6 +22,7 @@ const HELLO_HEAD: &str = "HEAD /api/v1/say-hello?name=odd HTTP/1.1\r\nhost: node
 
 /// A head of a request with a body, but for how that is framed.
 const POST: &str = "POST /back HTTP/1.1\r\nhost: node\r\ncontent-type: application/json\r\n";
+const NEGATIVE: &str = r#"{"text":"odd","waitMs":-1}"#;
 const SCRIPT: &str = r#"{"text":"odd","waitMs":30}"#;
 
 /// Several requests on one connection, and what each answer looks like.
@@ -152,6 +153,7 @@ pub(super) fn bodies() -> Vec<Stranger> {
         is_refused("announces a body that is too large", post("content-length: 40000", ""), 413),
         is_refused("has chunks that are too large", chunks_of(BODY_MAX + 1), 413),
         asks("has a body that is no JSON", post("content-length: 1", "{"), Answer::new(400)),
+        asks("has a field that is wrong", whole("", NEGATIVE), Answer::new(400).with("waitMs")),
         is_refused("has a body of another type", text, 415),
         rest("half-closes within its body")
             .says(post(&length, first))
@@ -171,7 +173,19 @@ pub(super) fn bodies() -> Vec<Stranger> {
         is_refused("has a body where none is to be", none, 400).of("service2"),
         asks("says twice which key it is about", entry, ok()).of("ledger"),
     ];
-    to_back.chain(others).collect()
+    to_back.chain(others).chain(keys()).collect()
+}
+
+/// Idempotency keys in the forms that a header may have, and in others.
+fn keys() -> Vec<Stranger> {
+    let quoted = HELLO_GET.replace("\r\n\r\n", "\r\nidempotency-key: \"odd; a,b\"\r\n\r\n");
+    let malformed = [
+        asks("has two keys in one", whole("idempotency-key: a,b\r\n", SCRIPT), Answer::new(400)),
+        asks("has a key with a parameter", whole("idempotency-key: a;b\r\n", SCRIPT), Answer::new(400)),
+        asks("has a key that does not end", whole("idempotency-key: \"a\r\n", SCRIPT), Answer::new(400)),
+    ];
+    let malformed = malformed.into_iter().map(|stranger| stranger.of("back"));
+    malformed.chain([asks("has a key in quotes", quoted, hello()).of("service2")]).collect()
 }
 
 /// Those who take their time with a head.
@@ -293,6 +307,11 @@ fn is_refused(name: &'static str, said: impl Into<Bytes>, status: u16) -> Strang
 
 fn post(framing: &str, body: &str) -> String {
     format!("{POST}{framing}\r\n\r\n{body}")
+}
+
+/// A request with these headers, and a body of which it says how long it is.
+fn whole(headers: &str, body: &str) -> String {
+    post(&format!("{headers}content-length: {}", body.len()), body)
 }
 
 /// A body of so many bytes.
