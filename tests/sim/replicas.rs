@@ -77,18 +77,43 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         })
 }
 
-/// No call fails while the budget of service2 pays for another attempt.
+/// What the one client of a host may spend on further attempts.
 #[derive(Debug, Default)]
-struct NoneFails {
+pub(crate) struct Tokens {
     /// In thousandths of a token, as far as they are not all there.
     spent: u32,
     /// The calls of which an attempt failed when too little was left.
     unpaid: BTreeSet<u32>,
-    met: u64,
 }
 
 /// Of ten tokens, more than half must be left.
 const PAYS: u32 = 5000;
+
+impl Tokens {
+    /// Takes note of an attempt that has ended, if it has; it may be repeated after `failure`.
+    pub(crate) fn note(&mut self, event: &Event, failure: Outcome) {
+        match event.told::<CallOutcome>().map(|ended| ended.outcome) {
+            Some(outcome) if outcome == failure => {
+                self.spent = (self.spent + 1000).min(2 * PAYS);
+                self.unpaid.extend(event.request.filter(|_| self.spent >= PAYS));
+            }
+            Some(_) => self.spent = self.spent.saturating_sub(100),
+            None => {}
+        }
+    }
+
+    /// Whether another attempt of `call` was paid for, so far.
+    pub(crate) fn has_paid(&mut self, call: &CallRecord) -> bool {
+        !self.unpaid.remove(&call.request.id)
+    }
+}
+
+/// No call fails while the budget of service2 pays for another attempt.
+#[derive(Debug, Default)]
+struct NoneFails {
+    tokens: Tokens,
+    met: u64,
+}
 
 impl Invariant for NoneFails {
     fn name(&self) -> &str {
@@ -100,19 +125,12 @@ impl Invariant for NoneFails {
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
-        match event.told::<CallOutcome>().map(|ended| ended.outcome) {
-            Some(Outcome::Said(Code::Unavailable)) => {
-                self.spent = (self.spent + 1000).min(2 * PAYS);
-                self.unpaid.extend(event.request.filter(|_| self.spent >= PAYS));
-            }
-            Some(_) => self.spent = self.spent.saturating_sub(100),
-            None => {}
-        }
+        self.tokens.note(event, Outcome::Said(Code::Unavailable));
         Ok(())
     }
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
-        if self.unpaid.remove(&call.request.id) {
+        if !self.tokens.has_paid(call) {
             return Ok(());
         }
         self.met += 1;

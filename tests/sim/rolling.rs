@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rehearse::facts::NodeStarted;
+use rehearse::facts::{CallOutcome, NodeStarted, Outcome};
 use rehearse::{
     CallRecord, Event, Family, Fault, FaultKind, Invariant, Load, Ms as _, Scenario, Swarm, Wants, What,
 };
 
+use crate::replicas::Tokens;
 use crate::{checks, scenarios};
 
 /// The least time between the return of one host and the end of the other: for a connection to be made.
@@ -41,6 +42,8 @@ struct Away {
     back: Option<Duration>,
     /// Whether there was a time with nobody there. Plans that are drawn have none, but shrinking may try one.
     was_nobody_there: bool,
+    /// Who goes before its caller has made many calls may take along more than are paid for.
+    tokens: Tokens,
     met: u64,
 }
 
@@ -50,7 +53,7 @@ impl Invariant for Away {
     }
 
     fn wants(&self) -> Wants {
-        Wants::nothing().fact::<NodeStarted>()
+        Wants::nothing().fact::<NodeStarted>().fact::<CallOutcome>()
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
@@ -61,6 +64,7 @@ impl Invariant for Away {
             self.was_nobody_there |= !self.now.is_empty() || !is_back;
             self.now.insert(fault.what.hosts().0.to_owned());
         }
+        self.tokens.note(event, Outcome::Lost);
         if event.told::<NodeStarted>().is_some() && self.now.remove(&*event.host) {
             self.back = Some(event.at);
         }
@@ -68,7 +72,7 @@ impl Invariant for Away {
     }
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
-        if self.was_nobody_there {
+        if self.was_nobody_there || !self.tokens.has_paid(call) {
             return Ok(());
         }
         self.met += 1;

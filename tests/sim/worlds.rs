@@ -148,7 +148,7 @@ fn world(
         .flags(&["--max-message-size", &size.to_string()]);
     scenario
         .recovers_within(RECOVERS_WITHIN)
-        .gauges_every(GAUGES_EVERY)
+        .gauges_every(70.ms())
         .promises(promises::of_calls().enough(ENOUGH))
         .invariant(checks::LinesNameTheirCallers::default)
         .invariant(crate::ledger::LinesHaveTheirKeys::default)
@@ -167,9 +167,6 @@ fn world(
         .fold("what is shown ends when its host drains", state::shows_end_with_drains)
         .eventually("what calls leave behind is done", state::nothing_is_left)
 }
-
-/// No multiple of what loads and faults go by.
-const GAUGES_EVERY: Duration = Duration::from_millis(70);
 
 /// The name under which this program is a node with the services of these worlds.
 pub(crate) const STAND_IN: &str = "node-of-worlds";
@@ -233,8 +230,8 @@ fn load(picks: &mut Picks<'_>, loads: &[&str], may_fail: bool, over: Duration, s
     };
     let load = Load::new(calls, over, deadlines).bursts(picks.pick("bursts", &[1, 4]));
     let load = if picks.pick("ids", &["plain", "any"]) == "any" { load.any_ids() } else { load };
-    let load =
-        if picks.pick("timeouts", &["said", "not said"]) == "said" { load } else { load.without_timeouts() };
+    let says_timeouts = picks.pick("timeouts", &["said", "not said"]) == "said";
+    let load = if says_timeouts { load } else { load.without_timeouts() };
     let load = if picks.pick("health checks", &[false, true]) { load.health_checks(12, over) } else { load };
     let load = if picks.pick("metadata", &[false, true]) { load.metadata(metadata()) } else { load };
     match picks.pick("load", loads) {
@@ -244,7 +241,8 @@ fn load(picks: &mut Picks<'_>, loads: &[&str], may_fail: bool, over: Duration, s
         "failures" => plays(load, failing(asks()), size),
         "ledger" => entries(load),
         "all" => {
-            entries(plays(streams(scenarios::greetings(load), size, may_fail), failing(sized(asks())), size))
+            let scripts = if may_fail { failing(sized(asks())) } else { sized(asks()) };
+            entries(plays(streams(scenarios::greetings(load), size, may_fail), scripts, size))
         }
         _ => scenarios::greetings(load),
     }

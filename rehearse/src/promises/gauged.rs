@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use sim::{Event, Invariant, Wants};
+use sim::{CallRecord, Event, Invariant, Wants, What};
 use transport::gauges::{Gauge, Reading};
 
 use super::names::GAUGES_TELL_WHAT_IS;
@@ -14,13 +14,14 @@ use crate::setting::Setting;
 
 /// So many readings may miss what there is by another's word: a handler that has not begun for its gauge, or a call whose answer
 /// has.
-const MISSED_MAX: u32 = 8;
+const MISSED_MAX: u32 = 4;
 
 /// Where a node tells what it holds while calls are made: no less than there is.
 #[derive(Debug)]
 pub(super) struct GaugesTellWhatIs {
     setting: Arc<Setting>,
     nodes: BTreeMap<Arc<str>, Node>,
+    is_disturbed: bool,
     met: u64,
 }
 
@@ -29,8 +30,9 @@ pub(super) struct GaugesTellWhatIs {
 struct Node {
     /// By service, those that are streams apart.
     handlers: BTreeMap<(&'static str, bool), usize>,
-    /// How many of all handlers have callers elsewhere.
-    entered: usize,
+    /// Those for calls that came over the network, by request and rpc, as long as their client waits: what has an idempotency
+    /// key goes on without anybody.
+    entered: BTreeSet<(u32, &'static str)>,
     /// The calls to services elsewhere, as far as neither request nor answer is a stream.
     hops: BTreeSet<u32>,
     /// The connections to others, by attempt, and whether they speak HTTP/2.
@@ -41,7 +43,7 @@ struct Node {
 
 impl GaugesTellWhatIs {
     pub(super) fn new(setting: &Arc<Setting>) -> Self {
-        Self { setting: Arc::clone(setting), nodes: BTreeMap::new(), met: 0 }
+        Self { setting: Arc::clone(setting), nodes: BTreeMap::new(), is_disturbed: false, met: 0 }
     }
 }
 
@@ -49,10 +51,14 @@ impl Node {
     fn note(&mut self, event: &Event, setting: &Setting) {
         if let Some(begun) = event.told::<HandlerBegun>() {
             *self.handlers.entry((begun.service, begun.is_streaming)).or_default() += 1;
-            self.entered += usize::from(!begun.is_local);
+            self.entered
+                .extend(event.request.filter(|_| !begun.is_local).map(|request| (request, begun.path)));
         } else if let Some(ended) = event.told::<HandlerEnded>() {
             let here = self.handlers.entry((ended.service, ended.is_streaming)).or_default();
             *here = here.saturating_sub(1);
+            if let Some(request) = event.request {
+                self.entered.remove(&(request, ended.path));
+            }
         } else if let Some(made) = event.told::<CallMade>() {
             if !made.is_streaming && !setting.graph.is_on(made.callee, &event.host) {
                 self.hops.insert(made.hop);
@@ -72,12 +78,13 @@ impl Node {
     }
 
     /// What a gauge is too low for, if one is.
-    fn too_low(&self, reading: &Reading) -> Option<String> {
+    fn too_low(&self, reading: &Reading, is_disturbed: bool) -> Option<String> {
         let permits = self.handlers.iter().map(|((service, is_streaming), count)| {
             let what = if *is_streaming { "streams" } else { "calls" };
             (Gauge::PermitsTaken, reading.count(Gauge::PermitsTaken, service, what), *count)
         });
-        let lines = self.lines.values().filter(|speaks| **speaks).count();
+        // Of one that is lost some hear before others.
+        let lines = self.lines.values().filter(|speaks| **speaks && !is_disturbed).count();
         let open = reading.sum(Gauge::ConnectionsOpen) + reading.sum(Gauge::ConnectionsSilent);
         let sums = [
             (Gauge::CalleeConnectionsOpen, lines),
@@ -96,12 +103,11 @@ impl Node {
                 .iter()
                 .any(|((service, is_streaming), count)| *count > 0 && is_it(service, *is_streaming))
         };
-        let is_entered = self.entered > 0 && of(&|_, _| true);
+        let is_entered = !self.entered.is_empty();
         let seen = [
             (Gauge::CallsInFlight, is_entered),
             (Gauge::BufferedBytes, is_entered),
             (Gauge::HandlersRunning, of(&|_, is_streaming| !is_streaming)),
-            (Gauge::StreamsOpen, of(&|_, is_streaming| is_streaming)),
             (Gauge::KeyedActors, of(&|service, _| setting.by_key.contains(&service))),
             (Gauge::CalleeCallsInFlight, !self.hops.is_empty()),
         ];
@@ -129,6 +135,7 @@ impl Invariant for GaugesTellWhatIs {
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
+        self.is_disturbed |= matches!(event.what, What::FaultBegins { .. });
         if event.told::<NodeStarted>().is_some() {
             self.nodes.insert(Arc::clone(&event.host), Node::default());
         }
@@ -138,10 +145,12 @@ impl Invariant for GaugesTellWhatIs {
             return Ok(());
         };
         self.met += 1;
-        if let Some(low) = node.too_low(reading) {
+        if let Some(low) = node.too_low(reading, self.is_disturbed) {
             return Err(format!("{}: {low}", event.host));
         }
-        match node.blind(&self.setting, reading) {
+        // A fault may hold a handler back that has begun by its own word.
+        let blind = if self.is_disturbed { None } else { node.blind(&self.setting, reading) };
+        match blind {
             Some(gauge) => Err(format!(
                 "{}: {} was 0 whenever it was read and there was some, {MISSED_MAX} times",
                 event.host,
@@ -149,6 +158,12 @@ impl Invariant for GaugesTellWhatIs {
             )),
             None => Ok(()),
         }
+    }
+
+    fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
+        let of_others = |(request, _): &(u32, &str)| *request != call.request.id;
+        self.nodes.values_mut().for_each(|node| node.entered.retain(of_others));
+        Ok(())
     }
 
     fn met(&self) -> u64 {
