@@ -131,9 +131,11 @@ fn is_shown(script: &Script, is_at_back: bool) -> bool {
     script.hops > 0 && !is_at_back && !script.afterwards && script.manner() == Manner::Show
 }
 
-/// Whether fewer messages were shown than there are before it fails. Where there are none, it may end in place of the failure.
+/// Whether fewer messages were shown than there are before it fails. Where there are none, it may end in place of the failure,
+/// and where a node drains behind the last one, too.
 fn is_short(call: &CallRecord, script: &Script) -> bool {
-    script.scenes == 0 || played(call).is_some_and(|played| played.scenes < script.scenes)
+    let drains = u32::from(call.faults.contains(&"drain"));
+    script.scenes == 0 || played(call).is_some_and(|played| played.scenes < script.scenes + drains)
 }
 
 fn as_answered(call: &CallRecord, script: &Script, is_at_back: bool) -> Result<(), String> {
