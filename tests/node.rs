@@ -243,7 +243,7 @@ fn a_node_with_a_delay_serves_who_comes_until_it_is_over_and_says_that_it_is_not
     let mut node = Node::start(&["--drain-delay", "1s"]);
     let told = Instant::now();
     node.signal("TERM");
-    node.line_that_says("draining");
+    assert_eq!(node.line_that_says("not ready")["state"], "announced");
     assert_eq!(node.http().get("/readyz", "").status, 503);
     assert_eq!(node.http().get(GREETING, "").status, 200);
     let mut client = Client::open(&node.address("grpc"));

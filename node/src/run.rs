@@ -25,13 +25,16 @@ const LAST_MOMENT: Duration = Duration::from_millis(100);
 
 /// What a line of the target `node` says under `state`, once for each: whoever reads a log knows it by that.
 pub const STARTED: &str = "started";
+/// The node says that it is not ready, and serves for a while, where it has been told to.
+pub const ANNOUNCED: &str = "announced";
 /// No more connections are accepted.
 pub const DRAINING: &str = "draining";
 /// All has ended that was begun, or was cut off.
 pub const STOPPED: &str = "stopped";
 
-/// Serves the services of `app` that `config` names until `shutdown` resolves and the configured delay is over, then
-/// drains for at most the configured time. What has not ended by then is cut off. Logs the lines `node started`, `draining` and `node stopped`.
+/// Serves the services of `app` that `config` names until `shutdown` resolves and the configured delay is over, then drains
+/// for at most the configured time. What has not ended by then is cut off. Logs the lines `node started`, `not ready` where there is
+/// a delay, `draining` and `node stopped`.
 ///
 /// Where `shutdown` resolves before all actors are made nothing was served, and nothing is waited for: not even an actor
 /// whose making takes long.
@@ -69,12 +72,14 @@ pub async fn run(
     let (http, grpc) = (listeners.http(), listeners.grpc());
     info!(target: "node", state = STARTED, %http, %grpc, services, workers = count, "node started");
     serve_until(shutdown, &listeners, &workers, &drain, &mut ends).await?;
-    info!(target: "node", state = DRAINING, delay = ?drain_delay, timeout = ?drain_timeout, "draining");
-    drain.announce();
     if !drain_delay.is_zero() {
-        // Who has not noticed yet that the node is not ready comes all the same.
+        info!(target: "node", state = ANNOUNCED, delay = ?drain_delay, "not ready");
+        drain.announce();
+        // Who has not noticed yet comes all the same.
         serve_until(sleep(drain_delay), &listeners, &workers, &drain, &mut ends).await?;
     }
+    info!(target: "node", state = DRAINING, timeout = ?drain_timeout, "draining");
+    drain.announce();
     drop(listeners);
     finish(&drain, drain_timeout, &mut ends).await?;
     drop(workers);

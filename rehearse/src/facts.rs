@@ -181,7 +181,8 @@ pub enum Outcome {
     Said(Code),
 }
 
-/// What a node holds when nothing is asked any more, and again whenever that has changed.
+/// What a node holds when nothing is asked any more, and again whenever that has changed; before that as often as
+/// [`Scenario::gauges_every`](crate::Scenario::gauges_every) has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GaugesRead(pub Reading);
 

@@ -97,7 +97,8 @@ impl Node {
         graph: &Graph,
         app: &App,
         flags: &[String],
-        (sync, gauges_every): (Duration, Option<Duration>),
+        sync: Duration,
+        gauges_every: Option<Duration>,
     ) -> Result<Ready, String> {
         let services = graph.services_on(&self.host).to_vec();
         let callees = callees(graph, &self.host);

@@ -57,7 +57,8 @@ fn played(mut scenario: Scenario) -> Result<sim::Scenario, String> {
         workers: config.workers,
         tick: scenario.tick,
         latency_max: scenario.latency_max,
-        in_node: in_node(&apps),
+        in_node: placed(&apps, Placement::InNode),
+        keyed: placed(&apps, Placement::ByKey),
         by_key: by_key(configs(&ready), &apps),
         of_several_connections: of_several_connections(&foreign),
         max_in_flight: said(configs(&ready), &apps, |policies| policies.max_in_flight.map(in_flight)),
@@ -130,7 +131,7 @@ fn ready(
     flags: &[String],
 ) -> Result<Vec<(String, Arc<Ready>)>, String> {
     let ready = |(node, app): (&Node, _)| {
-        let ready = node.ready(graph, app, flags, (scenario.sync, scenario.gauges_every))?;
+        let ready = node.ready(graph, app, flags, scenario.sync, scenario.gauges_every)?;
         Ok((node.host.clone(), Arc::new(ready)))
     };
     scenario.nodes.iter().zip(apps).map(ready).collect()
@@ -209,10 +210,10 @@ fn said<'a, T>(
     configs.flat_map(of_one).collect()
 }
 
-/// The services of which there is one in a node.
-fn in_node(apps: &[App]) -> Vec<&'static str> {
+/// The services whose actors live there.
+fn placed(apps: &[App], placement: Placement) -> Vec<&'static str> {
     let services = apps.iter().flat_map(App::services);
-    services.filter(|service| service.placement() == Placement::InNode).map(Service::name).collect()
+    services.filter(|service| service.placement() == placement).map(Service::name).collect()
 }
 
 fn with_options(world: sim::Scenario, options: &[(String, Vec<String>)], graph: &Graph) -> sim::Scenario {

@@ -64,7 +64,7 @@ impl Invariant for Away {
             self.was_nobody_there |= !self.now.is_empty() || !is_back;
             self.now.insert(fault.what.hosts().0.to_owned());
         }
-        self.tokens.note(event, Outcome::Lost);
+        self.tokens.note(event, &[Outcome::Lost, Outcome::NotSent]);
         if event.told::<NodeStarted>().is_some() && self.now.remove(&*event.host) {
             self.back = Some(event.at);
         }

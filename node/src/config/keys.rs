@@ -70,8 +70,8 @@ pub struct Config {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, allow_hyphen_values = true)]
     pub deadline: Duration,
 
-    /// How long the node goes on as before when it is told to end, and says that it is not ready: for load balancers that
-    /// notice late
+    /// How long the node still serves who comes when it is told to end: for load balancers that notice late that it is not
+    /// ready. REST connections end after each answer meanwhile
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = delay, allow_hyphen_values = true)]
     pub drain_delay: Duration,
 

@@ -42,15 +42,15 @@ impl DrainsCloseListeners {
 
     /// Since when `host` is known to drain, if it does and nothing has been in the way of word of it until now.
     fn known(&self, event: &Event, host: &str) -> Option<Duration> {
-        let told = self.drains(host)?;
+        let (told, begins) = (self.told(host)?, self.drains(host)?);
         let is_on_way = self.faults.iter().any(|fault| {
             let is_there =
                 fault.is_on(host) || fault.is_on(&event.host) || fault.is_between(host, &event.host);
             is_there && fault.delays() && fault.is_felt((told, event.at), fault.backlog())
         });
         // What connected before may learn of it late.
-        let known = told + self.setting.hop() * 3;
-        (!is_on_way && event.at > known).then_some(told)
+        let known = begins + self.setting.hop() * 3;
+        (!is_on_way && event.at > known).then_some(begins)
     }
 
     fn connected(&mut self, event: &Event, host: &str) -> Result<(), String> {

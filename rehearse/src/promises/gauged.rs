@@ -12,8 +12,8 @@ use crate::facts::{
 };
 use crate::setting::Setting;
 
-/// So many readings may miss what there is by another's word: a handler that has not begun for its gauge, or a call whose answer
-/// has.
+/// A reading may come between the word of a handler that it begins and its gauge. So many that do, before one has told of any,
+/// are chance; one more is of a gauge that sees nothing.
 const MISSED_MAX: u32 = 4;
 
 /// Where a node tells what it holds while calls are made: no less than there is.
@@ -108,14 +108,14 @@ impl Node {
             (Gauge::CallsInFlight, is_entered),
             (Gauge::BufferedBytes, is_entered),
             (Gauge::HandlersRunning, of(&|_, is_streaming| !is_streaming)),
-            (Gauge::KeyedActors, of(&|service, _| setting.by_key.contains(&service))),
+            (Gauge::KeyedActors, of(&|service, _| setting.keyed.contains(&service))),
             (Gauge::CalleeCallsInFlight, !self.hops.is_empty()),
         ];
         for (gauge, _) in seen.into_iter().filter(|(_, is_there)| *is_there) {
             let missed = self.missed.entry(gauge).or_insert(Some(0));
             match missed {
                 _ if reading.sum(gauge) > 0 => *missed = None,
-                Some(times) if *times == MISSED_MAX => return Some(gauge),
+                Some(MISSED_MAX) => return Some(gauge),
                 Some(times) => *times += 1,
                 None => {}
             }
@@ -152,9 +152,10 @@ impl Invariant for GaugesTellWhatIs {
         let blind = if self.is_disturbed { None } else { node.blind(&self.setting, reading) };
         match blind {
             Some(gauge) => Err(format!(
-                "{}: {} was 0 whenever it was read and there was some, {MISSED_MAX} times",
+                "{}: {} was 0 each time it was read and there was some, {} times",
                 event.host,
-                gauge.name()
+                gauge.name(),
+                MISSED_MAX + 1
             )),
             None => Ok(()),
         }

@@ -146,9 +146,11 @@ impl DrainsEnd {
         if now <= from + LAST_MOMENT + LINGER.min(self.setting.drain_timeout) {
             return Ok(());
         }
-        let slack = self.setting.tick * 2 + TURN + self.paused(node, (from, now));
+        // What stood still before, has begun later.
+        let told = from.saturating_sub(self.setting.drain_delay);
+        let slack = self.setting.tick * 2 + TURN + self.paused(node, (told, now));
         let limit = from + self.setting.drain_timeout + LAST_MOMENT + slack;
-        let quiet = node.active.max(from + LAST_MOMENT) + LINGER + slack + self.on_way(node, (from, now));
+        let quiet = node.active.max(from + LAST_MOMENT) + LINGER + slack + self.on_way(node, (told, now));
         let is_idle = node.open.is_empty();
         if now <= limit && !(is_idle && now > quiet) {
             return Ok(());
@@ -227,7 +229,8 @@ impl DrainsTakeNothingOn {
         let mut nodes = self.nodes.0.iter().filter(|node| node.host == event.host && !begun.is_local);
         let Some(from) = nodes.next().and_then(|node| node.drains) else { return Ok(()) };
         self.met += 1;
-        let felt = |fault: &&Fault| fault.is_felt((from, came), fault.backlog());
+        let told = from.saturating_sub(self.setting.drain_delay);
+        let felt = |fault: &&Fault| fault.is_felt((told, came), fault.backlog());
         let here: Vec<_> = on_way(&self.faults, &event.host).filter(felt).collect();
         let most = LAST_MOMENT + (self.setting.hop() + slowest(&here)) * 4;
         let is_held = here.iter().any(|fault| fault.blocks());

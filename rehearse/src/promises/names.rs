@@ -74,9 +74,10 @@ pub const WAITS_GROW: &str = "who is tried again in vain is left alone for longe
 pub const DRAINS_END: &str = "a node that drains leaves in time";
 /// A node that was told to drain begins no further call.
 pub const DRAINS_TAKE_NOTHING_ON: &str = "a node that drains takes on no new call";
-/// The method and the status in an access line are the caller's, and a request over REST has one line.
+/// The status, the method, the client and the time in an access line are its call's, and so is the path over REST, where each
+/// request has one line.
 pub const ACCESS_LINES_ARE_TRUE: &str = "an access line says what the caller got";
-/// A call between services that fails is told in one line at its caller, with all of its attempts.
+/// A call between services of which all attempts that there may be have failed is told of at its caller, with each of them.
 pub const FAILURES_ARE_TOLD: &str = "a call that fails is told of, with its attempts";
 /// Where nothing goes wrong, all hosts of a service handle calls of each caller.
 pub const REPLICAS_SHARE: &str = "the hosts of a service share its calls";
@@ -94,5 +95,5 @@ pub const WORK_COMES_TO_REST: &str = "when calls and their work have ended, node
 pub const CALLERS_WAIT_NO_LONGER: &str = "no caller waits longer than until its deadline";
 /// Where nothing goes wrong, all workers of a host handle calls.
 pub const WORKERS_SHARE: &str = "the workers of a host share its connections";
-/// A node that drains is deaf: nobody connects to it any more.
+/// A node that drains is deaf: nobody connects to it any more. Before the delay of its drain is over nobody is refused.
 pub const DRAINS_CLOSE_LISTENERS: &str = "nobody connects to a node that drains";

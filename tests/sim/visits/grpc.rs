@@ -168,7 +168,7 @@ fn grpc(name: &'static str) -> Stranger {
 
 /// One that is answered by a status of HTTP alone.
 fn is_no_call(name: &'static str, asks: (&str, &str), content_type: &str) -> Stranger {
-    // A status that no table of HPACK has, which 200 would be.
+    // One without an entry of its own in the table of HPACK, as 405 and 415.
     const OTHER_STATUS: u8 = 0x48;
     let answer = [&[HEADERS, END_HEADERS | END_STREAM][..], &1_u32.to_be_bytes(), &[OTHER_STATUS]].concat();
     grpc(name).says([HELLO, &http2::bare(1, asks, content_type)].concat()).hears_frame(answer)

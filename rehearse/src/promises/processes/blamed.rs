@@ -65,7 +65,8 @@ impl FailuresHaveAFault {
         // What its machine had queued for a node that closes its listeners is reset. Over gRPC who was answered once is
         // connected.
         let on_way = self.setting.tick + self.setting.latency_max;
-        let is_late = (fault.from..=fault.from + self.setting.held_up + on_way).contains(&(span.0 + on_way));
+        let closes = fault.from + self.setting.drain_delay;
+        let is_late = (closes..=closes + self.setting.held_up + on_way).contains(&(span.0 + on_way));
         let is_new = kind.via == Via::Rest || !self.answered.contains(kind.service);
         let is_queued = fault.family == Family::Drain && is_late && is_new && failure == Failure::Broken;
         is_queued || allows(fault, Side::Entry, failure)
