@@ -64,10 +64,12 @@ impl InventoryActor {
 
     fn reserve(&mut self, ReserveRequest { order, sku, quantity }: ReserveRequest) -> Result<StockResponse> {
         words_of_the_journal([&order, &sku])?;
+        self.journal.is_kept()?;
         if quantity <= 0 {
             return Err(Status::invalid_argument(format!("quantity {quantity}: expected one above zero")));
         }
         if self.reserved.contains_key(&order) {
+            info!(order, "reserved before");
             return Ok(StockResponse { left: self.left(&sku) });
         }
         if self.released.contains(&order) {
@@ -84,7 +86,11 @@ impl InventoryActor {
     }
 
     fn release(&mut self, order: &str) -> Result<StockResponse> {
+        self.journal.is_kept()?;
         if !self.reserved.contains_key(order) {
+            if self.released.contains(order) {
+                info!(order, "released before");
+            }
             return Ok(StockResponse::default());
         }
         self.journal.write(format_args!("release {order}"))?;

@@ -41,27 +41,35 @@ pub(crate) fn words_of_the_journal<const N: usize>(words: [&String; N]) -> Resul
 pub struct Journal {
     disk: Arc<dyn Disk>,
     lines: Vec<String>,
-    /// How many bytes there are of lines that were written.
+    /// How many bytes there are of lines that are written.
     written: usize,
-    /// Whether there may be more than those: a line that could not be written, or a part of it.
-    is_torn: bool,
+    /// Whether the disk may have more than those, as a part of a line that could not be written, or may forget some.
+    is_doubtful: bool,
 }
 
 impl Journal {
-    /// Reads what there is, which must not be forgotten from now on. A line that was cut off by a power loss was never
-    /// answered for, and goes with the next write.
+    /// Reads what there is. A line that was cut off by a power loss was never answered for, and goes. One that is whole may
+    /// be one that an earlier process could not sync: nothing is answered for it until it is written anew.
     fn open(disk: Arc<dyn Disk>) -> io::Result<Self> {
-        disk.sync()?;
         let bytes = disk.read()?;
         let written = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         let lines = String::from_utf8_lossy(&bytes[..written]).lines().map(str::to_owned).collect();
-        Ok(Self { disk, lines, written, is_torn: written < bytes.len() })
+        Ok(Self { disk, lines, written, is_doubtful: !bytes.is_empty() })
     }
 
     /// The words of each line that an earlier process wrote.
     pub(crate) fn take_lines(&mut self) -> Vec<Vec<String>> {
         let lines = std::mem::take(&mut self.lines);
         lines.iter().map(|line| line.split(' ').map(str::to_owned).collect()).collect()
+    }
+
+    /// Returns when what is written will not be forgotten, and there is nothing else: what is known from it may be answered for.
+    ///
+    /// # Errors
+    ///
+    /// `UNAVAILABLE` if the disk fails.
+    pub(crate) fn is_kept(&mut self) -> Result<()> {
+        self.mend().map_err(unavailable)
     }
 
     /// Writes a line, and returns when it will not be forgotten.
@@ -72,18 +80,28 @@ impl Journal {
     /// is, or is there after a restart, as if the answer had been lost.
     pub(crate) fn write(&mut self, line: fmt::Arguments<'_>) -> Result<()> {
         let line = format!("{line}\n");
-        self.try_to_write(line.as_bytes()).map_err(|error| Status::unavailable(format!("the journal: {error}")))
+        self.append(line.as_bytes()).map_err(unavailable)
     }
 
-    fn try_to_write(&mut self, line: &[u8]) -> io::Result<()> {
-        if self.is_torn {
-            self.disk.replace(&self.disk.read()?[..self.written])?;
-        }
-        self.is_torn = true;
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        self.mend()?;
+        self.is_doubtful = true;
         self.disk.append(line)?;
         self.disk.sync()?;
-        self.is_torn = false;
+        self.is_doubtful = false;
         self.written += line.len();
         Ok(())
     }
+
+    fn mend(&mut self) -> io::Result<()> {
+        if self.is_doubtful {
+            self.disk.replace(&self.disk.read()?[..self.written])?;
+            self.is_doubtful = false;
+        }
+        Ok(())
+    }
+}
+
+fn unavailable(error: io::Error) -> Status {
+    Status::unavailable(format!("the journal: {error}"))
 }

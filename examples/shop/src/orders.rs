@@ -69,7 +69,7 @@ impl Actor for OrdersActor {
         let state = State::of(actor);
         for (id, request) in self.open.values().cloned() {
             let (saga, state) = (self.saga.clone(), state.clone());
-            CallContext::resume(id, SETTLED_WITHIN, async move { drop(saga.run(request, &state).await) });
+            CallContext::resume(id, SETTLED_WITHIN, async move { saga.run(request, &state, drop).await });
         }
     }
 }
@@ -89,7 +89,12 @@ impl Handler<Call<Place>> for OrdersActor {
             let (tell, told) = oneshot::channel();
             // Once this is written, the order is settled, whether or not its caller waits for it.
             context.spawn(SETTLED_WITHIN, async move {
-                tell.send(saga.begin(id, request, &state).await).ok();
+                let tell = |outcome| drop(tell.send(outcome));
+                let begun = request.clone();
+                match state.with(move |orders| orders.begin(id, begun)).await.flatten() {
+                    Ok(()) => saga.run(request, &state, tell).await,
+                    Err(status) => tell(Err(status)),
+                }
             })?;
             told.await.unwrap_or_else(|_| Err(Status::unavailable("the order is not settled yet")))
         })
@@ -104,23 +109,23 @@ struct Saga {
 }
 
 impl Saga {
-    async fn begin(
+    /// Tells what comes of the order as soon as that is known. That it is settled must not be forgotten either, but nobody has
+    /// to wait for that.
+    async fn run(
         &self,
-        id: RequestId,
         request: PlaceRequest,
         state: &State<OrdersActor>,
-    ) -> Result<PlaceResponse> {
-        let begun = request.clone();
-        state.with(move |orders| orders.begin(id, begun)).await??;
-        self.run(request, state).await
-    }
-
-    async fn run(&self, request: PlaceRequest, state: &State<OrdersActor>) -> Result<PlaceResponse> {
+        tell: impl FnOnce(Result<PlaceResponse>),
+    ) {
         let order = request.order.clone();
         let outcome = self.reserve_and_charge(request).await;
-        let settled = order.clone();
-        state.with(move |orders| orders.settle(&settled)).await??;
-        outcome.map(|()| PlaceResponse { order })
+        tell(outcome.map(|()| PlaceResponse { order: order.clone() }));
+        let settled = || {
+            let order = order.clone();
+            async { state.with(move |orders| orders.settle(&order)).await? }
+        };
+        // What is not settled by the end of its time is so after the next start.
+        until_known(settled).await.ok();
     }
 
     async fn reserve_and_charge(&self, request: PlaceRequest) -> Result<()> {

@@ -26,7 +26,10 @@ impl PaymentsActor {
     /// The money is taken as soon as the journal says so.
     fn charge(&mut self, ChargeRequest { order, cents }: ChargeRequest) -> Result<ChargeResponse> {
         words_of_the_journal([&order])?;
-        if !self.charged.contains(&order) {
+        self.journal.is_kept()?;
+        if self.charged.contains(&order) {
+            info!(order, "charged before");
+        } else {
             self.journal.write(format_args!("charged {order} {cents}"))?;
             info!(order, cents, "charged");
             self.charged.insert(order);

@@ -19,20 +19,19 @@ fn load() -> Load {
 }
 
 /// How often an order was reserved, charged and released.
-type Orders = BTreeMap<String, (u32, u32, u32)>;
+type Orders = BTreeMap<String, [u32; 3]>;
 
 fn ledger(orders: &mut Orders, event: &Event) -> Result<(), String> {
     let Some(id) = event.text("order") else { return Ok(()) };
     let order = orders.entry(id.to_owned()).or_default();
-    order.0 += u32::from(event.says("reserved"));
-    order.1 += u32::from(event.says("charged"));
-    order.2 += u32::from(event.says("released"));
-    if event.says("reserved") && event.number("left") < Some(0) {
-        return Err(format!("{id} got what is not there"));
+    for (times, done) in order.iter_mut().zip(["reserved", "charged", "released"]) {
+        // A line of the journal may be there after a restart, though nobody was told.
+        *times = (*times + u32::from(event.says(done))).max(event.says(&format!("{done} before")).into());
     }
+    let left = event.number("left").unwrap_or_default();
     match order {
-        (0 | 1, 0, 0) | (1, 1, 0) | (1, 0, 1) => Ok(()),
-        wrong => Err(format!("{id} was reserved, charged and released {wrong:?} times")),
+        [0 | 1, 0, 0] | [1, 1, 0] | [1, 0, 1] if left >= 0 => Ok(()),
+        wrong => Err(format!("{id} was reserved, charged and released {wrong:?} times; {left} are left")),
     }
 }
 
@@ -53,7 +52,7 @@ fn shop(name: &str, about: &str, swarm: Swarm) -> Scenario {
         .fold("the ledger is right", ledger)
         .fold("watchers are told what can be", watched)
         .eventually("every order is settled", |orders: &Orders| {
-            orders.values().all(|(reserved, charged, released)| *reserved == charged + released)
+            orders.values().all(|[reserved, charged, released]| *reserved == charged + released)
         })
 }
 
@@ -63,7 +62,7 @@ fn main() -> ExitCode {
         .scenario(shop("calm", "nothing goes wrong", Swarm::calm()))
         .scenario(shop("links", "the network breaks", faults().of_links()))
         .scenario(shop("restarts", "nodes drain", faults().only(&[Family::Drain])))
-        .scenario(shop("disks", "disks fail", faults().only(&[Family::FailingDisk])))
+        .scenario(shop("disks", "disks fail", faults().only(&[Family::FailingDisk, Family::PowerLoss])))
         .scenario(shop("storm", "everything at once", faults()))
         .main()
 }
