@@ -29,11 +29,14 @@ impl From<Scenario> for sim::Scenario {
     }
 }
 
-fn played(mut scenario: Scenario) -> Result<sim::Scenario, String> {
+/// What is wrong with it, whatever services there are.
+fn mistake(scenario: &mut Scenario) -> Option<String> {
     let mistake = scenario.mistake.take().or_else(|| scenario.load.mistake());
-    if let Some(mistake) = mistake.or_else(|| nodes::mistake_of_flags(&scenario.flags)) {
-        return Err(mistake);
-    }
+    mistake.or_else(|| nodes::mistake_of_flags(&scenario.flags))
+}
+
+fn played(mut scenario: Scenario) -> Result<sim::Scenario, String> {
+    mistake(&mut scenario).map_or(Ok(()), Err)?;
     let apps = described(&scenario)?;
     let mut graph = graph(&scenario.nodes, &apps);
     scenario.foreign.iter().for_each(|(host, server)| graph.add_foreign(host, server.service()));
