@@ -29,8 +29,6 @@ pub(crate) struct Setting {
     pub(crate) reads_gauges: bool,
     /// Services of which there is one in a node, for all its workers.
     pub(crate) in_node: Vec<&'static str>,
-    /// Services that have an actor for each key.
-    pub(crate) keyed: Vec<&'static str>,
     /// Services of which calls go by a key: each has its home, whoever else is there.
     pub(crate) by_key: Vec<&'static str>,
     /// The hosts that let a connection carry few calls at a time: their callers have several, beside each other.

@@ -60,8 +60,7 @@ fn played(mut scenario: Scenario) -> Result<sim::Scenario, String> {
         workers: config.workers,
         tick: scenario.tick,
         latency_max: scenario.latency_max,
-        in_node: placed(&apps, Placement::InNode),
-        keyed: placed(&apps, Placement::ByKey),
+        in_node: in_node(&apps),
         by_key: by_key(configs(&ready), &apps),
         of_several_connections: of_several_connections(&foreign),
         max_in_flight: said(configs(&ready), &apps, |policies| policies.max_in_flight.map(in_flight)),
@@ -213,10 +212,10 @@ fn said<'a, T>(
     configs.flat_map(of_one).collect()
 }
 
-/// The services whose actors live there.
-fn placed(apps: &[App], placement: Placement) -> Vec<&'static str> {
+/// The services of which there is one in a node.
+fn in_node(apps: &[App]) -> Vec<&'static str> {
     let services = apps.iter().flat_map(App::services);
-    services.filter(|service| service.placement() == placement).map(Service::name).collect()
+    services.filter(|service| service.placement() == Placement::InNode).map(Service::name).collect()
 }
 
 fn with_options(world: sim::Scenario, options: &[(String, Vec<String>)], graph: &Graph) -> sim::Scenario {

@@ -97,18 +97,15 @@ impl Node {
     }
 
     /// A gauge that says again and again that there is none of what there is.
-    fn blind(&mut self, setting: &Setting, reading: &Reading) -> Option<Gauge> {
-        let of = |is_it: &dyn Fn(&str, bool) -> bool| {
-            self.handlers
-                .iter()
-                .any(|((service, is_streaming), count)| *count > 0 && is_it(service, *is_streaming))
-        };
+    fn blind(&mut self, reading: &Reading) -> Option<Gauge> {
         let is_entered = !self.entered.is_empty();
         let seen = [
             (Gauge::CallsInFlight, is_entered),
             (Gauge::BufferedBytes, is_entered),
-            (Gauge::HandlersRunning, of(&|_, is_streaming| !is_streaming)),
-            (Gauge::KeyedActors, of(&|service, _| setting.keyed.contains(&service))),
+            (
+                Gauge::HandlersRunning,
+                self.handlers.iter().any(|((_, is_streaming), count)| !is_streaming && *count > 0),
+            ),
             (Gauge::CalleeCallsInFlight, !self.hops.is_empty()),
         ];
         for (gauge, _) in seen.into_iter().filter(|(_, is_there)| *is_there) {
@@ -149,7 +146,7 @@ impl Invariant for GaugesTellWhatIs {
             return Err(format!("{}: {low}", event.host));
         }
         // A fault may hold a handler back that has begun by its own word.
-        let blind = if self.is_disturbed { None } else { node.blind(&self.setting, reading) };
+        let blind = if self.is_disturbed { None } else { node.blind(reading) };
         match blind {
             Some(gauge) => Err(format!(
                 "{}: {} was 0 each time it was read and there was some, {} times",
