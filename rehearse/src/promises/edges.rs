@@ -8,7 +8,7 @@ use sim::{CallRecord, Event, Family, Invariant, Wants, What};
 use super::deadlines::TURN;
 use super::faults::Faults;
 use super::hops::Lefts;
-use super::ids::access_path;
+use super::ids::{access_path, access_took};
 use super::names::{EDGES_END_CALLS, EDGES_KEEP_DEADLINES, HANDLERS_END_BY_DEADLINES};
 use super::requests::ByRequest;
 use crate::facts::{CallMade, HandlerBegun, HandlerBegunLate, HandlerEnded};
@@ -238,9 +238,7 @@ impl Invariant for EdgesKeepDeadlines {
         }
         let Some((number, path)) = event.request.zip(access_path(event)) else { return Ok(()) };
         self.met += 1;
-        let took = event.field("duration_ms").and_then(|took| took.as_f64());
-        let took = took.ok_or_else(|| format!("a line without duration_ms: {event}"))?;
-        let took = Duration::from_secs_f64(took / 1e3);
+        let took = access_took(event).ok_or_else(|| format!("a line without duration_ms: {event}"))?;
         let Some(given) = self.given(number, path) else { return Ok(()) };
         // A line without a host is the last word of one that is being taken down: it says when it died.
         let due = event.at.saturating_sub(took).saturating_add(given);

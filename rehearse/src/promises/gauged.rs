@@ -35,8 +35,8 @@ struct Node {
     entered: BTreeSet<(u32, &'static str)>,
     /// The calls to services elsewhere, as far as neither request nor answer is a stream.
     hops: BTreeSet<u32>,
-    /// The connections to others, by attempt, and whether they speak HTTP/2.
-    lines: BTreeMap<u32, bool>,
+    /// The connections to others that speak HTTP/2, by attempt.
+    lines: BTreeSet<u32>,
     /// How many readings said that there is none of what there was, until one says that there is.
     missed: BTreeMap<Gauge, Option<u32>>,
 }
@@ -67,13 +67,10 @@ impl Node {
             self.hops.remove(&ended.hop);
         } else if let Some(Connection { attempt, step, .. }) = event.told() {
             match step {
-                ConnectionStep::Begun => drop(self.lines.insert(*attempt, false)),
-                ConnectionStep::Spoken => drop(self.lines.insert(*attempt, true)),
-                ConnectionStep::Connected => {}
-                ConnectionStep::Failed(_) | ConnectionStep::GivenUp | ConnectionStep::Closed { .. } => {
-                    self.lines.remove(attempt);
-                }
-            }
+                ConnectionStep::Spoken => self.lines.insert(*attempt),
+                ConnectionStep::Closed { .. } => self.lines.remove(attempt),
+                _ => false,
+            };
         }
     }
 
@@ -84,7 +81,7 @@ impl Node {
             (Gauge::PermitsTaken, reading.count(Gauge::PermitsTaken, service, what), *count)
         });
         // Of one that is lost some hear before others.
-        let lines = self.lines.values().filter(|speaks| **speaks && !is_disturbed).count();
+        let lines = if is_disturbed { 0 } else { self.lines.len() };
         let open = reading.sum(Gauge::ConnectionsOpen) + reading.sum(Gauge::ConnectionsSilent);
         let sums = [
             (Gauge::CalleeConnectionsOpen, lines),

@@ -312,3 +312,9 @@ pub(super) fn access_path(event: &Event) -> Option<&str> {
     let line = event.line().filter(|line| line.target == ACCESS)?;
     Some(line.field("path").and_then(|path| path.as_str()).unwrap_or_default())
 }
+
+/// How long the call took, by that line.
+pub(super) fn access_took(event: &Event) -> Option<Duration> {
+    let ms = event.field("duration_ms").and_then(|ms| ms.as_f64())?;
+    Duration::try_from_secs_f64(ms / 1e3).ok()
+}

@@ -27,8 +27,8 @@ struct Nodes(Vec<Node>);
 #[derive(Debug)]
 struct Node {
     host: Arc<str>,
-    /// When it begins to drain, if it was told to.
-    drains: Option<Duration>,
+    /// When it was told to drain.
+    told: Option<Duration>,
     /// When somebody last worked there on a call, or on what outlives one.
     active: Duration,
     /// The calls there that have begun and not ended.
@@ -44,12 +44,12 @@ struct Open {
 
 impl Nodes {
     /// Takes note of `event`, if it tells of a node's life; the node that it ends, or that is told to have left.
-    fn note_life(&mut self, event: &Event, setting: &Setting) -> Option<Node> {
+    fn note_life(&mut self, event: &Event) -> Option<Node> {
         match &event.what {
             What::FaultBegins { fault, .. } => match &fault.what {
                 FaultKind::Drain { host } => {
                     let node = self.0.iter_mut().find(|node| *node.host == **host)?;
-                    node.drains = node.drains.or(Some(event.at + setting.drain_delay));
+                    node.told = node.told.or(Some(event.at));
                 }
                 // It does not leave any more.
                 FaultKind::Kill { host } | FaultKind::PowerLoss { host } => {
@@ -68,7 +68,7 @@ impl Nodes {
             What::Told(_) if event.told::<NodeStarted>().is_some() => {
                 self.take(&event.host);
                 let host = Arc::clone(&event.host);
-                self.0.push(Node { host, drains: None, active: event.at, open: Vec::new() });
+                self.0.push(Node { host, told: None, active: event.at, open: Vec::new() });
             }
             What::Told(_) if event.told::<NodeStopped>().is_some() => return self.take(&event.host),
             _ => {}
@@ -141,13 +141,13 @@ impl DrainsEnd {
     }
 
     fn judge(&self, node: &Node, now: Duration) -> Result<(), String> {
-        let Some(from) = node.drains else { return Ok(()) };
+        let Some(told) = node.told else { return Ok(()) };
+        let from = told + self.setting.drain_delay;
         // Whatever else there is, so much time it has.
         if now <= from + LAST_MOMENT + LINGER.min(self.setting.drain_timeout) {
             return Ok(());
         }
         // What stood still before, has begun later.
-        let told = from.saturating_sub(self.setting.drain_delay);
         let slack = self.setting.tick * 2 + TURN + self.paused(node, (told, now));
         let limit = from + self.setting.drain_timeout + LAST_MOMENT + slack;
         let quiet = node.active.max(from + LAST_MOMENT) + LINGER + slack + self.on_way(node, (told, now));
@@ -195,8 +195,8 @@ impl Invariant for DrainsEnd {
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
         self.faults.note(event);
-        if let Some(node) = self.nodes.note_life(event, &self.setting) {
-            self.met += u64::from(node.drains.is_some());
+        if let Some(node) = self.nodes.note_life(event) {
+            self.met += u64::from(node.told.is_some());
             return self.judge(&node, event.at);
         }
         self.nodes.note_work(event);
@@ -227,9 +227,9 @@ impl DrainsTakeNothingOn {
 
     fn judge(&mut self, event: &Event, begun: &HandlerBegun, came: Duration) -> Result<(), String> {
         let mut nodes = self.nodes.0.iter().filter(|node| node.host == event.host && !begun.is_local);
-        let Some(from) = nodes.next().and_then(|node| node.drains) else { return Ok(()) };
+        let Some(told) = nodes.next().and_then(|node| node.told) else { return Ok(()) };
+        let from = told + self.setting.drain_delay;
         self.met += 1;
-        let told = from.saturating_sub(self.setting.drain_delay);
         let felt = |fault: &&Fault| fault.is_felt((told, came), fault.backlog());
         let here: Vec<_> = on_way(&self.faults, &event.host).filter(felt).collect();
         let most = LAST_MOMENT + (self.setting.hop() + slowest(&here)) * 4;
@@ -262,7 +262,7 @@ impl Invariant for DrainsTakeNothingOn {
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
         self.faults.note(event);
-        self.nodes.note_life(event, &self.setting);
+        self.nodes.note_life(event);
         let came = self.waits.note(event).unwrap_or(event.at);
         event.told::<HandlerBegun>().map_or(Ok(()), |begun| self.judge(event, begun, came))
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sim::{CallRecord, Event, Invariant, Reply, Wants, What};
 
-use super::ids::access_path;
+use super::ids::{access_path, access_took};
 use super::names::ACCESS_LINES_ARE_TRUE;
 use super::requests::ByRequest;
 use crate::clients::{code_named, http_status_of};
@@ -77,7 +77,7 @@ impl Entry {
         }
         // What happens within one tick is told in any order.
         let since = event.at.saturating_sub(self.started);
-        match took(event) {
+        match access_took(event) {
             // The times of processes are stretched, and this one is not.
             Some(took) if took <= since + setting.tick || setting.is_of_processes() => None,
             _ => Some(format!("its caller asked {} ms ago", since.as_millis())),
@@ -106,12 +106,6 @@ impl Entry {
         let got = reply.as_ref().map_or("nothing", |reply| &reply.status);
         Err(format!("{id}: its caller got {got}, and the access line on {host} says {line}"))
     }
-}
-
-/// How long it took, by an access line.
-fn took(event: &Event) -> Option<Duration> {
-    let ms = event.field("duration_ms").and_then(|ms| ms.as_f64())?;
-    Duration::try_from_secs_f64(ms / 1e3).ok()
 }
 
 /// Whether `path` may be one of these, in which a segment `{field}` stands for any.
@@ -168,7 +162,7 @@ impl Invariant for AccessLinesAreTrue {
         if let Some(wrong) = entry.is_wrong(event, &self.setting) {
             return Err(format!("{wrong}: {event}"));
         }
-        entry.took = took(event);
+        entry.took = access_took(event);
         entry.has_more_lines = entry.line.replace(status).is_some();
         self.met += u64::from(entry.judge()?);
         Ok(())
