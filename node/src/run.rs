@@ -72,14 +72,13 @@ pub async fn run(
     let (http, grpc) = (listeners.http(), listeners.grpc());
     info!(target: "node", state = STARTED, %http, %grpc, services, workers = count, "node started");
     serve_until(shutdown, &listeners, &workers, &drain, &mut ends).await?;
+    drain.announce();
     if !drain_delay.is_zero() {
         info!(target: "node", state = ANNOUNCED, delay = ?drain_delay, "not ready");
-        drain.announce();
         // Who has not noticed yet comes all the same.
         serve_until(sleep(drain_delay), &listeners, &workers, &drain, &mut ends).await?;
     }
     info!(target: "node", state = DRAINING, timeout = ?drain_timeout, "draining");
-    drain.announce();
     drop(listeners);
     finish(&drain, drain_timeout, &mut ends).await?;
     drop(workers);
