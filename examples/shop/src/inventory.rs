@@ -64,7 +64,7 @@ impl InventoryActor {
 
     fn reserve(&mut self, ReserveRequest { order, sku, quantity }: ReserveRequest) -> Result<StockResponse> {
         words_of_the_journal([&order, &sku])?;
-        self.journal.is_kept()?;
+        self.journal.keep()?;
         if quantity <= 0 {
             return Err(Status::invalid_argument(format!("quantity {quantity}: expected one above zero")));
         }
@@ -86,7 +86,7 @@ impl InventoryActor {
     }
 
     fn release(&mut self, order: &str) -> Result<StockResponse> {
-        self.journal.is_kept()?;
+        self.journal.keep()?;
         if !self.reserved.contains_key(order) {
             if self.released.contains(order) {
                 info!(order, "released before");

@@ -63,12 +63,12 @@ impl Journal {
         lines.iter().map(|line| line.split(' ').map(str::to_owned).collect()).collect()
     }
 
-    /// Returns when what is written will not be forgotten, and there is nothing else: what is known from it may be answered for.
+    /// Keeps what is written, and nothing else: when it returns, what is known from the journal may be answered for.
     ///
     /// # Errors
     ///
     /// `UNAVAILABLE` if the disk fails.
-    pub(crate) fn is_kept(&mut self) -> Result<()> {
+    pub(crate) fn keep(&mut self) -> Result<()> {
         self.mend().map_err(unavailable)
     }
 

@@ -26,7 +26,7 @@ impl PaymentsActor {
     /// The money is taken as soon as the journal says so.
     fn charge(&mut self, ChargeRequest { order, cents }: ChargeRequest) -> Result<ChargeResponse> {
         words_of_the_journal([&order])?;
-        self.journal.is_kept()?;
+        self.journal.keep()?;
         if self.charged.contains(&order) {
             info!(order, "charged before");
         } else {
