@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use node::hooks::Pause;
+use node::log::LogStyle;
 use node::{App, Config, Hooks};
 use sim::{HostContext, HostResult, Places};
 use tokio::time::sleep;
@@ -16,7 +17,7 @@ use transport::{Gauges, Service};
 use crate::clients::{GRPC_PORT, HTTP_PORT};
 use crate::facts::{GaugesRead, NodeStarted, NodeStopped};
 use crate::graph::{Contracts, Graph};
-use crate::hooks::{Disturbed, told_carrier};
+use crate::hooks::{Disturbed, has_style, told_carrier};
 use crate::host::Host;
 use crate::machine::Simulated;
 
@@ -205,6 +206,7 @@ impl Ready {
         // A plan may leave an option out: then the first order counts.
         let config = self.configs.get(&chosen).unwrap_or_else(|| self.config()).clone();
         let app = (self.make)(&Host::simulated(host.clone()));
+        has_style(host.name(), LogStyle::of(&config, false));
         sim::tell(NodeStarted { services: self.services.clone() }, None);
         let (machine, gauges) = (Simulated(host.clone()), Gauges::new());
         tokio::select! {

@@ -41,6 +41,8 @@ pub struct Scenario {
     pub(crate) sync: Duration,
     /// How often nodes tell what they hold while calls are made, if they do.
     pub(crate) gauges_every: Option<Duration>,
+    /// Whether each line is shown as its node writes it.
+    pub(crate) writes_logs: bool,
     /// The name under which the program that rehearses is that of its nodes, and the flags that it takes besides.
     pub(crate) stand_in: Option<(String, Vec<String>)>,
     pub(crate) checks: Vec<Check>,
@@ -72,6 +74,7 @@ impl Scenario {
             recovers_within: Duration::from_secs(5),
             sync: Duration::ZERO,
             gauges_every: None,
+            writes_logs: false,
             stand_in: None,
             checks: Vec::new(),
             mistake: None,
@@ -190,6 +193,13 @@ impl Scenario {
     #[must_use]
     pub fn gauges_every(self, pause: Duration) -> Self {
         Self { gauges_every: Some(pause), ..self }
+    }
+
+    /// Has nodes show each line of their logs as they write it ([`Line::written`](sim::Line::written)), by `--log` and
+    /// `--log-format`. It takes some microseconds for each line.
+    #[must_use]
+    pub fn writes_logs(self) -> Self {
+        Self { writes_logs: true, ..self }
     }
 
     /// Adds promises about calls: [`promises::of_calls`](crate::promises::of_calls).

@@ -10,6 +10,7 @@ use transport::policy::Breaker;
 
 use crate::graph::Graph;
 use crate::load::{Kind, Via};
+use crate::said::Log;
 use crate::strangers::Stranger;
 
 /// What all rehearsals of a scenario have in common.
@@ -27,6 +28,8 @@ pub(crate) struct Setting {
     pub(crate) checks_health: bool,
     /// Whether nodes tell what they hold while calls are made, too.
     pub(crate) reads_gauges: bool,
+    /// What logs are to have, where they are looked at.
+    pub(crate) log: Option<Log>,
     /// Services of which there is one in a node, for all its workers.
     pub(crate) in_node: Vec<&'static str>,
     /// Services of which calls go by a key: each has its home, whoever else is there.

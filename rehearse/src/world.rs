@@ -13,6 +13,7 @@ use crate::clients::{self, HEALTH, STRANGER};
 use crate::dress::Dressing;
 use crate::foreign::Foreign;
 use crate::graph::Graph;
+use crate::hooks;
 use crate::load::Load;
 use crate::nodes::{self, Node, Ready, order_option};
 use crate::said;
@@ -71,6 +72,7 @@ fn played(mut scenario: Scenario) -> Result<sim::Scenario, String> {
         strangers: load.strangers.into(),
         says_timeouts: load.says_timeouts,
         reads_gauges: scenario.gauges_every.is_some(),
+        log: scenario.writes_logs.then(|| said::log(&flags)),
         checks_health: load.health_checks.is_some(),
         graph,
     });
@@ -79,6 +81,7 @@ fn played(mut scenario: Scenario) -> Result<sim::Scenario, String> {
         .latency_max(setting.latency_max)
         .recovers_within(recovers_within)
         .request_id_of_line(request_id_of_line);
+    let world = if setting.log.is_some() { world.line_as_written(hooks::written) } else { world };
     let world = with_options(world, &options, &setting.graph);
     let checks: Arc<[Check]> = checks.into();
     let dressing = Dressing {

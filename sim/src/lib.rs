@@ -125,7 +125,7 @@ pub use tempo::Tempo;
 pub use trace::difference::first_difference;
 pub use trace::event::{CallStep, DiskUse, Event, Fact, Line, Passed, Phase, What};
 pub use trace::questions::{Answer, Question, Questions};
-pub use trace::recorder::{Keep, tell};
+pub use trace::recorder::{Keep, Written, tell};
 pub use trace::value::{Fields, Value};
 pub use tracing::Level;
 pub use violation::{Violation, ViolationKind};

@@ -24,6 +24,7 @@ use crate::plan::{Fault, Plan, Request};
 use crate::promises::{CallCheck, SharedCallCheck};
 use crate::swarm::Swarm;
 use crate::tempo::Tempo;
+use crate::trace::recorder::{OfLines, Written};
 
 /// How a host's program ends: `Ok` when it was told to, else with what went wrong.
 pub type HostResult = Result<(), Box<dyn std::error::Error>>;
@@ -54,7 +55,7 @@ pub struct Scenario {
     pub(crate) swarm: Swarm,
     pub(crate) checks: Vec<NewCheck>,
     pub(crate) eventual: Vec<NewEventual>,
-    pub(crate) request_id_of_line: Option<fn() -> Option<String>>,
+    pub(crate) lines: OfLines,
     pub(crate) recovers_within: Duration,
     pub(crate) tick: Duration,
     pub(crate) latency_max: Duration,
@@ -111,7 +112,7 @@ impl Scenario {
             swarm,
             checks: Vec::new(),
             eventual: Vec::new(),
-            request_id_of_line: None,
+            lines: OfLines::default(),
             recovers_within: Duration::from_secs(5),
             tick: Duration::from_millis(1),
             latency_max: Duration::from_millis(5),
@@ -227,7 +228,16 @@ impl Scenario {
     /// its own gets this id.
     #[must_use]
     pub fn request_id_of_line(mut self, of_line: fn() -> Option<String>) -> Self {
-        self.request_id_of_line = Some(of_line);
+        self.lines.request_id = Some(of_line);
+        self
+    }
+
+    /// Says how to find out what a line is in the log of its program: `written` is asked with the name of the host and the
+    /// event, and gives nothing where that is not logged. Checks see it as [`Line::written`](crate::Line::written). It is
+    /// no part of traces.
+    #[must_use]
+    pub fn line_as_written(mut self, written: Written) -> Self {
+        self.lines.written = Some(written);
         self
     }
 

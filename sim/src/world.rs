@@ -50,7 +50,7 @@ pub(crate) fn run(scenario: &Scenario, plan: &Plan, keep: Keep) -> Duration {
     let invariants = scenario.checks.iter().map(|new| new()).collect();
     let checks = Checks::new(invariants, scenario.eventual.iter().map(|new| new()).collect());
     let warm_up = warm_up(scenario);
-    recorder::install(Recorder::new(plan, Clock::new(warm_up), checks, scenario.request_id_of_line, keep));
+    recorder::install(Recorder::new(plan, Clock::new(warm_up), checks, scenario.lines, keep));
     let mut world = World::build(scenario, plan);
     world.warm_up();
     set_up::check(warm_up);

@@ -22,6 +22,7 @@ mod keys;
 mod lasting;
 mod ledger;
 mod lines;
+mod logged;
 mod names;
 mod parting;
 mod patience;
@@ -62,6 +63,7 @@ fn main() -> std::process::ExitCode {
         .scenario(homes::homes())
         .scenario(lasting::lasting())
         .scenario(lines::lines())
+        .scenario(logged::logged())
         .scenario(sizes::exact())
         .scenario(keys::keys())
         .scenario(keys::stored())

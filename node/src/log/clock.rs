@@ -3,8 +3,6 @@
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::wall_clock::wall_clock;
-
 /// Where the microseconds are in the text of a time.
 const MICROS: Range<usize> = 20..26;
 
@@ -22,11 +20,7 @@ impl Default for Clock {
 }
 
 impl Clock {
-    pub(super) fn write_now(&mut self, to: &mut Vec<u8>) {
-        self.write(wall_clock(), to);
-    }
-
-    fn write(&mut self, now: SystemTime, to: &mut Vec<u8>) {
+    pub(super) fn write(&mut self, now: SystemTime, to: &mut Vec<u8>) {
         // A clock before 1970 is wrong anyway.
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         if since.as_secs() != self.second {

@@ -1,5 +1,7 @@
 //! A line as one JSON object, written by hand: it is on the way of every call.
 
+use std::time::SystemTime;
+
 use serde::Serialize;
 use tracing::{Event, Metadata};
 use transport::CallContext;
@@ -8,13 +10,13 @@ use super::fields::{Fields, Form, Value};
 use super::page::{Page, Site};
 
 /// Writes the line of `event` to the page: time, level, target, message, request id and service, and its own fields.
-pub(super) fn write(event: &Event<'_>, page: &mut Page) {
+pub(super) fn write(event: &Event<'_>, now: SystemTime, page: &mut Page) {
     let Page { line, message, fields, head, clock, sites } = page;
     let metadata = event.metadata();
     let site = site(sites, metadata);
     event.record(&mut Fields { form: Json { site, message, fields }, head });
     line.extend_from_slice(b"{\"timestamp\":\"");
-    clock.write_now(line);
+    clock.write(now, line);
     line.extend_from_slice(&site.head);
     if !message.is_empty() {
         line.extend_from_slice(b",\"message\":");

@@ -7,12 +7,12 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
 use super::buffers::{Buffers, Chunk, Own};
-use super::page::Page;
+use super::page::{Page, Write};
+use crate::wall_clock::wall_clock;
 
 /// Makes a line of each event.
 pub(super) struct Lines {
-    /// Writes an event to an empty page.
-    pub(super) write: fn(&Event<'_>, &mut Page),
+    pub(super) write: Write,
     pub(super) buffers: Arc<Buffers>,
 }
 
@@ -43,9 +43,8 @@ impl<S: Subscriber> Layer<S> for Lines {
 
 impl Lines {
     fn write(&self, event: &Event<'_>, here: &mut Here) {
-        here.page.clear();
-        (self.write)(event, &mut here.page);
-        here.own.get_or_insert_with(|| self.buffers.join()).add(&here.page.line);
+        let line = here.page.line_of(event, wall_clock(), self.write);
+        here.own.get_or_insert_with(|| self.buffers.join()).add(line);
     }
 }
 

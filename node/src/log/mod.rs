@@ -12,6 +12,7 @@ mod json;
 mod lines;
 mod page;
 mod sink;
+mod style;
 mod text;
 mod writer;
 
@@ -21,14 +22,14 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use tracing::error;
-use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use self::buffers::Buffers;
 use self::lines::Lines;
+pub use self::style::LogStyle;
 use self::writer::Writer;
-use crate::config::{Config, LogFormat};
+use crate::config::Config;
 
 /// How long the end of the process waits for lines to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -45,17 +46,11 @@ pub struct Log {
 ///
 /// If the machine has no thread left, or no file descriptor.
 pub fn start(config: &Config) -> io::Result<Log> {
-    let filter: Targets = config.log.parse().expect("the filter was checked with the configuration");
-    let is_json = match config.log_format {
-        LogFormat::Auto => !io::stdout().is_terminal(),
-        LogFormat::Json => true,
-        LogFormat::Text => false,
-    };
+    let LogStyle { filter, write } = LogStyle::of(config, io::stdout().is_terminal());
     let buffers = Buffers::new(config.workers.into());
     // Past the standard library's own handle: that has a lock, which would be held while a write is stuck.
     let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     let writer = Writer::start(buffers.clone(), stdout)?;
-    let write = if is_json { json::write } else { text::write };
     tracing_subscriber::registry().with(filter).with(Lines { write, buffers }).init();
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string).unwrap_or_default();

@@ -1,9 +1,15 @@
 //! What a line is put together on. Each thread has its own, and keeps it from line to line.
 
+use std::time::SystemTime;
+
+use tracing::Event;
 use tracing::callsite::Identifier;
 use transport::cut::Head;
 
 use super::clock::Clock;
+
+/// Writes an event that happens at a time to an empty page.
+pub(super) type Write = fn(&Event<'_>, SystemTime, &mut Page);
 
 #[derive(Debug, Default)]
 pub(super) struct Page {
@@ -31,10 +37,12 @@ pub(super) struct Site {
 }
 
 impl Page {
-    /// Empties the page for the next line.
-    pub(super) fn clear(&mut self) {
+    /// The line of an event that happens at `now`, in place of the one before.
+    pub(super) fn line_of(&mut self, event: &Event<'_>, now: SystemTime, write: Write) -> &[u8] {
         self.line.clear();
         self.message.clear();
         self.fields.clear();
+        write(event, now, self);
+        &self.line
     }
 }

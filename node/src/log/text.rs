@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::time::SystemTime;
 
 use tracing::Event;
 use transport::CallContext;
@@ -13,10 +14,10 @@ use super::fields::{Fields, Form, Value};
 use super::page::Page;
 
 /// Writes the line of `event` to the page.
-pub(super) fn write(event: &Event<'_>, page: &mut Page) {
+pub(super) fn write(event: &Event<'_>, now: SystemTime, page: &mut Page) {
     let Page { line, message, fields, head, clock, .. } = page;
     event.record(&mut Fields { form: Text { message, fields }, head });
-    clock.write_now(line);
+    clock.write(now, line);
     append(line, format_args!(" {:5} ", event.metadata().level()));
     CallContext::with_current(|context| {
         let service = context.and_then(CallContext::service);

@@ -43,6 +43,7 @@ pub(super) fn read(line: &str) -> Option<Said> {
         fields: own.map(|(name, value)| (kept(name), in_its_type(value))).collect(),
         of_call: request_id.clone(),
         known: None,
+        written: None,
     };
     Some(Said { at, request_id, line: read, fact, listens })
 }

@@ -59,6 +59,7 @@ mod tries;
 mod twins;
 mod unheard;
 mod waits;
+mod written;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,12 +98,12 @@ pub use self::names::{
     DRAINS_CLOSE_LISTENERS, DRAINS_CUT_OFF_NOTHING, DRAINS_END, DRAINS_TAKE_NOTHING_ON, EDGES_END_CALLS,
     EDGES_KEEP_DEADLINES, FAILURES_ARE_TOLD, GAUGES_TELL_WHAT_IS, HALF_ARE_LEFT_OUT_AT_MOST, HANDLED_ONCE,
     HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS, HEALTH_IS_TOLD, HEDGED_WHEN_LATE,
-    LEFT_OUT_FOR_A_REASON, LINES_KNOW_THEIR_CALLERS, LOSERS_ARE_CANCELLED, NO_DEADLINE_PASSES_EARLY,
-    NO_MORE_IN_FLIGHT, NO_MORE_THAN_ADMITTED, NODES_COME_TO_REST, ONE_CONNECTION, ONE_PROBE_AT_A_TIME,
-    ONLY_THE_OUTERMOST_REPEATS, OPENS_FOR_A_REASON, PUSHBACK_IS_HEEDED, REPEATED_ONLY_WITH_PROOF,
-    REPEATED_WITHIN_BACKOFF, REPLICAS_SHARE, REPLIES_CARRY_IDS, SERVING_IS_HEEDED, STATUSES_ARE_EXPLAINED,
-    STRANGERS_ARE_SERVED, TRIED_TWICE_AT_MOST, WAITS_GROW, WHAT_IS_ADDED_ARRIVES, WORK_COMES_TO_REST,
-    WORKERS_SHARE,
+    LEFT_OUT_FOR_A_REASON, LINES_KNOW_THEIR_CALLERS, LOGS_ARE_AS_TOLD, LOSERS_ARE_CANCELLED,
+    NO_DEADLINE_PASSES_EARLY, NO_MORE_IN_FLIGHT, NO_MORE_THAN_ADMITTED, NODES_COME_TO_REST, ONE_CONNECTION,
+    ONE_PROBE_AT_A_TIME, ONLY_THE_OUTERMOST_REPEATS, OPENS_FOR_A_REASON, PUSHBACK_IS_HEEDED,
+    REPEATED_ONLY_WITH_PROOF, REPEATED_WITHIN_BACKOFF, REPLICAS_SHARE, REPLIES_CARRY_IDS, SERVING_IS_HEEDED,
+    STATUSES_ARE_EXPLAINED, STRANGERS_ARE_SERVED, TRIED_TWICE_AT_MOST, WAITS_GROW, WHAT_IS_ADDED_ARRIVES,
+    WORK_COMES_TO_REST, WORKERS_SHARE,
 };
 use self::opens::OpensForAReason;
 use self::outermost::OnlyTheOutermostRepeats;
@@ -117,6 +118,7 @@ use self::statuses::StatusesAreExplained;
 use self::strange::StrangersAreServed;
 use self::told::AccessLinesAreTrue;
 use self::tries::TriedTwiceAtMost;
+use self::written::LogsAreAsTold;
 use crate::setting::Setting;
 
 /// What a call over one or two hops of a healthy network may take at most, unless a scenario says otherwise.
@@ -270,6 +272,11 @@ const ALL: &[(&str, Add)] = &[
     // Where gauges are read at the end only, there is nothing to compare.
     (GAUGES_TELL_WHAT_IS, |to, _, setting| match setting.reads_gauges {
         true => to.invariant(move || GaugesTellWhatIs::new(&setting)),
+        false => to,
+    }),
+    // Where nobody looks at logs, there is nothing to judge.
+    (LOGS_ARE_AS_TOLD, |to, _, setting| match setting.log.is_some() && !setting.is_of_processes() {
+        true => to.invariant(move || LogsAreAsTold::new(&setting)),
         false => to,
     }),
     (DRAINS_END, |to, _, setting| to.invariant(move || DrainsEnd::new(&setting))),

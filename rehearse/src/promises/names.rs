@@ -87,6 +87,8 @@ pub const LEFT_OUT_FOR_A_REASON: &str = "who is left out has failed call after c
 pub const HALF_ARE_LEFT_OUT_AT_MOST: &str = "of the hosts of a service half are left out at most";
 /// While calls are made, gauges say no less than what goes on.
 pub const GAUGES_TELL_WHAT_IS: &str = "gauges tell what goes on";
+/// A node logs the lines that its filter lets through, in its format: each whole, on one line, and with what the event said.
+pub const LOGS_ARE_AS_TOLD: &str = "a log has the lines and the format that it is told";
 /// When every call has ended, a node holds nothing for any, and no connections but those that are used.
 pub const NODES_COME_TO_REST: &str = "when calls have ended, nodes come to rest";
 /// The same, where work that outlives its call is under way.

@@ -51,7 +51,7 @@ struct Play<'a> {
 /// Puts a recorder of `plan` on this thread, which asks no check.
 pub(super) fn install_recorder(scenario: &Scenario, inputs: Inputs<'_>) {
     let (checks, clock) = (Checks::new(Vec::new(), Vec::new()), Clock::real(inputs.tempo.stretch()));
-    let mut recorder = Recorder::new(inputs.plan, clock, checks, scenario.request_id_of_line, Keep::Trace);
+    let mut recorder = Recorder::new(inputs.plan, clock, checks, scenario.lines, Keep::Trace);
     for name in inputs.hosts.iter().map(|(name, _)| name.as_str()).chain([CLIENTS]) {
         let address = std::net::Ipv4Addr::LOCALHOST.into();
         recorder.hosts.add(name.into(), address, Arc::new(HostShared::default()));

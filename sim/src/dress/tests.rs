@@ -19,7 +19,7 @@ use super::proxy::Proxy;
 use crate::host::process::HostShared;
 use crate::plan::{Fault, FaultKind, Network, Plan};
 use crate::tempo::Tempo;
-use crate::trace::recorder::{self, Checks, Clock, Keep, Recorder, Status};
+use crate::trace::recorder::{self, Checks, Clock, Keep, OfLines, Recorder, Status};
 
 /// From the caller, which is host 0, to the callee.
 const WAY: Way = Way { from: 0, to: 1 };
@@ -46,7 +46,7 @@ fn with_link(fault: FaultKind, test: impl AsyncFnOnce(Link)) {
         probes: Vec::new(),
     };
     let checks = Checks::new(Vec::new(), Vec::new());
-    let mut recorder = Recorder::new(&plan, Clock::real(1), checks, None, Keep::Trace);
+    let mut recorder = Recorder::new(&plan, Clock::real(1), checks, OfLines::default(), Keep::Trace);
     for name in ["caller", "callee"] {
         let address = std::net::Ipv4Addr::LOCALHOST.into();
         recorder.hosts.add(name.into(), address, Arc::new(HostShared::default()));

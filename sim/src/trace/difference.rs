@@ -41,7 +41,15 @@ mod tests {
 
     fn event(message: &str) -> Event {
         let (target, level, fields) = ("test", tracing::Level::INFO, Vec::new());
-        let line = Line { target, level, message: message.to_owned(), fields, of_call: None, known: None };
+        let line = Line {
+            target,
+            level,
+            message: message.to_owned(),
+            fields,
+            of_call: None,
+            known: None,
+            written: None,
+        };
         Event { at: Duration::ZERO, host: "a".into(), request_id: None, request: None, what: What::Log(line) }
     }
 

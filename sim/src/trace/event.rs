@@ -81,6 +81,9 @@ pub struct Line {
     /// The names of all fields that this line of code has, also of those without a value this time; `None` where nobody
     /// knows, as of a line that a process wrote.
     pub known: Option<&'static FieldSet>,
+    /// The line as the host's program writes it, where the scenario asks for that (`Scenario::line_as_written`) and the
+    /// program writes it at all.
+    pub written: Option<String>,
 }
 
 /// Something that a host's program tells the checks in a type of its own, by [`tell`](crate::tell).

@@ -131,7 +131,12 @@ fn log_event(event: &tracing::Event<'_>) {
     event.record(&mut said);
     let metadata = event.metadata();
     // This runs the program's own code, which may report to the recorder: so it must not run inside of `with`.
-    let of_call = recorder::with(|recorder| recorder.request_id_of_line).and_then(|of_line| of_line());
+    let ask = recorder::with(|recorder| recorder.lines);
+    let of_call = ask.request_id.and_then(|of_line| of_line());
+    let written = ask.written.and_then(|written| {
+        let host = recorder::current_host()?;
+        written(&host, event)
+    });
     let request_id = said.request_id.or_else(|| of_call.clone().filter(|id| !id.is_empty()));
     let (message, fields) = (said.message, said.fields);
     let line = Line {
@@ -141,6 +146,7 @@ fn log_event(event: &tracing::Event<'_>) {
         fields,
         of_call,
         known: Some(metadata.fields()),
+        written,
     };
     recorder::with(|recorder| recorder.log(line, request_id));
 }

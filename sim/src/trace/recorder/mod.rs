@@ -49,9 +49,21 @@ pub(crate) struct Recorder {
     pub(crate) turns: Turns,
     /// The numbers of those requests that go under other ids than their own.
     sent_ids: BTreeMap<String, u32>,
-    /// Asks the program which call it handles, as the scenario says how.
-    pub(crate) request_id_of_line: Option<fn() -> Option<String>>,
+    /// What the program is asked as it logs a line.
+    pub(crate) lines: OfLines,
 }
+
+/// What a program is asked as it logs a line, as the scenario says how.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct OfLines {
+    /// Which call it handles.
+    pub(crate) request_id: Option<fn() -> Option<String>>,
+    /// What the line is in its log, on the host of a name.
+    pub(crate) written: Option<Written>,
+}
+
+/// The line of an event as the program of a host writes it, if it does.
+pub type Written = fn(&str, &tracing::Event<'_>) -> Option<String>;
 
 /// Puts `recorder` on this thread.
 pub(crate) fn install(recorder: Recorder) {
@@ -99,13 +111,7 @@ fn sent_ids(plan: &Plan) -> BTreeMap<String, u32> {
 
 impl Recorder {
     /// A recorder of `plan`, which is about to be played.
-    pub(crate) fn new(
-        plan: &Plan,
-        clock: Clock,
-        checks: Checks,
-        request_id_of_line: Option<fn() -> Option<String>>,
-        keep: Keep,
-    ) -> Self {
+    pub(crate) fn new(plan: &Plan, clock: Clock, checks: Checks, lines: OfLines, keep: Keep) -> Self {
         Self {
             hosts: Hosts::default(),
             in_force: InForce::default(),
@@ -115,7 +121,7 @@ impl Recorder {
             clock,
             turns: Turns::new(plan.seed, plan.network.yield_percent),
             sent_ids: sent_ids(plan),
-            request_id_of_line,
+            lines,
         }
     }
 
