@@ -10,7 +10,7 @@ use rehearse::{
     matching, promises, request,
 };
 
-use crate::{scripts, trial, worlds};
+use crate::{scripts, terms, worlds};
 
 /// How large a message may be, and how much a node may hold for clients: as little as it can be told to.
 const SIZE_MAX: u32 = 65_536;
@@ -90,7 +90,7 @@ fn plays(load: Load, scenes: u32, bytes: u32) -> Load {
         answer_bytes: bytes,
         ..Script::default()
     });
-    let pad = |script: &mut Script, _| trial::padded(script);
+    let pad = |script: &mut Script, _| terms::padded(script);
     // Probes find room or not, as they come.
     let right = || Expect::ok().or(Code::ResourceExhausted);
     load.rpc_with_id::<front::Play>(Via::Rest, scripts.clone(), right(), pad)

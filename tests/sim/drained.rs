@@ -6,7 +6,7 @@ use std::time::Duration;
 use rehearse::facts::{HandlerBegun, HandlerEnded, NodeStopped};
 use rehearse::{CLIENTS, CallRecord, Event, Family, Invariant, Ms as _, Scenario, Swarm, Wants};
 
-use crate::keys;
+use crate::{idempotency, keys};
 
 /// What happens in one moment may be told in several turns.
 const TURN: Duration = Duration::from_millis(20);
@@ -41,7 +41,7 @@ impl Invariant for EndsBeforeItLeaves {
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
-        self.keyed.extend(keys::key(&call.request).map(|_| call.request.id));
+        self.keyed.extend(idempotency::key(&call.request).map(|_| call.request.id));
         Ok(())
     }
 

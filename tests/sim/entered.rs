@@ -9,7 +9,7 @@ use probe_contract::tally::Enter;
 use rehearse::facts::NodeStarted;
 use rehearse::{CallRecord, Event, Family, Invariant, Wants, What, answer, request};
 
-use crate::keys::key;
+use crate::idempotency::key;
 use crate::ledger::TALLY;
 
 /// How long after a key was forgotten a call may still have been made before: a store syncs what a call came to first.

@@ -15,7 +15,7 @@ use rehearse::{
 use transport::gauges::Gauge;
 
 use crate::entered::EnteredOnce;
-use crate::keys;
+use crate::{idempotency, keys};
 
 /// How long a node remembers what a key came to.
 const KEPT_FOR: Duration = Duration::from_millis(400);
@@ -41,7 +41,7 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
     let load = Load::new(50, 4000.ms(), 400.ms()..=800.ms())
         .rpc::<Enter>(Via::Rest, entries(), right())
         .rpc::<Enter>(Via::Grpc, entries(), right())
-        .metadata(keys::metadata(matching("[a-c]")));
+        .metadata(idempotency::metadata(matching("[a-c]")));
     keys::in_one_node("tally", Scenario::new("", "", load, Swarm::calm()))
         .flags(&["--idempotency-keys-for", "400ms", bound])
         .promises(promises::of_calls())
@@ -96,7 +96,7 @@ impl Invariant for NoMoreKeys {
     }
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
-        self.keys.extend(keys::key(&call.request).map(|key| (call.request.id, key)));
+        self.keys.extend(idempotency::key(&call.request).map(|key| (call.request.id, key)));
         Ok(())
     }
 

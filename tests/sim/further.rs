@@ -11,7 +11,8 @@ use tonic::metadata::MetadataMap;
 use tracing::info;
 use transport::{CallContext, Client, Code, Result, Status, Streaming};
 
-use crate::trial::{AFTERWARDS, BEGUN, DONE, ECHOED, answer_to, one_hop_on};
+use crate::afterwards::{AFTERWARDS, BEGUN, DONE};
+use crate::terms::{ECHOED, answer_to, one_hop_on};
 
 /// Asks the back in the manner of the script: now, or when the call has ended.
 pub(crate) async fn further(back: back::Client, script: Script) -> Result<Played> {

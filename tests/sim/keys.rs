@@ -7,13 +7,12 @@ use probe_contract::Entry;
 use probe_contract::tally::Enter;
 use rehearse::proptest::prelude::*;
 use rehearse::{
-    CLIENTS, CallRecord, Code, Expect, Family, Host, Load, Ms as _, Request, Scenario, Swarm, Via, drawn,
-    matching, promises,
+    CLIENTS, CallRecord, Code, Expect, Family, Host, Load, Ms as _, Scenario, Swarm, Via, drawn, matching,
+    promises,
 };
 
 use crate::entered::EnteredOnce;
-use crate::ledger;
-use crate::worlds;
+use crate::{idempotency, ledger, worlds};
 
 /// A tally in one node, which two workers lead to, and which remembers keys in memory or in a store.
 pub(crate) fn keys() -> sim::Scenario {
@@ -81,7 +80,7 @@ pub(crate) fn undone() -> Scenario {
     let load = Load::new(40, 600.ms(), 100.ms()..=800.ms())
         .rpc::<Enter>(Via::Rest, entries(), right())
         .rpc::<Enter>(Via::Grpc, entries(), right())
-        .metadata(metadata(matching("[a-h]")));
+        .metadata(idempotency::metadata(matching("[a-h]")));
     let about = "calls under idempotency keys fail when they have entered";
     in_one_node("tally", Scenario::new("undone", about, load, Swarm::calm()))
         .promises(promises::of_calls())
@@ -116,19 +115,6 @@ pub(crate) fn in_one_node(service: &str, scenario: Scenario) -> Scenario {
         .nodes(&[service], |_: &Host| ledger::add_to(App::new(), Duration::from_secs(1)))
 }
 
-/// The metadata of calls that have these keys. An empty key is none.
-pub(crate) fn metadata(keys: impl Strategy<Value = String>) -> impl Strategy<Value = Vec<(String, String)>> {
-    keys.prop_map(|key| if key.is_empty() { Vec::new() } else { vec![(IDEMPOTENCY_KEY.to_owned(), key)] })
-}
-
-/// The idempotency key of a call, without quotes.
-pub(crate) fn key(request: &Request) -> Option<String> {
-    let (_, key) = request.metadata.iter().find(|(name, _)| name == IDEMPOTENCY_KEY)?;
-    Some(key.trim_matches('"').to_owned())
-}
-
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
-
 /// Longer than any rehearsal.
 pub(crate) const FOREVER_MS: u64 = 600_000;
 
@@ -149,7 +135,7 @@ fn entries(load: Load, keys: &'static str, bytes: usize) -> Load {
     let right = || Expect::ok().or(Code::FailedPrecondition).or(Code::Aborted).or(Code::OutOfRange);
     load.rpc::<Enter>(Via::Rest, entries(), right())
         .rpc_with_id::<Enter>(Via::Grpc, entries(), right(), pad)
-        .metadata(metadata(quoted_or_not(keys)))
+        .metadata(idempotency::metadata(quoted_or_not(keys)))
 }
 
 /// A key, quoted or not, or none.

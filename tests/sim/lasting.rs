@@ -10,8 +10,9 @@ use rehearse::{
     Code, Expect, Family, Host, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching, promises,
 };
 
+use crate::afterwards::AFTERWARDS;
 use crate::state::{self, Afterwards, Totals};
-use crate::{ledger, trial, worlds};
+use crate::{ledger, worlds};
 
 /// How long an actor stays that nobody asks: less than work takes.
 const IDLE: Duration = Duration::from_millis(20);
@@ -32,7 +33,7 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
     };
     // Some of it would last for longer than its limit.
     let lasts_ms = picks.pick("work lasts ms", &[120, 3000]);
-    let takes = if lasts_ms > 120 { TAKES + trial::AFTERWARDS } else { TAKES };
+    let takes = if lasts_ms > 120 { TAKES + AFTERWARDS } else { TAKES };
     let load = Load::new(50, 1000.ms(), 300.ms()..=600.ms()).bursts(picks.pick("bursts", &[1, 4]));
     Scenario::new("lasting", "", entries(load, lasts_ms), swarm)
         .stand_in(worlds::STAND_IN, &["--ledger-idle", "20ms"])

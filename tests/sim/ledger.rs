@@ -17,7 +17,7 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tracing::info;
 use transport::{Call, Code, Keys, Reply, Serve, State, Status};
 
-use crate::trial::{AFTERWARDS, BEGUN, DONE};
+use crate::afterwards::{AFTERWARDS, BEGUN, DONE};
 
 /// How many keys of the ledger have actors at once.
 pub(crate) const ACTORS_MAX: usize = 3;

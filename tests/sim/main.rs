@@ -4,6 +4,7 @@
 //! `cargo test` rehearses a few seeds of every scenario, `cargo test -p rehearsal --test sim -- rehearse --help` tells
 //! how to rehearse many.
 
+mod afterwards;
 mod alone;
 mod breakers;
 mod busy;
@@ -17,6 +18,7 @@ mod foreign;
 mod forgotten;
 mod further;
 mod homes;
+mod idempotency;
 mod ill;
 mod keys;
 mod lasting;
@@ -39,6 +41,7 @@ mod shed;
 mod sizes;
 mod state;
 mod strangers;
+mod terms;
 mod trial;
 mod visits;
 mod window;

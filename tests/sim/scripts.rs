@@ -7,7 +7,7 @@ use protos::app::grpc::service2::SayHello;
 use rehearse::{CallRecord, Code, Reply, answer, request};
 use transport::status::{code_name, http_status};
 
-use crate::{checks, trial};
+use crate::{checks, terms};
 
 /// The code that a script asks for: its own, or that one of its messages is too large. A node limits what it reads: a
 /// request, or the answer of another one.
@@ -79,7 +79,7 @@ fn as_failed(
         let is_said = is_whole && !script.panics;
         let has_details = reply.status == code_name(code) && call.request.client == "grpc" && is_said;
         return match reply.details.as_str() {
-            trial::DETAILS_ON_THE_WIRE => Ok(()),
+            terms::DETAILS_ON_THE_WIRE => Ok(()),
             "" if !has_details => Ok(()),
             other => Err(format!("its details are {other:?}")),
         };
@@ -92,7 +92,7 @@ fn as_failed(
 fn told_of(script: &Script) -> &str {
     const MOST: usize = 4096;
     let message = script.message.as_str();
-    let end = if message.len() + trial::DETAILS.len() > MOST { MOST / 2 } else { message.len() };
+    let end = if message.len() + terms::DETAILS.len() > MOST { MOST / 2 } else { message.len() };
     &message[..message.floor_char_boundary(end)]
 }
 
@@ -110,7 +110,7 @@ fn as_to_be_repeated(
     let is_said = script.hops == 0 || is_at_back;
     let (name, value) = match call.request.client.as_str() {
         "rest" => ("retry-after", script.again_ms.div_ceil(1000)),
-        _ => (trial::AGAIN, script.again_ms),
+        _ => (terms::AGAIN, script.again_ms),
     };
     let said = reply.metadata.iter().find(|(said, _)| said == name).map(|(_, value)| value.as_str());
     let expected = is_said.then(|| value.to_string());

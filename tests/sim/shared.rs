@@ -9,7 +9,7 @@ use rehearse::{
     CallRecord, Code, Expect, Invariant, Load, Ms as _, Scenario, Swarm, Via, Wants, matching, promises,
 };
 
-use crate::keys;
+use crate::{idempotency, keys};
 
 /// The scenario of clients that use a key for another request.
 pub(crate) fn shared() -> Scenario {
@@ -20,7 +20,7 @@ pub(crate) fn shared() -> Scenario {
         .rpc::<Enter>(Via::Grpc, entries(), right())
         .rpc::<EnterAfterwards>(Via::Rest, entries(), right())
         .rpc::<EnterAfterwards>(Via::Grpc, entries(), right())
-        .metadata(keys::metadata(matching("[a-h]")));
+        .metadata(idempotency::metadata(matching("[a-h]")));
     let about = "clients use an idempotency key for another request, or another method";
     keys::in_one_node("ledger", Scenario::new("shared", about, load, Swarm::calm()))
         .promises(promises::of_calls())
@@ -46,7 +46,9 @@ impl Invariant for OfOneRequest {
     }
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
-        let Some((key, reply)) = keys::key(&call.request).zip(call.reply.as_ref()) else { return Ok(()) };
+        let Some((key, reply)) = idempotency::key(&call.request).zip(call.reply.as_ref()) else {
+            return Ok(());
+        };
         let request = |call: &CallRecord| (call.request.kind.clone(), call.request.argument.clone());
         let (kind, argument) = request(call);
         let place = (key.clone(), kind.clone(), argument.clone());

@@ -6,7 +6,7 @@ use prost::Message as _;
 use rehearse::proptest::prelude::*;
 use rehearse::{CallRecord, Code, Expect, Load, Ms as _, Scenario, Swarm, Via, matching, promises, request};
 
-use crate::{trial, worlds};
+use crate::{terms, worlds};
 
 /// The largest message that nodes read.
 const SIZE_MAX: usize = 20_000;
@@ -16,10 +16,10 @@ pub(crate) fn exact() -> Scenario {
     let load = Load::new(40, 400.ms(), 800.ms()..=1500.ms());
     let load = load
         .rpc_with_id::<Play>(Via::Rest, scripts(Via::Rest), right(Via::Rest), |script, _| {
-            trial::padded(script)
+            terms::padded(script)
         })
         .rpc_with_id::<Play>(Via::Grpc, scripts(Via::Grpc), right(Via::Grpc), |script, _| {
-            trial::padded(script)
+            terms::padded(script)
         });
     let services: [(&str, &[&str]); 2] = [("edge", &["front"]), ("inner", &["middle", "back"])];
     let about = "messages are as large as they may be, or a byte larger";
@@ -62,7 +62,7 @@ fn scripts(via: Via) -> impl Strategy<Value = Script> + Clone {
 /// How long the request of a script is on its way to the edge.
 fn asked_bytes(script: &Script, via: Via) -> usize {
     let mut script = script.clone();
-    trial::padded(&mut script);
+    terms::padded(&mut script);
     match via {
         Via::Rest => serde_json::to_string(&script).expect("a script is JSON").len(),
         _ => script.encoded_len(),

@@ -7,8 +7,9 @@ use std::time::Duration;
 use rehearse::facts::{CallMade, HandlerBegun, HandlerDisturbed, HandlerEnded, NodeStarted, NodeStopped};
 use rehearse::{CallFault, Event, Family, FaultKind, What};
 
+use crate::afterwards::{AFTERWARDS, BEGUN, DONE};
 use crate::ledger;
-use crate::trial::{AFTERWARDS, BEGUN, DONE, TOLD_OF_A_DRAIN};
+use crate::trial::TOLD_OF_A_DRAIN;
 
 /// What is known of the ledgers: for each host and key, the total and since when.
 #[derive(Debug, Default)]

@@ -23,13 +23,7 @@ use transport::{
 
 use crate::further::further;
 use crate::ledger;
-
-/// How long the work may take that a call leaves behind.
-pub(crate) const AFTERWARDS: Duration = Duration::from_secs(2);
-
-/// What a line says under `afterwards` of such work.
-pub(crate) const BEGUN: &str = "begun";
-pub(crate) const DONE: &str = "done";
+use crate::terms::{AGAIN, DETAILS, ECHOED, answer_to, one_hop_on};
 
 /// What a stream says that ends since its node drains.
 pub(crate) const TOLD_OF_A_DRAIN: &str = "what is shown ends, for the node drains";
@@ -213,11 +207,6 @@ fn told_of_their_end(scripts: Streaming<Script>) -> impl Stream<Item = Result<Sc
     })
 }
 
-/// The padding that a script asks for is put in by who sends it.
-pub(crate) fn padded(script: &mut Script) {
-    script.padding = "x".repeat(script.request_bytes as usize);
-}
-
 /// What was sent is what has come, and nothing that is the node's own.
 fn arrived(script: &Script) -> Result<()> {
     // What a client sends along is for the service that it calls.
@@ -233,10 +222,6 @@ fn arrived(script: &Script) -> Result<()> {
         return Ok(());
     }
     Err(Status::data_loss(format!("{came} of {sent} bytes have come")))
-}
-
-pub(crate) fn one_hop_on(script: Script) -> Script {
-    Script { hops: script.hops.saturating_sub(1), further: true, ..script }
 }
 
 /// What the last service on the way does.
@@ -266,29 +251,7 @@ fn played_now(script: Script) -> Result<Played> {
     Ok(answer_to(&script))
 }
 
-pub(crate) fn answer_to(script: &Script) -> Played {
-    let padding = "y".repeat(script.answer_bytes as usize);
-    Played { text: script.text.to_uppercase(), padding, ..Played::default() }
-}
-
-/// The details of every status that is asked for.
-pub(crate) const DETAILS: &[u8] = b"\x08\x05details";
-/// The same, as a client reads it: base64 without padding.
-pub(crate) const DETAILS_ON_THE_WIRE: &str = "CAVkZXRhaWxz";
-
-/// The script, with a panic in place of a failure: what is expected is what a node says of one.
-pub(crate) fn panicking(script: Script) -> Script {
-    let (code, message) = (Code::Internal as u32, "the handler panicked".to_owned());
-    Script { panics: true, code, message, again_ms: 0, ..script }
-}
-
-/// Where a status says after how many milliseconds its call may be made again (gRFC A6).
-pub(crate) const AGAIN: &str = "grpc-retry-pushback-ms";
-
-/// Entries of this name come back with the answer.
-pub(crate) const ECHOED: &str = "x-trial";
-
-/// Adds them to the answer. Of several values that come back with a failure, all but the first are a part of it.
+/// Adds what is to come back to the answer. Of several values that come back with a failure, all but the first are a part of it.
 fn echo_metadata(failure: Option<&mut MetadataMap>) {
     let Some(context) = CallContext::current() else { return };
     let mut texts: Vec<_> = context.metadata().get_all(ECHOED).iter().cloned().collect();

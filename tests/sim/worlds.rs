@@ -11,7 +11,7 @@ use rehearse::proptest::strategy::SBoxedStrategy;
 use rehearse::{Code, Expect, Host, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching, promises};
 
 use crate::state::{Afterwards, Totals};
-use crate::{checks, scenarios, scripts, state, trial};
+use crate::{checks, scenarios, scripts, state, terms, trial};
 
 type Scripts = SBoxedStrategy<Script>;
 
@@ -250,7 +250,7 @@ fn load(picks: &mut Picks<'_>, loads: &[&str], may_fail: bool, over: Duration, s
 
 /// Scripts over one to three hops, at each of the services.
 fn plays(load: Load, scripts: Scripts, size: u32) -> Load {
-    let pad = |script: &mut Script, _| trial::padded(script);
+    let pad = |script: &mut Script, _| terms::padded(script);
     let (expect, at_back) = (expect(size, false), expect(size, true));
     load.rpc_with_id::<front::Play>(Via::Rest, scripts.clone(), expect.clone(), pad)
         .rpc_with_id::<front::Play>(Via::Grpc, scripts.clone(), expect.clone(), pad)
@@ -374,7 +374,7 @@ fn failing(scripts: Scripts) -> Scripts {
         ..script
     });
     (failing, prop::bool::weighted(0.1))
-        .prop_map(|(script, panics)| if panics { trial::panicking(script) } else { script })
+        .prop_map(|(script, panics)| if panics { terms::panicking(script) } else { script })
         .sboxed()
 }
 
