@@ -1,28 +1,35 @@
 //! How a call reaches an actor, and survives the way.
 //!
-//! Each file imports from those below it in this list, and nothing imports from here.
+//! Each file imports only from those that come behind it in this table, read from the top down and from left to right, and
+//! nothing imports from here.
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`codegen`] | what generated code names, so that the crate of a contract needs no other dependency |
 //! | [`rest`], [`grpc`], [`memory`] | the edges and the carriers |
-//! | [`answers`] | what calls with idempotency keys came to: [`Answers`] |
-//! | [`store`] | the one seam between that memory and what keeps it beyond the end of the process: [`KeyStore`](store::KeyStore) |
+//! | `problem`, `access` | errors over HTTP, and access lines: what the edges share |
 //! | [`router`] | from a path to an endpoint: [`Router`] |
 //! | [`health`] | how services are, as gRPC's own protocol tells it |
-//! | [`service`] | one service: its contract, its actor, and where that lives: [`Service`], [`Serve`], [`Keys`] |
-//! | [`call`] | what an actor sees of a call: [`Call`], [`Reply`], [`State`] |
-//! | [`client`] | typed calls, and the policies each goes through: [`Client`] |
-//! | [`policy`] | what holds for the calls to a service, as plain data: [`Policies`](policy::Policies) |
-//! | [`trail`] | where the attempts of a call went |
+//! | [`service`] | one service: its contract, its actor, and where that lives: [`Service`], [`Serve`] |
+//! | `once`, `endpoint`, `keyed`, `place`, `transcode` | how a call gets to its actor, if it is not answered already: [`Keys`] |
+//! | `background`, [`call`], `state`, `witness` | what an actor sees of a call, and the work that outlives it: [`Call`], [`Reply`], [`State`] |
+//! | [`client`], `record`, `deadline`, `in_flight`, `gradient` | typed calls, and the policies each goes through: [`Client`] |
+//! | `breaker`, `circuit`, `failures` | whether calls to a service go out |
+//! | `attempts`, `repeat`, `latencies`, `tokens` | when a call is repeated, and how it is hedged |
 //! | [`channel`] | the one seam between a call and what carries it: [`Channel`] |
-//! | [`contract`], [`payload`], [`route`] | what a contract says: [`Method`], [`Contract`], [`Body`], [`Streaming`] |
-//! | [`well_known`] | the messages of Google that fields may have |
-//! | [`context`] | what travels with a call, and the work that outlives it: [`CallContext`] |
-//! | [`net`] | the one seam between gRPC and the network: [`Net`] |
-//! | [`status`] | the one error on the wire |
-//! | [`cut`] | how much is told of a text that somebody sent |
+//! | [`trail`] | where the attempts of a call went |
+//! | [`policy`] | what holds for the calls to a service, as plain data: [`Policies`](policy::Policies) |
+//! | `streaming`, [`context`] | streams of messages, and what travels with a call: [`Streaming`], [`CallContext`] |
+//! | [`answers`], `kept` | what calls with idempotency keys came to: [`Answers`], [`KeyBounds`] |
+//! | [`store`], `outcome` | the one seam between that memory and what keeps it beyond the end of the process: [`KeyStore`](store::KeyStore) |
+//! | `admission`, `budget`, `usual` | how much a service takes on, how many bytes a worker holds, how long calls usually take |
+//! | [`contract`], [`payload`] | what a contract says, and what a carrier carries: [`Method`], [`Contract`], [`Body`] |
 //! | [`drain`] | how serving ends: [`Drain`] |
 //! | [`gauges`] | what a node holds at the moment: [`Gauges`] |
+//! | `timer`, `chance` | timers that are used again, and how waits are spread |
+//! | `metadata`, `key`, [`status`], [`cut`] | whose metadata are whose, idempotency keys, the one error on the wire: [`Status`] |
+//! | [`net`] | the one seam between gRPC and the network: [`Net`] |
+//! | `request_id`, `criticality`, `limits`, `timeout`, [`route`], [`well_known`] | ids, bounds, `grpc-timeout`, REST routes as data, times in messages: [`RequestId`], [`Criticality`], [`Limits`] |
 //!
 //! A third carrier, gRPC over a simulated network, is nothing but another [`Net`]. This crate knows no service.
 

@@ -8,7 +8,6 @@ use tonic::metadata::MetadataMap;
 use crate::criticality::CRITICALITY;
 use crate::request_id::RequestId;
 use crate::status::{Result, Status};
-use crate::trail::Pushback;
 
 /// What a field takes besides its name and its value (RFC 9113, section 6.5.2).
 const FIELD: usize = 32;
@@ -33,6 +32,15 @@ pub(crate) const GRPC_STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc
 /// The most metadata of the user's that one call may carry, in bytes, as HTTP/2 counts them ([`size`]): gRPC's usual
 /// limit.
 pub(crate) const METADATA_MAX: usize = 8 * 1024;
+
+/// What a callee says of its call being repeated (`grpc-retry-pushback-ms`, gRFC A6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushback {
+    /// Not before this time has passed.
+    Wait(Duration),
+    /// Not at all.
+    Stop,
+}
 
 /// Reads the request id from `headers`, or makes one.
 pub(crate) fn request_id(headers: &HeaderMap) -> RequestId {

@@ -1,13 +1,14 @@
 //! What became of the attempts of one call: where each went, when it had come how far, and how it ended.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::gauges::Count;
 use crate::net::Address;
 use crate::status::Code;
+
+pub use crate::metadata::Pushback;
 
 /// Where one attempt went, and when it came how far.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,15 +34,6 @@ pub enum Mark {
     Failed(Code),
     /// Another attempt was first, and this one was dropped.
     Overtaken,
-}
-
-/// What a callee says of its call being repeated (`grpc-retry-pushback-ms`, gRFC A6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pushback {
-    /// Not before this time has passed.
-    Wait(Duration),
-    /// Not at all.
-    Stop,
 }
 
 /// Written by the carrier, and read by the policies: to go elsewhere next time, and to tell what a failed call spent its

@@ -16,9 +16,8 @@ use super::endpoints::Endpoints;
 use super::lines::Line;
 use super::record::Verdict;
 use super::subchannel::Sender;
-use crate::metadata;
+use crate::metadata::{self, Pushback};
 use crate::status::{self, NotSent};
-use crate::trail::Pushback;
 
 /// A call that an endpoint has, until it has ended or is dropped.
 pub(super) struct Sent {

@@ -6,8 +6,7 @@ use tonic::metadata::MetadataMap;
 
 use crate::criticality::Criticality;
 use crate::key::IDEMPOTENCY_KEY;
-use crate::metadata::{self, GRPC_RETRY_PUSHBACK, pushback};
-use crate::trail::Pushback;
+use crate::metadata::{self, GRPC_RETRY_PUSHBACK, Pushback, pushback};
 
 /// The headers that reach handlers. Both crates of HTTP have names of their own; they are made once.
 #[derive(Debug)]
