@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
 use crate::gauges::{Gauge, Gauges, Holds, Reading};
+use crate::latch::Latch;
 
 /// The signal that serving ends, and the count of connections and background work that have not ended yet. Cheap
 /// to clone.
@@ -16,14 +17,10 @@ use crate::gauges::{Gauge, Gauges, Holds, Reading};
 #[derive(Clone, Default)]
 pub struct Drain(Arc<Inner>);
 
-/// Not tokio's `watch`, which wakes those who wait in an order of its own choosing: here it is the order in
-/// which they came, so that a rehearsal can be repeated.
 #[derive(Default)]
 struct Inner {
-    is_announced: AtomicBool,
-    announced: Notify,
-    has_started: AtomicBool,
-    started: Notify,
+    announced: Latch,
+    started: Latch,
     /// Connections, and work that outlives its call.
     open: AtomicUsize,
     ended: Notify,
@@ -43,45 +40,35 @@ impl Drain {
 
     /// Says that it is about to start: the node is not ready any more, and serves as before.
     pub fn announce(&self) {
-        self.0.is_announced.store(true, Ordering::SeqCst);
-        self.0.announced.notify_waiters();
+        self.0.announced.set();
     }
 
     /// Whether it was announced, or has started.
     #[must_use]
     pub fn is_announced(&self) -> bool {
-        self.0.is_announced.load(Ordering::SeqCst)
+        self.0.announced.is_set()
     }
 
     /// Resolves when it is announced, or starts.
     pub async fn announced(&self) {
-        // Listening comes before looking, so that an announcement in between is not missed.
-        let announced = self.0.announced.notified();
-        if !self.is_announced() {
-            announced.await;
-        }
+        self.0.announced.wait().await;
     }
 
     /// Starts it. Further starts do nothing.
     pub fn start(&self) {
         self.announce();
-        self.0.has_started.store(true, Ordering::SeqCst);
-        self.0.started.notify_waiters();
+        self.0.started.set();
     }
 
     /// Whether it has started.
     #[must_use]
     pub fn has_started(&self) -> bool {
-        self.0.has_started.load(Ordering::SeqCst)
+        self.0.started.is_set()
     }
 
     /// Resolves when it starts.
     pub async fn started(&self) {
-        // Listening comes before looking, so that a start in between is not missed.
-        let started = self.0.started.notified();
-        if !self.has_started() {
-            started.await;
-        }
+        self.0.started.wait().await;
     }
 
     /// Counts one connection, or one piece of work that outlives its call, for as long as the returned value lives.
@@ -94,6 +81,7 @@ impl Drain {
     /// Resolves once nothing is left that was counted.
     pub async fn finished(&self) {
         loop {
+            // Listening comes before looking, so that an end in between is not missed.
             let ended = self.0.ended.notified();
             if self.0.open.load(Ordering::SeqCst) == 0 {
                 return;

@@ -3,15 +3,14 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::gauges::{Gauge, Reading};
 use crate::key::Key;
+use crate::latch::Latch;
 use crate::outcome::{Outcome, size};
 use crate::status::{Result, Status};
 use crate::store::{Begun, Ended, Recalled};
@@ -227,24 +226,16 @@ impl Remembered {
 
 /// A call with a key while it is being handled.
 #[derive(Default)]
-pub(crate) struct Run {
-    has_ended: AtomicBool,
-    ended: Notify,
-}
+pub(crate) struct Run(Latch);
 
 impl Run {
     /// Resolves when it is not handled any more.
     pub(crate) async fn ended(&self) {
-        // Listening comes before looking, so that an end in between is not missed.
-        let ended = self.ended.notified();
-        if !self.has_ended.load(Ordering::SeqCst) {
-            ended.await;
-        }
+        self.0.wait().await;
     }
 
     pub(crate) fn end(&self) {
-        self.has_ended.store(true, Ordering::SeqCst);
-        self.ended.notify_waiters();
+        self.0.set();
     }
 }
 

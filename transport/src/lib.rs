@@ -26,7 +26,7 @@
 //! | [`contract`], [`payload`] | what a contract says, and what a carrier carries: [`Method`], [`Contract`], [`Body`] |
 //! | [`drain`] | how serving ends: [`Drain`] |
 //! | [`gauges`] | what a node holds at the moment: [`Gauges`] |
-//! | `timer`, `chance` | timers that are used again, and how waits are spread |
+//! | `timer`, `latch`, `chance` | timers that are used again, what happens once and is waited for, and how waits are spread |
 //! | `metadata`, `key`, [`status`], [`cut`] | whose metadata are whose, idempotency keys, the one error on the wire: [`Status`] |
 //! | [`net`] | the one seam between gRPC and the network: [`Net`] |
 //! | `request_id`, `criticality`, `limits`, `timeout`, [`route`], [`well_known`] | ids, bounds, `grpc-timeout`, REST routes as data, times in messages: [`RequestId`], [`Criticality`], [`Limits`] |
@@ -62,6 +62,7 @@ mod in_flight;
 mod kept;
 mod key;
 mod keyed;
+mod latch;
 mod latencies;
 mod limits;
 pub mod memory;
