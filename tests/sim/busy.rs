@@ -24,7 +24,7 @@ const ENOUGH: Duration = Duration::from_millis(500);
 /// How long a call may be with an actor: its own time, and that of those before it.
 const TAKES_MAX: Duration = Duration::from_millis(1000);
 
-/// How soon a node knows that a client over gRPC has gone: one hop, and a turn.
+/// How soon a node knows that a client over gRPC has gone: one hop, and a moment.
 const GONE_AFTER: Duration = Duration::from_millis(50);
 
 /// The scenario of actors that are busy.

@@ -8,8 +8,8 @@ use rehearse::{CLIENTS, CallRecord, Event, Family, Invariant, Ms as _, Scenario,
 
 use crate::{idempotency, keys};
 
-/// What happens in one moment may be told in several turns.
-const TURN: Duration = Duration::from_millis(20);
+/// What happens in one moment may be told at two times, so far apart at most.
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// The scenario of a node that drains while handlers are slow whose callers have left: it has time for what it has begun.
 pub(crate) fn drained() -> Scenario {
@@ -57,7 +57,7 @@ impl Invariant for EndsBeforeItLeaves {
             self.begun.extend(begun.left.map(|left| (request, event.at + left)));
         } else if event.told::<HandlerEnded>().is_some() {
             let due = self.begun.remove(&request);
-            self.ended.extend(due.filter(|due| event.at + TURN < *due).map(|_| (request, event.at)));
+            self.ended.extend(due.filter(|due| event.at + MOMENT < *due).map(|_| (request, event.at)));
         } else if event.field("total").is_some() {
             self.begun.remove(&request);
         }
@@ -72,7 +72,7 @@ impl Invariant for EndsBeforeItLeaves {
 impl EndsBeforeItLeaves {
     /// A node that leaves cuts off what still runs.
     fn leaves(&mut self, event: &Event) -> Result<(), String> {
-        let is_cut_off = |(_, ended): &&(u32, Duration)| event.at <= *ended + TURN;
+        let is_cut_off = |(_, ended): &&(u32, Duration)| event.at <= *ended + MOMENT;
         match self.ended.iter().find(is_cut_off) {
             Some((request, _)) => Err(format!(
                 "{} has drained and leaves while the handler of sim-{request:06} runs, which has an idempotency key; \

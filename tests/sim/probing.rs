@@ -8,7 +8,7 @@ use rehearse::{Event, Invariant, Wants};
 use transport::Method as _;
 
 /// What is due at one moment may come somewhat later.
-const TURN: Duration = Duration::from_millis(20);
+const GRACE: Duration = Duration::from_millis(20);
 
 /// While a breaker is open, a call goes out when it is time for it and no other is out.
 #[derive(Debug, Default)]
@@ -60,7 +60,7 @@ impl Invariant for GoesOutInTime {
         } else if let Some(ended) = event.told::<CallOutcome>() {
             self.probe = self.probe.filter(|probe| *probe != ended.hop);
         }
-        let is_time = self.until.is_some_and(|until| event.at > until + TURN) && self.probe.is_none();
+        let is_time = self.until.is_some_and(|until| event.at > until + GRACE) && self.probe.is_none();
         let is_hello = event.told::<HandlerBegun>().is_some_and(|begun| begun.path == SayHello::PATH);
         if self.is_judged && is_hello && is_time && self.next.is_none() {
             self.met += 1;

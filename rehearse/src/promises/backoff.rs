@@ -8,7 +8,7 @@ use std::time::Duration;
 use sim::{Event, Fault, FaultKind, Invariant, Wants, What};
 
 use super::attempts::{Attempt, Attempts, Told};
-use super::deadlines::TURN;
+use super::deadlines::GRACE;
 use super::left_alone::LeftAlone;
 use super::losses::Losses;
 use super::names::BACKOFF_IS_KEPT;
@@ -147,7 +147,7 @@ impl BackoffIsKept {
                  expected that such a one counts as failed, and a wait after it"
             ));
         }
-        waits.rests.retain(|rest| rest.until > at + TURN);
+        waits.rests.retain(|rest| rest.until > at + GRACE);
         let resting = waits.rests.len();
         if resting == 0 || resting + making < lines || self.ends_early(host, callee, at) {
             return Ok(());
@@ -181,7 +181,7 @@ impl BackoffIsKept {
         last_of_each.any(|attempt| {
             let other = &*attempt.callee;
             attempt.is_open()
-                && attempt.spoken.is_some_and(|spoken| spoken + TURN < at)
+                && attempt.spoken.is_some_and(|spoken| spoken + GRACE < at)
                 && self.setting.are_alike(host, callee, other)
                 && self.setting.lines(host, other) == 1
                 && !self.unlisted.contains(other)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sim::{Event, Family, Invariant, Wants};
 
-use super::deadlines::TURN;
+use super::deadlines::GRACE;
 use super::faults::Faults;
 use super::names::CALLERS_WAIT_NO_LONGER;
 use crate::facts::{CallMade, CallOutcome};
@@ -46,8 +46,8 @@ impl CallersWaitNoLonger {
         self.met += 1;
         // What is torn down with its host tells so when that happens; a host that was paused, when it goes on.
         let mut pauses = self.faults.on_host(&event.host).filter(|fault| fault.family == Family::Pause);
-        let is_excused = event.host.is_empty() || pauses.any(|pause| pause.is_felt((due, event.at), TURN));
-        if event.at <= due + TURN || is_excused {
+        let is_excused = event.host.is_empty() || pauses.any(|pause| pause.is_felt((due, event.at), GRACE));
+        if event.at <= due + GRACE || is_excused {
             return Ok(());
         }
         let late = (event.at - due).as_millis();

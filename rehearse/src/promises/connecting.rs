@@ -7,7 +7,7 @@ use std::time::Duration;
 use sim::{Event, Family, Invariant, Wants};
 
 use super::attempts::{Attempt, Attempts, Told};
-use super::deadlines::TURN;
+use super::deadlines::GRACE;
 use super::faults::{Fault, Faults};
 use super::names::{CONNECTING_ENDS_BY_ITSELF, ONE_CONNECTION};
 use crate::facts::{Connection, ConnectionStep, NodeStarted};
@@ -40,7 +40,7 @@ impl ConnectingEndsByItself {
         let Attempt { host, callee, begun, connected, .. } = attempt;
         let due = connected.map_or(*begun + CONNECT_MAX, |connected| connected + self.setting.greeting);
         let leaves = |fault: &Fault| fault.family == Family::Drain && fault.is_felt((at, at), Duration::ZERO);
-        if at + TURN >= due || self.faults.on_host(host).any(leaves) {
+        if at + GRACE >= due || self.faults.on_host(host).any(leaves) {
             return Ok(());
         }
         let (after, whole) = ((at - *begun).as_millis(), (due - *begun).as_millis());
@@ -76,7 +76,7 @@ impl ConnectingEndsByItself {
         let pauses = self.faults.on_host(host).filter(|fault| fault.family == Family::Pause);
         let awake =
             pauses.map(|pause| pause.until).try_fold(Duration::ZERO, |last, until| Some(last.max(until?)))?;
-        Some(due.max(awake) + TURN + self.setting.tick)
+        Some(due.max(awake) + GRACE + self.setting.tick)
     }
 }
 

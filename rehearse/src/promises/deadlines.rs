@@ -11,8 +11,8 @@ use super::requests::ByRequest;
 use crate::facts::{CallMade, HandlerBegun};
 use crate::setting::Setting;
 
-/// A timer is exact to the millisecond, and what it wakes runs in the same one.
-pub(super) const TURN: Duration = Duration::from_millis(2);
+/// How late a node may be with what is due: a timer is exact to the millisecond, and what it wakes runs in the same one.
+pub(super) const GRACE: Duration = Duration::from_millis(2);
 
 /// Every call ends by its deadline, whatever happens.
 #[derive(Debug)]
@@ -21,12 +21,12 @@ pub(super) struct CallsEnd {
     met: u64,
 }
 
-/// What is allowed on top: a client keeps the time itself, by a timer.
-const GRACE: Duration = Duration::from_millis(4);
+/// The same of a client, which keeps the time itself, by a timer of its own.
+const CLIENT_GRACE: Duration = Duration::from_millis(4);
 
 impl CallsEnd {
     pub(super) fn new(setting: &Setting) -> Self {
-        Self { grace: GRACE + setting.held_up, met: 0 }
+        Self { grace: CLIENT_GRACE + setting.held_up, met: 0 }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sim::{CallRecord, Event, Family, Invariant, Wants, What};
 
-use super::deadlines::TURN;
+use super::deadlines::GRACE;
 use super::faults::Faults;
 use super::hops::Lefts;
 use super::ids::{access_path, access_took};
@@ -41,7 +41,7 @@ struct Open {
 }
 
 impl EndsInTime {
-    /// No handler runs on after its deadline, but for a turn.
+    /// No handler runs on after its deadline, but for the grace.
     pub(super) fn handlers(setting: &Arc<Setting>) -> Self {
         Self::new(HANDLERS_END_BY_DEADLINES, setting, false)
     }
@@ -59,7 +59,7 @@ impl EndsInTime {
     fn begin(&mut self, event: &Event, number: u32, begun: &HandlerBegun) {
         // A call that came over no network has no edge.
         let Some(left) = begun.left.filter(|_| !self.is_of_edges || !begun.is_local) else { return };
-        let due = event.at + left + TURN;
+        let due = event.at + left + GRACE;
         self.open.push(Open {
             host: Arc::clone(&event.host),
             number,
@@ -91,7 +91,7 @@ impl EndsInTime {
             |open: &&mut Open| open.number == number && open.host == event.host && open.path == path;
         if let Some(open) =
             self.open.iter_mut().filter(is_same).min_by_key(|open| (open.is_answered, open.due))
-            && event.at + TURN * 2 < open.due
+            && event.at + GRACE * 2 < open.due
             && !std::mem::replace(&mut open.is_answered, true)
         {
             open.due += OVERTIME;
@@ -113,17 +113,17 @@ impl EndsInTime {
         for open in &mut self.open {
             let pauses = self.faults.on_host(&open.host).filter(|fault| fault.family == Family::Pause);
             let awake = pauses.map(|pause| pause.until.unwrap_or(event.at)).max().unwrap_or_default();
-            open.due = open.due.max(awake + TURN);
+            open.due = open.due.max(awake + GRACE);
             let grace = if *event.host == *open.host { Duration::ZERO } else { self.setting.tick };
             if event.at > open.due + grace {
-                let late = (event.at + TURN - open.due).as_millis();
+                let late = (event.at + GRACE - open.due).as_millis();
                 let Open { number, path, host, .. } = open;
                 let what =
                     if self.is_of_edges { "the access line of its call is missing" } else { "it still runs" };
                 return Err(format!(
                     "sim-{number:06} {path}: its handler began on {host}, and {what} {late} ms after its deadline; \
                      expected that within {} ms",
-                    TURN.as_millis()
+                    GRACE.as_millis()
                 ));
             }
         }
@@ -203,14 +203,14 @@ impl EdgesKeepDeadlines {
     /// Whether the answer may have been there in time and wait for its client to read: it is large itself, or what others of
     /// the connection have sent is not read.
     fn may_be_unread(&self, event: &Event, number: u32, path: &str, due: Duration) -> bool {
-        let in_time = |(handled, at): &(&str, Duration)| *handled == path && *at + TURN * 2 < due;
+        let in_time = |(handled, at): &(&str, Duration)| *handled == path && *at + GRACE * 2 < due;
         is_large(event) || self.handled.get(number).is_some_and(|handled| handled.iter().any(in_time))
     }
 
     /// Whether the host did nothing for a while, up to this very moment.
     fn has_paused(&self, event: &Event) -> bool {
         let mut pauses = self.faults.on_host(&event.host).filter(|fault| fault.family == Family::Pause);
-        pauses.any(|pause| pause.is_felt((event.at, event.at), TURN))
+        pauses.any(|pause| pause.is_felt((event.at, event.at), GRACE))
     }
 }
 
@@ -243,7 +243,7 @@ impl Invariant for EdgesKeepDeadlines {
         // A line without a host is the last word of one that is being taken down: it says when it died.
         let due = event.at.saturating_sub(took).saturating_add(given);
         let is_unread = self.may_be_unread(event, number, path, due);
-        let most = given.saturating_add(if is_unread { OVERTIME } else { TURN });
+        let most = given.saturating_add(if is_unread { OVERTIME } else { GRACE });
         if took <= most || event.host.is_empty() || self.has_paused(event) {
             return Ok(());
         }

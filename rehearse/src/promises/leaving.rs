@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sim::{CallRecord, Event, Family, FaultKind, Invariant, Wants, What};
 
-use super::deadlines::TURN;
+use super::deadlines::GRACE;
 use super::faults::{Fault, Faults};
 use super::ids::access_path;
 use super::names::{DRAINS_END, DRAINS_TAKE_NOTHING_ON};
@@ -148,7 +148,7 @@ impl DrainsEnd {
             return Ok(());
         }
         // What stood still before, has begun later.
-        let slack = self.setting.tick * 2 + TURN + self.paused(node, (told, now));
+        let slack = self.setting.tick * 2 + GRACE + self.paused(node, (told, now));
         let limit = from + self.setting.drain_timeout + LAST_MOMENT + slack;
         let quiet = node.active.max(from + LAST_MOMENT) + LINGER + slack + self.on_way(node, (told, now));
         let is_idle = node.open.is_empty();

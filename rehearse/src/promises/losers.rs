@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sim::{Event, Invariant, Wants};
 
-use super::deadlines::TURN;
+use super::deadlines::GRACE;
 use super::names::LOSERS_ARE_CANCELLED;
 use crate::facts::{CallMade, CallOutcome, Outcome};
 
@@ -34,7 +34,7 @@ impl LosersAreCancelled {
         }
         let Some(answered) = answered else { return Ok(()) };
         // What is torn down with its host tells so when that happens.
-        if event.at <= answered + TURN || event.host.is_empty() {
+        if event.at <= answered + GRACE || event.host.is_empty() {
             return Ok(());
         }
         let late = (event.at - answered).as_millis();

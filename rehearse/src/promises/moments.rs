@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sim::{Event, Family, Invariant, Wants};
 
-use super::deadlines::TURN;
+use super::deadlines::GRACE;
 use super::faults::{Fault, Faults};
 use super::names::DEADLINES_ARE_MOMENTS;
 use super::requests::ByRequest;
@@ -51,9 +51,9 @@ impl DeadlinesAreMoments {
         let Some(((earliest, _), (latest, call))) = first.zip(last) else { return Ok(()) };
         self.met += 1;
         let due = event.at.saturating_add(left);
-        let on_way = |call| if begun.is_local { TURN } else { self.on_way(call, event) };
+        let on_way = |call| if begun.is_local { GRACE } else { self.on_way(call, event) };
         // Within a tick, hosts take their turns one after the other.
-        if due + self.setting.tick + TURN < *earliest {
+        if due + self.setting.tick + GRACE < *earliest {
             let lost = (*earliest - due).as_millis();
             return Err(format!(
                 "{} {lost} ms before that of the call",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sim::{Event, Family, FaultKind, Invariant, Wants, What};
 
-use super::deadlines::TURN;
+use super::deadlines::GRACE;
 use super::faults::Faults;
 use super::names::SERVING_IS_HEEDED;
 use super::requests::ByRequest;
@@ -64,7 +64,7 @@ impl ServingIsHeeded {
         let known = event.request.and_then(|request| self.came.get(request)).into_iter().flatten();
         let came = known.filter(|(host, path, _)| *host == event.host && *path == begun.path);
         let came = came.map(|(.., at)| *at).min().unwrap_or(event.at);
-        let most = self.setting.hop() * 2 + self.setting.tick + TURN;
+        let most = self.setting.hop() * 2 + self.setting.tick + GRACE;
         let is_held_up = self.faults.iter().any(|fault| {
             fault.delays() && fault.is_felt((*since, event.at), fault.backlog().saturating_add(most))
                 || fault.family == Family::Reset
@@ -107,7 +107,7 @@ impl Invariant for ServingIsHeeded {
             return Ok(());
         };
         // The word needs its time, and so do calls that were sent before it came.
-        let (ago, most) = (event.at - *since, self.setting.hop() * 2 + TURN);
+        let (ago, most) = (event.at - *since, self.setting.hop() * 2 + GRACE);
         if ago <= most {
             return Ok(());
         }

@@ -13,8 +13,8 @@ use super::subchannel::Sender;
 use crate::chance::chance;
 use crate::trail::Trail;
 
-/// Times that differ less than so many times are alike: they are guesses, and who has fewer calls, or waited longer, has its
-/// turn.
+/// Times that differ less than so many times are alike: they are guesses, and who has fewer calls, or waited longer, is
+/// chosen.
 const ALIKE: f64 = 2.0;
 
 /// The endpoints in the order in which they are looked at: two by chance, then all others for where these are not there.
@@ -71,7 +71,8 @@ struct Offer {
     /// What a call takes there, in seconds; none where nothing is known.
     mean: Option<f64>,
     calls: usize,
-    turn: usize,
+    /// The number of the call that it got last.
+    last: usize,
     /// Whether another attempt of the same call went there.
     was_there: bool,
     is_failing: bool,
@@ -84,13 +85,13 @@ impl<'a> Choice<'a> {
 
     /// Takes an endpoint into account that is connected; whether the choice is made.
     pub(super) fn offer(&mut self, endpoint: &Arc<Endpoint>, line: Arc<Line>, sender: Sender) -> bool {
-        let Look { standing, calls, turn } = endpoint.look(self.now);
+        let Look { standing, calls, last } = endpoint.look(self.now);
         // Only a further attempt can have been at an endpoint before.
         let was_there = self.attempt > 0 && self.trail.was_at(self.attempt, endpoint.address());
         let is_trial = standing.is_due && self.attempt == 0;
         let chosen = Chosen { endpoint: endpoint.clone(), line, sender, is_trial, at: self.now };
         let (mean, is_failing) = (standing.mean, standing.is_failing);
-        let offer = Offer { chosen, mean, calls, turn, was_there, is_failing };
+        let offer = Offer { chosen, mean, calls, last, was_there, is_failing };
         if is_trial {
             self.best = Some(offer);
             return true;
@@ -124,7 +125,7 @@ impl Offer {
         let guess = self.mean.or(other.mean).unwrap_or(1.0);
         let (own, others) = (self.mean.unwrap_or(guess), other.mean.unwrap_or(guess));
         if own * ALIKE > others && others * ALIKE > own {
-            return (self.calls, self.turn) < (other.calls, other.turn);
+            return (self.calls, self.last) < (other.calls, other.last);
         }
         own * (self.calls + 1) as f64 <= others * (other.calls + 1) as f64
     }

@@ -29,8 +29,8 @@ pub(super) struct Endpoint {
 #[derive(Default)]
 struct Known {
     record: Record,
-    /// When it was chosen last, as a number that grows.
-    turn: usize,
+    /// The number of the call that it got last.
+    last: usize,
     /// Of which of its connections it is.
     connection: usize,
 }
@@ -40,8 +40,8 @@ pub(super) struct Look {
     pub(super) standing: Standing,
     /// How many calls it has.
     pub(super) calls: usize,
-    /// When it was chosen last, as a number that grows.
-    pub(super) turn: usize,
+    /// The number of the call that it got last.
+    pub(super) last: usize,
 }
 
 impl Endpoint {
@@ -78,14 +78,14 @@ impl Endpoint {
             known.connection = made;
             known.record.forget_mean();
         }
-        Look { standing: known.record.standing(now), calls: self.calls.get(), turn: known.turn }
+        Look { standing: known.record.standing(now), calls: self.calls.get(), last: known.last }
     }
 
-    /// It gets a call, the `turn`th of all, which may be one that tries whether it is sound again.
-    pub(super) fn begin(&self, turn: usize, is_trial: bool) {
+    /// It gets a call, the `number`th of all, which may be one that tries whether it is sound again.
+    pub(super) fn begin(&self, number: usize, is_trial: bool) {
         self.calls.add();
         let mut known = self.known();
-        known.turn = turn;
+        known.last = number;
         if is_trial {
             known.record.try_it();
         }

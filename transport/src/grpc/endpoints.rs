@@ -313,7 +313,7 @@ impl Endpoints {
     }
 
     /// The number of a call that has chosen an endpoint.
-    pub(super) fn turn(&self) -> usize {
+    pub(super) fn next_number(&self) -> usize {
         self.next.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
     }
 

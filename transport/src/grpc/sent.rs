@@ -42,7 +42,7 @@ impl Sent {
     ) -> (Self, Sender) {
         let Chosen { endpoint, line, sender, is_trial, at } = chosen;
         line.begin();
-        endpoint.begin(endpoints.turn(), is_trial);
+        endpoint.begin(endpoints.next_number(), is_trial);
         let endpoints = endpoints.clone();
         (
             Self { endpoints, endpoint, line, at, deadline, head_after: None, is_trial, is_settled: false },
