@@ -37,7 +37,7 @@ struct Inner {
 /// What is to be done with a call that has a key.
 pub(crate) enum Claim {
     /// It is to be handled.
-    First(Turn),
+    First(First),
     /// It is being handled, and has come to nothing yet.
     Running(Arc<Run>),
     /// It was handled.
@@ -79,7 +79,7 @@ impl Answers {
         let name = (Cow::Borrowed(service), key.clone());
         let Inner { bounds, .. } = &*self.0;
         Ok(match self.0.lock().claim(&name, call, bounds)? {
-            Standing::New(run) => Claim::First(Turn { answers: self.clone(), name, run, is_over: false }),
+            Standing::New(run) => Claim::First(First { answers: self.clone(), name, run, is_over: false }),
             Standing::Running(run) => Claim::Running(run),
             Standing::Ended(outcome) => Claim::Ended(outcome),
         })
@@ -118,14 +118,14 @@ impl Holds for Inner {
 }
 
 /// The permission to handle the call of a key. Who loses it without a word may have handled the call.
-pub(crate) struct Turn {
+pub(crate) struct First {
     answers: Answers,
     name: Name,
     run: Arc<Run>,
     is_over: bool,
 }
 
-impl Turn {
+impl First {
     /// Has the store keep that the call is about to be handled, if there is one. No handler may begin before that is kept.
     ///
     /// # Errors
@@ -175,7 +175,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for First {
     fn drop(&mut self) {
         if !self.is_over {
             let due = Instant::now().checked_add(self.answers.0.bounds.kept_for);

@@ -11,7 +11,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
 
 use crate::admission::Permit;
-use crate::answers::{Claim, Turn};
+use crate::answers::{Claim, First};
 use crate::channel::Response;
 use crate::context::CallContext;
 use crate::deadline;
@@ -52,8 +52,8 @@ async fn once(
     let call = Made { path: endpoint.path, request: &request, is_idempotent: endpoint.is_idempotent };
     let outcome = loop {
         match answers.claim(service, &key, call)? {
-            Claim::First(turn) => {
-                let answer = begin(endpoint.clone(), turn, permit, context.clone(), request.clone());
+            Claim::First(first) => {
+                let answer = begin(endpoint.clone(), first, permit, context.clone(), request.clone());
                 // Nobody is left to tell it only where the worker has gone.
                 let lost = |_| Err(Status::unavailable("the worker is shutting down"));
                 break answer.await.unwrap_or_else(lost);
@@ -72,7 +72,7 @@ async fn once(
 /// Begins to handle the call here and now, as that of any other; what is left then is done whoever waits for it.
 fn begin(
     endpoint: Arc<Endpoint>,
-    turn: Turn,
+    first: First,
     permit: Permit,
     context: CallContext,
     request: Bytes,
@@ -80,17 +80,17 @@ fn begin(
     let (tell, told) = oneshot::channel();
     let mut work = Box::pin(async move {
         let _open = endpoint.admission.drain.work();
-        let outcome = match note(&endpoint, &turn, &context, &request).await {
+        let outcome = match note(&endpoint, &first, &context, &request).await {
             // Nobody waits for an answer any more, and nothing has begun.
             Ok(()) if tell.is_closed() => Err(Status::cancelled("the caller has gone")),
             Ok(()) => handle(&endpoint, permit, &context, request).await,
             Err(status) => Err(status),
         };
         if context.has_begun() {
-            turn.remember(&outcome).await;
+            first.remember(&outcome).await;
         } else {
             // It is proven that nobody has handled it: whoever waits is the next to try.
-            turn.forget();
+            first.forget();
         }
         // An error means that the caller has gone.
         tell.send(outcome).ok();
@@ -105,8 +105,8 @@ fn begin(
 /// Waits until no later process can take the call for one that was never made, where keys outlive the process. It waits
 /// with its permit for as long as the store takes, though its caller may have gone by then: so no more is asked of a store
 /// that hangs than calls are taken on.
-async fn note(endpoint: &Endpoint, turn: &Turn, context: &CallContext, request: &Bytes) -> Result<()> {
-    let Some(kept) = turn.begin(endpoint.path, request) else { return Ok(()) };
+async fn note(endpoint: &Endpoint, first: &First, context: &CallContext, request: &Bytes) -> Result<()> {
+    let Some(kept) = first.begin(endpoint.path, request) else { return Ok(()) };
     let _waits = endpoint.waits(context);
     kept.await
 }

@@ -2,7 +2,7 @@
 //!
 //! Nearly every call ends before its deadline, and gives its timer, still set, to a later call of the same thread, for which
 //! it is put off: one store. A new timer takes the lock of tokio's wheel twice; and where no other timer is due before it, it
-//! wakes the very thread that sets it, with a write to the kernel and a turn of its poll: for each call, since a worker seldom
+//! wakes the very thread that sets it, with a write to the kernel and a round of its poll: for each call, since a worker seldom
 //! has a call in flight when it goes to sleep. Spare timers stay set, so that there is one that is due before.
 
 use std::cell::RefCell;
