@@ -49,6 +49,7 @@ pub use program::main;
 pub use run::run;
 pub use start_error::StartError;
 pub use this_machine::ThisMachine;
+pub use transport::tonic;
 pub use transport::{
     Address, Call, CallContext, Client, Clients, Code, Drain, Keys, Reply, RequestId, Result, Serve, Service,
     ServiceClient, State, Status, Streaming,

@@ -84,7 +84,24 @@ impl Client {
     }
 
     /// Calls `M` with metadata of its own, and gives those of the answer. A timeout set on `request`
-    /// holds where it is shorter than the client's.
+    /// holds where it is shorter than the client's. What came to a handler is not passed on but by this:
+    ///
+    /// ```
+    /// use transport::health::{Check, HealthCheckRequest, HealthCheckResponse};
+    /// use transport::tonic::{Request, Response};
+    /// use transport::{CallContext, Client, Result};
+    ///
+    /// async fn on_behalf(
+    ///     context: &CallContext,
+    ///     client: &Client,
+    /// ) -> Result<Response<HealthCheckResponse>> {
+    ///     let mut request = Request::new(HealthCheckRequest::default());
+    ///     if let Some(who) = context.metadata().get("authorization") {
+    ///         request.metadata_mut().insert("authorization", who.clone());
+    ///     }
+    ///     client.exchange::<Check>(request).await
+    /// }
+    /// ```
     ///
     /// # Errors
     ///

@@ -24,7 +24,9 @@ tokio::task_local! {
 /// What travels with one call: request id, deadline, metadata, and who calls. Cheap to clone.
 ///
 /// While a handler runs, its context is the *current* one: log lines carry its request id, and calls
-/// made from within inherit request id and remaining deadline with nothing said. Cancellation needs no
+/// made from within inherit request id and remaining deadline with nothing said. The handler is what is given to
+/// [`Call::answer`](crate::Call::answer) and its like, which is where a call is let in: what an actor does before that,
+/// in actix's own `handle`, belongs to no call, unless [`sync_scope`](Self::sync_scope) says so. Cancellation needs no
 /// token: the future of a call that has ended is dropped, and with it the calls that it was waiting for.
 #[derive(Debug, Clone)]
 pub struct CallContext(Arc<Inner>);
@@ -244,8 +246,8 @@ impl CallContext {
         CURRENT.scope(self.clone(), future)
     }
 
-    /// Makes this the current context during `act`.
-    pub(crate) fn sync_scope<R>(&self, act: impl FnOnce() -> R) -> R {
+    /// Makes this the current context during `act`: for what stands before `Call::answer` and belongs to the call all the same.
+    pub fn sync_scope<R>(&self, act: impl FnOnce() -> R) -> R {
         CURRENT.sync_scope(self.clone(), act)
     }
 }

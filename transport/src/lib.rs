@@ -114,3 +114,5 @@ pub use service::{Bind, Binding, Placement, Serve, Service};
 pub use state::State;
 pub use status::{Code, Result, Status};
 pub use streaming::Streaming;
+/// What calls and answers with metadata of their own are made of: [`tonic::Request`], [`tonic::metadata`].
+pub use tonic;

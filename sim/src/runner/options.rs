@@ -1,7 +1,9 @@
 //! The command line of the tool.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
@@ -59,11 +61,14 @@ pub(super) struct Options {
     /// Build the program with each patch of tests/planted, or with this one, look for the bug, and print a table: how
     /// many seeds it takes to find it, and how small its failing plans get. With --failures 10: of the first ten of
     /// each. Fails if a patch no longer applies or builds, if a bug is not found, if the median plan that was
-    /// shrunk to the end within 30 s keeps more than 3 faults or 5 requests, if a shrunk plan fails without the bug, too, or if a
+    /// shrunk to the end within 30 s keeps more than --plan-size says, if a shrunk plan fails without the bug, too, or if a
     /// plan of tests/graveyard passes with the bug that it names. With --seed or --plan: play that one with the bug, by
     /// default the one that the plan names
     #[arg(long, value_name = "NAME", num_args = 0..=1, help_heading = "How", conflicts_with = "time")]
     pub(super) planted: Option<Option<String>>,
+    /// With --planted: how many faults and requests the median plan may keep
+    #[arg(long, value_name = "FAULTS,REQUESTS", default_value_t, help_heading = "How")]
+    pub(super) plan_size: PlanSize,
 
     /// A dress rehearsal: play on processes of the program that is to go on stage, in real time, with proxies between them
     /// that do what the plan's faults do to links, and signals that do the rest. What can only be done to a simulated host
@@ -122,6 +127,37 @@ Examples, after TOOL:
 Built with `cargo test --release`, rehearsals are several times as fast. Paths are relative to where you stand.
 
 Exit code: 0 all promises held, 1 one was broken, 2 or 64 the command line or a scenario's set-up is wrong.";
+
+/// What the median of all plans may keep at most that were shrunk to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PlanSize {
+    pub(super) faults: usize,
+    pub(super) requests: usize,
+}
+
+impl Default for PlanSize {
+    /// What one reads at a glance.
+    fn default() -> Self {
+        Self { faults: 3, requests: 5 }
+    }
+}
+
+impl FromStr for PlanSize {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let read = |(faults, requests): (&str, &str)| {
+            Some(Self { faults: faults.trim().parse().ok()?, requests: requests.trim().parse().ok()? })
+        };
+        text.split_once(',').and_then(read).ok_or("expected two numbers, as in 3,5")
+    }
+}
+
+impl fmt::Display for PlanSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},{}", self.faults, self.requests)
+    }
+}
 
 /// Part `index` (counted from one) of `count`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -181,11 +181,13 @@ impl<'a> Proof<'a> {
     pub(super) fn finish(self) -> bool {
         self.progress.finish();
         let mut held = self.troubles.is_empty();
+        let most = self.options.plan_size;
         if !self.cuts.is_empty() {
-            println!("\n{}", table::medians(&self.cuts));
-            held &= table::reaches_targets(&self.cuts);
+            println!("\n{}", table::medians(&self.cuts, most));
+            held &= table::reaches_targets(&self.cuts, most);
         }
-        self.cuts.iter().filter(|cut| !table::reaches_targets(std::slice::from_ref(cut))).for_each(|cut| {
+        let is_above = |cut: &&Cut| !table::reaches_targets(std::slice::from_ref(*cut), most);
+        self.cuts.iter().filter(is_above).for_each(|cut| {
             let again = read(cut).map(|plan| self.project.tool().seed(&plan, plan.planted.as_deref()));
             println!("above: {cut}: {}", again.unwrap_or_default());
         });
