@@ -133,5 +133,5 @@ pub use sim::{
 pub use swarm::Swarm;
 pub use time::Ms;
 pub use transport::Code;
-pub use typed::{answer, request};
+pub use typed::{answer, request, requests};
 pub use worlds::drawn;

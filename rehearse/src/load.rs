@@ -4,9 +4,10 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use proptest::strategy::Strategy;
+use serde::Serialize;
 use sim::Request;
 use transport::route::Route;
-use transport::{Contract, Method};
+use transport::{Body as _, Contract, Method};
 
 use crate::expect::Expect;
 use crate::ids;
@@ -68,7 +69,12 @@ pub(crate) struct Kind {
     pub(crate) service: &'static str,
     pub(crate) path: &'static str,
     pub(crate) routes: &'static [Route],
+    /// Whether its request or its answer is a stream.
     pub(crate) is_streaming: bool,
+    /// Whether its answer is a stream.
+    pub(crate) is_watched: bool,
+    /// How long a client waits before each further message of a stream of requests.
+    pub(crate) pause: Duration,
     /// How the client reads a streamed answer, once it has its head.
     pub(crate) reads: Reads,
     pub(crate) expect: Expect,
@@ -171,7 +177,7 @@ impl Load {
         M: Method<Request: JsonMessage, Response: JsonMessage>,
     {
         let rpc = rpc::of::<M, M::Response>(None);
-        self.add::<M>(via, requests, expect, rpc)
+        self.add::<M>(via, requests.prop_map(in_json), expect, rpc)
     }
 
     /// As [`rpc`](Self::rpc); `set_id` writes the id of each call into its request, where that needs one that is
@@ -188,19 +194,55 @@ impl Load {
         M: Method<Request: JsonMessage, Response: JsonMessage>,
     {
         let rpc = rpc::of::<M, M::Response>(Some(Box::new(set_id)));
-        self.add::<M>(via, requests, expect, rpc)
+        self.add::<M>(via, requests.prop_map(in_json), expect, rpc)
     }
 
     /// Adds clients that watch a stream of `M` over gRPC until their deadline: each message is told as a fact,
     /// [`StreamMessage`](crate::facts::StreamMessage). A stream has worked when it was opened and its server
     /// ended it in good order, or its deadline did.
     #[must_use]
-    pub fn watch<M>(self, requests: impl Strategy<Value = M::Request> + Send + Sync + 'static) -> Self
+    pub fn watch<M>(
+        self,
+        requests: impl Strategy<Value = M::Request> + Send + Sync + 'static,
+        expect: Expect,
+    ) -> Self
     where
         M: Method<Request: JsonMessage, Response: StreamOf>,
     {
         let rpc = rpc::of::<M, <M::Response as StreamOf>::Item>(None);
-        self.add::<M>(Via::Grpc, requests, Expect::ok(), rpc)
+        self.add::<M>(Via::Grpc, requests.prop_map(in_json), expect, rpc)
+    }
+
+    /// Adds clients that call `M` over gRPC with a stream of requests: each list that is drawn is one, whose messages go out
+    /// with `pause` between them.
+    #[must_use]
+    pub fn client_streaming<M>(
+        self,
+        pause: Duration,
+        requests: impl Strategy<Value = Vec<<M::Request as StreamOf>::Item>> + Send + Sync + 'static,
+        expect: Expect,
+    ) -> Self
+    where
+        M: Method<Request: StreamOf, Response: JsonMessage>,
+    {
+        let rpc = rpc::of_many::<M, M::Response>();
+        self.add::<M>(Via::Grpc, requests.prop_map(in_json), expect, rpc).pausing(pause)
+    }
+
+    /// Adds clients that call `M` over gRPC with streams both ways: they send as [`client_streaming`](Self::client_streaming),
+    /// and read meanwhile as [`watch`](Self::watch).
+    #[must_use]
+    pub fn bidi_streaming<M>(
+        self,
+        pause: Duration,
+        requests: impl Strategy<Value = Vec<<M::Request as StreamOf>::Item>> + Send + Sync + 'static,
+        expect: Expect,
+    ) -> Self
+    where
+        M: Method<Request: StreamOf, Response: StreamOf>,
+    {
+        let rpc = rpc::of_many::<M, <M::Response as StreamOf>::Item>();
+        self.add::<M>(Via::Grpc, requests.prop_map(in_json), expect, rpc).pausing(pause)
     }
 
     /// Adds clients that open a stream of `M` over gRPC and read none of it until their deadline: what does not go into
@@ -235,35 +277,45 @@ impl Load {
     where
         M: Method<Request: JsonMessage, Response: StreamOf>,
     {
-        let mut load = self.watch::<M>(requests);
-        load.kinds.last_mut().expect("one was just added").reads = reads;
+        let mut load = self.watch::<M>(requests, Expect::ok());
+        load.last().reads = reads;
         load
+    }
+
+    fn pausing(mut self, pause: Duration) -> Self {
+        self.last().pause = pause;
+        self
+    }
+
+    fn last(&mut self) -> &mut Kind {
+        self.kinds.last_mut().expect("one was just added")
     }
 
     fn add<M>(
         mut self,
         via: Via,
-        requests: impl Strategy<Value = M::Request> + Send + Sync + 'static,
+        requests: impl Strategy<Value = String> + Send + Sync + 'static,
         expect: Expect,
         rpc: Box<dyn Rpc>,
     ) -> Self
     where
-        M: Method<Request: JsonMessage>,
+        M: Method,
     {
         if via == Via::Rest && M::ROUTES.is_empty() {
             let path = M::PATH;
             self.mistake.get_or_insert_with(|| format!("{path} has no REST route: expected Via::Grpc"));
         }
         let name = self.free_name(via, <M::Contract as Contract>::NAME, M::PATH);
-        let text = |request| serde_json::to_string(&request).expect("a message has a JSON form");
-        let load = self.load.kind(via.client(), &name, requests.prop_map(text));
+        let load = self.load.kind(via.client(), &name, requests);
         self.kinds.push(Kind {
             via,
             name,
             service: <M::Contract as Contract>::NAME,
             path: M::PATH,
             routes: M::ROUTES,
-            is_streaming: <M::Response as transport::Body>::STREAMING,
+            is_streaming: M::Request::STREAMING || M::Response::STREAMING,
+            is_watched: M::Response::STREAMING,
+            pause: Duration::ZERO,
             reads: Reads::AsItComes,
             expect,
             rpc,
@@ -277,6 +329,10 @@ impl Load {
         let before = self.kinds.iter().filter(|kind| kind.via == via && kind.path == path).count();
         if before == 0 { name } else { format!("{name} {}", before + 1) }
     }
+}
+
+fn in_json(request: impl Serialize) -> String {
+    serde_json::to_string(&request).expect("a message has a JSON form")
 }
 
 /// The name of an rpc in plans: `service/Method`.

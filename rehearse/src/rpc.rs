@@ -18,7 +18,7 @@ pub trait JsonMessage: Message + Default + Serialize + DeserializeOwned + 'stati
 
 impl<T: Message + Default + Serialize + DeserializeOwned + 'static> JsonMessage for T {}
 
-/// A streamed answer, by the messages that it consists of.
+/// A streamed request or answer, by the messages that it consists of.
 pub trait StreamOf {
     /// One of them.
     type Item: JsonMessage;
@@ -30,9 +30,10 @@ impl<T: JsonMessage> StreamOf for Streaming<T> {
 
 /// An rpc, without its types.
 pub(crate) trait Rpc: Send + Sync {
-    /// The request that a plan spells as `argument`, made by the call with this id, in protobuf.
-    fn message(&self, argument: &str, id: String) -> Result<Bytes, Trouble>;
-    /// The same, as JSON.
+    /// The messages of the request that a plan spells as `argument`, made by the call with this id, in protobuf: one, unless
+    /// it is a stream.
+    fn messages(&self, argument: &str, id: String) -> Result<Vec<Bytes>, Trouble>;
+    /// Its one message as JSON.
     fn json(&self, argument: &str, id: String) -> Result<Value, Trouble>;
     /// The JSON of an answer in protobuf.
     fn answer(&self, message: &[u8]) -> Result<String, Trouble>;
@@ -42,9 +43,11 @@ pub(crate) trait Rpc: Send + Sync {
 
 type SetId<T> = Box<dyn Fn(&mut T, String) + Send + Sync>;
 
-/// The rpc with request `T` and answer, or messages of the answer, `A`.
+/// The rpc with request `T` and answer `A`, or with streams of these.
 struct Typed<T, A> {
     set_id: Option<SetId<T>>,
+    /// Whether a plan spells a list of requests, which is a stream.
+    asks_many: bool,
     answer: std::marker::PhantomData<fn() -> A>,
 }
 
@@ -54,7 +57,17 @@ where
     M: Method<Request: JsonMessage>,
     A: JsonMessage,
 {
-    Box::new(Typed::<M::Request, A> { set_id, answer: std::marker::PhantomData })
+    Box::new(Typed::<M::Request, A> { set_id, asks_many: false, answer: std::marker::PhantomData })
+}
+
+/// The rpc `M`, whose request is a stream, and whose answer consists of `A`.
+pub(crate) fn of_many<M, A>() -> Box<dyn Rpc>
+where
+    M: Method<Request: StreamOf>,
+    A: JsonMessage,
+{
+    let answer = std::marker::PhantomData;
+    Box::new(Typed::<<M::Request as StreamOf>::Item, A> { set_id: None, asks_many: true, answer })
 }
 
 impl<T: JsonMessage, A> Typed<T, A> {
@@ -68,8 +81,12 @@ impl<T: JsonMessage, A> Typed<T, A> {
 }
 
 impl<T: JsonMessage, A: JsonMessage> Rpc for Typed<T, A> {
-    fn message(&self, argument: &str, id: String) -> Result<Bytes, Trouble> {
-        Ok(self.request(argument, id)?.encode_to_vec().into())
+    fn messages(&self, argument: &str, id: String) -> Result<Vec<Bytes>, Trouble> {
+        let messages = match self.asks_many {
+            true => serde_json::from_str(argument)?,
+            false => vec![self.request(argument, id)?],
+        };
+        Ok(messages.iter().map(|message| message.encode_to_vec().into()).collect())
     }
 
     fn json(&self, argument: &str, id: String) -> Result<Value, Trouble> {

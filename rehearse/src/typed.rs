@@ -4,13 +4,22 @@ use sim::CallRecord;
 use transport::{Contract, Method};
 
 use crate::load::is_named;
-use crate::rpc::JsonMessage;
+use crate::rpc::{JsonMessage, StreamOf};
 
 /// The request of `call`, if it is a call of `M`. An id that was written into it is missing.
 #[must_use]
 pub fn request<M>(call: &CallRecord) -> Option<M::Request>
 where
     M: Method<Request: JsonMessage>,
+{
+    if is_of::<M>(call) { serde_json::from_str(&call.request.argument).ok() } else { None }
+}
+
+/// The messages of the request of `call`, if it is a call of `M`, whose requests are streams.
+#[must_use]
+pub fn requests<M>(call: &CallRecord) -> Option<Vec<<M::Request as StreamOf>::Item>>
+where
+    M: Method<Request: StreamOf>,
 {
     if is_of::<M>(call) { serde_json::from_str(&call.request.argument).ok() } else { None }
 }

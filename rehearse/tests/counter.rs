@@ -125,7 +125,7 @@ fn scenario(swarm: Swarm, is_forgetful: bool) -> Scenario {
     let load = Load::new(20, 300.ms(), 300.ms()..=800.ms())
         .rpc::<Add>(Via::Rest, requests(0..4), right())
         .rpc_with_id::<Add>(Via::Grpc, requests(4..9), right(), |request, id| request.key = id)
-        .watch::<Watch>(requests(0..1));
+        .watch::<Watch>(requests(0..1), Expect::ok());
     let app = move |host: &Host| {
         let disk = host.disk("journal");
         App::new().service_in_node(move |()| CounterActor::new(disk.clone(), is_forgetful))

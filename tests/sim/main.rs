@@ -35,6 +35,7 @@ mod retries;
 mod rolling;
 mod scenarios;
 mod scripts;
+mod sending;
 mod serving;
 mod shared;
 mod shed;
@@ -87,6 +88,7 @@ fn main() -> std::process::ExitCode {
         .scenario(breakers::limits())
         .scenario(breakers::starved())
         .scenario(parting::parting())
+        .scenario(sending::sending())
         .scenario(serving::serving())
         .scenario(serving::waiting())
         .scenario(serving::mute())

@@ -80,6 +80,6 @@ fn load() -> Load {
         .rpc::<front::Play>(Via::Rest, plays(), right())
         .rpc::<front::Play>(Via::Grpc, plays(), right())
         .rpc::<back::Play>(Via::Rest, plays(), right())
-        .watch::<front::Show>(shows())
-        .watch::<back::Show>(shows())
+        .watch::<front::Show>(shows(), Expect::ok())
+        .watch::<back::Show>(shows(), Expect::ok())
 }

@@ -34,7 +34,8 @@ pub(crate) fn quiet() -> Scenario {
         ..Script::default()
     });
     let load = Load::new(3, 1000.ms(), 35_000.ms()..=36_000.ms());
-    let load = load.watch::<back::Show>(scripts.clone()).watch::<front::Show>(scripts);
+    let load =
+        load.watch::<back::Show>(scripts.clone(), Expect::ok()).watch::<front::Show>(scripts, Expect::ok());
     let scenario =
         Scenario::new("quiet", "streams say nothing for half a minute and more", load, Swarm::calm());
     // Each of two sorts of stream must work twice when all is over, which takes as long as it does.
@@ -101,7 +102,7 @@ pub(crate) fn few() -> Scenario {
     let scripts = (matching("[a-z]{4,8}"), 50..=150_u32);
     let scripts =
         scripts.prop_map(|(text, pause_ms)| Script { text, pause_ms, scenes: 3, ..Script::default() });
-    let load = Load::new(40, 1500.ms(), 800.ms()..=1500.ms()).watch::<front::Show>(scripts);
+    let load = Load::new(40, 1500.ms(), 800.ms()..=1500.ms()).watch::<front::Show>(scripts, Expect::ok());
     let about = "a service may have few calls under way, and streams last";
     let scenario = Scenario::new("few", about, load, Swarm::calm()).flags(&["--policy", "max-in-flight=3"]);
     two(scenario, promises::of_calls())

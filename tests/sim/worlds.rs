@@ -283,7 +283,9 @@ fn streams(load: Load, size: u32, may_fail: bool) -> Load {
         let again_ms = if is_final { script.again_ms.max(300) } else { 0 };
         Script { manner: manner.into(), hops, again_ms, stumbles, swells_to, ..script }
     });
-    plays(load, scripts.sboxed(), size).watch::<front::Show>(slow()).watch::<back::Show>(slow())
+    plays(load, scripts.sboxed(), size)
+        .watch::<front::Show>(slow(), Expect::ok())
+        .watch::<back::Show>(slow(), Expect::ok())
 }
 
 fn entries(load: Load) -> Load {

@@ -15,7 +15,7 @@ fn load() -> Load {
     Load::new(30, 400.ms(), 300.ms()..=900.ms())
         .rpc_with_id::<orders::Place>(Via::Rest, place, refused, |request, id| request.order = id)
         .rpc::<inventory::Stock>(Via::Rest, sku().prop_map(|sku| StockRequest { sku }), Expect::ok())
-        .watch::<inventory::WatchStock>(sku().prop_map(|sku| StockRequest { sku }))
+        .watch::<inventory::WatchStock>(sku().prop_map(|sku| StockRequest { sku }), Expect::ok())
 }
 
 /// How often an order was reserved, charged and released.

@@ -2,14 +2,16 @@
 //! the node, so that what both sides get wrong in the same way cannot pass for right.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use futures_util::future::{FutureExt as _, LocalBoxFuture};
-use h2::RecvStream;
+use futures_util::future::{Either, FutureExt as _, LocalBoxFuture, select};
 use h2::client::SendRequest;
+use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Method, Version};
 use percent_encoding::percent_decode_str;
 use sim::{HostContext, Reply, Request};
@@ -56,18 +58,23 @@ struct Client {
 impl Client {
     async fn call(&self, request: &Request) -> Reply {
         match self.setting.kind(request) {
-            Some(kind) if kind.is_streaming => self.watch(kind, request).await,
+            Some(kind) if kind.is_watched => self.watch(kind, request).await,
             Some(kind) => within(request.deadline, self.unary(kind, request)).await,
             None => failed(&Unexpected(format!("no call {}", request.kind))),
         }
     }
 
     async fn unary(&self, kind: &Kind, request: &Request) -> Result<Reply, Trouble> {
-        let (head, mut body) = self.sent(kind, request).await?.await?.into_parts();
-        let mut messages = Messages::default();
-        while let Some(data) = body.data().await {
-            messages.take(&mut body, &data?)?;
-        }
+        let Sent { response, rest } = self.sent(kind, request).await?;
+        let answer = async {
+            let (head, mut body) = response.await?.into_parts();
+            let mut messages = Messages::default();
+            while let Some(data) = body.data().await {
+                messages.take(&mut body, &data?)?;
+            }
+            Ok::<_, Trouble>((head, body, messages))
+        };
+        let (head, mut body, mut messages) = beside(rest.sent(kind.pause), answer).await?;
         let end = End { head: head.headers, trailers: body.trailers().await?.unwrap_or_default() };
         let reply = match end.code()? {
             Code::Ok => {
@@ -108,7 +115,18 @@ impl Client {
         request: &Request,
         seen: &RefCell<Seen>,
     ) -> Result<(Code, Reply), Trouble> {
-        let (head, mut body) = self.sent(kind, request).await?.await?.into_parts();
+        let Sent { response, rest } = self.sent(kind, request).await?;
+        beside(rest.sent(kind.pause), self.read(kind, request, response, seen)).await
+    }
+
+    async fn read(
+        &self,
+        kind: &Kind,
+        request: &Request,
+        response: h2::client::ResponseFuture,
+        seen: &RefCell<Seen>,
+    ) -> Result<(Code, Reply), Trouble> {
+        let (head, mut body) = response.await?.into_parts();
         if !head.headers.contains_key("grpc-status") {
             seen.borrow_mut().head = Some(head.headers.clone());
         }
@@ -127,9 +145,9 @@ impl Client {
         Ok((code, end.around(reply)))
     }
 
-    /// Sends the request of a call; resolves to its answer.
-    async fn sent(&self, kind: &Kind, request: &Request) -> Result<h2::client::ResponseFuture, Trouble> {
-        let message = kind.rpc.message(&request.argument, request.request_id())?;
+    /// Sends the request of a call: all of it, or the first message of a stream.
+    async fn sent(&self, kind: &Kind, request: &Request) -> Result<Sent, Trouble> {
+        let messages = kind.rpc.messages(&request.argument, request.request_id())?;
         let target = self.setting.graph.entry(kind.service, request.id).ok_or("nobody hosts it")?;
         let mut head = http::Request::builder()
             .method(Method::POST)
@@ -143,9 +161,12 @@ impl Client {
         }
         add_to(&mut head, request)?;
         name_plainly(&mut head, request);
+        let mut frames =
+            messages.iter().map(|message| framed(message)).collect::<Result<VecDeque<_>, _>>()?;
         let (response, mut body) = self.connected(target).await?.send_request(head, false)?;
-        body.send_data(framed(&message)?, true)?;
-        Ok(response)
+        let first = frames.pop_front().unwrap_or_default();
+        body.send_data(first, frames.is_empty())?;
+        Ok(Sent { response, rest: Rest { frames, body } })
     }
 
     /// The connection, made anew if there is none that takes calls.
@@ -162,6 +183,39 @@ impl Client {
         // Why a connection ended is told to each call that was on it.
         tokio::task::spawn_local(async move { driver.await.is_ok() });
         Ok(connection.insert(made).clone())
+    }
+}
+
+/// A call that is on its way.
+struct Sent {
+    response: h2::client::ResponseFuture,
+    rest: Rest,
+}
+
+/// What is still to be sent of it.
+struct Rest {
+    frames: VecDeque<Bytes>,
+    body: SendStream<Bytes>,
+}
+
+impl Rest {
+    /// Sends it, with a pause before each message. A server that wants no more has said so in its answer.
+    async fn sent(mut self, pause: Duration) {
+        while let Some(frame) = self.frames.pop_front() {
+            sleep(pause).await;
+            if self.body.send_data(frame, self.frames.is_empty()).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// What `answer` comes to, while the rest of its request is sent, for as long as there is any.
+async fn beside<T>(rest: impl Future<Output = ()>, answer: impl Future<Output = T>) -> T {
+    let (rest, answer) = (pin!(rest), pin!(answer));
+    match select(answer, rest).await {
+        Either::Left((answered, _)) => answered,
+        Either::Right(((), answer)) => answer.await,
     }
 }
 

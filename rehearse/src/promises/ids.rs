@@ -289,8 +289,8 @@ impl Invariant for LinesKnowTheirCallers {
             return self.end_made(call, id);
         }
         // A stream that its watcher leaves has its line later.
-        let is_streaming = self.setting.kind(&call.request).is_some_and(|kind| kind.is_streaming);
-        if caller.has_line || is_streaming {
+        let is_watched = self.setting.kind(&call.request).is_some_and(|kind| kind.is_watched);
+        if caller.has_line || is_watched {
             return Ok(());
         }
         Err(format!("{} has its reply, and no access line", call.request_id))

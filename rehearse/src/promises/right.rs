@@ -16,7 +16,7 @@ impl Right {
     pub(super) fn note(&mut self, setting: &Setting, call: &CallRecord) {
         let Some(kind) = setting.kind(&call.request) else { return };
         // Who watches says until when: that moment may end the stream on any hop of its way.
-        let until = (kind.is_streaming && setting.says_timeouts).then_some(Code::DeadlineExceeded);
+        let until = (kind.is_watched && setting.says_timeouts).then_some(Code::DeadlineExceeded);
         let right = kind.expect.of(&call.request.argument).into_iter().chain(until);
         self.0.insert(call.request.id, right.collect());
     }

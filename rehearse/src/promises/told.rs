@@ -132,7 +132,7 @@ impl Invariant for AccessLinesAreTrue {
 
     fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
         // A stream that its caller leaves ends there, and here by the caller's own word.
-        let kind = self.setting.kind(&call.request).filter(|kind| !kind.is_streaming);
+        let kind = self.setting.kind(&call.request).filter(|kind| !kind.is_watched);
         let host = kind.and_then(|kind| self.setting.graph.entry(kind.service, call.request.id));
         if let Some((kind, host)) = kind.zip(host) {
             let (id, host) = (call.request_id.clone(), host.into());
