@@ -3,6 +3,8 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import http1
+import http2
 import wire
 from node import has_flag
 from stage import case
@@ -12,6 +14,7 @@ WORKERS = 2
 BUDGET = 64 * 1024 * 1024
 SLACK_MIB = 64
 WITHOUT_BUDGET_MIB = 512
+IDLE_KIB = 24  # of a connection on which nothing happens, at most
 HALF = 1_900_000  # of a message that fits: the limit is 4 MiB
 CALL_MAX_S = 15.0
 PIECE = b"x" * 16_384
@@ -22,10 +25,12 @@ def with_budget(binary):
     return budget if has_flag(binary, "--max-buffered") else ()
 
 
-def bound(stage):
-    """Memory may be what the node was told to keep, and a little; where it cannot be told, a fixed bound."""
+def bound(stage, connections=0):
+    """Memory may be what the node was told to keep, and a little, and what idle connections cost; where it cannot be told,
+    a fixed bound."""
     is_told = has_flag(stage.binary, "--max-buffered")
-    stage.case.peak_mib = BUDGET / 2**20 + SLACK_MIB if is_told else WITHOUT_BUDGET_MIB
+    told_mib = BUDGET / 2**20 + SLACK_MIB + connections * IDLE_KIB / 1024
+    stage.case.peak_mib = told_mib if is_told else WITHOUT_BUDGET_MIB
 
 
 def half_messages(stage, streams, seconds):
@@ -127,3 +132,62 @@ def call_with(stage, name, number):
     stream = http2.read_stream(1)
     http2.close()
     return stream.code if stream.reset is None else f"reset {stream.reset}"
+
+
+@case("heads without an end on 4,000 connections", flags=with_budget, may_refuse=True)
+def heads_without_end(stage):
+    """What has come of a request counts before it is one."""
+    bound(stage, 4000)
+    head = http1.GET.rstrip() + b"\r\n" + b"".join(b"x-%d: %s\r\n" % (part, b"x" * 4000) for part in range(29))
+    held = [stage.rest() for _ in range(4000)]
+    for sock in held:
+        wire.send_what_fits(sock, head)
+    time.sleep(1.0)
+
+
+@case("half HTTP/2 heads on 4,000 connections", flags=with_budget, given_up_s=16, may_refuse=True)
+def half_heads(stage):
+    """The same for heads in several frames, whose end must come in time."""
+    bound(stage, 4000)
+    block = wire.block(wire.call_headers(more=[(f"x-{part}", "x" * 1000) for part in range(28)]))
+    begun = wire.frame(wire.HEADERS, 0, 1, block[:16_000]) + wire.frame(wire.CONTINUATION, 0, 1, block[16_000:28_000])
+    held = [stage.grpc_sock() for _ in range(4000)]
+    for sock in held:
+        wire.send_what_fits(sock, wire.PREFACE + wire.settings() + begun)
+    time.sleep(1.0)
+
+
+@case("1,000 x 1,000 calls of clients that read nothing", flags=with_budget, may_refuse=True)
+def unread_calls(stage):
+    """Calls that are refused at once are not kept in masses until their clients have read that."""
+    bound(stage, 1000)
+    call_and_read_nothing(stage, 1000)
+    time.sleep(3.0)
+
+
+def call_and_read_nothing(stage, connections):
+    head = wire.block(wire.call_headers())
+    calls = b"".join(wire.frame(wire.HEADERS, wire.END_HEADERS, number, head) for number in range(1, 2000, 2))
+    held = [stage.grpc_sock(rcvbuf=2048) for _ in range(connections)]
+    for sock in held:
+        wire.send_what_fits(sock, wire.PREFACE + wire.settings(s4=0) + calls)
+
+
+@case("all attacks on memory together", flags=with_budget, latency_s=3.0, may_refuse=True)
+def together(stage):
+    """One budget for all that is held: whoever comes first, and whatever it is, together they keep no more."""
+    attacks = (
+        half_messages_on_one,
+        half_messages_on_four,
+        calls_without_message,
+        metadata_without_message,
+        lambda stage: call_and_read_nothing(stage, 200),
+        http1.unread,
+        http2.rapid_reset_of_whole_calls,
+    )
+    with ThreadPoolExecutor(len(attacks)) as pool:
+        for done in [pool.submit(attack, stage) for attack in attacks]:
+            done.result()
+    # Those that are begun and not answered yet.
+    time.sleep(3.0)
+    bound(stage, 500)

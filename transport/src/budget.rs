@@ -17,6 +17,9 @@ use crate::status::{Result, Status};
 /// The most that a worker holds with nothing said, in bytes.
 pub(crate) const DEFAULT_MOST: usize = 64 * 1024 * 1024;
 
+/// What those are told who are refused.
+pub(crate) const FULL: &str = "the worker holds as many bytes for clients as it may";
+
 /// What a client may hold of the last quarter: a head and a small message, or a few of them.
 const LITTLE: usize = 64 * 1024;
 
@@ -47,6 +50,13 @@ impl Budget {
         let shared = self.most - self.most / 4;
         if own <= LITTLE { all <= self.most } else { own <= shared.saturating_sub(all) }
     }
+
+    /// Whether nothing more is to be read of a client that holds `own` bytes of `all` that are held. Who holds little is read
+    /// for a while beyond what may be held, so that it is refused, and need not wait.
+    fn holds_back(&self, own: usize, all: usize) -> bool {
+        let is_little = own <= LITTLE && all <= self.most + self.most / 8;
+        !is_little && !self.allows(own, all)
+    }
 }
 
 impl Holds for Budget {
@@ -65,6 +75,17 @@ pub(crate) struct Share {
 impl Share {
     pub(crate) fn of(budget: &Arc<Budget>) -> Arc<Self> {
         Arc::new(Self { budget: Arc::clone(budget), taken: AtomicUsize::new(0) })
+    }
+
+    /// Whether nothing more is to be read of this connection for now.
+    pub(crate) fn is_held_back(&self) -> bool {
+        let [own, all] = [&self.taken, &self.budget.taken].map(|taken| taken.load(Ordering::Relaxed));
+        self.budget.holds_back(own, all)
+    }
+
+    /// Whether so much is held that little is to be read at a time.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.budget.taken.load(Ordering::Relaxed) > self.budget.most / 2
     }
 }
 
@@ -97,17 +118,27 @@ impl Buffered {
 
     /// Takes so many bytes more, or refuses them.
     pub(crate) fn take(&self, bytes: usize) -> Result<()> {
+        if !self.hold(bytes) {
+            self.give_back(bytes);
+            return Err(Status::resource_exhausted(FULL));
+        }
+        Ok(())
+    }
+
+    /// Takes so many bytes more, which are held already; whether the client may hold as much.
+    pub(crate) fn hold(&self, bytes: usize) -> bool {
         let add = |count: &AtomicUsize| count.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         let own = add(&self.bytes);
         let (budget, own) = match &self.client {
             Client::Connection(share) => (&share.budget, add(&share.taken)),
             Client::Call(budget) => (budget, own),
         };
-        if !budget.allows(own, add(&budget.taken)) {
-            self.give_back(bytes);
-            return Err(Status::resource_exhausted("the worker holds as many bytes for clients as it may"));
-        }
-        Ok(())
+        budget.allows(own, add(&budget.taken))
+    }
+
+    /// Gives back all that was taken.
+    pub(crate) fn give_all_back(&self) {
+        self.give_back(self.bytes.load(Ordering::Relaxed));
     }
 
     /// Gives back so many of the bytes that were taken.
@@ -143,8 +174,7 @@ impl Buffered {
 
 impl Drop for Buffered {
     fn drop(&mut self) {
-        let left = *self.bytes.get_mut();
-        self.give_back(left);
+        self.give_all_back();
     }
 }
 

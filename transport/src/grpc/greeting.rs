@@ -10,10 +10,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
+use super::scan::{Frame, HEAD_BYTES, SETTINGS};
 use crate::net::Io;
-
-/// A frame begins with three bytes of length, one of type, one of flags and four of its stream (RFC 9113, section 4.1).
-const HEAD_BYTES: usize = 9;
 
 /// The most of the first SETTINGS that is read, in bytes: some forty of them, where six are known.
 const SETTINGS_BYTES_MAX: usize = 256;
@@ -58,17 +56,13 @@ impl Greeted {
 impl Greeting {
     /// What these first bytes are; none while too few of them are there.
     fn of(bytes: &[u8]) -> Option<Self> {
-        const SETTINGS: u8 = 4;
         const ACK: u8 = 1;
         let (head, payload) = bytes.split_first_chunk::<HEAD_BYTES>()?;
-        let [a, b, c, kind, flags, stream @ ..] = *head;
-        // The first bit of a stream's number means nothing.
-        let is_of_connection = u32::from_be_bytes(stream) << 1 == 0;
-        if kind != SETTINGS || flags & ACK != 0 || !is_of_connection {
+        let frame = Frame::of(*head);
+        if frame.kind != SETTINGS || frame.has(ACK) || frame.stream != 0 {
             return Some(Self::Other);
         }
-        let length = u32::from_be_bytes([0, a, b, c]) as usize;
-        let settings = payload.get(..length.min(SETTINGS_BYTES_MAX))?;
+        let settings = payload.get(..frame.length.min(SETTINGS_BYTES_MAX))?;
         Some(Self::Http2(streams_max(settings)))
     }
 }

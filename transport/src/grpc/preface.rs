@@ -13,11 +13,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Re
 use tokio::time::timeout;
 use tonic::Code;
 
+use super::scan::PREFACE;
 use crate::net::{CallerAddress, Io};
 use crate::problem;
-
-/// How a client of HTTP/2 begins (RFC 9113, section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How long a client may take to send it.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -23,6 +23,7 @@ use tracing::debug;
 
 use super::answer::{self, Answer, Messages, code_in};
 use super::codec::Raw;
+use super::metered::Metered;
 use super::request::Request;
 use super::{Keepalive, preface, request};
 use crate::access::{AccessLine, Outcome};
@@ -98,6 +99,7 @@ impl Server {
         drop(silent);
         let _one = self.0.counts.connections.one();
         let (edge, share) = (self.0.clone(), Share::of(self.0.router.budget()));
+        let metered = Metered::new(io.clone(), &share);
         // Whether the client knows the names of the headers that vary.
         let is_named = Rc::new(Cell::new(false));
         let service = service_fn(move |request| {
@@ -107,7 +109,7 @@ impl Server {
                 Ok::<_, std::convert::Infallible>(answer)
             }
         });
-        let mut connection = pin!(self.0.http2().serve_connection(TokioIo::new(io.clone()), service));
+        let mut connection = pin!(self.0.http2().serve_connection(TokioIo::new(metered), service));
         let ended = tokio::select! {
             biased;
             ended = connection.as_mut() => ended,

@@ -12,6 +12,7 @@ use tracing::debug;
 
 use super::bridge::Bridge;
 use super::wire::Wire;
+use crate::budget::FULL;
 use crate::drain::OpenWork;
 use crate::net::CallerAddress;
 use crate::problem;
@@ -85,6 +86,7 @@ fn http1() -> Builder {
 async fn refuse(wire: &mut Wire, status: u16, caller: CallerAddress) -> io::Result<()> {
     let (code, detail) = match status {
         408 => (Code::DeadlineExceeded, "the request did not come in time"),
+        429 => (Code::ResourceExhausted, FULL),
         414 => (Code::ResourceExhausted, "the target of the request is too long"),
         431 => (Code::ResourceExhausted, "the head of the request is too large"),
         _ => (Code::InvalidArgument, "this is not an HTTP/1.1 request"),

@@ -18,6 +18,7 @@ use super::connection;
 use super::headers::{LetThrough, with_key};
 use super::request::{Refusal, refuse, told};
 use super::wire::Wire;
+use crate::budget::Budget;
 use crate::drain::{Drain, OpenWork};
 use crate::gauges::{self, EdgeCounts, Reading};
 use crate::net::{CallerAddress, Io};
@@ -43,6 +44,7 @@ pub struct Server {
     known: Rc<Known>,
     drain: Drain,
     counts: Arc<EdgeCounts>,
+    budget: Arc<Budget>,
 }
 
 impl Server {
@@ -54,6 +56,7 @@ impl Server {
         // What is no name of a header was refused by the configuration.
         let attempts_header = options.attempts_header.and_then(|name| name.parse().ok());
         let (deadline, counts_too) = (options.deadline, counts.clone());
+        let budget = Arc::clone(router.budget());
         let edge = Edge { router, deadline, let_through, attempts_header, counts: counts_too };
         let (edge, readiness) = (Rc::new(edge), drain.clone());
         let app = App::new()
@@ -66,7 +69,7 @@ impl Server {
             .default_service(web::to(|request: HttpRequest| refuse(request, Refusal::NotFound)));
         let app = map_config(app, |()| AppConfig::default()).new_service(()).await;
         let app = Rc::new(app.expect("an app without fallible parts can be made"));
-        Self { app, known: Rc::new(Known::new(&headers)), drain, counts }
+        Self { app, known: Rc::new(Known::new(&headers)), drain, counts, budget }
     }
 
     /// Serves one accepted connection until its client closes it, or a drain has started and its last
@@ -77,7 +80,8 @@ impl Server {
             CallerAddress::Tcp(address) => Some(address),
             CallerAddress::Unix | CallerAddress::Memory => None,
         };
-        let (app, known, wire) = (self.app.clone(), self.known.clone(), Wire::new(io, self.drain.clone()));
+        let (app, known, wire) =
+            (self.app.clone(), self.known.clone(), Wire::new(io, self.drain.clone(), &self.budget));
         connection::serve(Bridge { app, known, caller: address, wire }, caller, &open).await;
         // The drain counts this connection up to here.
         drop(open);

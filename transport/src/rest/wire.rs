@@ -10,6 +10,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
+use crate::budget::{Budget, Buffered};
 use crate::deadline::UNREAD_MAX;
 use crate::drain::Drain;
 use crate::net::Io;
@@ -59,6 +61,10 @@ struct Inner {
     /// Runs while the client does not read.
     unread: Option<Pin<Box<Sleep>>>,
     refusal: Option<u16>,
+    /// What is held of a head that is not whole.
+    head: Buffered,
+    /// What was read of it and does not count yet: nothing does of a head that comes at once.
+    uncounted: usize,
 }
 
 /// What is on its way.
@@ -94,7 +100,7 @@ enum End {
 pub(super) struct InFlight(Wire);
 
 impl Wire {
-    pub(super) fn new(io: Io, drain: Drain) -> Self {
+    pub(super) fn new(io: Io, drain: Drain, budget: &Arc<Budget>) -> Self {
         Self(Rc::new(RefCell::new(Inner {
             io,
             drain,
@@ -107,6 +113,8 @@ impl Wire {
             timer: None,
             unread: None,
             refusal: None,
+            head: Buffered::alone(budget),
+            uncounted: 0,
         })))
     }
 
@@ -116,6 +124,8 @@ impl Wire {
         inner.stage = Stage::Request { is_answered: false };
         inner.body = if has_body { RequestBody::Read } else { RequestBody::Ended };
         inner.was_used = true;
+        inner.uncounted = 0;
+        inner.head.give_all_back();
         InFlight(self.clone())
     }
 
@@ -155,6 +165,9 @@ impl Wire {
         if !read.is_empty() {
             inner.stage = Stage::Head;
         }
+        // It counts when it is read again.
+        inner.uncounted = 0;
+        inner.head.give_all_back();
         inner.ahead.extend_from_slice(read);
     }
 
@@ -251,6 +264,16 @@ impl Inner {
         }
     }
 
+    /// Whether there is room for what has come of a head, of which more is waited for. If not, the answer is noted.
+    fn has_room(&mut self) -> bool {
+        let bytes = std::mem::take(&mut self.uncounted);
+        let has_room = bytes == 0 || self.head.take(bytes).is_ok();
+        if !has_room {
+            self.refusal = Some(429);
+        }
+        has_room
+    }
+
     /// Resolves when the client has not sent in time what it is to send next. The answer to a head that was begun is
     /// noted; a client that has sent nothing is told nothing.
     fn poll_tardy(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -303,11 +326,18 @@ fn status_in(head: &[u8]) -> Option<u16> {
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let inner = &mut *self.0.borrow_mut();
+        if !inner.has_room() {
+            return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
+        }
+        let before = buf.filled().len();
         let Poll::Ready(read) = inner.poll_read_next(cx, buf) else {
             return inner.poll_tardy(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
         };
         if matches!(inner.stage, Stage::Quiet | Stage::Resting) {
             (inner.stage, inner.since) = (Stage::Head, None);
+        }
+        if inner.stage == Stage::Head {
+            inner.uncounted += buf.filled().len() - before;
         }
         Poll::Ready(read)
     }
