@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use protos::app::grpc::SayHelloRequest;
 use protos::app::grpc::service2::SayHello;
@@ -56,6 +57,89 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         .every_call("every reply belongs to its request", checks::right_value)
         .invariant(HomesAreKept::default)
         .invariant(OneAtATime::default)
+}
+
+/// The scenario of a home that goes while its keys are called, and comes back: they come back with it.
+pub(crate) fn returning() -> Scenario {
+    let names = || matching("[a-h]").prop_map(|name| SayHelloRequest { name });
+    let load = Load::new(160, 10_000.ms(), 400.ms()..=1500.ms())
+        .rpc::<SayHello>(Via::Rest, names(), Expect::ok())
+        .rpc::<SayHello>(Via::Grpc, names(), Expect::ok());
+    let swarm = Swarm::new(1..=2, 1500.ms(), 400.ms()..=1500.ms()).only(&[Family::Kill, Family::PowerLoss]);
+    Scenario::new(
+        "returning",
+        "the homes of keys go while these are called, and come back",
+        load,
+        swarm.host("service1"),
+    )
+    .nodes(&["service1", "service2"], scenarios::app)
+    .node("spare1", &["service1"], scenarios::app)
+    .workers(1)
+    .flags(&["--policy", "service1.ProcessName.key=name"])
+    .promises(promises::of_calls().except(promises::REPLICAS_SHARE))
+    .every_call("every reply belongs to its request", checks::right_value)
+    .invariant(HomesComeBack::default)
+}
+
+/// Who could not be reached is tried again after so long, however often that was in vain here.
+const BACK_WITHIN: Duration = Duration::from_secs(5);
+
+/// When a host is back for a while, calls by a key come to the home that they had before it went.
+#[derive(Debug, Default)]
+struct HomesComeBack {
+    keys: BTreeMap<u32, String>,
+    homes: BTreeMap<String, Arc<str>>,
+    has_gone: bool,
+    gone: u32,
+    /// When the last of them came back.
+    back: Duration,
+    met: u64,
+}
+
+impl Invariant for HomesComeBack {
+    fn name(&self) -> &str {
+        "keys come back with their homes"
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::nothing().fact::<HandlerBegun>()
+    }
+
+    fn call_started(&mut self, call: &CallRecord) -> Result<(), String> {
+        self.keys.extend(request::<SayHello>(call).map(|asked| (call.request.id, asked.name)));
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        match &event.what {
+            What::FaultBegins { .. } => (self.has_gone, self.gone) = (true, self.gone + 1),
+            What::FaultEnds { .. } => (self.gone, self.back) = (self.gone - 1, event.at),
+            _ => {}
+        }
+        let is_by_key = event.told::<HandlerBegun>().is_some_and(|begun| begun.service == "service1");
+        let key = event.request.filter(|_| is_by_key).and_then(|call| self.keys.get(&call));
+        let Some(key) = key else { return Ok(()) };
+        if !self.has_gone {
+            self.homes.insert(key.clone(), Arc::clone(&event.host));
+        }
+        let Some(home) = self.homes.get(key) else { return Ok(()) };
+        if self.gone > 0 || event.at < self.back + BACK_WITHIN {
+            return Ok(());
+        }
+        self.met += 1;
+        if *home == event.host {
+            return Ok(());
+        }
+        let back = (event.at - self.back).as_millis();
+        Err(format!(
+            "a call with the key {key} came to {}; expected {home}, where it was at home and which is back for {back} ms",
+            event.host
+        ))
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
 }
 
 /// A call by a key is made once more when the attempt before has ended, and never beside it.

@@ -93,6 +93,26 @@ pub(crate) fn undone() -> Scenario {
         })
 }
 
+/// The scenario of calls that are cut off by their deadlines when what they ask for is done: to make them again does not do it
+/// again.
+pub(crate) fn cut() -> Scenario {
+    let entries = || Just(Entry { key: "a".to_owned(), amount: 1, later_ms: 400, ..Entry::default() });
+    let late = || Expect::ok().or(Code::DeadlineExceeded);
+    let load = Load::new(40, 1500.ms(), 100.ms()..=300.ms())
+        .rpc::<Enter>(Via::Grpc, entries(), late())
+        .metadata(idempotency::metadata(matching("[a-h]")));
+    let about = "calls under idempotency keys are cut off when they have entered";
+    in_one_node("tally", Scenario::new("cut", about, load, Swarm::calm()))
+        .promises(promises::of_calls())
+        .invariant(|| EnteredOnce::new(false, FOREVER_MS.ms()))
+        .every_call("who repeats a call that was cut off is not answered as if it had worked", |call| {
+            match call.reply.as_ref().is_some_and(rehearse::Reply::is_ok) {
+                true => Err(format!("{} has worked, in less time than it takes", call.request_id)),
+                false => Ok(()),
+            }
+        })
+}
+
 /// A tally in one node that is called by clients who repeat what they enter.
 pub(crate) fn tally(
     name: &str,

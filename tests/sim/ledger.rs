@@ -130,17 +130,31 @@ impl Handler<Call<tally::Enter>> for TallyActor {
     type Result = Reply<tally::Enter>;
 
     fn handle(&mut self, call: Call<tally::Enter>, context: &mut Context<Self>) -> Self::Result {
+        if call.request.later_ms > 0 {
+            return call.answer_with_state(context, async |state, entry| {
+                let wait = Duration::from_millis(entry.later_ms.into());
+                let balance = state.with(move |actor| actor.enter(&entry)).await?;
+                sleep(wait).await;
+                balance
+            });
+        }
         call.answer_now(|entry| {
             is_busy_for(context, entry.busy_ms);
-            let total = self.totals.entry(entry.key.clone()).or_default();
-            if entry.amount == 0 {
-                info!(total = *total, "nothing entered");
-                return Err(nothing_to_enter());
-            }
-            let balance = entered(total, &format!("{TALLY}{}", entry.key), entry.amount);
-            // What it says of itself, and not what a node says of it: it has been asked.
-            if entry.amount == UNDONE { Err(Status::unavailable(HALF_DONE)) } else { Ok(balance) }
+            self.enter(&entry)
         })
+    }
+}
+
+impl TallyActor {
+    fn enter(&mut self, entry: &Entry) -> Result<Balance, Status> {
+        let total = self.totals.entry(entry.key.clone()).or_default();
+        if entry.amount == 0 {
+            info!(total = *total, "nothing entered");
+            return Err(nothing_to_enter());
+        }
+        let balance = entered(total, &format!("{TALLY}{}", entry.key), entry.amount);
+        // What it says of itself, and not what a node says of it: it has been asked.
+        if entry.amount == UNDONE { Err(Status::unavailable(HALF_DONE)) } else { Ok(balance) }
     }
 }
 

@@ -26,11 +26,21 @@ const ON_ITS_WAY: Duration = Duration::from_millis(200);
 
 /// The scenario of a name that loses hosts and gets them back.
 pub(crate) fn names() -> Scenario {
+    of_three("names", "the name of service1 loses hosts and gets them back")
+}
+
+/// The same, where hosts are asked whether they serve: nobody asks one to which the name leads no more.
+pub(crate) fn watched() -> Scenario {
+    let about = "the name of service1 loses hosts that are asked whether they serve, and gets them back";
+    of_three("watched", about).flags(&["--policy", "health-check=true"])
+}
+
+fn of_three(name: &str, about: &str) -> Scenario {
     let load = Load::new(60, 24_000.ms(), 400.ms()..=800.ms());
     let load = scenarios::greetings(load);
     let swarm = Swarm::new(1..=6, 12_000.ms(), 1000.ms()..=18_000.ms()).only(&[Family::Unlisted]);
     let swarm = HOSTS.iter().fold(swarm, |swarm, host| swarm.host(host));
-    let scenario = Scenario::new("names", "the name of service1 loses hosts and gets them back", load, swarm)
+    let scenario = Scenario::new(name, about, load, swarm)
         .nodes(&["service1", "service2"], scenarios::app)
         .node("spare1", &["service1"], scenarios::app)
         .node("spare2", &["service1"], scenarios::app);

@@ -42,6 +42,33 @@ pub(crate) fn quiet() -> Scenario {
     two(scenario, promises::of_calls()).recovers_within(80_000.ms())
 }
 
+/// The scenario of callers with all the time there is: more than fits into the eight digits that gRPC has for it, in the unit
+/// that is used for less.
+pub(crate) fn unhurried() -> Scenario {
+    let scripts = || {
+        let script = (matching("[a-z]{4,8}"), 0..=2_u32);
+        script.prop_map(|(text, hops)| Script { text, hops, ..Script::default() })
+    };
+    let load = Load::new(40, 300.ms(), 800.ms()..=1500.ms()).without_timeouts();
+    let load = load.rpc::<front::Play>(Via::Rest, scripts(), Expect::ok()).rpc::<front::Play>(
+        Via::Grpc,
+        scripts(),
+        Expect::ok(),
+    );
+    let about = "calls may take for days, and do not";
+    let scenario = Scenario::new("unhurried", about, load, Swarm::calm()).flags(&["--deadline", "200h"]);
+    // A deadline in seconds is some of a second shorter on each hop.
+    let promises = promises::of_calls().except(promises::DEADLINES_ARE_MOMENTS);
+    two(scenario, promises).every_call("who has time has an answer", works)
+}
+
+fn works(call: &CallRecord) -> Result<(), String> {
+    match &call.reply {
+        Some(reply) if !reply.is_ok() => Err(format!("{} got {reply:?}", call.request_id)),
+        _ => Ok(()),
+    }
+}
+
 /// The scenario of callers with less time than their calls take.
 pub(crate) fn short() -> Scenario {
     let scripts = matching("[a-z]{4,8}").prop_map(|text| Script { text, wait_ms: 40, ..Script::default() });

@@ -31,11 +31,13 @@ const SMALL: usize = 1024;
 pub(crate) struct Budget {
     most: usize,
     taken: AtomicUsize,
+    /// How much of that is for streams that HTTP/2 keeps.
+    streams: AtomicUsize,
 }
 
 impl Budget {
     pub(crate) fn new(most: usize, gauges: &Gauges) -> Arc<Self> {
-        let budget = Arc::new(Self { most, taken: AtomicUsize::new(0) });
+        let budget = Arc::new(Self { most, taken: AtomicUsize::new(0), streams: AtomicUsize::new(0) });
         gauges.watch(&budget);
         budget
     }
@@ -49,13 +51,6 @@ impl Budget {
     fn allows(&self, own: usize, all: usize) -> bool {
         let shared = self.most - self.most / 4;
         if own <= LITTLE { all <= self.most } else { own <= shared.saturating_sub(all) }
-    }
-
-    /// Whether nothing more is to be read of a client that holds `own` bytes of `all` that are held. Who holds little is read
-    /// for a while beyond what may be held, so that it is refused, and need not wait.
-    fn holds_back(&self, own: usize, all: usize) -> bool {
-        let is_little = own <= LITTLE && all <= self.most + self.most / 8;
-        !is_little && !self.allows(own, all)
     }
 }
 
@@ -76,16 +71,59 @@ impl Share {
     pub(crate) fn of(budget: &Arc<Budget>) -> Arc<Self> {
         Arc::new(Self { budget: Arc::clone(budget), taken: AtomicUsize::new(0) })
     }
+}
 
-    /// Whether nothing more is to be read of this connection for now.
-    pub(crate) fn is_held_back(&self) -> bool {
-        let [own, all] = [&self.taken, &self.budget.taken].map(|taken| taken.load(Ordering::Relaxed));
-        self.budget.holds_back(own, all)
+/// What HTTP/2 keeps for the streams of one connection, whatever becomes of the calls on them. It can not be refused, for it is
+/// there when it is seen: so no more is read of a connection that has much of it. All have half of the worker's bytes at most,
+/// each as much as it leaves free, and those who have little a quarter more.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    all: Buffered,
+    own: usize,
+}
+
+impl Streams {
+    /// None yet, of a connection.
+    pub(crate) fn of(share: &Arc<Share>) -> Self {
+        Self { all: Buffered::of(share), own: 0 }
     }
 
-    /// Whether so much is held that little is to be read at a time.
-    pub(crate) fn is_scarce(&self) -> bool {
-        self.budget.taken.load(Ordering::Relaxed) > self.budget.most / 2
+    /// One more, which takes so many bytes.
+    pub(crate) fn hold(&mut self, bytes: usize) {
+        self.own += bytes;
+        self.budget().streams.fetch_add(bytes, Ordering::Relaxed);
+        self.all.hold(bytes);
+    }
+
+    /// One less.
+    pub(crate) fn give_back(&mut self, bytes: usize) {
+        self.own -= bytes;
+        self.budget().streams.fetch_sub(bytes, Ordering::Relaxed);
+        self.all.give_back(bytes);
+    }
+
+    /// Whether nothing more is to be read of the connection for now.
+    pub(crate) fn are_too_many(&self) -> bool {
+        let (half, all) = (self.budget().most / 2, self.budget().streams.load(Ordering::Relaxed));
+        if self.own <= LITTLE { all > half + half / 2 } else { self.own > half.saturating_sub(all) }
+    }
+
+    /// Whether there are so many that little is to be read at a time.
+    pub(crate) fn are_many(&self) -> bool {
+        self.budget().streams.load(Ordering::Relaxed) > self.budget().most / 4
+    }
+
+    fn budget(&self) -> &Budget {
+        match &self.all.client {
+            Client::Connection(share) => &share.budget,
+            Client::Call(budget) => budget,
+        }
+    }
+}
+
+impl Drop for Streams {
+    fn drop(&mut self) {
+        self.give_back(self.own);
     }
 }
 

@@ -3,20 +3,25 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sim::{Event, Invariant, Wants};
+use sim::{CallRecord, Event, Invariant, Wants};
 
 use super::deadlines::GRACE;
 use super::names::LOSERS_ARE_CANCELLED;
+use crate::clients::code_named;
 use crate::facts::{CallMade, CallOutcome, Outcome};
 
 /// When one attempt of a call has an answer, the others that are under way are dropped at once. What the call may be repeated
-/// after is none.
+/// after is none: then the others go on, for one of them may still be answered.
 #[derive(Debug, Default)]
 pub(super) struct LosersAreCancelled {
     /// The attempts that are under way.
     going: BTreeMap<u32, CallMade>,
     /// The calls that were answered beside attempts that were under way, and when.
     answered: BTreeMap<u32, Duration>,
+    /// The calls of which an attempt failed beside others, and when.
+    failed: BTreeMap<u32, Duration>,
+    /// The requests of calls whose other attempts were given up with one that failed.
+    given_up: BTreeMap<u32, String>,
     met: u64,
 }
 
@@ -27,9 +32,18 @@ impl LosersAreCancelled {
         let answered = self.answered.get(&made.call).copied();
         let is_answered = is_answer(&made, ended.outcome);
         self.met += u64::from(is_answered);
+        let fails = matches!(ended.outcome, Outcome::Said(_) | Outcome::NotSent | Outcome::Lost);
         if is_answered && has_others {
             self.answered.entry(made.call).or_insert(event.at);
-        } else if !has_others {
+        } else if fails && has_others {
+            self.failed.insert(made.call, event.at);
+        } else if ended.outcome == Outcome::Dropped
+            && answered.is_none()
+            && self.failed.get(&made.call) == Some(&event.at)
+        {
+            self.given_up.extend(event.request.map(|request| (request, event.to_string())));
+        }
+        if !has_others {
             self.answered.remove(&made.call);
         }
         let Some(answered) = answered else { return Ok(()) };
@@ -68,6 +82,17 @@ impl Invariant for LosersAreCancelled {
             self.going.insert(made.hop, *made);
         }
         event.told::<CallOutcome>().map_or(Ok(()), |ended| self.ended(event, ended))
+    }
+
+    fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
+        let Some(given_up) = self.given_up.remove(&call.request.id) else { return Ok(()) };
+        // Who has gone has taken all attempts along.
+        match call.reply.as_ref().filter(|reply| code_named(&reply.status).is_some()) {
+            Some(_) => {
+                Err(format!("an attempt was given up as another one of its call had failed: {given_up}"))
+            }
+            None => Ok(()),
+        }
     }
 
     fn met(&self) -> u64 {

@@ -64,7 +64,7 @@ mod written;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{Family, Scenario};
+use sim::{CallRecord, Family, Scenario};
 use transport::Code;
 
 use self::admission::NoMoreThanAdmitted;
@@ -102,8 +102,8 @@ pub use self::names::{
     NO_DEADLINE_PASSES_EARLY, NO_MORE_IN_FLIGHT, NO_MORE_THAN_ADMITTED, NODES_COME_TO_REST, ONE_CONNECTION,
     ONE_PROBE_AT_A_TIME, ONLY_THE_OUTERMOST_REPEATS, OPENS_FOR_A_REASON, PUSHBACK_IS_HEEDED,
     REPEATED_ONLY_WITH_PROOF, REPEATED_WITHIN_BACKOFF, REPLICAS_SHARE, REPLIES_CARRY_IDS, SERVING_IS_HEEDED,
-    STATUSES_ARE_EXPLAINED, STRANGERS_ARE_SERVED, TRIED_TWICE_AT_MOST, WAITS_GROW, WHAT_IS_ADDED_ARRIVES,
-    WORK_COMES_TO_REST, WORKERS_SHARE,
+    STATUSES_ARE_EXPLAINED, STATUSES_NAME_NO_ADDRESS, STRANGERS_ARE_SERVED, TRIED_TWICE_AT_MOST, WAITS_GROW,
+    WHAT_IS_ADDED_ARRIVES, WORK_COMES_TO_REST, WORKERS_SHARE,
 };
 use self::opens::OpensForAReason;
 use self::outermost::OnlyTheOutermostRepeats;
@@ -119,6 +119,7 @@ use self::strange::StrangersAreServed;
 use self::told::AccessLinesAreTrue;
 use self::tries::TriedTwiceAtMost;
 use self::written::LogsAreAsTold;
+use crate::clients::{GRPC_PORT, code_named};
 use crate::setting::Setting;
 
 /// What a call over one or two hops of a healthy network may take at most, unless a scenario says otherwise.
@@ -177,6 +178,18 @@ impl OfCalls {
     }
 }
 
+/// Where services are is for the log of who calls them.
+fn names_no_address(call: &CallRecord) -> Result<(), String> {
+    let Some(reply) = call.reply.as_ref().filter(|reply| code_named(&reply.status).is_some()) else {
+        return Ok(());
+    };
+    let message = reply.message().unwrap_or_default();
+    match message.contains(&format!(":{GRPC_PORT}")) {
+        true => Err(format!("{} is told {message:?}", call.request_id)),
+        false => Ok(()),
+    }
+}
+
 type Add = fn(Scenario, OfCalls, Arc<Setting>) -> Scenario;
 
 const ALL: &[(&str, Add)] = &[
@@ -186,6 +199,7 @@ const ALL: &[(&str, Add)] = &[
     (STATUSES_ARE_EXPLAINED, |to, set, setting| {
         to.invariant(move || StatusesAreExplained::new(&setting, set.allowed.clone(), set.enough))
     }),
+    (STATUSES_NAME_NO_ADDRESS, |to, _, _| to.every_call(STATUSES_NAME_NO_ADDRESS, names_no_address)),
     (DEADLINES_SHRINK, |to, _, setting| to.invariant(move || DeadlinesShrink::new(&setting))),
     (EDGES_KEEP_DEADLINES, |to, _, setting| to.invariant(move || EdgesKeepDeadlines::new(&setting))),
     (EDGES_END_CALLS, |to, _, setting| to.invariant(move || EndsInTime::edges(&setting))),

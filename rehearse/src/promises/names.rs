@@ -8,6 +8,8 @@ pub const REPLIES_CARRY_IDS: &str = "every reply carries its caller's request id
 pub const LINES_KNOW_THEIR_CALLERS: &str = "every log line carries its caller's request id";
 /// A call that fails, fails for a reason: a fault on its way, a service that is full, a failure further inside.
 pub const STATUSES_ARE_EXPLAINED: &str = "a status is one that the faults explain";
+/// What a caller is told names services, and never where they are.
+pub const STATUSES_NAME_NO_ADDRESS: &str = "a status names no address";
 /// A handler has no more time than the call had, and a call no more than the handler that makes it.
 pub const DEADLINES_SHRINK: &str = "each hop gets what is left of its caller's deadline";
 /// By the access line, no call took longer at its edge than its deadline.

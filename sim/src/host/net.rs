@@ -62,6 +62,9 @@ impl Net for SimNet {
             let listed = recorder::with(|recorder| {
                 name.split('.').filter_map(|host| recorder.listed(host)).collect::<Vec<_>>()
             });
+            if listed.is_empty() && recorder::with(|recorder| recorder.is_denied()) {
+                return Err(io::Error::new(io::ErrorKind::NotFound, "nobody knows this name"));
+            }
             Ok(listed.into_iter().map(|address| SocketAddr::new(address, port)).collect())
         })
     }

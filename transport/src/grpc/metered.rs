@@ -20,7 +20,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::preface::Prefaced;
 use super::scan::{CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, Frames, HEADERS, RST_STREAM};
-use crate::budget::{Buffered, FULL, Share};
+use crate::budget::{Buffered, FULL, Share, Streams};
 
 /// What a stream costs beside what is said on it, in bytes: in HTTP/2, and as a task that has not begun.
 const STREAM_BYTES: usize = 8192;
@@ -40,8 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The stream of one connection, from its preface on.
 pub(super) struct Metered {
     io: Prefaced,
-    share: Arc<Share>,
-    streams: Streams,
+    streams: Open,
     heads: Heads,
     read: Frames,
     written: Frames,
@@ -52,11 +51,11 @@ pub(super) struct Metered {
 }
 
 /// The streams that HTTP/2 keeps.
-struct Streams {
-    open: HashSet<u32>,
+struct Open {
+    streams: HashSet<u32>,
     /// The last one that the client has opened.
     last: u32,
-    held: Buffered,
+    held: Streams,
 }
 
 /// The head that comes.
@@ -71,12 +70,10 @@ struct Heads {
 impl Metered {
     /// What is kept for it counts among what `share` has.
     pub(super) fn new(io: Prefaced, share: &Arc<Share>) -> Self {
-        let held = || Buffered::of(share);
         Self {
             io,
-            share: Arc::clone(share),
-            streams: Streams { open: HashSet::new(), last: 0, held: held() },
-            heads: Heads { is_half: false, held: held(), is_too_much: false, timer: None },
+            streams: Open { streams: HashSet::new(), last: 0, held: Streams::of(share) },
+            heads: Heads { is_half: false, held: Buffered::of(share), is_too_much: false, timer: None },
             read: Frames::of_client(),
             written: Frames::default(),
             is_unread: false,
@@ -94,10 +91,10 @@ impl Metered {
     }
 
     fn note_written(&mut self, piece: &[u8]) {
-        let before = self.streams.open.len();
+        let before = self.streams.streams.len();
         let streams = &mut self.streams;
         self.written.pass(piece, |frame| streams.note_written(frame));
-        if self.streams.open.len() < before
+        if self.streams.streams.len() < before
             && let Some((_, reader)) = self.pause.take()
         {
             reader.wake();
@@ -106,7 +103,7 @@ impl Metered {
 
     /// Resolves when more may be read: at once, unless the client makes the worker keep more than it may.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.share.is_held_back() {
+        while self.streams.held.are_too_many() {
             if self.heads.is_too_much || self.is_unread {
                 return Poll::Ready(Err(too_much()));
             }
@@ -134,7 +131,7 @@ impl Metered {
     fn after_write<T>(&mut self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.is_unread = written.is_pending();
         match written {
-            Poll::Pending if self.share.is_held_back() => Poll::Ready(Err(too_much())),
+            Poll::Pending if self.streams.held.are_too_many() => Poll::Ready(Err(too_much())),
             written => written,
         }
     }
@@ -144,12 +141,12 @@ fn too_much() -> io::Error {
     io::Error::new(io::ErrorKind::QuotaExceeded, FULL)
 }
 
-impl Streams {
+impl Open {
     fn note_read(&mut self, frame: Frame) {
         match frame.kind {
             HEADERS if frame.stream > self.last => {
                 self.last = frame.stream;
-                self.open.insert(frame.stream);
+                self.streams.insert(frame.stream);
                 // HTTP/2 has it already.
                 self.held.hold(STREAM_BYTES);
             }
@@ -167,7 +164,7 @@ impl Streams {
     }
 
     fn end(&mut self, stream: u32) {
-        if self.open.remove(&stream) {
+        if self.streams.remove(&stream) {
             self.held.give_back(STREAM_BYTES);
         }
     }
@@ -208,7 +205,7 @@ impl AsyncRead for Metered {
         let this = self.get_mut();
         ready!(this.poll_room(cx))?;
         let before = buf.filled().len();
-        let polled = match this.share.is_scarce() {
+        let polled = match this.streams.held.are_many() {
             true => this.poll_read_little(cx, buf),
             false => Pin::new(&mut this.io).poll_read(cx, buf),
         };
