@@ -59,6 +59,12 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         .flags(&["--attempts-header", ATTEMPTS])
         .invariant(move || AttemptsAreTold { in_front, made: BTreeMap::new(), met: 0 })
         .promises(promises::of_calls().enough(ENOUGH))
+        .fold("a call is made no more often than its policy says", move |_: &mut (), event| {
+            match event.told::<CallMade>() {
+                Some(made) if made.attempt >= attempts => Err(format!("expected {attempts} at most: {event}")),
+                _ => Ok(()),
+            }
+        })
         .every_call("every reply belongs to its request", |call| scripts::as_the_script_says(call, u32::MAX))
 }
 
