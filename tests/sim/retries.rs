@@ -61,7 +61,9 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         .promises(promises::of_calls().enough(ENOUGH))
         .fold("a call is made no more often than its policy says", move |_: &mut (), event| {
             match event.told::<CallMade>() {
-                Some(made) if made.attempt >= attempts => Err(format!("expected {attempts} at most: {event}")),
+                Some(made) if made.attempt >= attempts => {
+                    Err(format!("expected {attempts} at most: {event}"))
+                }
                 _ => Ok(()),
             }
         })

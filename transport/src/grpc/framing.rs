@@ -69,7 +69,24 @@ impl Framing {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn there_is_room_for_what_has_come_and_for_no_more_than_a_message_besides(
+            pieces in prop::collection::vec(prop::collection::vec(prop_oneof![Just(0), 0..4_u8, any::<u8>()], 0..40), 0..9),
+            limit in 0..5000_usize,
+        ) {
+            let (mut framing, mut come) = (Framing::new(limit), 0);
+            for piece in pieces {
+                come += piece.len();
+                let room = framing.room_for(&piece);
+                prop_assert!(room >= piece.len() && room <= come + limit, "{room} for {come} with {limit}");
+            }
+        }
+    }
 
     fn message(length: u32, there: usize) -> Vec<u8> {
         [&[0][..], &length.to_be_bytes(), &vec![1; there]].concat()

@@ -120,9 +120,26 @@ impl AsyncWrite for Greeted {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
+    use proptest::prelude::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter, duplex};
 
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_known_of_a_greeting_does_not_change_with_what_follows(
+            settings in any::<bool>(), mut bytes in prop::collection::vec(any::<u8>(), 0..300), more in any::<[u8; 9]>(),
+        ) {
+            if settings {
+                bytes.splice(0..0, [0, 0, 12, 4, 0, 0, 0, 0, 0]);
+            }
+            if let Some(known) = Greeting::of(&bytes) {
+                prop_assert_eq!(Greeting::of(&[&bytes[..], &more].concat()), Some(known));
+            } else {
+                prop_assert!(bytes.len() < HEAD_BYTES + SETTINGS_BYTES_MAX);
+            }
+        }
+    }
 
     #[tokio::test]
     async fn a_greeting_is_heard_and_passed_on_however_it_is_cut() {

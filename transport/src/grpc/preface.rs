@@ -138,9 +138,37 @@ impl AsyncWrite for Prefaced {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
+    use proptest::prelude::*;
     use tokio::io::{BufWriter, duplex};
 
     use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_a_client_says_first_it_is_http2_or_told_so(
+            said in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..200),
+                (0..=PREFACE.len(), prop::collection::vec(any::<u8>(), 0..40)).prop_map(|(of, rest)| [&PREFACE[..of], &rest].concat()),
+            ],
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("it needs no driver but this");
+            let (told, read) = runtime.block_on(async {
+                let (mut far, near) = duplex(1024);
+                far.write_all(&said).await.expect("there is room");
+                far.shutdown().await.expect("a pipe takes that");
+                let read = read(Box::new(near), CallerAddress::Unix).await;
+                let mut told = Vec::new();
+                // There is no end while the stream is held.
+                let read = read.map(|prefaced| prefaced.is_some());
+                far.read_to_end(&mut told).await.expect("it was closed");
+                (told, read)
+            });
+            match read {
+                Ok(is_http2) => prop_assert!(is_http2 == said.starts_with(PREFACE) && is_http2 == told.is_empty()),
+                Err(_) => prop_assert!(PREFACE.starts_with(&said) && told.is_empty()),
+            }
+        }
+    }
 
     #[tokio::test]
     async fn what_was_read_ahead_is_read_again_and_the_rest_after_it() {
