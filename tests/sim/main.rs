@@ -57,6 +57,11 @@ fn main() -> std::process::ExitCode {
     if std::env::args().next().is_some_and(|name| name == worlds::STAND_IN) {
         return worlds::node();
     }
+    of_endpoints(of_services()).scenarios(worlds::all()).main()
+}
+
+/// The scenarios of one service or two, and of what stands before them.
+fn of_services() -> rehearse::Runner {
     rehearse::Runner::new(env!("CARGO_MANIFEST_DIR"))
         .dress(env!("CARGO_BIN_EXE_node"))
         .scenarios(scenarios::all())
@@ -80,6 +85,11 @@ fn main() -> std::process::ExitCode {
         .scenario(shared::shared())
         .scenario(refused::refused())
         .scenario(refused::rude())
+}
+
+/// Those of several hosts of a service, and of who calls them.
+fn of_endpoints(runner: rehearse::Runner) -> rehearse::Runner {
+    runner
         .scenario(replicas::replicas())
         .scenario(replicas::cold())
         .scenario(replicas::uneven())
@@ -115,6 +125,4 @@ fn main() -> std::process::ExitCode {
         .scenario(codes::codes())
         .scenario(codes::elsewhere())
         .scenario(codes::saved())
-        .scenarios(worlds::all())
-        .main()
 }
