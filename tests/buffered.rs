@@ -18,9 +18,6 @@ const MIB: usize = 1024 * 1024;
 /// The head of a gRPC message of a mebibyte, which never comes as a whole.
 const LARGE: &[u8] = b"\0\0\x10\0\0";
 
-/// What a stream counts for, beside what is said on it.
-const STREAM: usize = 8192;
-
 /// A node of one worker that says nothing of its calls.
 fn node(flags: &[&str]) -> Node {
     Node::start(&[&["--services", "service1", "--workers", "1", "--log", "off,node=info"], flags].concat())

@@ -12,9 +12,9 @@ use rehearse::{
 
 use crate::{scripts, terms, worlds};
 
-/// How large a message may be, and how much a node may hold for clients: as little as it can be told to, and some streams.
+/// How large a message may be, and how much a node may hold for clients: as little as it can be told to.
 const SIZE_MAX: u32 = 65_536;
-const BUFFERED: u32 = 4 * SIZE_MAX + 32_768;
+const BUFFERED: u32 = 4 * SIZE_MAX;
 
 /// Streams of so many messages of so many bytes: each message is small, and all of them are more than a node holds for one
 /// client.

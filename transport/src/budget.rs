@@ -1,5 +1,5 @@
-//! How many bytes a worker holds for its clients, and the most that it may: the heads of calls in flight, the bodies of
-//! requests, and answers that are not read yet.
+//! How many bytes a worker holds for its clients, and the most that it may: heads, also before they are whole, streams of HTTP/2, the
+//! bodies of requests, and answers that are not read yet.
 //!
 //! The rule needs nobody to be looked for who holds most: of three quarters of it a client may hold as much as is left
 //! free (as in switches with shared memory: Choudhury and Hahne, "Dynamic queue length thresholds", 1998), and the last
@@ -7,7 +7,7 @@
 //! take what they get leave room for everybody else's small calls.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
@@ -23,6 +23,9 @@ pub(crate) const FULL: &str = "the worker holds as many bytes for clients as it 
 /// What a client may hold of the last quarter: a head and a small message, or a few of them.
 const LITTLE: usize = 64 * 1024;
 
+/// What a stream of HTTP/2 costs beside what is said on it, in bytes: there, and as the task of its call.
+const STREAM: usize = 8192;
+
 /// What is no larger than this is not followed until HTTP has written it: what HTTP keeps beside it is as much.
 const SMALL: usize = 1024;
 
@@ -31,13 +34,13 @@ const SMALL: usize = 1024;
 pub(crate) struct Budget {
     most: usize,
     taken: AtomicUsize,
-    /// How much of that is for streams that HTTP/2 keeps.
-    streams: AtomicUsize,
+    /// What HTTP/2 keeps besides for streams of calls that were not admitted, or are answered.
+    waiting: AtomicIsize,
 }
 
 impl Budget {
     pub(crate) fn new(most: usize, gauges: &Gauges) -> Arc<Self> {
-        let budget = Arc::new(Self { most, taken: AtomicUsize::new(0), streams: AtomicUsize::new(0) });
+        let budget = Arc::new(Self { most, taken: AtomicUsize::new(0), waiting: AtomicIsize::new(0) });
         gauges.watch(&budget);
         budget
     }
@@ -56,7 +59,8 @@ impl Budget {
 
 impl Holds for Budget {
     fn tell(&self, reading: &mut Reading) {
-        reading.add(Gauge::BufferedBytes, "", "", self.taken.load(Ordering::Relaxed));
+        let all = self.taken.load(Ordering::Relaxed) + bytes_in(&self.waiting);
+        reading.add(Gauge::BufferedBytes, "", "", all);
     }
 }
 
@@ -65,65 +69,78 @@ impl Holds for Budget {
 pub(crate) struct Share {
     budget: Arc<Budget>,
     taken: AtomicUsize,
+    /// As in the budget. A call may outlive its stream.
+    waiting: AtomicIsize,
 }
 
 impl Share {
     pub(crate) fn of(budget: &Arc<Budget>) -> Arc<Self> {
-        Arc::new(Self { budget: Arc::clone(budget), taken: AtomicUsize::new(0) })
+        let (taken, waiting) = (AtomicUsize::new(0), AtomicIsize::new(0));
+        Arc::new(Self { budget: Arc::clone(budget), taken, waiting })
+    }
+
+    /// So many bytes more, or less, are for streams of calls that were not admitted, or are answered.
+    fn waits(&self, bytes: isize) {
+        self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        self.budget.waiting.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
-/// What HTTP/2 keeps for the streams of one connection, whatever becomes of the calls on them. It can not be refused, for it is
-/// there when it is seen: so no more is read of a connection that has much of it. All have half of the worker's bytes at most,
-/// each as much as it leaves free, and those who have little a quarter more.
+/// What HTTP/2 keeps for the streams of one connection, whatever becomes of the calls on them. It cannot be refused, for it is
+/// there when it is seen: so no more is read of a connection that has much of it. Calls that were admitted have a bound of
+/// their own and are no part of that, until they are answered. All others have half of the worker's bytes at most, those of a
+/// connection as much as they leave free, and those of one with few a quarter more.
 #[derive(Debug)]
 pub(crate) struct Streams {
-    all: Buffered,
-    own: usize,
+    share: Arc<Share>,
+    count: usize,
 }
 
 impl Streams {
     /// None yet, of a connection.
     pub(crate) fn of(share: &Arc<Share>) -> Self {
-        Self { all: Buffered::of(share), own: 0 }
+        Self { share: Arc::clone(share), count: 0 }
     }
 
-    /// One more, which takes so many bytes.
-    pub(crate) fn hold(&mut self, bytes: usize) {
-        self.own += bytes;
-        self.budget().streams.fetch_add(bytes, Ordering::Relaxed);
-        self.all.hold(bytes);
+    /// One more.
+    pub(crate) fn hold(&mut self) {
+        self.count += 1;
+        self.share.waits(STREAM as isize);
     }
 
     /// One less.
-    pub(crate) fn give_back(&mut self, bytes: usize) {
-        self.own -= bytes;
-        self.budget().streams.fetch_sub(bytes, Ordering::Relaxed);
-        self.all.give_back(bytes);
+    pub(crate) fn give_back(&mut self) {
+        self.count -= 1;
+        self.share.waits(-(STREAM as isize));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn share(&self) -> Arc<Share> {
+        Arc::clone(&self.share)
     }
 
     /// Whether nothing more is to be read of the connection for now.
     pub(crate) fn are_too_many(&self) -> bool {
-        let (half, all) = (self.budget().most / 2, self.budget().streams.load(Ordering::Relaxed));
-        if self.own <= LITTLE { all > half + half / 2 } else { self.own > half.saturating_sub(all) }
+        let half = self.share.budget.most / 2;
+        let (own, all) = (bytes_in(&self.share.waiting), bytes_in(&self.share.budget.waiting));
+        if own <= LITTLE { all > half + half / 2 } else { own > half.saturating_sub(all) }
     }
 
-    /// Whether there are so many that little is to be read at a time.
+    /// Whether there are so many that few more are to begin at a time.
     pub(crate) fn are_many(&self) -> bool {
-        self.budget().streams.load(Ordering::Relaxed) > self.budget().most / 4
+        bytes_in(&self.share.budget.waiting) > self.share.budget.most / 4
     }
+}
 
-    fn budget(&self) -> &Budget {
-        match &self.all.client {
-            Client::Connection(share) => &share.budget,
-            Client::Call(budget) => budget,
-        }
-    }
+fn bytes_in(count: &AtomicIsize) -> usize {
+    count.load(Ordering::Relaxed).try_into().unwrap_or_default()
 }
 
 impl Drop for Streams {
     fn drop(&mut self) {
-        self.give_back(self.own);
+        while self.count > 0 {
+            self.give_back();
+        }
     }
 }
 
@@ -132,6 +149,8 @@ impl Drop for Streams {
 pub(crate) struct Buffered {
     client: Client,
     bytes: AtomicUsize,
+    /// Whether it is of a call that was admitted.
+    is_admitted: AtomicBool,
 }
 
 /// Whose bytes they are.
@@ -146,12 +165,25 @@ enum Client {
 impl Buffered {
     /// Nothing yet, for a call of a connection that has several at once.
     pub(crate) fn of(share: &Arc<Share>) -> Self {
-        Self { client: Client::Connection(Arc::clone(share)), bytes: AtomicUsize::new(0) }
+        Self::new(Client::Connection(Arc::clone(share)), 0)
     }
 
     /// Nothing yet, for a call that is the only one of its connection.
     pub(crate) fn alone(budget: &Arc<Budget>) -> Self {
-        Self { client: Client::Call(Arc::clone(budget)), bytes: AtomicUsize::new(0) }
+        Self::new(Client::Call(Arc::clone(budget)), 0)
+    }
+
+    fn new(client: Client, bytes: usize) -> Self {
+        Self { client, bytes: AtomicUsize::new(bytes), is_admitted: AtomicBool::new(false) }
+    }
+
+    /// The call was admitted: from now until this is dropped, its stream waits for nobody's leave.
+    pub(crate) fn admit(&self) {
+        if let Client::Connection(share) = &self.client
+            && !self.is_admitted.swap(true, Ordering::Relaxed)
+        {
+            share.waits(-(STREAM as isize));
+        }
     }
 
     /// Takes so many bytes more, or refuses them.
@@ -171,7 +203,7 @@ impl Buffered {
             Client::Connection(share) => (&share.budget, add(&share.taken)),
             Client::Call(budget) => (budget, own),
         };
-        budget.allows(own, add(&budget.taken))
+        budget.allows(own, add(&budget.taken) + bytes_in(&budget.waiting))
     }
 
     /// Gives back all that was taken.
@@ -200,7 +232,7 @@ impl Buffered {
             return bytes;
         }
         self.bytes.fetch_sub(count, Ordering::Relaxed);
-        let part = Self { client: self.client.clone(), bytes: AtomicUsize::new(count) };
+        let part = Self::new(self.client.clone(), count);
         Bytes::from_owner(Outgoing { bytes, _part: part })
     }
 
@@ -213,6 +245,11 @@ impl Buffered {
 impl Drop for Buffered {
     fn drop(&mut self) {
         self.give_all_back();
+        if let Client::Connection(share) = &self.client
+            && *self.is_admitted.get_mut()
+        {
+            share.waits(STREAM as isize);
+        }
     }
 }
 

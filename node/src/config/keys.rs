@@ -101,7 +101,8 @@ pub struct Config {
     pub max_message_size: u32,
 
     /// The most that one worker holds for clients, in bytes: heads of calls, bodies of requests, answers that are not
-    /// read yet; more is refused, of those first who hold most. Four times --max-message-size at least
+    /// read yet; more is refused, of those first who hold most. No more is read of who makes it keep much besides: each
+    /// call over gRPC that is not taken on, or whose answer is not read, is 8 KiB. Four times --max-message-size at least
     #[arg(long, value_name = "BYTES", default_value = "67108864", allow_hyphen_values = true,
           value_parser = |text: &str| number::<u64>(text, BUFFERED_MAX))]
     pub max_buffered: u64,

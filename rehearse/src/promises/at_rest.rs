@@ -29,8 +29,8 @@ pub(super) fn soon(setting: &Setting) -> Duration {
     setting.deadline + setting.silence * 3 + LINGER
 }
 
-/// The most that is held for one who asks whether a node serves, in bytes: a stream, and the head of that.
-const WATCH_BYTES_MAX: usize = 8192 + 512;
+/// The most that is held for one who asks whether a node serves, in bytes: the head of that.
+const WATCH_BYTES_MAX: usize = 1024;
 
 /// Every node comes to rest.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sim::{CallRecord, Event, Invariant, Wants};
+use transport::Code;
 
 use super::deadlines::GRACE;
 use super::names::LOSERS_ARE_CANCELLED;
@@ -32,13 +33,14 @@ impl LosersAreCancelled {
         let answered = self.answered.get(&made.call).copied();
         let is_answered = is_answer(&made, ended.outcome);
         self.met += u64::from(is_answered);
-        let fails = matches!(ended.outcome, Outcome::Said(_) | Outcome::NotSent | Outcome::Lost);
+        let goes_on = has_failed_alone(&made, ended.outcome);
         if is_answered && has_others {
             self.answered.entry(made.call).or_insert(event.at);
-        } else if fails && has_others {
+        } else if goes_on && has_others {
             self.failed.insert(made.call, event.at);
         } else if ended.outcome == Outcome::Dropped
             && answered.is_none()
+            && !event.host.is_empty()
             && self.failed.get(&made.call) == Some(&event.at)
         {
             self.given_up.extend(event.request.map(|request| (request, event.to_string())));
@@ -65,6 +67,16 @@ fn is_answer(made: &CallMade, outcome: Outcome) -> bool {
         Outcome::Ok => true,
         Outcome::Said(code) => !made.retry_codes.has(code),
         Outcome::NotSent | Outcome::Lost | Outcome::Late | Outcome::Dropped => false,
+    }
+}
+
+/// Whether this is a failure after which the call may go on: one that proves that nobody has handled it, or that its policy names.
+fn has_failed_alone(made: &CallMade, outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::NotSent => true,
+        Outcome::Lost => made.retry_codes.has(Code::Unavailable),
+        Outcome::Said(code) => made.retry_codes.has(code),
+        Outcome::Ok | Outcome::Late | Outcome::Dropped => false,
     }
 }
 

@@ -119,7 +119,7 @@ use self::strange::StrangersAreServed;
 use self::told::AccessLinesAreTrue;
 use self::tries::TriedTwiceAtMost;
 use self::written::LogsAreAsTold;
-use crate::clients::{GRPC_PORT, code_named};
+use crate::clients::{GRPC_PORT, HTTP_PORT, code_named};
 use crate::setting::Setting;
 
 /// What a call over one or two hops of a healthy network may take at most, unless a scenario says otherwise.
@@ -179,15 +179,16 @@ impl OfCalls {
 }
 
 /// Where services are is for the log of who calls them.
-fn names_no_address(call: &CallRecord) -> Result<(), String> {
+fn names_no_address(call: &CallRecord, setting: &Setting) -> Result<(), String> {
     let Some(reply) = call.reply.as_ref().filter(|reply| code_named(&reply.status).is_some()) else {
         return Ok(());
     };
     let message = reply.message().unwrap_or_default();
-    match message.contains(&format!(":{GRPC_PORT}")) {
-        true => Err(format!("{} is told {message:?}", call.request_id)),
-        false => Ok(()),
-    }
+    let is_at =
+        |host: &str| [GRPC_PORT, HTTP_PORT].iter().any(|port| message.contains(&format!("{host}:{port}")));
+    // Processes are all on this machine, on any ports.
+    let is_named = setting.graph.nodes().any(is_at) || message.contains("127.0.0.1:");
+    if is_named { Err(format!("{} is told {message:?}", call.request_id)) } else { Ok(()) }
 }
 
 type Add = fn(Scenario, OfCalls, Arc<Setting>) -> Scenario;
@@ -199,7 +200,9 @@ const ALL: &[(&str, Add)] = &[
     (STATUSES_ARE_EXPLAINED, |to, set, setting| {
         to.invariant(move || StatusesAreExplained::new(&setting, set.allowed.clone(), set.enough))
     }),
-    (STATUSES_NAME_NO_ADDRESS, |to, _, _| to.every_call(STATUSES_NAME_NO_ADDRESS, names_no_address)),
+    (STATUSES_NAME_NO_ADDRESS, |to, _, setting| {
+        to.every_call(STATUSES_NAME_NO_ADDRESS, move |call| names_no_address(call, &setting))
+    }),
     (DEADLINES_SHRINK, |to, _, setting| to.invariant(move || DeadlinesShrink::new(&setting))),
     (EDGES_KEEP_DEADLINES, |to, _, setting| to.invariant(move || EdgesKeepDeadlines::new(&setting))),
     (EDGES_END_CALLS, |to, _, setting| to.invariant(move || EndsInTime::edges(&setting))),

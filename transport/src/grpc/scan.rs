@@ -54,6 +54,11 @@ impl Frames {
         Self { skip: PREFACE.len(), ..Self::default() }
     }
 
+    /// How many bytes of the last frame have not come.
+    pub(super) fn missing(&self) -> usize {
+        self.skip
+    }
+
     /// Takes a piece, and tells of each frame whose head ends in it.
     pub(super) fn pass(&mut self, mut piece: &[u8], mut tell: impl FnMut(Frame)) {
         loop {
@@ -111,9 +116,12 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_are_too_strange(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..30), 0..9)) {
+        fn any_bytes_are_the_same_frames_at_once_and_one_by_one(bytes in prop::collection::vec(prop_oneof![Just(0), any::<u8>()], 0..300)) {
+            let (mut at_once, mut one_by_one) = (Vec::new(), Vec::new());
+            Frames::default().pass(&bytes, |frame| at_once.push(frame));
             let mut passing = Frames::default();
-            pieces.iter().for_each(|piece| passing.pass(piece, |_| {}));
+            bytes.iter().for_each(|byte| passing.pass(&[*byte], |frame| one_by_one.push(frame)));
+            prop_assert_eq!(at_once, one_by_one);
         }
     }
 }

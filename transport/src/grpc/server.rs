@@ -130,8 +130,8 @@ impl Server {
 
 impl Edge {
     fn http2(&self) -> Builder<Local> {
-        // Well above what a service takes on: HTTP/2 holds back what exceeds this, silently, where
-        // admission refuses it at once.
+        // Well above what a service takes on: HTTP/2 holds back what exceeds this, silently, where admission refuses
+        // it at once. So does `Metered` where a client leaves many unread that are refused.
         let limits = self.router.limits();
         let calls = u32::try_from(limits.calls.saturating_add(limits.streams)).unwrap_or(u32::MAX);
         let streams_max = calls.saturating_mul(2).max(1024);
@@ -307,6 +307,7 @@ impl StreamingService<Bytes> for Dispatch {
                 head?;
                 metadata::check_size(context.metadata())?;
                 let (permit, mut messages) = (endpoint.admit(&context)?, request.into_inner());
+                context.buffered().into_iter().for_each(Buffered::admit);
                 if endpoint.request_streaming {
                     return endpoint.call(permit, &context, request::stream(messages, limit)).await;
                 }
