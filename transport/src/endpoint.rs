@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::admission::{Admission, Counted, Permit, Taken};
 use crate::answers::Answers;
+use crate::budget::Buffered;
 use crate::call::{Call, Held, Interceptor, Stay, Ticket};
 use crate::channel::Response;
 use crate::context::CallContext;
@@ -99,7 +100,9 @@ impl Endpoint {
         if !self.has_time_for(context) {
             return Err(deadline::too_short());
         }
-        self.admission.admit(!self.is_unary(), context.criticality())
+        let permit = self.admission.admit(!self.is_unary(), context.criticality())?;
+        context.buffered().into_iter().for_each(Buffered::admit);
+        Ok(permit)
     }
 
     /// Whether the call may be answered in time. One with an idempotency key may have been answered already.

@@ -307,7 +307,6 @@ impl StreamingService<Bytes> for Dispatch {
                 head?;
                 metadata::check_size(context.metadata())?;
                 let (permit, mut messages) = (endpoint.admit(&context)?, request.into_inner());
-                context.buffered().into_iter().for_each(Buffered::admit);
                 if endpoint.request_streaming {
                     return endpoint.call(permit, &context, request::stream(messages, limit)).await;
                 }
