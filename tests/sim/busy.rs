@@ -82,7 +82,7 @@ fn entries(load: Load, keys: &str) -> Load {
         prop::sample::select(vec![0, 0, 60, 120]),
         prop::sample::select(vec![20, 60, 150]),
     )
-        .prop_map(|(key, amount, busy_ms, later_ms)| Entry { key, amount, busy_ms, later_ms })
+        .prop_map(|(key, amount, busy_ms, later_ms)| Entry { key, amount, busy_ms, later_ms, answer_ms: 0 })
         .sboxed();
     let looks = ledger::keys(keys).prop_map(|key| Entry { key, ..Entry::default() });
     let glances = matching("[a-z]{4,8}").prop_map(|text| Script { text, ..Script::default() });

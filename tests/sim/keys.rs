@@ -96,7 +96,7 @@ pub(crate) fn undone() -> Scenario {
 /// The scenario of calls that are cut off by their deadlines when what they ask for is done: to make them again does not do it
 /// again.
 pub(crate) fn cut() -> Scenario {
-    let entries = || Just(Entry { key: "a".to_owned(), amount: 1, later_ms: 400, ..Entry::default() });
+    let entries = || Just(Entry { key: "a".to_owned(), amount: 1, answer_ms: 400, ..Entry::default() });
     let late = || Expect::ok().or(Code::DeadlineExceeded);
     let load = Load::new(40, 1500.ms(), 100.ms()..=300.ms())
         .rpc::<Enter>(Via::Grpc, entries(), late())

@@ -130,9 +130,9 @@ impl Handler<Call<tally::Enter>> for TallyActor {
     type Result = Reply<tally::Enter>;
 
     fn handle(&mut self, call: Call<tally::Enter>, context: &mut Context<Self>) -> Self::Result {
-        if call.request.later_ms > 0 {
+        if call.request.answer_ms > 0 {
             return call.answer_with_state(context, async |state, entry| {
-                let wait = Duration::from_millis(entry.later_ms.into());
+                let wait = Duration::from_millis(entry.answer_ms.into());
                 let balance = state.with(move |actor| actor.enter(&entry)).await?;
                 sleep(wait).await;
                 balance

@@ -181,7 +181,7 @@ impl Recorder {
     /// Whether a name that leads nowhere is said not to be there at all, and not that it leads nowhere: now one, now the
     /// other, as servers of names do.
     pub(crate) fn is_denied(&self) -> bool {
-        self.now().as_millis().is_multiple_of(2)
+        (self.now().as_millis() / 10).is_multiple_of(2)
     }
 
     /// Traffic passed between two hosts. The faults on its way are effective if a call is in flight.
