@@ -15,6 +15,8 @@ BUDGET = 64 * 1024 * 1024
 SLACK_MIB = 64
 WITHOUT_BUDGET_MIB = 512
 IDLE_KIB = 24  # of a connection on which nothing happens, at most
+CALL_KIB = 8  # of a call that waits
+PERMITS = WORKERS * 1024
 HALF = 1_900_000  # of a message that fits: the limit is 4 MiB
 CALL_MAX_S = 15.0
 PIECE = b"x" * 16_384
@@ -25,11 +27,11 @@ def with_budget(binary):
     return budget if has_flag(binary, "--max-buffered") else ()
 
 
-def bound(stage, connections=0):
-    """Memory may be what the node was told to keep, and a little, and what idle connections cost; where it cannot be told,
-    a fixed bound."""
+def bound(stage, connections=0, permits=0):
+    """Memory may be what the node was told to keep, and a little, and what idle connections and calls cost that have
+    permits; where it cannot be told, a fixed bound."""
     is_told = has_flag(stage.binary, "--max-buffered")
-    told_mib = BUDGET / 2**20 + SLACK_MIB + connections * IDLE_KIB / 1024
+    told_mib = BUDGET / 2**20 + SLACK_MIB + (connections * IDLE_KIB + permits * CALL_KIB) / 1024
     stage.case.peak_mib = told_mib if is_told else WITHOUT_BUDGET_MIB
 
 
@@ -160,7 +162,7 @@ def half_heads(stage):
 @case("1,000 x 1,000 calls of clients that read nothing", flags=with_budget, may_refuse=True)
 def unread_calls(stage):
     """Calls that are refused at once are not kept in masses until their clients have read that."""
-    bound(stage, 1000)
+    bound(stage, 1000, PERMITS)
     call_and_read_nothing(stage, 1000)
     time.sleep(3.0)
 
@@ -190,4 +192,4 @@ def together(stage):
             done.result()
     # Those that are begun and not answered yet.
     time.sleep(3.0)
-    bound(stage, 500)
+    bound(stage, 500, PERMITS)

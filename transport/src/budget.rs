@@ -79,6 +79,10 @@ impl Share {
         Arc::new(Self { budget: Arc::clone(budget), taken, waiting })
     }
 
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
     /// So many bytes more, or less, are for streams of calls that were not admitted, or are answered.
     fn waits(&self, bytes: isize) {
         self.waiting.fetch_add(bytes, Ordering::Relaxed);

@@ -66,7 +66,6 @@ struct Heads {
     is_open: bool,
     is_here: bool,
     held: Buffered,
-    is_too_much: bool,
     /// Runs until the end of one must have come.
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -80,8 +79,7 @@ impl Metered {
             heads: Heads {
                 is_open: false,
                 is_here: false,
-                held: Buffered::of(share),
-                is_too_much: false,
+                held: Buffered::alone(share.budget()),
                 timer: None,
             },
             read: Frames::of_client(),
@@ -97,7 +95,9 @@ impl Metered {
             streams.note_read(frame);
             heads.note(frame);
         });
-        heads.settle(self.read.missing() > 0);
+        if !heads.is_half(self.read.missing()) {
+            heads.end();
+        }
     }
 
     fn note_written(&mut self, piece: &[u8]) {
@@ -191,17 +191,9 @@ impl Heads {
         }
     }
 
-    /// All that has come is noted; whether the last frame is not whole.
-    fn settle(&mut self, is_within: bool) {
-        let is_half = self.is_open || self.is_here && is_within;
-        match (is_half, &self.timer) {
-            (true, None) => {
-                self.timer = Some(Box::pin(sleep(PATIENCE)));
-                self.is_too_much = !self.held.hold(HALF_HEAD_BYTES);
-            }
-            (false, Some(_)) => self.end(),
-            _ => {}
-        }
+    /// Whether the end of a head is missing; of the last frame so many bytes are.
+    fn is_half(&self, missing: usize) -> bool {
+        self.is_open || self.is_here && missing > 0
     }
 
     fn end(&mut self) {
@@ -210,12 +202,18 @@ impl Heads {
         }
     }
 
-    /// Resolves when the end of a head has not come in time.
-    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.timer {
-            Some(timer) => timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
-            None => Poll::Pending,
+    /// There is nothing to read: what has come of a head counts from now on. Resolves when there is no room for that, or its end
+    /// has not come in time.
+    fn poll_half(&mut self, missing: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.is_half(missing) {
+            return Poll::Pending;
         }
+        if self.timer.is_none() && !self.held.hold(HALF_HEAD_BYTES) {
+            self.held.give_all_back();
+            return Poll::Ready(Err(too_much()));
+        }
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -228,9 +226,9 @@ impl AsyncRead for Metered {
             true => this.poll_read_little(cx, buf),
             false => Pin::new(&mut this.io).poll_read(cx, buf),
         };
-        let Poll::Ready(read) = polled else { return this.heads.poll_late(cx) };
+        let Poll::Ready(read) = polled else { return this.heads.poll_half(this.read.missing(), cx) };
         this.note_read(&buf.filled()[before..]);
-        Poll::Ready(if this.heads.is_too_much { Err(too_much()) } else { read })
+        Poll::Ready(read)
     }
 }
 
@@ -276,6 +274,7 @@ impl AsyncWrite for Metered {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
     use tokio::time::{Instant, timeout};
 
@@ -385,8 +384,10 @@ mod tests {
             let (mut far, mut metered, gauges) = connection(1 << 20).await;
             let held = || gauges.read().sum(Gauge::BufferedBytes);
             said(&mut far, &mut metered, &half[..length]).await;
-            assert_eq!(held(), STREAM + HALF_HEAD_BYTES);
+            assert_eq!(held(), STREAM, "more of it may be there");
             let begun = Instant::now();
+            assert!(metered.read(&mut [0; 1]).now_or_never().is_none(), "there is no more");
+            assert_eq!(held(), STREAM + HALF_HEAD_BYTES);
             let error = metered.read(&mut [0; 1]).await.expect_err("it does not come");
             assert_eq!(
                 (error.kind(), begun.elapsed().as_secs()),
@@ -395,6 +396,7 @@ mod tests {
         }
         let (mut far, mut metered, gauges) = connection(1 << 20).await;
         said(&mut far, &mut metered, &last[..20]).await;
+        assert!(metered.read(&mut [0; 1]).now_or_never().is_none(), "there is no more");
         said(&mut far, &mut metered, &last[20..]).await;
         assert_eq!(gauges.read().sum(Gauge::BufferedBytes), STREAM, "it has come");
     }
