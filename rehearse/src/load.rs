@@ -177,7 +177,7 @@ impl Load {
         M: Method<Request: JsonMessage, Response: JsonMessage>,
     {
         let rpc = rpc::of::<M, M::Response>(None);
-        self.add::<M>(via, requests.prop_map(in_json), expect, rpc)
+        self.add::<M>(via, requests, expect, rpc)
     }
 
     /// As [`rpc`](Self::rpc); `set_id` writes the id of each call into its request, where that needs one that is
@@ -194,7 +194,7 @@ impl Load {
         M: Method<Request: JsonMessage, Response: JsonMessage>,
     {
         let rpc = rpc::of::<M, M::Response>(Some(Box::new(set_id)));
-        self.add::<M>(via, requests.prop_map(in_json), expect, rpc)
+        self.add::<M>(via, requests, expect, rpc)
     }
 
     /// Adds clients that watch a stream of `M` over gRPC until their deadline: each message is told as a fact,
@@ -210,7 +210,7 @@ impl Load {
         M: Method<Request: JsonMessage, Response: StreamOf>,
     {
         let rpc = rpc::of::<M, <M::Response as StreamOf>::Item>(None);
-        self.add::<M>(Via::Grpc, requests.prop_map(in_json), expect, rpc)
+        self.add::<M>(Via::Grpc, requests, expect, rpc)
     }
 
     /// Adds clients that call `M` over gRPC with a stream of requests: each list that is drawn is one, whose messages go out
@@ -225,8 +225,7 @@ impl Load {
     where
         M: Method<Request: StreamOf, Response: JsonMessage>,
     {
-        let rpc = rpc::of_many::<M, M::Response>();
-        self.add::<M>(Via::Grpc, requests.prop_map(in_json), expect, rpc).pausing(pause)
+        self.add_many::<M, M::Response>(pause, requests, expect)
     }
 
     /// Adds clients that call `M` over gRPC with streams both ways: they send as [`client_streaming`](Self::client_streaming),
@@ -241,8 +240,7 @@ impl Load {
     where
         M: Method<Request: StreamOf, Response: StreamOf>,
     {
-        let rpc = rpc::of_many::<M, <M::Response as StreamOf>::Item>();
-        self.add::<M>(Via::Grpc, requests.prop_map(in_json), expect, rpc).pausing(pause)
+        self.add_many::<M, <M::Response as StreamOf>::Item>(pause, requests, expect)
     }
 
     /// Adds clients that open a stream of `M` over gRPC and read none of it until their deadline: what does not go into
@@ -282,9 +280,20 @@ impl Load {
         load
     }
 
-    fn pausing(mut self, pause: Duration) -> Self {
-        self.last().pause = pause;
-        self
+    /// Adds calls of `M`, whose requests are streams, and whose answers consist of `A`.
+    fn add_many<M, A>(
+        self,
+        pause: Duration,
+        requests: impl Strategy<Value: Serialize> + Send + Sync + 'static,
+        expect: Expect,
+    ) -> Self
+    where
+        M: Method<Request: StreamOf>,
+        A: JsonMessage,
+    {
+        let mut load = self.add::<M>(Via::Grpc, requests, expect, rpc::of_many::<M, A>());
+        load.last().pause = pause;
+        load
     }
 
     fn last(&mut self) -> &mut Kind {
@@ -294,7 +303,7 @@ impl Load {
     fn add<M>(
         mut self,
         via: Via,
-        requests: impl Strategy<Value = String> + Send + Sync + 'static,
+        requests: impl Strategy<Value: Serialize> + Send + Sync + 'static,
         expect: Expect,
         rpc: Box<dyn Rpc>,
     ) -> Self
@@ -306,7 +315,8 @@ impl Load {
             self.mistake.get_or_insert_with(|| format!("{path} has no REST route: expected Via::Grpc"));
         }
         let name = self.free_name(via, <M::Contract as Contract>::NAME, M::PATH);
-        let load = self.load.kind(via.client(), &name, requests);
+        let text = |request| serde_json::to_string(&request).expect("a message has a JSON form");
+        let load = self.load.kind(via.client(), &name, requests.prop_map(text));
         self.kinds.push(Kind {
             via,
             name,
@@ -329,10 +339,6 @@ impl Load {
         let before = self.kinds.iter().filter(|kind| kind.via == via && kind.path == path).count();
         if before == 0 { name } else { format!("{name} {}", before + 1) }
     }
-}
-
-fn in_json(request: impl Serialize) -> String {
-    serde_json::to_string(&request).expect("a message has a JSON form")
 }
 
 /// The name of an rpc in plans: `service/Method`.

@@ -49,6 +49,8 @@ pub(crate) struct Ready {
     sync: Duration,
     /// How often it tells what it holds while calls are made, if it does.
     gauges_every: Option<Duration>,
+    /// How it logs, where its lines are looked at.
+    log: Option<LogStyle>,
 }
 
 /// The option that says which host of a service is asked first.
@@ -125,7 +127,7 @@ impl Node {
         }
         let orders = orders(graph, &callees);
         let (make, contracts) = (Arc::clone(&self.make), Arc::clone(graph.contracts()));
-        Ok(Ready { make, services, orders, configs, contracts, sync, gauges_every })
+        Ok(Ready { make, services, orders, configs, contracts, sync, gauges_every, log: None })
     }
 
     /// The flags that say where what is, for a process that finds others at `places`.
@@ -199,6 +201,11 @@ impl Ready {
         self.configs.values().next().expect("there is at least one order of no replicas")
     }
 
+    /// The same, whose lines are looked at.
+    pub(crate) fn writing_its_log(self) -> Self {
+        Self { log: Some(LogStyle::of(self.config(), false)), ..self }
+    }
+
     /// Runs the node on `host` until it is told to drain, and has.
     pub(crate) async fn run(self: Arc<Self>, host: HostContext) -> HostResult {
         let chosen = |option: &String| host.option(option).unwrap_or_default().to_owned();
@@ -206,7 +213,7 @@ impl Ready {
         // A plan may leave an option out: then the first order counts.
         let config = self.configs.get(&chosen).unwrap_or_else(|| self.config()).clone();
         let app = (self.make)(&Host::simulated(host.clone()));
-        has_style(host.name(), LogStyle::of(&config, false));
+        self.log.iter().for_each(|style| has_style(host.name(), style.clone()));
         sim::tell(NodeStarted { services: self.services.clone() }, None);
         let (machine, gauges) = (Simulated(host.clone()), Gauges::new());
         tokio::select! {

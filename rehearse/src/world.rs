@@ -137,6 +137,7 @@ fn ready(
 ) -> Result<Vec<(String, Arc<Ready>)>, String> {
     let ready = |(node, app): (&Node, _)| {
         let ready = node.ready(graph, app, flags, scenario.sync, scenario.gauges_every)?;
+        let ready = if scenario.writes_logs { ready.writing_its_log() } else { ready };
         Ok((node.host.clone(), Arc::new(ready)))
     };
     scenario.nodes.iter().zip(apps).map(ready).collect()

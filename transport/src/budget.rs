@@ -142,9 +142,7 @@ fn bytes_in(count: &AtomicIsize) -> usize {
 
 impl Drop for Streams {
     fn drop(&mut self) {
-        while self.count > 0 {
-            self.give_back();
-        }
+        self.share.waits(-((self.count * STREAM) as isize));
     }
 }
 

@@ -64,7 +64,7 @@ mod written;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sim::{CallRecord, Family, Scenario};
+use sim::{CallRecord, Family, Reply, Scenario};
 use transport::Code;
 
 use self::admission::NoMoreThanAdmitted;
@@ -180,10 +180,8 @@ impl OfCalls {
 
 /// Where services are is for the log of who calls them.
 fn names_no_address(call: &CallRecord, setting: &Setting) -> Result<(), String> {
-    let Some(reply) = call.reply.as_ref().filter(|reply| code_named(&reply.status).is_some()) else {
-        return Ok(());
-    };
-    let message = reply.message().unwrap_or_default();
+    let said = call.reply.as_ref().filter(|reply| code_named(&reply.status).is_some());
+    let Some(message) = said.and_then(Reply::message) else { return Ok(()) };
     let is_at =
         |host: &str| [GRPC_PORT, HTTP_PORT].iter().any(|port| message.contains(&format!("{host}:{port}")));
     // Processes are all on this machine, on any ports.
