@@ -52,15 +52,23 @@ impl Budget {
 
     /// Whether a client may hold `own` bytes of `all` that are held.
     fn allows(&self, own: usize, all: usize) -> bool {
-        let shared = self.most - self.most / 4;
-        if own <= LITTLE { all <= self.most } else { own <= shared.saturating_sub(all) }
+        if own <= LITTLE { all <= self.most } else { own <= self.shared().saturating_sub(all) }
+    }
+
+    /// What those may hold together who hold more than a little.
+    fn shared(&self) -> usize {
+        self.most - self.most / 4
+    }
+
+    /// What is held now.
+    fn held(&self) -> usize {
+        self.taken.load(Ordering::Relaxed) + bytes_in(&self.waiting)
     }
 }
 
 impl Holds for Budget {
     fn tell(&self, reading: &mut Reading) {
-        let all = self.taken.load(Ordering::Relaxed) + bytes_in(&self.waiting);
-        reading.add(Gauge::BufferedBytes, "", "", all);
+        reading.add(Gauge::BufferedBytes, "", "", self.held());
     }
 }
 
@@ -125,9 +133,14 @@ impl Streams {
 
     /// Whether nothing more is to be read of the connection for now.
     pub(crate) fn are_too_many(&self) -> bool {
-        let half = self.share.budget.most / 2;
-        let (own, all) = (bytes_in(&self.share.waiting), bytes_in(&self.share.budget.waiting));
-        if own <= LITTLE { all > half + half / 2 } else { own > half.saturating_sub(all) }
+        let budget = &self.share.budget;
+        let half = budget.most / 2;
+        let (own, all) = (bytes_in(&self.share.waiting), bytes_in(&budget.waiting));
+        match own <= LITTLE {
+            true => all > half + half / 2,
+            // What is held for calls is there already.
+            false => own > half.saturating_sub(all).min(budget.shared().saturating_sub(budget.held())),
+        }
     }
 
     /// Whether there are so many that few more are to begin at a time.
@@ -319,6 +332,18 @@ mod tests {
         let more: Vec<_> = (0..10_000).map(|_| call(&budget)).collect();
         assert!(more.iter().any(|call| call.take(8 * 1024).is_err()), "there is an end to it");
         assert!(gauges.read().sum(Gauge::BufferedBytes) <= MOST);
+    }
+
+    #[test]
+    fn streams_that_nobody_ends_leave_a_quarter_to_those_who_need_little() {
+        let (_, budget) = budget(MOST);
+        let greedy: Vec<_> = (0..10).map(|_| call(&budget)).collect();
+        greedy.iter().for_each(|call| while call.take(16 * 1024).is_ok() {});
+        let mut streams = Streams::of(&Share::of(&budget));
+        while !streams.are_too_many() {
+            streams.hold();
+        }
+        call(&budget).take(LITTLE).expect("there is room for it");
     }
 
     #[test]
