@@ -14,7 +14,7 @@ use transport::status::{self, NotSent};
 use transport::{Code, Status};
 
 pub use self::added::Added;
-pub use self::connection::{Connection, ConnectionStep};
+pub use self::connection::{Connection, ConnectionStep, NameAsked};
 pub use self::foreign::{PushedBack, ServingTold, StreamSeen};
 use crate::rpc::JsonMessage;
 

@@ -38,6 +38,7 @@ pub struct Foreign {
     streams_max: Option<u32>,
     calls_max: Option<usize>,
     rests: Option<Range<Duration>>,
+    says_so: bool,
     is_mute: bool,
     manner: Manner,
 }
@@ -62,6 +63,7 @@ impl Foreign {
             streams_max: None,
             calls_max: None,
             rests: None,
+            says_so: true,
             is_mute: false,
             manner: Manner::Served,
         }
@@ -128,6 +130,12 @@ impl Foreign {
     #[must_use]
     pub fn rests(self, rests: Range<Duration>) -> Self {
         Self { rests: Some(rests), ..self }
+    }
+
+    /// Makes it say nothing while it [rests](Self::rests): it ends what it says whether it serves, with `UNAVAILABLE`.
+    #[must_use]
+    pub fn says_no_more_then(self) -> Self {
+        Self { says_so: false, ..self }
     }
 
     /// Makes it take the question whether it serves, and never answer that. It answers calls even so.
@@ -216,7 +224,8 @@ impl Foreign {
             }
             if let Some(rests) = self.rests.as_ref().filter(|_| is_asked) {
                 let rests = [rests.start, rests.end].map(|after| started + after);
-                tokio::task::spawn_local(async move { call.tell_serving(rests).await.is_ok() });
+                let says_so = self.says_so;
+                tokio::task::spawn_local(async move { call.tell_serving(rests, says_so).await.is_ok() });
                 continue;
             }
             let server = Arc::clone(&self);

@@ -71,6 +71,11 @@ impl Graph {
         here.map(|(host, _)| host.as_str())
     }
 
+    /// Whether `name` leads to all hosts of `service`, in whichever order.
+    pub(crate) fn leads_to(&self, name: &str, service: &str) -> bool {
+        name.split('.').collect::<BTreeSet<_>>() == self.hosts_of(service).collect()
+    }
+
     /// The services that any host has.
     pub(crate) fn services(&self) -> impl Iterator<Item = &'static str> {
         self.callees.keys().copied()

@@ -38,6 +38,8 @@ pub(crate) struct Setting {
     pub(crate) of_several_connections: Vec<String>,
     /// How many calls a client may have out, to the services of whose policies that is said.
     pub(crate) max_in_flight: BTreeMap<&'static str, InFlight>,
+    /// Whether services are found by names.
+    pub(crate) by_names: bool,
     /// The services whose callees are asked whether they serve.
     pub(crate) health_checked: BTreeMap<&'static str, ()>,
     /// When the breakers of clients open, to the services of whose policies that is said.

@@ -65,6 +65,7 @@ fn played(mut scenario: Scenario) -> Result<sim::Scenario, String> {
         by_key: by_key(configs(&ready), &apps),
         of_several_connections: of_several_connections(&foreign),
         max_in_flight: said(configs(&ready), &apps, |policies| policies.max_in_flight.map(in_flight)),
+        by_names: nodes.iter().any(|node| node.by_names),
         health_checked: said(configs(&ready), &apps, |policies| policies.health_check.then_some(())),
         breakers: said(configs(&ready), &apps, |policies| policies.breaker),
         held_up: Duration::ZERO,

@@ -98,11 +98,15 @@ impl Handler<Call<EnterAfterwards>> for LedgerActor {
         let (state, of_call) = (State::of(context), call.context.clone());
         call.answer_now(|entry| {
             let balance = Balance { before: self.total, total: self.total };
+            let slips = entry.amount == SLIPS;
             of_call.spawn(AFTERWARDS, async move {
                 sleep(Duration::from_millis(entry.later_ms.into())).await;
                 let enters =
                     state.with(move |actor| entered(&mut actor.total, &entry.key, entry.amount)).await;
                 info!(afterwards = DONE, ok = enters.is_ok(), "entered afterwards");
+                if slips {
+                    sim::planned_panic();
+                }
             })?;
             info!(afterwards = BEGUN, "enters afterwards");
             Ok(balance)
@@ -157,6 +161,9 @@ impl TallyActor {
         if entry.amount == UNDONE { Err(Status::unavailable(HALF_DONE)) } else { Ok(balance) }
     }
 }
+
+/// What is entered afterwards, and then that panics.
+const SLIPS: i64 = 8;
 
 /// What is entered, and fails all the same; and the words of that.
 pub(crate) const UNDONE: i64 = 100;

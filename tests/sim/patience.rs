@@ -8,8 +8,8 @@ use rehearse::facts::{HandlerBegun, HandlerEnded};
 use rehearse::promises::OfCalls;
 use rehearse::proptest::prelude::*;
 use rehearse::{
-    CLIENTS, CallRecord, Code, Event, Expect, Family, Invariant, Load, Ms as _, Scenario, Swarm, Via, Wants,
-    matching, promises,
+    CLIENTS, CallRecord, Code, Event, Expect, Family, Invariant, Load, Ms as _, Picks, Scenario, Swarm, Via,
+    Wants, drawn, matching, promises,
 };
 
 use crate::worlds;
@@ -44,7 +44,11 @@ pub(crate) fn quiet() -> Scenario {
 
 /// The scenario of callers with all the time there is: more than fits into the eight digits that gRPC has for it, in the unit
 /// that is used for less.
-pub(crate) fn unhurried() -> Scenario {
+pub(crate) fn unhurried() -> sim::Scenario {
+    drawn("unhurried", "calls may take for minutes or for days, and do not", unhurried_world)
+}
+
+fn unhurried_world(picks: &mut Picks<'_>) -> Scenario {
     let scripts = || {
         let script = (matching("[a-z]{4,8}"), 0..=2_u32);
         script.prop_map(|(text, hops)| Script { text, hops, ..Script::default() })
@@ -55,8 +59,8 @@ pub(crate) fn unhurried() -> Scenario {
         scripts(),
         Expect::ok(),
     );
-    let about = "calls may take for days, and do not";
-    let scenario = Scenario::new("unhurried", about, load, Swarm::calm()).flags(&["--deadline", "200h"]);
+    let deadline = picks.pick("deadline", &["200h", "150s"]);
+    let scenario = Scenario::new("unhurried", "", load, Swarm::calm()).flags(&["--deadline", deadline]);
     // A deadline in seconds is some of a second shorter on each hop.
     let promises = promises::of_calls().except(promises::DEADLINES_ARE_MOMENTS);
     two(scenario, promises).every_call("who has time has an answer", works)
@@ -149,7 +153,10 @@ pub(crate) fn unread() -> Scenario {
     let load = load.watch_unread::<back::Show>(scripts);
     let about = "clients read nothing of what they are shown";
     let scenario = Scenario::new("unread", about, load, Swarm::calm());
-    two(scenario, promises::of_calls()).recovers_within(90_000.ms()).invariant(GivenUp::default)
+    two(scenario, promises::of_calls())
+        .recovers_within(90_000.ms())
+        .invariant(GivenUp::default)
+        .invariant(MadeAsRead::default)
 }
 
 /// The scenario of clients that read what they are shown slowly, for longer than one may stand still that reads nothing.
@@ -227,6 +234,39 @@ impl Invariant for GivenUp {
             return Ok(());
         }
         Err(format!("it was shown to a client that reads nothing for {} ms: {event}", took.as_millis()))
+    }
+
+    fn met(&self) -> u64 {
+        self.met
+    }
+}
+
+/// What nobody reads is not made in advance: one message that HTTP/2 has begun to send, one that waits for it, and one that waits
+/// for that.
+#[derive(Debug, Default)]
+struct MadeAsRead {
+    met: u64,
+}
+
+const MADE_MAX: u64 = 3;
+
+impl Invariant for MadeAsRead {
+    fn name(&self) -> &str {
+        "what nobody reads is not made in advance"
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::nothing().lines()
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        let made = event.field("made").and_then(rehearse::Value::as_u64);
+        let Some(made) = made else { return Ok(()) };
+        self.met += 1;
+        match made <= MADE_MAX {
+            true => Ok(()),
+            false => Err(format!("its client reads nothing; expected {MADE_MAX} messages at most: {event}")),
+        }
     }
 
     fn met(&self) -> u64 {

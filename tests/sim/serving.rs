@@ -24,9 +24,14 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         _ => 0.ms()..600.ms(),
     };
     let load = Load::new(30, 1200.ms(), 400.ms()..=800.ms()).bursts(picks.pick("bursts", &[1, 4]));
+    let resting = foreign::service1().rests(rests);
+    let resting = match picks.pick("it says so", &["by a word", "by saying no more"]) {
+        "by saying no more" => resting.says_no_more_then(),
+        _ => resting,
+    };
     let scenario = Scenario::new("serving", "", scenarios::greetings(load), Swarm::calm())
         .nodes(&["service2"], scenarios::app)
-        .foreign("resting", foreign::service1().rests(rests));
+        .foreign("resting", resting);
     let scenario = match picks.pick("the other one", &["does not know of it", "is a node"]) {
         "is a node" => scenario.nodes(&["service1"], scenarios::app),
         _ => scenario.foreign("plain", foreign::service1()),

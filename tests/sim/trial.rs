@@ -28,6 +28,9 @@ use crate::terms::{AGAIN, DETAILS, ECHOED, answer_to, one_hop_on};
 /// What a stream says that ends since its node drains.
 pub(crate) const TOLD_OF_A_DRAIN: &str = "what is shown ends, for the node drains";
 
+/// Who makes a message of so many bytes says so.
+const LARGE: u32 = 100_000;
+
 /// Adds the services to an app. The ledger's actor of a key goes when nobody has asked it for `ledger_idle`.
 pub(crate) fn add_to(app: App, ledger_idle: Duration) -> App {
     ledger::add_to(app, ledger_idle)
@@ -291,6 +294,9 @@ fn scenes(script: Script) -> impl Stream<Item = Result<Played>> {
             // Without a pause, there always is a message.
             if number > 0 && !pause.is_zero() {
                 sleep(pause).await;
+            }
+            if script.answer_bytes >= LARGE {
+                info!(made = number + 1, "made");
             }
             let padding = "y".repeat(script.answer_bytes as usize);
             Some(Ok(Played { text: script.text.to_uppercase(), padding, scenes: number + 1, is_last: false }))

@@ -17,6 +17,10 @@ pub struct Connection {
     pub step: ConnectionStep,
 }
 
+/// A node asks a name where it leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameAsked(pub String);
+
 /// How far a connection has come that a node makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectionStep {
@@ -38,10 +42,17 @@ pub enum ConnectionStep {
 }
 
 impl Fact for Connection {}
+impl Fact for NameAsked {}
 
 impl fmt::Display for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "connection {} to {} {}", self.attempt, self.address, self.step)
+    }
+}
+
+impl fmt::Display for NameAsked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "asks the name {}", self.0)
     }
 }
 

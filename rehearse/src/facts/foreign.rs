@@ -13,6 +13,8 @@ pub struct StreamSeen {
     pub path: String,
     /// Whether the stream is refused unread (`REFUSED_STREAM`).
     pub refused: bool,
+    /// How many attempts there were before this one, as the call says (`grpc-previous-rpc-attempts`).
+    pub previous: u32,
 }
 
 /// A host that is no node has refused a call, and says when it may be called again. It is told on that host, with the

@@ -48,9 +48,16 @@ pub(super) struct Call {
 
 impl Call {
     pub(super) fn refuse(mut self) {
-        let path = self.head.uri.path().to_owned();
-        sim::tell(StreamSeen { path, refused: true }, self.id());
+        self.is_seen(true);
         self.respond.send_reset(Reason::REFUSED_STREAM);
+    }
+
+    fn is_seen(&self, refused: bool) {
+        let path = self.head.uri.path().to_owned();
+        let previous = self.head.headers.get("grpc-previous-rpc-attempts").map(HeaderValue::to_str);
+        let previous =
+            previous.map_or(0, |said| said.ok().and_then(|said| said.parse().ok()).unwrap_or(u32::MAX));
+        sim::tell(StreamSeen { path, refused, previous }, self.id());
     }
 
     /// Says nothing, until its caller has left.
@@ -59,8 +66,9 @@ impl Call {
         Ok(())
     }
 
-    /// Tells whether its server serves, and again when it stops and when it begins to.
-    pub(super) async fn tell_serving(mut self, rests: [Instant; 2]) -> Result<(), Trouble> {
+    /// Tells whether its server serves, and again when it stops and when it begins to. Who does not say so when it stops says no
+    /// more.
+    pub(super) async fn tell_serving(mut self, rests: [Instant; 2], says_so: bool) -> Result<(), Trouble> {
         let mut body = self.respond.send_response(head(), false)?;
         let changes = rests.into_iter().filter(|change| *change > self.began);
         for at in iter::once(self.began).chain(changes) {
@@ -72,7 +80,11 @@ impl Call {
                 true => ServingStatus::Serving,
                 false => ServingStatus::NotServing,
             };
-            sim::tell(ServingTold { serves: status == ServingStatus::Serving }, None);
+            let serves = status == ServingStatus::Serving;
+            sim::tell(ServingTold { serves }, None);
+            if !serves && !says_so {
+                return Ok(body.send_trailers(self::status(Code::Unavailable, "it rests")?)?);
+            }
             let word = HealthCheckResponse { status: status.into() };
             body.send_data(framed(&word.encode_to_vec())?, false)?;
         }
@@ -86,6 +98,7 @@ impl Call {
         started: Instant,
         mut body: RecvStream,
     ) -> Result<(), Trouble> {
+        self.is_seen(false);
         let mut message = BytesMut::new();
         while let Some(data) = body.data().await {
             let data = data?;

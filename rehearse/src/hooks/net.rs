@@ -1,4 +1,4 @@
-//! Tells which connections a node makes, which it cannot, and when it lets go of them.
+//! Tells which connections a node makes, which it cannot, when it lets go of them, and which names it asks.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use transport::{Address, Io, Net};
 
 use super::next;
-use crate::facts::{Connection, ConnectionStep};
+use crate::facts::{Connection, ConnectionStep, NameAsked};
 
 thread_local! {
     // A rehearsal has its thread for itself.
@@ -43,6 +43,7 @@ impl Net for ToldNet {
 
     fn resolve<'a>(&'a self, name: &'a str, port: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
         Box::pin(async move {
+            sim::tell(NameAsked(name.to_owned()), None);
             let found = self.0.resolve(name, port).await?;
             for address in found.iter().map(SocketAddr::ip) {
                 let host = sim::host_at(address).unwrap_or_default();

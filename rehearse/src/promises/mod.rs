@@ -32,6 +32,7 @@ mod ids;
 mod in_flight;
 mod leaving;
 mod left_alone;
+mod lookups;
 mod losers;
 mod losses;
 mod moments;
@@ -90,6 +91,7 @@ use self::hedges::HedgedWhenLate;
 use self::ids::{LinesKnowTheirCallers, RepliesCarryIds};
 use self::in_flight::NoMoreInFlight;
 use self::leaving::{DrainsEnd, DrainsTakeNothingOn};
+use self::lookups::NamesAreAskedSeldom;
 use self::losers::LosersAreCancelled;
 use self::moments::DeadlinesAreMoments;
 pub use self::names::{
@@ -99,11 +101,11 @@ pub use self::names::{
     EDGES_KEEP_DEADLINES, FAILURES_ARE_TOLD, GAUGES_TELL_WHAT_IS, HALF_ARE_LEFT_OUT_AT_MOST, HANDLED_ONCE,
     HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS, HEALTH_IS_TOLD, HEDGED_WHEN_LATE,
     LEFT_OUT_FOR_A_REASON, LINES_KNOW_THEIR_CALLERS, LOGS_ARE_AS_TOLD, LOSERS_ARE_CANCELLED,
-    NO_DEADLINE_PASSES_EARLY, NO_MORE_IN_FLIGHT, NO_MORE_THAN_ADMITTED, NODES_COME_TO_REST, ONE_CONNECTION,
-    ONE_PROBE_AT_A_TIME, ONLY_THE_OUTERMOST_REPEATS, OPENS_FOR_A_REASON, PUSHBACK_IS_HEEDED,
-    REPEATED_ONLY_WITH_PROOF, REPEATED_WITHIN_BACKOFF, REPLICAS_SHARE, REPLIES_CARRY_IDS, SERVING_IS_HEEDED,
-    STATUSES_ARE_EXPLAINED, STATUSES_NAME_NO_ADDRESS, STRANGERS_ARE_SERVED, TRIED_TWICE_AT_MOST, WAITS_GROW,
-    WHAT_IS_ADDED_ARRIVES, WORK_COMES_TO_REST, WORKERS_SHARE,
+    NAMES_ARE_ASKED_SELDOM, NO_DEADLINE_PASSES_EARLY, NO_MORE_IN_FLIGHT, NO_MORE_THAN_ADMITTED,
+    NODES_COME_TO_REST, ONE_CONNECTION, ONE_PROBE_AT_A_TIME, ONLY_THE_OUTERMOST_REPEATS, OPENS_FOR_A_REASON,
+    PUSHBACK_IS_HEEDED, REPEATED_ONLY_WITH_PROOF, REPEATED_WITHIN_BACKOFF, REPLICAS_SHARE, REPLIES_CARRY_IDS,
+    SERVING_IS_HEEDED, STATUSES_ARE_EXPLAINED, STATUSES_NAME_NO_ADDRESS, STRANGERS_ARE_SERVED,
+    TRIED_TWICE_AT_MOST, WAITS_GROW, WHAT_IS_ADDED_ARRIVES, WORK_COMES_TO_REST, WORKERS_SHARE,
 };
 use self::opens::OpensForAReason;
 use self::outermost::OnlyTheOutermostRepeats;
@@ -272,6 +274,11 @@ const ALL: &[(&str, Add)] = &[
     }),
     (ASKED_LESS_AND_LESS_OFTEN, |to, _, setting| match setting.graph.has_foreign() {
         true => to.invariant(move || AskedLessAndLessOften::new(&setting)),
+        false => to,
+    }),
+    // Where services are found by addresses, there is nobody to ask.
+    (NAMES_ARE_ASKED_SELDOM, |to, _, setting| match setting.by_names {
+        true => to.invariant(move || NamesAreAskedSeldom::new(&setting)),
         false => to,
     }),
     // Where nobody comes, there is nothing to promise.

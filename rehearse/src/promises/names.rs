@@ -70,6 +70,8 @@ pub const NO_MORE_IN_FLIGHT: &str = "a client has no more calls out than its pol
 pub const SERVING_IS_HEEDED: &str = "who says that it does not serve is not called";
 /// Who does not say whether it serves is asked again later and later.
 pub const ASKED_LESS_AND_LESS_OFTEN: &str = "who does not say whether it serves is asked less and less often";
+/// However much is down, a name is asked where it leads once a second at most.
+pub const NAMES_ARE_ASKED_SELDOM: &str = "a name is asked once a second at most";
 /// Who fails is tried again later and later, as long as no try works: a service, one of its hosts, or its word on serving.
 pub const WAITS_GROW: &str = "who is tried again in vain is left alone for longer each time";
 /// A node that was told to drain has left when its work is done, or its time is over.

@@ -25,12 +25,21 @@ struct Counts {
     /// Calls that clients made: they do not try again.
     by_clients: u32,
     made: u32,
+    /// Of these, how many there were by the number of their attempt, and how many streams that say to be of it.
+    by_attempt: [(u32, u32); ATTEMPTS],
     /// Streams that callees have seen, by their own word.
     seen: u32,
     refused: u32,
 }
 
+/// More attempts than any call has.
+const ATTEMPTS: usize = 8;
+
 impl Counts {
+    fn of_attempt(&mut self, number: u32) -> &mut (u32, u32) {
+        &mut self.by_attempt[(number as usize).min(ATTEMPTS - 1)]
+    }
+
     fn most(self) -> u32 {
         self.by_clients + self.made * 2
     }
@@ -55,6 +64,29 @@ impl TriedTwiceAtMost {
         &mut rpcs[at].1
     }
 
+    /// A call that is sent again since it was not read is the same attempt still, and every other one says its number.
+    fn says_its_number(
+        &mut self,
+        event: &Event,
+        number: u32,
+        path: &str,
+        previous: u32,
+    ) -> Result<(), String> {
+        let counts = self.counts(number, path.to_owned().into());
+        let by_clients = if previous == 0 { counts.by_clients } else { 0 };
+        let (made, seen) = counts.of_attempt(previous);
+        *seen += 1;
+        let most = by_clients + *made * 2;
+        if *seen <= most {
+            return Ok(());
+        }
+        Err(format!(
+            "{seen} streams say that {previous} attempts were before them, and {} such attempts were made, each of which may be \
+             sent twice: {event}",
+            by_clients + *made
+        ))
+    }
+
     fn see(
         &mut self,
         event: &Event,
@@ -69,7 +101,7 @@ impl TriedTwiceAtMost {
         if !counts.is_too_much() {
             return Ok(());
         }
-        let Counts { by_clients, made, seen, refused } = *counts;
+        let Counts { by_clients, made, seen, refused, .. } = *counts;
         let most = counts.most();
         Err(format!(
             "sim-{number:06} {path} was called {} times and sent {seen} times, the last time to {}, and {refused} times \
@@ -99,7 +131,9 @@ impl Invariant for TriedTwiceAtMost {
     fn event(&mut self, event: &Event) -> Result<(), String> {
         let Some(number) = event.request else { return Ok(()) };
         if let Some(made) = event.told::<CallMade>() {
-            self.counts(number, made.path.into()).made += 1;
+            let counts = self.counts(number, made.path.into());
+            counts.made += 1;
+            counts.of_attempt(made.attempt).0 += 1;
             if made.attempt >= made.attempts_max.max(1) {
                 let (attempt, most) = (made.attempt + 1, made.attempts_max);
                 return Err(format!("it is attempt {attempt} of its call; expected {most} at most: {event}"));
@@ -110,8 +144,12 @@ impl Invariant for TriedTwiceAtMost {
                 ));
             }
         } else if let Some(begun) = event.told::<HandlerBegun>() {
-            return self.see(event, number, begun.path.into(), false);
-        } else if let Some(StreamSeen { path, refused }) = event.told() {
+            // Who is no node has told of the stream.
+            if !self.setting.graph.is_foreign(&event.host) {
+                return self.see(event, number, begun.path.into(), false);
+            }
+        } else if let Some(StreamSeen { path, refused, previous }) = event.told() {
+            self.says_its_number(event, number, path, *previous)?;
             return self.see(event, number, path.clone().into(), *refused);
         }
         Ok(())
@@ -129,7 +167,10 @@ mod tests {
     #[test]
     fn a_call_may_be_sent_once_more_and_no_more() {
         let mut counts = Counts { made: 1, ..Counts::default() };
-        assert_eq!([1, 2].map(|seen| Counts { seen, ..counts }.is_too_much()), [false, false]);
+        for seen in [1, 2] {
+            counts.seen = seen;
+            assert!(!counts.is_too_much());
+        }
         counts.seen = 3;
         assert!(counts.is_too_much());
         counts.by_clients = 1;
