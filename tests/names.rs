@@ -229,6 +229,23 @@ fn the_first_call_waits_for_the_answer_of_its_name() {
 }
 
 #[test]
+fn a_name_that_does_not_answer_is_waited_for_five_seconds_and_asked_again() {
+    run_in_no_time(async {
+        let town = town(1);
+        town.name_leads_to(Some(&[0]));
+        town.answers_after(Duration::from_secs(60));
+        let (client, _) = town.client_by_name();
+        let begun = Instant::now();
+        act(&client).await.expect_err("nobody knows where to go");
+        // It is asked once more, for as long as an answer mostly takes.
+        let waited = begun.elapsed();
+        assert!((Duration::from_secs(5)..MS * 5300).contains(&waited), "{waited:?}");
+        town.answers_after(Duration::ZERO);
+        act(&client).await.expect("it was asked again");
+    });
+}
+
+#[test]
 fn a_call_that_waits_goes_when_its_name_leads_somewhere() {
     run_in_no_time(async {
         let town = town(1);
