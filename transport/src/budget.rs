@@ -143,9 +143,10 @@ impl Streams {
         }
     }
 
-    /// Whether there are so many that few more are to begin at a time.
+    /// Whether so much is held that few more are to begin at a time.
     pub(crate) fn are_many(&self) -> bool {
-        bytes_in(&self.share.budget.waiting) > self.share.budget.most / 4
+        let budget = &self.share.budget;
+        budget.held() > budget.most / 4
     }
 }
 

@@ -27,7 +27,7 @@ const HALF_HEAD_BYTES: usize = 64 * 1024;
 
 /// So many bytes are read at a time where much is held, and as many of a frame that has begun.
 const LITTLE: usize = 512;
-const OF_FRAME: usize = 4096;
+const OF_FRAME: usize = 16 * 1024;
 
 /// After so long it is looked whether others have left room.
 const LOOKS_AGAIN: Duration = Duration::from_millis(20);
