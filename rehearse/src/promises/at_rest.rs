@@ -11,6 +11,7 @@ use transport::Contract as _;
 use transport::gauges::{Gauge, Reading, Sample};
 use transport::health::Health;
 
+use super::connecting::CONNECT_MAX;
 use crate::clients;
 use crate::facts::{GaugesRead, NodeStarted, NodeStopped};
 use crate::load::Via;
@@ -24,9 +25,9 @@ const LINGER: Duration = Duration::from_secs(2);
 pub(super) const WORK_ENDS: Duration = Duration::from_secs(60);
 
 /// How long after the last reply nodes without such work may still hold something: until the deadline of a call whose
-/// caller has gone, and until a connection that is half open was found.
+/// caller has gone, until a connection that is half open was found, and until connecting was given up.
 pub(super) fn soon(setting: &Setting) -> Duration {
-    setting.deadline + setting.silence * 3 + LINGER
+    CONNECT_MAX.max(setting.deadline + setting.silence * 3) + LINGER
 }
 
 /// The most that is held for one who asks whether a node serves, in bytes: the head of that.
@@ -106,9 +107,21 @@ impl ComesToRest {
             Gauge::IdempotencyBytes if reading.sum(Gauge::IdempotencyKeys) == 0 => 0,
             // Answers are remembered for their time, with nobody at work on them.
             Gauge::IdempotencyKeys | Gauge::IdempotencyBytes => usize::MAX,
+            Gauge::Tasks => Self::tasks(reading, sample),
             // Connecting ends by itself, and takes what it takes. So does waiting for the first word of a client,
             // which may have died since.
             Gauge::CalleeAddresses | Gauge::ConnectionsSilent => usize::MAX,
+        }
+    }
+
+    /// The tasks that stay: those for what is there by another gauge.
+    fn tasks(reading: &Reading, Sample { of, what, .. }: Sample) -> usize {
+        match what {
+            "watching" => reading.count(Gauge::CalleeConnectionsOpen, of, ""),
+            "acting" => reading.count(Gauge::KeyedActors, of, ""),
+            "forgetting" => reading.sum(Gauge::IdempotencyKeys).min(1),
+            // Attempts to connect, questions to names and waits until a connection is idle end by themselves.
+            _ => 0,
         }
     }
 
@@ -252,6 +265,10 @@ fn told(reading: &Reading, sample: Sample, count: usize, most: usize) -> String 
             let which = "as many as there are connections";
             (format!("a drain would wait for {}", some("thing")), at_most(which))
         }
+        Gauge::Tasks if most == 0 => (format!("{} of {of} {what}", some("task")), none()),
+        Gauge::Tasks => {
+            (format!("{} of {of} {what}", some("task")), at_most("one for each that it is there for"))
+        }
     };
     format!("{seen} when every call has ended, {expected}")
 }
@@ -265,6 +282,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn tasks_stay_for_what_is_there_and_no_longer() {
+        let of = |gauge, of, what| Sample { gauge, of, what };
+        let samples = [
+            (of(Gauge::CalleeConnectionsOpen, "orders", ""), 2),
+            (of(Gauge::KeyedActors, "stock", ""), 3),
+            (of(Gauge::IdempotencyKeys, "answered", ""), 7),
+        ];
+        let reading: Reading = samples.into_iter().collect();
+        let stay = |name, what| ComesToRest::tasks(&reading, of(Gauge::Tasks, name, what));
+        assert_eq!((stay("orders", "watching"), stay("stock", "watching")), (2, 0));
+        assert_eq!((stay("stock", "acting"), stay("idempotency", "forgetting")), (3, 1));
+        let over = ["connecting", "resolving", "closing"].map(|what| stay("orders", what));
+        assert_eq!(over, [0; 3]);
+    }
+
+    #[test]
     fn what_is_left_is_told_with_what_was_expected() {
         let permit = Sample { gauge: Gauge::PermitsTaken, of: "orders", what: "calls" };
         let expected =
@@ -274,5 +307,8 @@ mod tests {
         let expected = "2 connections to orders open when every call has ended, expected 1 at most, one to each \
                         address that is connected";
         assert_eq!(told(&Reading::default(), connection, 2, 1), expected);
+        let task = Sample { gauge: Gauge::Tasks, of: "orders", what: "resolving" };
+        let expected = "1 task of orders resolving when every call has ended, expected none";
+        assert_eq!(told(&Reading::default(), task, 1, 0), expected);
     }
 }

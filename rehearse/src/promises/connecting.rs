@@ -14,7 +14,7 @@ use crate::facts::{Connection, ConnectionStep, NodeStarted};
 use crate::setting::Setting;
 
 /// The longest that connecting takes: gRPC's `MIN_CONNECT_TIMEOUT`.
-const CONNECT_MAX: Duration = Duration::from_secs(20);
+pub(super) const CONNECT_MAX: Duration = Duration::from_secs(20);
 
 /// So long after a name leads somewhere again it may still be taken not to: a name is asked again after ten seconds, by a call.
 const FORGOTTEN: Duration = Duration::from_secs(30);
