@@ -21,6 +21,7 @@ use crate::key::Key;
 use crate::outcome::Outcome;
 use crate::status::{self, NotSent, Result};
 use crate::store::{Begun, Ended, Forgotten, KeyStore, Note, Recalled, What};
+use crate::tasks::Tasks;
 
 /// The memory of one node. Clones are the same.
 #[derive(Clone)]
@@ -32,6 +33,8 @@ struct Inner {
     store: Option<Arc<dyn KeyStore>>,
     /// Only calls with keys take this lock, for a look into a map.
     kept: Mutex<Kept>,
+    /// What forgets them, while there are any.
+    forgetting: Tasks,
 }
 
 /// What is to be done with a call that has a key.
@@ -51,7 +54,7 @@ impl Answers {
     /// A memory without answers.
     #[must_use]
     pub fn new(bounds: KeyBounds) -> Self {
-        Self(Arc::new(Inner { bounds, store: None, kept: Mutex::default() }))
+        Self(Inner::new(bounds, None, Kept::default()))
     }
 
     /// A memory that `store` keeps beyond the end of the process, with what it has kept of earlier ones. What does not
@@ -61,7 +64,7 @@ impl Answers {
         let (mut kept, now) = (Kept::default(), Instant::now());
         recalled.sort_by_key(|recalled| recalled.left);
         recalled.into_iter().for_each(|recalled| kept.recall(recalled, now));
-        Self(Arc::new(Inner { bounds, store: Some(store), kept: Mutex::new(kept) }))
+        Self(Inner::new(bounds, Some(store), kept))
     }
 
     /// Lets `gauges` tell how much is remembered.
@@ -91,7 +94,7 @@ impl Answers {
             return;
         }
         let answers = Arc::downgrade(&self.0);
-        actix_rt::spawn(async move {
+        self.0.forgetting.spawn(async move {
             while let Some(next) = answers.upgrade().and_then(|answers| answers.lock().next_due()) {
                 sleep_until(next.max(Instant::now() + SWEEP_MIN)).await;
             }
@@ -106,6 +109,10 @@ impl fmt::Debug for Answers {
 }
 
 impl Inner {
+    fn new(bounds: KeyBounds, store: Option<Arc<dyn KeyStore>>, kept: Kept) -> Arc<Self> {
+        Arc::new(Self { bounds, store, kept: Mutex::new(kept), forgetting: Tasks::new("forgetting") })
+    }
+
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,6 +121,7 @@ impl Inner {
 impl Holds for Inner {
     fn tell(&self, reading: &mut Reading) {
         self.lock().tell(reading);
+        self.forgetting.tell("idempotency", reading);
     }
 }
 

@@ -51,14 +51,18 @@ pub enum Gauge {
     IdempotencyBytes,
     /// Connections and background work that a drain would wait for.
     DrainWaitsFor,
+    /// Tasks that go on beside calls and are counted nowhere else, by whose they are, a callee or a service, and by what they
+    /// do. For a callee: connecting, resolving its name, closing a connection that is not needed, watching whether it serves.
+    /// For a service: acting for a key. For the node's memory of idempotency keys: forgetting them.
+    Tasks,
 }
 
 // A gauge that is missing in `Gauge::ALL` would be in `/metrics`, and those who parse it would not know the name.
-const _: () = assert!(Gauge::ALL.len() == Gauge::DrainWaitsFor as usize + 1, "every gauge is listed");
+const _: () = assert!(Gauge::ALL.len() == Gauge::Tasks as usize + 1, "every gauge is listed");
 
 impl Gauge {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::ConnectionsOpen,
         Self::ConnectionsSilent,
         Self::CallsInFlight,
@@ -77,6 +81,7 @@ impl Gauge {
         Self::IdempotencyKeys,
         Self::IdempotencyBytes,
         Self::DrainWaitsFor,
+        Self::Tasks,
     ];
 
     /// Its name in the text format of Prometheus.
@@ -101,6 +106,7 @@ impl Gauge {
             Self::IdempotencyKeys => "rehearsal_idempotency_keys",
             Self::IdempotencyBytes => "rehearsal_idempotency_bytes",
             Self::DrainWaitsFor => "rehearsal_drain_waits_for",
+            Self::Tasks => "rehearsal_tasks",
         }
     }
 
@@ -134,6 +140,7 @@ impl Gauge {
                 "Bytes remembered for idempotency keys; --max-idempotency-bytes are the most."
             }
             Self::DrainWaitsFor => "Connections and background work that a drain would wait for.",
+            Self::Tasks => "Tasks that go on beside calls, by whose they are and by what they do.",
         }
     }
 
@@ -148,6 +155,7 @@ impl Gauge {
             Self::CalleeAddresses | Self::CalleeBreakers => &["callee", "state"],
             Self::CalleeLimit => &["callee", "what"],
             Self::IdempotencyKeys => &["state"],
+            Self::Tasks => &["of", "doing"],
             Self::BufferedBytes | Self::IdempotencyBytes | Self::DrainWaitsFor => &[],
         }
     }

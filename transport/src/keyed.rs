@@ -19,6 +19,7 @@ use crate::contract::{Contract, Method, Rpc};
 use crate::gauges::{Gauge, Gauges, Holds, Reading};
 use crate::place::{Locate, tell_of_restart};
 use crate::status::{Result, Status};
+use crate::tasks::Tasks;
 use crate::witness;
 
 /// How the calls of a service are keyed, and how many actors there may be.
@@ -93,6 +94,8 @@ pub(crate) struct Keyed<A: Actor> {
     service: &'static str,
     keys: Keys,
     actors: Mutex<Actors<A>>,
+    /// Those that run, also when they are given up.
+    acting: Tasks,
 }
 
 struct Actors<A: Actor> {
@@ -117,9 +120,9 @@ struct Start<A: Actor> {
 
 impl<A: Actor<Context = Context<A>>> Start<A> {
     /// An actor that cannot be made has died: its calls are told so, and the next one tries again.
-    fn run(self, make: &impl Fn(&str) -> A) {
+    fn run(self, tasks: &Tasks, make: &impl Fn(&str) -> A) {
         match catch_unwind(AssertUnwindSafe(|| make(&self.key))) {
-            Ok(actor) => drop(witness::run(actor, Context::with_receiver(self.mailbox))),
+            Ok(actor) => tasks.spawn(witness::life_of(actor, Context::with_receiver(self.mailbox))),
             Err(_) => error!(key = &*self.key, "the actor could not be made"),
         }
     }
@@ -128,7 +131,7 @@ impl<A: Actor<Context = Context<A>>> Start<A> {
 impl<A: Actor<Context = Context<A>>> Keyed<A> {
     pub(crate) fn new(service: &'static str, keys: Keys) -> Self {
         let actors = Actors { of: HashMap::new(), idle: BTreeSet::new(), workers: Vec::new() };
-        Self { service, keys, actors: Mutex::new(actors) }
+        Self { service, keys, actors: Mutex::new(actors), acting: Tasks::new("acting") }
     }
 
     /// Lets actors live on this thread from now on, made by `make`.
@@ -139,10 +142,11 @@ impl<A: Actor<Context = Context<A>>> Keyed<A> {
         if self.lock().workers.len() == 1 {
             gauges.watch(&self);
         }
-        let actors = Arc::downgrade(&self);
+        let (actors, acting) = (Arc::downgrade(&self), self.acting.clone());
         let mut sweep = interval((self.idle_after() / 2).max(SWEEP_MIN));
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         drop(self);
+        // One for each worker, for as long as that is there: there is nothing to count.
         actix_rt::spawn(async move {
             loop {
                 tokio::select! {
@@ -152,7 +156,7 @@ impl<A: Actor<Context = Context<A>>> Keyed<A> {
                         None => return,
                     },
                     start = starts.recv() => match start {
-                        Some(start) => start.run(&make),
+                        Some(start) => start.run(&acting, &make),
                         None => return,
                     }
                 }
@@ -174,6 +178,7 @@ impl<A: Actor<Context = Context<A>>> Holds for Keyed<A> {
         let actors = self.lock();
         reading.add(Gauge::KeyedActors, self.service, "", actors.of.len());
         reading.add(Gauge::KeyedActorsIdle, self.service, "", actors.idle.len());
+        self.acting.tell(self.service, reading);
     }
 }
 

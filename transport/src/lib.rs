@@ -25,6 +25,7 @@
 //! | `admission`, `budget`, `usual` | how much a service takes on, how many bytes a worker holds, how long calls usually take |
 //! | [`contract`], [`payload`] | what a contract says, and what a carrier carries: [`Method`], [`Contract`], [`Body`] |
 //! | [`drain`] | how serving ends: [`Drain`] |
+//! | `tasks` | tasks of the transport's own, counted while they are there |
 //! | [`gauges`] | what a node holds at the moment: [`Gauges`] |
 //! | `timer`, `latch`, `chance` | timers that are used again, what happens once and is waited for, and how waits are spread |
 //! | `metadata`, `key`, [`status`], [`cut`] | whose metadata are whose, idempotency keys, the one error on the wire: [`Status`] |
@@ -85,6 +86,7 @@ mod state;
 pub mod status;
 pub mod store;
 mod streaming;
+mod tasks;
 mod timeout;
 mod timer;
 mod tokens;

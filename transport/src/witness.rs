@@ -24,6 +24,14 @@ where
     address
 }
 
+/// The same, for who has the address and spawns it on this thread.
+pub(crate) fn life_of<A>(actor: A, context: actix::Context<A>) -> impl Future<Output = ()> + 'static
+where
+    A: Actor<Context = actix::Context<A>>,
+{
+    Mortal(Some(context.into_future(actor)))
+}
+
 /// An actor that may die; none when it has.
 struct Mortal<A: Actor<Context = actix::Context<A>>>(Option<ContextFut<A, actix::Context<A>>>);
 

@@ -106,9 +106,23 @@ impl ComesToRest {
             Gauge::IdempotencyBytes if reading.sum(Gauge::IdempotencyKeys) == 0 => 0,
             // Answers are remembered for their time, with nobody at work on them.
             Gauge::IdempotencyKeys | Gauge::IdempotencyBytes => usize::MAX,
+            Gauge::Tasks => Self::tasks(reading, sample),
             // Connecting ends by itself, and takes what it takes. So does waiting for the first word of a client,
             // which may have died since.
             Gauge::CalleeAddresses | Gauge::ConnectionsSilent => usize::MAX,
+        }
+    }
+
+    /// The tasks that stay: those for what is there by another gauge.
+    fn tasks(reading: &Reading, Sample { of, what, .. }: Sample) -> usize {
+        match what {
+            // They end by themselves, as their addresses do.
+            "connecting" => usize::MAX,
+            "watching" => reading.count(Gauge::CalleeConnectionsOpen, of, ""),
+            "acting" => reading.count(Gauge::KeyedActors, of, ""),
+            "forgetting" => reading.sum(Gauge::IdempotencyKeys).min(1),
+            // Questions to names, and waits until a connection is idle.
+            _ => 0,
         }
     }
 
@@ -252,6 +266,10 @@ fn told(reading: &Reading, sample: Sample, count: usize, most: usize) -> String 
             let which = "as many as there are connections";
             (format!("a drain would wait for {}", some("thing")), at_most(which))
         }
+        Gauge::Tasks if most == 0 => (format!("{} of {of} {what}", some("task")), none()),
+        Gauge::Tasks => {
+            (format!("{} of {of} {what}", some("task")), at_most("one for each that it is there for"))
+        }
     };
     format!("{seen} when every call has ended, {expected}")
 }
@@ -265,6 +283,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn tasks_stay_for_what_is_there_and_no_longer() {
+        let of = |gauge, of, what| Sample { gauge, of, what };
+        let samples = [
+            (of(Gauge::CalleeConnectionsOpen, "orders", ""), 2),
+            (of(Gauge::KeyedActors, "stock", ""), 3),
+            (of(Gauge::IdempotencyKeys, "answered", ""), 7),
+        ];
+        let reading: Reading = samples.into_iter().collect();
+        let stay = |name, what| ComesToRest::tasks(&reading, of(Gauge::Tasks, name, what));
+        assert_eq!((stay("orders", "watching"), stay("stock", "watching")), (2, 0));
+        assert_eq!((stay("stock", "acting"), stay("idempotency", "forgetting")), (3, 1));
+        let over = ["resolving", "closing"].map(|what| stay("orders", what));
+        assert_eq!(over, [0; 2]);
+    }
+
+    #[test]
     fn what_is_left_is_told_with_what_was_expected() {
         let permit = Sample { gauge: Gauge::PermitsTaken, of: "orders", what: "calls" };
         let expected =
@@ -274,5 +308,8 @@ mod tests {
         let expected = "2 connections to orders open when every call has ended, expected 1 at most, one to each \
                         address that is connected";
         assert_eq!(told(&Reading::default(), connection, 2, 1), expected);
+        let task = Sample { gauge: Gauge::Tasks, of: "orders", what: "resolving" };
+        let expected = "1 task of orders resolving when every call has ended, expected none";
+        assert_eq!(told(&Reading::default(), task, 1, 0), expected);
     }
 }

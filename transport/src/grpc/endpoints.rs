@@ -263,7 +263,7 @@ impl Endpoints {
             let (tell, told) = oneshot::channel::<()>();
             name.begin(now(), told.map(drop).boxed().shared());
             let (endpoints, name) = (self.clone(), name.clone());
-            tokio::task::spawn_local(async move {
+            self.connections.resolving.spawn(async move {
                 let answer = timeout(RESOLVE_MAX, endpoints.net.resolve(&name.name, name.port)).await;
                 name.answered(answer.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())));
                 endpoints.renew();
@@ -331,7 +331,7 @@ impl Endpoints {
 
     pub(super) fn tell(&self, reading: &mut Reading) {
         reading.add(Gauge::CalleeCallsWaiting, self.service, "", self.waiting.get());
-        reading.add(Gauge::CalleeConnectionsOpen, self.service, "", self.connections.open.get());
+        self.connections.tell(self.service, reading);
         self.all().iter().for_each(|endpoint| endpoint.tell(reading));
     }
 

@@ -100,7 +100,7 @@ impl Lines {
         let line = Line::of((self.make)());
         let subchannel::Pick::Wait(connecting) = line.subchannel.pick() else { return None };
         others.push(line.clone());
-        tokio::task::spawn_local(close_when_idle(Arc::downgrade(self), line.clone()));
+        line.subchannel.connections().closing.spawn(close_when_idle(Arc::downgrade(self), line.clone()));
         Some(Pick::Wait(line, connecting))
     }
 

@@ -161,6 +161,7 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
         let counts = self.0.clone();
         // In a box of its own: it is large, and would be moved several times.
         let stream = Box::pin(stream);
+        // It counts as a call.
         tokio::task::spawn_local(async move {
             let _one = counts.calls.one();
             answer::run_stream(stream).await;

@@ -22,9 +22,10 @@ use super::greeting::{Greeted, Greeting};
 use super::watch::{Subject, Watch};
 use super::{Keepalive, backoff};
 use crate::chance::chance;
-use crate::gauges::Count;
+use crate::gauges::{Count, Gauge, Reading};
 use crate::net::{Address, Net};
 use crate::status::{self, NotSent};
+use crate::tasks::Tasks;
 
 /// The longest that connecting takes, TCP and HTTP/2 handshakes together: gRPC's `MIN_CONNECT_TIMEOUT`.
 const CONNECT_MAX: Duration = Duration::from_secs(20);
@@ -45,7 +46,7 @@ pub(super) enum Pick {
 }
 
 /// What the connections to a service have in common.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Connections {
     /// Those that are open: the ones in use, and those that were lost and have not ended yet.
     pub(super) open: Count,
@@ -55,13 +56,28 @@ pub(super) struct Connections {
     pub(super) health: Option<&'static str>,
     /// How many were made and then lost, as far as a call has found out.
     lost: AtomicUsize,
+    /// What goes on beside calls: attempts to connect, questions to names, waits until a connection is idle, and streams of
+    /// callees that say whether they serve.
+    connecting: Tasks,
+    pub(super) resolving: Tasks,
+    pub(super) closing: Tasks,
+    watching: Tasks,
 }
 
 impl Connections {
     /// None yet; callees are asked whether they serve if `health` names the service.
     pub(super) fn new(health: Option<&'static str>) -> Arc<Self> {
         let (open, changed, lost) = Default::default();
-        Arc::new(Self { open, changed, health, lost })
+        let (connecting, resolving) = (Tasks::new("connecting"), Tasks::new("resolving"));
+        let (closing, watching) = (Tasks::new("closing"), Tasks::new("watching"));
+        Arc::new(Self { open, changed, health, lost, connecting, resolving, closing, watching })
+    }
+
+    /// Tells how many there are to `service`, and how many tasks beside.
+    pub(super) fn tell(&self, service: &'static str, reading: &mut Reading) {
+        reading.add(Gauge::CalleeConnectionsOpen, service, "", self.open.get());
+        let tasks = [&self.connecting, &self.resolving, &self.closing, &self.watching];
+        tasks.into_iter().for_each(|tasks| tasks.tell(service, reading));
     }
 }
 
@@ -115,6 +131,11 @@ impl Subchannel {
         let state = Mutex::new(state);
         let (made, streams_max) = (AtomicUsize::new(0), AtomicU32::new(u32::MAX));
         Arc::new(Self { service, address, authority, net, keepalive, connections, made, streams_max, state })
+    }
+
+    /// What it has in common with others to the same service.
+    pub(super) fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     pub(super) fn authority(&self) -> &Authority {
@@ -211,7 +232,7 @@ impl Subchannel {
     /// Connects in a task of its own, so that a call that gives up waiting does not undo the work.
     fn start_connecting(self: Arc<Self>) -> Connecting {
         let (tell, told) = oneshot::channel();
-        tokio::task::spawn_local(async move {
+        self.connections.connecting.clone().spawn(async move {
             // Whatever happens, the outcome is settled: calls wait for it.
             let connect = AssertUnwindSafe(self.connect()).catch_unwind();
             let outcome = timeout(CONNECT_MAX, connect).await;
@@ -239,6 +260,7 @@ impl Subchannel {
             .await?;
         let (service, address, connections) = (self.service, self.address.clone(), self.connections.clone());
         let (until_lost, lost) = oneshot::channel();
+        // It counts as a connection.
         tokio::task::spawn_local(async move {
             let _one = connections.open.one();
             if let Err(error) = connection.await {
@@ -274,7 +296,8 @@ impl Subchannel {
         let (address, authority) = (self.address.clone(), self.authority.clone());
         let patience = self.keepalive.greeting;
         let subject = Subject { service: self.service, name, address, authority, patience };
-        let watch = Watch::begin(subject, sender.clone(), lost, self.connections.changed.clone()).await;
+        let Connections { changed, watching, .. } = &*self.connections;
+        let watch = Watch::begin(subject, sender.clone(), lost, changed.clone(), watching).await;
         Ok(Some(watch.ok_or("the peer hung up before it said whether it serves")?))
     }
 
@@ -318,7 +341,8 @@ fn serves(watch: Option<&Watch>) -> bool {
 }
 
 /// Runs hyper's tasks on this worker, and not among the runtime's tasks at large: that keeps those in lists by their
-/// ids, which count for the whole process, so that the order in which they end with their host is no seed's.
+/// ids, which count for the whole process, so that the order in which they end with their host is no seed's. They are parts of
+/// a connection, which is counted, and end with it.
 #[derive(Debug, Clone, Copy)]
 struct Local;
 

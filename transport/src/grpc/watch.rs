@@ -32,6 +32,7 @@ use crate::health::{self, HealthCheckRequest, HealthCheckResponse, ServingStatus
 use crate::net::Address;
 use crate::payload::Message;
 use crate::status::code_name;
+use crate::tasks::Tasks;
 
 /// A stream that lasted for as long is opened again at once, if anything was heard on it. gRFC A17 says so of any on which
 /// something was heard, and then a callee that says a word and hangs up would be asked without end.
@@ -61,17 +62,18 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Begins over `sender`, until the connection is `lost`, and waits for the first word, or for what there is in its
-    /// place; none if the connection is lost before. Each change is told to those who wait for `changed`.
+    /// place; none if the connection is lost before. Each change is told to those who wait for `changed`. It is one of `tasks`.
     pub(super) async fn begin(
         subject: Subject,
         sender: SendRequest<Body>,
         lost: oneshot::Receiver<()>,
         changed: Arc<Notify>,
+        tasks: &Tasks,
     ) -> Option<Self> {
         let (serves, (end, unwanted)) = (Arc::new(AtomicBool::new(false)), oneshot::channel::<()>());
         let (tell, first) = oneshot::channel();
         let watcher = Watcher { subject, sender, serves: serves.clone(), first: Some(tell), changed };
-        tokio::task::spawn_local(async move {
+        tasks.spawn(async move {
             tokio::select! {
                 biased;
                 _ = unwanted => {}
