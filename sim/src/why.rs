@@ -1,5 +1,7 @@
 //! Why a promise was broken: of all that happened, what led there.
 
+use std::collections::BTreeSet;
+
 use crate::plan::Request;
 use crate::rehearsal::Rehearsal;
 use crate::trace::event::{CallStep, Event, What};
@@ -37,28 +39,66 @@ impl<'a> Why<'a> {
         self.events[first..].iter().map(|event| line(event)).collect()
     }
 
-    /// All faults, and all that belongs to the calls that the violation names, or to any call if it names none.
+    /// All faults, and all that belongs to the calls that the violation names. If it names none: what the hosts did that it names.
     pub(crate) fn way(&self) -> Vec<String> {
-        let is_named = |id: &str| !id.is_empty() && self.violation.detail.contains(id);
-        // What a request sends as its id may differ from its name in the plan.
-        let belongs_to_named = |event: &Event| {
-            let name = event.request.map(Request::name_of);
-            name.is_some_and(|name| is_named(&name)) || event.request_id.as_deref().is_some_and(is_named)
+        let is_of_it = |event: &&Event| is_fault(event) || self.is_of_named_call(event);
+        let way: Vec<_> = match self.events.iter().any(|event| self.is_of_named_call(event)) {
+            true => self.events.iter().copied().filter(is_of_it).collect(),
+            false => self.way_of_hosts(),
         };
-        let is_any_named = self.events.iter().any(|event| belongs_to_named(event));
-        let belongs = |event: &&&Event| match &event.what {
-            What::FaultBegins { .. } | What::FaultEnds { .. } | What::Phase(_) => true,
-            _ if is_any_named => belongs_to_named(event),
-            _ => event.request_id.is_some(),
-        };
-        let mut way: Vec<_> = self.events.iter().filter(belongs).map(|event| line(event)).collect();
         let left_out = way.len().saturating_sub(EVENTS_MAX);
-        if left_out > 0 {
-            way.drain(..left_out);
-            way.insert(0, format!("({left_out} earlier)"));
+        let lines = way[left_out..].iter().map(|event| line(event));
+        let earlier = (left_out > 0).then(|| format!("({left_out} earlier)"));
+        earlier.into_iter().chain(lines).collect()
+    }
+
+    /// What a request sends as its id may differ from its name in the plan.
+    fn is_of_named_call(&self, event: &Event) -> bool {
+        let is_named = |id: &str| !id.is_empty() && self.violation.detail.contains(id);
+        let name = event.request.map(Request::name_of);
+        name.is_some_and(|name| is_named(&name)) || event.request_id.as_deref().is_some_and(is_named)
+    }
+
+    /// Of two hosts and more, what is between these; of one, the last of all that it does.
+    fn way_of_hosts(&self) -> Vec<&'a Event> {
+        let mut hosts = words(&self.violation.detail);
+        hosts.retain(|word| self.events.iter().any(|event| *event.host == **word));
+        let is_theirs = |event: &Event| hosts.is_empty() || hosts.contains(&*event.host);
+        let is_between = |event: &Event| {
+            event.request_id.is_none()
+                && hosts.contains(&*event.host)
+                && words(&line(event)).intersection(&hosts).any(|word| **word != *event.host)
+        };
+        if self.events.iter().any(|event| is_between(event)) {
+            return self
+                .events
+                .iter()
+                .copied()
+                .filter(|event| is_fault(event) || is_between(event))
+                .collect();
         }
+        let mut left = [EVENTS_MAX / 2; 2];
+        let mut way: Vec<_> = self.events.iter().rev().copied().collect();
+        way.retain(|event| {
+            let left = &mut left[usize::from(event.request_id.is_some())];
+            let is_told = !is_fault(event) && is_theirs(event) && *left > 0;
+            *left -= usize::from(is_told);
+            is_told || is_fault(event)
+        });
+        way.reverse();
         way
     }
+}
+
+fn words(text: &str) -> BTreeSet<&str> {
+    text.split(|letter: char| !letter.is_alphanumeric() && letter != '-')
+        .filter(|word| !word.is_empty())
+        .collect()
+}
+
+/// What happens to hosts, or to all.
+fn is_fault(event: &Event) -> bool {
+    matches!(event.what, What::FaultBegins { .. } | What::FaultEnds { .. } | What::Phase(_))
 }
 
 /// What people would tell: neither packets nor bytes.
@@ -142,6 +182,34 @@ mod tests {
         assert!(way[0].ends_with("mine") && way[1].ends_with("all has healed"), "{way:?}");
         let last = why.last();
         assert!(last.len() == 3 && last[2].ends_with("nobody's"), "{last:?}");
+    }
+
+    #[test]
+    fn where_no_call_is_named_the_hosts_are_that_are() {
+        let told = |text| What::Told(Arc::new(Said(text)));
+        let elsewhere = Event { host: "b".into(), ..event(3, "", told("elsewhere")) };
+        let mut events =
+            vec![event(1, "sim-000001", told("a call")), event(2, "", told("beside it")), elsewhere];
+        events.extend((0..40).map(|_| event(5, "", told("again"))));
+        let rehearsal = rehearsal("a connects to c again", events);
+        let way = Why::of(&rehearsal).unwrap().way();
+        assert_eq!(way.len(), 1 + EVENTS_MAX / 2, "{way:?}");
+        assert!(way[0].ends_with("a call") && way[1..].iter().all(|line| line.ends_with("again")), "{way:?}");
+    }
+
+    #[test]
+    fn where_two_hosts_are_named_what_is_between_them_is_told() {
+        let told = |text| What::Told(Arc::new(Said(text)));
+        let other = Event { host: "b-2".into(), ..event(4, "", told("is there")) };
+        let events = vec![
+            event(1, "", told("begins")),
+            event(2, "", told("connects to b-2:80")),
+            event(3, "", told("connects to b:80")),
+            other,
+        ];
+        let rehearsal = rehearsal("a connects to b-2 again", events);
+        let way = Why::of(&rehearsal).unwrap().way();
+        assert!(way.len() == 1 && way[0].ends_with("b-2:80"), "{way:?}");
     }
 
     #[test]
