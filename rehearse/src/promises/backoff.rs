@@ -51,6 +51,8 @@ struct Waits {
 #[derive(Debug)]
 struct Rest {
     attempt: u32,
+    /// What the connection would be for.
+    service: String,
     until: Duration,
 }
 
@@ -71,8 +73,16 @@ impl BackoffIsKept {
             format!("{way}; gRPC's waits are 1000 ms, 1600 ms, 2560 ms and so on up to 120000 ms, each within a fifth")
         })?;
         let attempt = self.failed(&event.host, &callee);
+        // Each worker has one connection to it for a service, unless it may have several: that one waits anew.
+        let may_be_several = self.setting.of_several_connections.contains(&callee);
+        let most = if may_be_several { usize::MAX } else { self.setting.workers.into() };
         let waits = self.waits(&event.host, &callee);
-        waits.rests.push(Rest { attempt, until: event.at + told.wait });
+        let mut of_service = waits.rests.iter().enumerate().filter(|(_, rest)| rest.service == told.callee);
+        if let Some((first, _)) = of_service.next().filter(|_| of_service.count() + 1 >= most) {
+            waits.rests.remove(first);
+        }
+        let service = told.callee.to_owned();
+        waits.rests.push(Rest { attempt, service, until: event.at + told.wait });
         waits.last = Some(attempt);
         waits.failed = Some(event.at);
         let before = waits.failures.clone();
