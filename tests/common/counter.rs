@@ -16,7 +16,7 @@ use transport::{
     Streaming,
 };
 
-use super::SOON;
+use super::limits::SOON;
 
 /// How long work may outlive its call here.
 pub(crate) const AFTERWARDS: Duration = Duration::from_secs(2);

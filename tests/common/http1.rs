@@ -11,7 +11,8 @@ use tokio::time::{Instant, timeout};
 use transport::memory::Memory;
 use transport::{CallerAddress, Client, Drain, Io, ServiceClient as _, rest};
 
-use super::{Event, LIMITS, SOON, host};
+use super::limits::{LIMITS, SOON};
+use super::probe::{Event, host};
 
 /// The longest that anything takes here, in a time that passes at once.
 const HOUR: Duration = Duration::from_secs(3600);

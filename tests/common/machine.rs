@@ -14,7 +14,7 @@ use tokio::task::{LocalSet, spawn_local};
 use transport::net::Sockets;
 use transport::{CallerAddress, Net, Service};
 
-use super::{LIMITS, SOON};
+use super::limits::{LIMITS, SOON};
 
 /// A socket of this machine that listens at `address`; port 0 takes a free one.
 pub(crate) async fn socket(address: &str) -> Socket {

@@ -10,7 +10,7 @@ use transport::policy::Policy;
 use transport::trail::Trail;
 use transport::{Idempotency, Method, RequestId};
 
-use super::SOON;
+use super::limits::SOON;
 
 /// The same as [`Act`], by a contract that says that it may be called twice.
 pub(crate) struct ActTwice;

@@ -11,8 +11,10 @@ use tokio::sync::{Notify, mpsc};
 use transport::grpc::Keepalive;
 use transport::{Address, Client, ServiceClient as _};
 
+use super::clients::client_over;
 use super::machine::{self, Simulated};
-use super::{Event, World, client_over};
+use super::probe::{Event, service};
+use super::world::World;
 
 const PORT: u16 = 50051;
 
@@ -50,7 +52,7 @@ async fn check(claim: impl AsyncFn(&mut World), host: HostContext, hosted: Hoste
 }
 
 async fn serve(host: HostContext, hosted: Hosted) -> HostResult {
-    let (service, events, free) = super::service(&probe::Client::new(client(&host)));
+    let (service, events, free) = service(&probe::Client::new(client(&host)));
     *hosted.lock().expect("nobody panicked with it") = Some((events, free));
     let at = Listen::Tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT)));
     let listener = Simulated(host.listen(PORT).await?, at);

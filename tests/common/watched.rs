@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use transport::grpc::{Grpc, Keepalive};
 use transport::{Address, Code, Gauges, Net};
 
-use super::LIMITS;
+use super::limits::LIMITS;
 use super::ways::Ways;
 
 const MS: Duration = Duration::from_millis(1);

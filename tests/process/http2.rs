@@ -12,8 +12,11 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::SOON;
-use super::frames::{Begun, Frames, Reply};
+use self::frames::{Begun, Frames, Reply};
+use super::soon::SOON;
+
+#[path = "../frames/mod.rs"]
+pub(crate) mod frames;
 
 /// The gRPC message of a request that says `test` in its field 1.
 pub(crate) const TEST: &[u8] = b"\0\0\0\0\x06\x0a\x04test";

@@ -1,10 +1,9 @@
 //! The built binary as a process, and HTTP/1.1 by hand. Every wait has a bound.
 
-#![allow(dead_code, reason = "each file of tests uses its part")]
+#![allow(dead_code, unused_imports, reason = "each file of tests uses its part")]
 
-#[path = "../frames/mod.rs"]
-pub(crate) mod frames;
 pub(crate) mod http2;
+mod soon;
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -17,8 +16,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-/// The longest that a test waits for what must happen.
-pub(crate) const SOON: Duration = Duration::from_secs(10);
+pub(crate) use self::http2::frames;
+pub(crate) use self::soon::SOON;
 
 /// Asks every now and then whether it holds, until it does.
 #[track_caller]
