@@ -1,6 +1,7 @@
 //! Rehearsals of what holds calls back: a breaker, where a service fails as a whole, and a limit of calls in flight that
 //! follows the callee.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use protos::app::grpc::SayHelloRequest;
@@ -287,5 +288,43 @@ fn has_grown(event: &Event) -> Result<(), String> {
             event.host
         )),
         _ => Ok(()),
+    }
+}
+
+/// When the callee of [`hanging`] answers no more, and when it is looked how many calls it is still given.
+const HANGS: Range<Duration> = Duration::from_millis(710)..Duration::from_millis(6000);
+const LOOKED_AT: Range<Duration> = Duration::from_millis(4500)..Duration::from_millis(4900);
+
+/// The scenario of a callee that hangs, to a caller that finds out how many calls that has room for: fewer, when all are late.
+pub(crate) fn hanging() -> Scenario {
+    let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
+    let right = || Expect::ok().or(Code::ResourceExhausted).or(Code::Unavailable).or(Code::DeadlineExceeded);
+    let load = Load::new(400, 5000.ms(), 300.ms()..=800.ms())
+        .rpc::<SayHello>(Via::Rest, requests(), right())
+        .rpc::<SayHello>(Via::Grpc, requests(), right());
+    let said = Failed::new(Code::Unavailable, "ill");
+    let service1 =
+        foreign::service1().takes(60.ms()).falls_ill(HANGS.start - 10.ms()..HANGS.start, said, HANGS.end);
+    let about = "service1 answers nothing for seconds, and its caller lets fewer calls out";
+    Scenario::new("hanging", about, load, Swarm::calm())
+        .nodes(&["service2"], scenarios::app)
+        .foreign("service1", service1)
+        .workers(1)
+        .flags(&["--policy", "max-in-flight=adaptive"])
+        .gauges_every(70.ms())
+        // That it hangs is no fault of the plan, which would explain that calls are late.
+        .promises(promises::of_calls().except(promises::STATUSES_ARE_EXPLAINED))
+        .fold("who answers nothing is given fewer calls", |_: &mut (), event| has_fallen(event))
+}
+
+fn has_fallen(event: &Event) -> Result<(), String> {
+    match limit(event).filter(|limit| LOOKED_AT.contains(&event.at) && *limit > FIRST_LIMIT / 2) {
+        Some(limit) => Err(format!(
+            "{} lets {limit} calls out to a callee that has answered none since {} ms; expected {} at most: {event}",
+            event.host,
+            HANGS.start.as_millis(),
+            FIRST_LIMIT / 2
+        )),
+        None => Ok(()),
     }
 }

@@ -9,8 +9,12 @@ use crate::{checks, foreign, scenarios};
 /// How long the callee takes for a call.
 const TAKES: Duration = Duration::from_millis(400);
 
-/// What a call takes besides: ways to two hosts and back, and the making of two connections. Less than if it waited for another.
-const WAYS: Duration = Duration::from_millis(250);
+/// What a call takes besides: ways to two hosts and back, and the making of two connections, one of which may have to say that it
+/// serves. Less than if it waited for another.
+const WAYS: Duration = Duration::from_millis(350);
+
+/// When the callee says that it does not serve: when nobody asks any more.
+const LATER: Duration = Duration::from_secs(900);
 
 /// How many calls there are at once: no more than ten connections carry of one call each.
 const AT_ONCE: usize = 8;
@@ -25,11 +29,17 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
     let most = picks.pick("calls at a time", &[1, 2, 3]);
     let load = Load::new(40, 3000.ms(), 1500.ms()..=2500.ms()).in_flight_max(AT_ONCE);
     let load = load.bursts(picks.pick("bursts", &[4, 1]));
+    // Whoever asks whether it serves has a stream less for calls.
+    let service1 = foreign::service1().takes(TAKES).streams_max(most);
+    let (service1, policy) = match picks.pick("health-check", &[false, true]) {
+        true => (service1.rests(LATER..LATER * 2), "health-check=true"),
+        false => (service1, "health-check=false"),
+    };
     Scenario::new("lines", "", scenarios::greetings(load), Swarm::calm())
         .nodes(&["service2"], scenarios::app)
-        .foreign("service1", foreign::service1().takes(TAKES).streams_max(most))
+        .foreign("service1", service1)
         .workers(1)
-        .flags(&["--deadline", "2s"])
+        .flags(&["--deadline", "2s", "--policy", policy])
         .promises(promises::of_calls().enough(800.ms()))
         .every_call("every reply belongs to its request", checks::right_value)
         .every_call("no call waits for another one where more connections may be", goes_at_once)

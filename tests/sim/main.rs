@@ -25,6 +25,7 @@ mod lasting;
 mod ledger;
 mod lines;
 mod logged;
+mod mattering;
 mod names;
 mod parting;
 mod patience;
@@ -67,6 +68,7 @@ fn of_services() -> rehearse::Runner {
         .scenarios(scenarios::all())
         .scenario(delayed::delayed())
         .scenario(shed::shed())
+        .scenario(mattering::mattering())
         .scenario(busy::busy())
         .scenario(alone::alone())
         .scenario(homes::homes())
@@ -99,6 +101,7 @@ fn of_endpoints(runner: rehearse::Runner) -> rehearse::Runner {
         .scenario(breakers::breakers())
         .scenario(breakers::limits())
         .scenario(breakers::starved())
+        .scenario(breakers::hanging())
         .scenario(parting::parting())
         .scenario(sending::sending())
         .scenario(serving::serving())

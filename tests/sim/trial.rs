@@ -250,7 +250,9 @@ fn played_now(script: Script) -> Result<Played> {
         return Err(failed);
     }
     echo_metadata(None);
-    info!(text = script.text, "played");
+    let matters =
+        CallContext::with_current(|context| context.map_or("", |context| context.criticality().name()));
+    info!(text = script.text, matters, "played");
     Ok(answer_to(&script))
 }
 
