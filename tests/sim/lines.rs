@@ -1,8 +1,10 @@
 //! Rehearsals of a callee that lets a connection carry few calls: its callers open more, and no call waits for another.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rehearse::{CallRecord, Load, Ms as _, Picks, Scenario, Swarm, drawn, promises};
+use rehearse::facts::{Connection, ConnectionStep};
+use rehearse::{CallRecord, Event, Load, Ms as _, Picks, Scenario, Swarm, drawn, promises};
 
 use crate::{checks, foreign, scenarios};
 
@@ -57,4 +59,37 @@ fn goes_at_once(call: &CallRecord) -> Result<(), String> {
         (TAKES + WAYS).as_millis(),
         TAKES.as_millis()
     ))
+}
+
+/// How many connections there are to an address at most.
+const LINES_MAX: usize = 10;
+
+/// The scenario of a callee that takes one call at a time on each connection, and takes long for it: more calls come than there
+/// may be connections.
+pub(crate) fn crowded() -> Scenario {
+    let load = Load::new(50, 6000.ms(), 12_000.ms()..=15_000.ms()).in_flight_max(LINES_MAX + 4).bursts(6);
+    let about =
+        "service1 lets a connection carry one call, which takes long: there are ten connections at most";
+    Scenario::new("crowded", about, scenarios::greetings(load), Swarm::calm())
+        .nodes(&["service2"], scenarios::app)
+        .foreign("service1", foreign::service1().takes(2500.ms()).streams_max(1))
+        .workers(1)
+        .flags(&["--deadline", "15s"])
+        // HTTP/2 holds back what no connection carries, with the time that it had before.
+        .promises(promises::of_calls().except(promises::DEADLINES_ARE_MOMENTS).enough(12_000.ms()))
+        .recovers_within(30_000.ms())
+        .every_call("every reply belongs to its request", checks::right_value)
+        .fold("there are ten connections to an address at most", ten_at_most)
+}
+
+fn ten_at_most(open: &mut BTreeSet<u32>, event: &Event) -> Result<(), String> {
+    match event.told() {
+        Some(Connection { attempt, step: ConnectionStep::Connected, .. }) => drop(open.insert(*attempt)),
+        Some(Connection { attempt, step: ConnectionStep::Closed { .. }, .. }) => drop(open.remove(attempt)),
+        _ => {}
+    }
+    match open.len() <= LINES_MAX {
+        true => Ok(()),
+        false => Err(format!("{} are open: {event}", open.len())),
+    }
 }

@@ -75,6 +75,7 @@ fn of_services() -> rehearse::Runner {
         .scenario(homes::returning())
         .scenario(lasting::lasting())
         .scenario(lines::lines())
+        .scenario(lines::crowded())
         .scenario(logged::logged())
         .scenario(sizes::exact())
         .scenario(keys::keys())
