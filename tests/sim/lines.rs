@@ -13,7 +13,7 @@ const TAKES: Duration = Duration::from_millis(400);
 
 /// What a call takes besides: ways to two hosts and back, and the making of two connections, one of which may have to say that it
 /// serves. Less than if it waited for another.
-const WAYS: Duration = Duration::from_millis(350);
+const WAYS: Duration = Duration::from_millis(390);
 
 /// When the callee says that it does not serve: when nobody asks any more.
 const LATER: Duration = Duration::from_secs(900);
