@@ -42,12 +42,13 @@ impl<'a> Why<'a> {
     /// All faults, and all that belongs to the calls that the violation names. If it names none: what the hosts did that it names.
     pub(crate) fn way(&self) -> Vec<String> {
         let is_of_it = |event: &&Event| is_fault(event) || self.is_of_named_call(event);
-        let way: Vec<_> = match self.events.iter().any(|event| self.is_of_named_call(event)) {
-            true => self.events.iter().copied().filter(is_of_it).collect(),
+        let (way, others) = match self.events.iter().any(|event| self.is_of_named_call(event)) {
+            true => (self.events.iter().copied().filter(is_of_it).collect(), 0),
             false => self.way_of_hosts(),
         };
-        let left_out = way.len().saturating_sub(EVENTS_MAX);
-        let lines = way[left_out..].iter().map(|event| line(event));
+        let too_many = way.len().saturating_sub(EVENTS_MAX);
+        let lines = way[too_many..].iter().map(|event| line(event));
+        let left_out = others + too_many;
         let earlier = (left_out > 0).then(|| format!("({left_out} earlier)"));
         earlier.into_iter().chain(lines).collect()
     }
@@ -59,8 +60,9 @@ impl<'a> Why<'a> {
         name.is_some_and(|name| is_named(&name)) || event.request_id.as_deref().is_some_and(is_named)
     }
 
-    /// Of two hosts and more, what is between these; of one, the last of all that it does.
-    fn way_of_hosts(&self) -> Vec<&'a Event> {
+    /// What is between the hosts that are named, beside calls. Where nothing is: the last things that they did, or anybody if none is
+    /// named, half of them for calls, so that neither hides the other; and how many there were before.
+    fn way_of_hosts(&self) -> (Vec<&'a Event>, usize) {
         let mut hosts = words(&self.violation.detail);
         hosts.retain(|word| self.events.iter().any(|event| *event.host == **word));
         let is_theirs = |event: &Event| hosts.is_empty() || hosts.contains(&*event.host);
@@ -70,28 +72,28 @@ impl<'a> Why<'a> {
                 && words(&line(event)).intersection(&hosts).any(|word| **word != *event.host)
         };
         if self.events.iter().any(|event| is_between(event)) {
-            return self
-                .events
-                .iter()
-                .copied()
-                .filter(|event| is_fault(event) || is_between(event))
-                .collect();
+            let way = self.events.iter().copied().filter(|event| is_fault(event) || is_between(event));
+            return (way.collect(), 0);
         }
-        let mut left = [EVENTS_MAX / 2; 2];
+        let (mut left, mut others) = ([EVENTS_MAX / 2; 2], 0);
         let mut way: Vec<_> = self.events.iter().rev().copied().collect();
         way.retain(|event| {
-            let left = &mut left[usize::from(event.request_id.is_some())];
-            let is_told = !is_fault(event) && is_theirs(event) && *left > 0;
-            *left -= usize::from(is_told);
-            is_told || is_fault(event)
+            if is_fault(event) || !is_theirs(event) {
+                return is_fault(event);
+            }
+            let room = &mut left[usize::from(event.request_id.is_some())];
+            let is_told = *room > 0;
+            *room -= usize::from(is_told);
+            others += usize::from(!is_told);
+            is_told
         });
         way.reverse();
-        way
+        (way, others)
     }
 }
 
 fn words(text: &str) -> BTreeSet<&str> {
-    text.split(|letter: char| !letter.is_alphanumeric() && letter != '-')
+    text.split(|letter: char| !letter.is_alphanumeric() && !matches!(letter, '-' | '_'))
         .filter(|word| !word.is_empty())
         .collect()
 }
@@ -193,8 +195,8 @@ mod tests {
         events.extend((0..40).map(|_| event(5, "", told("again"))));
         let rehearsal = rehearsal("a connects to c again", events);
         let way = Why::of(&rehearsal).unwrap().way();
-        assert_eq!(way.len(), 1 + EVENTS_MAX / 2, "{way:?}");
-        assert!(way[0].ends_with("a call") && way[1..].iter().all(|line| line.ends_with("again")), "{way:?}");
+        assert_eq!((way.len(), &*way[0]), (2 + EVENTS_MAX / 2, "(29 earlier)"), "{way:?}");
+        assert!(way[1].ends_with("a call") && way[2..].iter().all(|line| line.ends_with("again")), "{way:?}");
     }
 
     #[test]

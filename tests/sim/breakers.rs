@@ -295,7 +295,7 @@ fn has_grown(event: &Event) -> Result<(), String> {
 const HANGS: Range<Duration> = Duration::from_millis(710)..Duration::from_millis(6000);
 const LOOKED_AT: Range<Duration> = Duration::from_millis(4500)..Duration::from_millis(4900);
 
-/// The scenario of a callee that hangs, to a caller that finds out how many calls that has room for: fewer, when all are late.
+/// The scenario of a callee that hangs, and of a caller whose limit adapts: when all calls are late, it must let fewer out.
 pub(crate) fn hanging() -> Scenario {
     let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
     let right = || Expect::ok().or(Code::ResourceExhausted).or(Code::Unavailable).or(Code::DeadlineExceeded);

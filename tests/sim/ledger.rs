@@ -162,7 +162,7 @@ impl TallyActor {
     }
 }
 
-/// What is entered afterwards, and then that panics.
+/// An amount over which work panics that has entered it afterwards.
 const SLIPS: i64 = 8;
 
 /// What is entered, and fails all the same; and the words of that.

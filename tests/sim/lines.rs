@@ -9,11 +9,11 @@ use rehearse::{CallRecord, Event, Load, Ms as _, Picks, Scenario, Swarm, drawn, 
 use crate::{checks, foreign, scenarios};
 
 /// How long the callee takes for a call.
-const TAKES: Duration = Duration::from_millis(400);
+const TAKES: Duration = Duration::from_millis(600);
 
-/// What a call takes besides: ways to two hosts and back, and the making of two connections, one of which may have to say that it
-/// serves. Less than if it waited for another.
-const WAYS: Duration = Duration::from_millis(390);
+/// What a call takes besides: ways to two hosts and back, and the making of a connection for each call that came with it, one
+/// after another, over each of which it may have to be said that its host serves. Less than if it waited for another call.
+const WAYS: Duration = Duration::from_millis(500);
 
 /// When the callee says that it does not serve: when nobody asks any more.
 const LATER: Duration = Duration::from_secs(900);
@@ -42,7 +42,7 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         .foreign("service1", service1)
         .workers(1)
         .flags(&["--deadline", "2s", "--policy", policy])
-        .promises(promises::of_calls().enough(800.ms()))
+        .promises(promises::of_calls().enough(1200.ms()))
         .every_call("every reply belongs to its request", checks::right_value)
         .every_call("no call waits for another one where more connections may be", goes_at_once)
 }

@@ -251,8 +251,8 @@ impl Invariant for GivenUp {
     }
 }
 
-/// What nobody reads is not made in advance: one message that HTTP/2 has begun to send, one that waits for it, and one that waits
-/// for that.
+/// What nobody reads is not made in advance. Three messages are made at most: HTTP/2 has begun to send the first, the second waits
+/// in the stream, and the third is in the hands of who makes it.
 #[derive(Debug, Default)]
 struct MadeAsRead {
     met: u64,

@@ -101,7 +101,8 @@ impl Share {
 /// What HTTP/2 keeps for the streams of one connection, whatever becomes of the calls on them. It cannot be refused, for it is
 /// there when it is seen: so no more is read of a connection that has much of it. Calls that were admitted have a bound of
 /// their own and are no part of that, until they are answered. All others have half of the worker's bytes at most, those of a
-/// connection as much as they leave free, and those of one with few a quarter more.
+/// connection as much as they leave free of that, and as is free of what those may hold who hold more than a little; those of one with
+/// few have a quarter more.
 #[derive(Debug)]
 pub(crate) struct Streams {
     share: Arc<Share>,
@@ -138,7 +139,7 @@ impl Streams {
         let (own, all) = (bytes_in(&self.share.waiting), bytes_in(&budget.waiting));
         match own <= LITTLE {
             true => all > half + half / 2,
-            // What is held for calls is there already.
+            // What is held for calls counts, too: the last quarter is for those who need little.
             false => own > half.saturating_sub(all).min(budget.shared().saturating_sub(budget.held())),
         }
     }

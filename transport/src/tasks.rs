@@ -1,8 +1,8 @@
 //! Tasks of the transport's own that go on beside calls: counted from when they are spawned until they have ended or are
 //! dropped, so that one that never ends is seen also where it holds nothing else that is counted.
 //!
-//! What is counted exactly by another gauge is spawned without this, at no more than that costs: connections that were
-//! accepted and calls on them, handlers, work that outlives its call, sources of streams, connections to other services.
+//! What another gauge counts one by one is spawned without this, so that it is not counted twice: connections that were accepted and
+//! calls on them, handlers, work that outlives its call or has an idempotency key, sources of streams, connections to other services.
 
 use std::sync::Arc;
 

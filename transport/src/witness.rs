@@ -24,7 +24,8 @@ where
     address
 }
 
-/// The same, for who has the address and spawns it on this thread.
+/// The life of `actor`, to be spawned on this thread by who has its address already: as with [`run`], those who wait learn when it
+/// has died.
 pub(crate) fn life_of<A>(actor: A, context: actix::Context<A>) -> impl Future<Output = ()> + 'static
 where
     A: Actor<Context = actix::Context<A>>,

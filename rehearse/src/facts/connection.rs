@@ -1,4 +1,4 @@
-//! What a node does to have connections to others.
+//! What a node does to find others and to connect to them.
 
 use std::fmt;
 use std::io;

@@ -41,6 +41,9 @@ impl Fact for ServingTold {}
 impl fmt::Display for StreamSeen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "stream seen {}", self.path)?;
+        if self.previous > 0 {
+            write!(f, " previous={}", self.previous)?;
+        }
         f.write_str(if self.refused { " refused" } else { "" })
     }
 }

@@ -48,13 +48,14 @@ pub(super) struct Call {
 
 impl Call {
     pub(super) fn refuse(mut self) {
-        self.is_seen(true);
+        self.tell_seen(true);
         self.respond.send_reset(Reason::REFUSED_STREAM);
     }
 
-    fn is_seen(&self, refused: bool) {
+    fn tell_seen(&self, refused: bool) {
         let path = self.head.uri.path().to_owned();
         let previous = self.head.headers.get("grpc-previous-rpc-attempts").map(HeaderValue::to_str);
+        // What is no number is more than any call may say.
         let previous =
             previous.map_or(0, |said| said.ok().and_then(|said| said.parse().ok()).unwrap_or(u32::MAX));
         sim::tell(StreamSeen { path, refused, previous }, self.id());
@@ -98,7 +99,7 @@ impl Call {
         started: Instant,
         mut body: RecvStream,
     ) -> Result<(), Trouble> {
-        self.is_seen(false);
+        self.tell_seen(false);
         let mut message = BytesMut::new();
         while let Some(data) = body.data().await {
             let data = data?;

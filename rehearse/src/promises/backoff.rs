@@ -73,13 +73,17 @@ impl BackoffIsKept {
             format!("{way}; gRPC's waits are 1000 ms, 1600 ms, 2560 ms and so on up to 120000 ms, each within a fifth")
         })?;
         let attempt = self.failed(&event.host, &callee);
-        // Each worker has one connection to it for a service, unless it may have several: that one waits anew.
+        // Each worker has one connection for a service to a callee, but to one of several connections. So where all of them wait,
+        // one of those has tried again: nobody tells which, and it counts as the one that would wait longest.
         let may_be_several = self.setting.of_several_connections.contains(&callee);
         let most = if may_be_several { usize::MAX } else { self.setting.workers.into() };
         let waits = self.waits(&event.host, &callee);
-        let mut of_service = waits.rests.iter().enumerate().filter(|(_, rest)| rest.service == told.callee);
-        if let Some((first, _)) = of_service.next().filter(|_| of_service.count() + 1 >= most) {
-            waits.rests.remove(first);
+        let of_service = waits.rests.iter().enumerate().filter(|(_, rest)| rest.service == told.callee);
+        let of_service: Vec<_> = of_service.map(|(at, rest)| (rest.until, at)).collect();
+        if of_service.len() >= most
+            && let Some((_, longest)) = of_service.into_iter().max()
+        {
+            waits.rests.remove(longest);
         }
         let service = told.callee.to_owned();
         waits.rests.push(Rest { attempt, service, until: event.at + told.wait });

@@ -25,7 +25,7 @@ struct Counts {
     /// Calls that clients made: they do not try again.
     by_clients: u32,
     made: u32,
-    /// Of these, how many there were by the number of their attempt, and how many streams that say to be of it.
+    /// For each number of an attempt, how many of these were made, and how many streams say that they are of it.
     by_attempt: [(u32, u32); ATTEMPTS],
     /// Streams that callees have seen, by their own word.
     seen: u32,
@@ -64,7 +64,8 @@ impl TriedTwiceAtMost {
         &mut rpcs[at].1
     }
 
-    /// A call that is sent again since it was not read is the same attempt still, and every other one says its number.
+    /// A stream says how many attempts were before it. A call that is sent again since it was not read is the same attempt, so that two
+    /// streams at most say the same for each attempt.
     fn says_its_number(
         &mut self,
         event: &Event,
@@ -81,7 +82,7 @@ impl TriedTwiceAtMost {
             return Ok(());
         }
         Err(format!(
-            "{seen} streams say that {previous} attempts were before them, and {} such attempts were made, each of which may be \
+            "sim-{number:06} {path}: {seen} streams say that {previous} attempts were before them, and {} such attempts were made, each of which may be \
              sent twice: {event}",
             by_clients + *made
         ))

@@ -25,7 +25,8 @@ use crate::budget::{Buffered, FULL, Share, Streams};
 /// What it keeps of a head that is not whole. In memory it is larger than on the wire.
 const HALF_HEAD_BYTES: usize = 64 * 1024;
 
-/// So many bytes are read at a time where much is held, and as many of a frame that has begun.
+/// Where much is held, so many bytes are read at a time; of a frame that has begun, what is missing of it, up to the size of the
+/// largest frame that HTTP/2 allows with nothing said.
 const LITTLE: usize = 512;
 const OF_FRAME: usize = 16 * 1024;
 
