@@ -27,6 +27,9 @@ const TAKES_MAX: Duration = Duration::from_millis(1000);
 /// How soon a node knows that a client over gRPC has gone: one hop, and a moment.
 const GONE_AFTER: Duration = Duration::from_millis(50);
 
+/// How long a call goes on whose client has left over REST: that may have closed its own side only.
+const HALF_CLOSED_MAX: Duration = Duration::from_secs(1);
+
 /// The scenario of actors that are busy.
 pub(crate) fn busy() -> sim::Scenario {
     drawn("busy", "calls wait for actors that are busy, and some until it is too late", world)
@@ -268,7 +271,13 @@ impl Invariant for LongestIdleMakesRoom {
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
         let key = self.keys.get(&call.request.id).filter(|_| self.open.remove(&call.request.id));
-        self.used.extend(key.cloned().zip(call.ended));
+        let has_left =
+            call.request.client == "rest" && !call.reply.as_ref().is_some_and(rehearse::Reply::is_ok);
+        let goes_on = if has_left { HALF_CLOSED_MAX } else { Duration::ZERO };
+        if let Some((key, ended)) = key.zip(call.ended) {
+            let used = self.used.entry(key.clone()).or_default();
+            *used = (ended + goes_on).max(*used);
+        }
         Ok(())
     }
 
