@@ -111,6 +111,15 @@ impl Graph {
         found.map_or(&[], |(_, services)| services)
     }
 
+    /// The services that those of `host` call on other hosts.
+    pub(crate) fn callees_elsewhere(&self, host: &str) -> Vec<&'static str> {
+        let all = self.services_on(host).iter().flat_map(|service| self.callees(service));
+        let mut callees: Vec<_> = all.copied().filter(|callee| !self.is_on(callee, host)).collect();
+        callees.sort_unstable();
+        callees.dedup();
+        callees
+    }
+
     /// The hosts that a call from `caller` to `service` may come to: itself, if the service is there.
     pub(crate) fn targets<'a>(&'a self, caller: &str, service: &str) -> impl Iterator<Item = &'a str> {
         let is_here = self.is_on(service, caller);

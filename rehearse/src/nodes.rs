@@ -104,7 +104,7 @@ impl Node {
         gauges_every: Option<Duration>,
     ) -> Result<Ready, String> {
         let services = graph.services_on(&self.host).to_vec();
-        let callees = callees(graph, &self.host);
+        let callees = graph.callees_elsewhere(&self.host);
         if let Some(callee) = callees.iter().find(|callee| graph.hosts_of(callee).next().is_none()) {
             let host = &self.host;
             return Err(format!(
@@ -132,7 +132,7 @@ impl Node {
 
     /// The flags that say where what is, for a process that finds others at `places`.
     pub(crate) fn flags_of(&self, graph: &Graph, places: &Places<'_>) -> Vec<String> {
-        let callees = callees(graph, &self.host);
+        let callees = graph.callees_elsewhere(&self.host);
         let chosen = orders(graph, &callees);
         let chosen: Vec<_> =
             chosen.iter().map(|order| places.option(order).unwrap_or_default().to_owned()).collect();
@@ -167,15 +167,6 @@ impl Node {
 /// A list of addresses, one for each host.
 fn listed(hosts: &[&str], address: impl Fn(&str) -> String) -> String {
     hosts.iter().map(|host| format!("http://{}", address(host))).collect::<Vec<_>>().join(",")
-}
-
-/// The services that those of `host` call on other hosts.
-fn callees(graph: &Graph, host: &str) -> Vec<&'static str> {
-    let all = graph.services_on(host).iter().flat_map(|service| graph.callees(service));
-    let mut callees: Vec<_> = all.copied().filter(|callee| !graph.is_on(callee, host)).collect();
-    callees.sort_unstable();
-    callees.dedup();
-    callees
 }
 
 /// The options that say which host of each callee with replicas comes first.

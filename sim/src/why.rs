@@ -41,16 +41,20 @@ impl<'a> Why<'a> {
 
     /// All faults, and all that belongs to the calls that the violation names. If it names none: what the hosts did that it names.
     pub(crate) fn way(&self) -> Vec<String> {
-        let is_of_it = |event: &&Event| is_fault(event) || self.is_of_named_call(event);
-        let (way, others) = match self.events.iter().any(|event| self.is_of_named_call(event)) {
-            true => (self.events.iter().copied().filter(is_of_it).collect(), 0),
-            false => self.way_of_hosts(),
-        };
+        let of_calls = self.with_faults(|event| self.is_of_named_call(event));
+        let (way, others) = of_calls.map_or_else(|| self.way_of_hosts(), |way| (way, 0));
         let too_many = way.len().saturating_sub(EVENTS_MAX);
         let lines = way[too_many..].iter().map(|event| line(event));
         let left_out = others + too_many;
         let earlier = (left_out > 0).then(|| format!("({left_out} earlier)"));
         earlier.into_iter().chain(lines).collect()
+    }
+
+    /// All faults, and all events of which `is_it` holds; none where it holds of none.
+    fn with_faults(&self, is_it: impl Fn(&Event) -> bool) -> Option<Vec<&'a Event>> {
+        let way: Vec<_> =
+            self.events.iter().copied().filter(|event| is_fault(event) || is_it(event)).collect();
+        way.iter().any(|event| !is_fault(event)).then_some(way)
     }
 
     /// What a request sends as its id may differ from its name in the plan.
@@ -71,9 +75,8 @@ impl<'a> Why<'a> {
                 && hosts.contains(&*event.host)
                 && words(&line(event)).intersection(&hosts).any(|word| **word != *event.host)
         };
-        if self.events.iter().any(|event| is_between(event)) {
-            let way = self.events.iter().copied().filter(|event| is_fault(event) || is_between(event));
-            return (way.collect(), 0);
+        if let Some(way) = self.with_faults(is_between) {
+            return (way, 0);
         }
         let (mut left, mut others) = ([EVENTS_MAX / 2; 2], 0);
         let mut way: Vec<_> = self.events.iter().rev().copied().collect();

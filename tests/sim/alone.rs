@@ -39,13 +39,8 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         false => (1, bytes),
     };
     let load = Load::new(45, 400.ms(), 1500.ms()..=2000.ms()).in_flight_max(1);
-    let services: [(&str, &[&str]); 2] = [("edge", &["front"]), ("inner", &["middle", "back"])];
-    let scenario = Scenario::new("", "", plays(load, scenes, bytes), Swarm::calm())
-        .stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND);
-    let scenario = services
-        .into_iter()
-        .fold(scenario, |scenario, (host, services)| scenario.node(host, services, worlds::app(1000.ms())));
-    scenario
+    let nodes: [(&str, &[&str]); 2] = [("edge", &["front"]), ("inner", &["middle", "back"])];
+    worlds::hosted(Scenario::new("", "", plays(load, scenes, bytes), Swarm::calm()), &nodes)
         .workers(1)
         .flags(&["--max-calls", "1", "--max-streams", "1", "--deadline", "2s"])
         .flags(&["--max-message-size", &SIZE_MAX.to_string(), "--max-buffered", &BUFFERED.to_string()])

@@ -4,18 +4,17 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use protos::app::grpc::SayHelloRequest;
 use protos::app::grpc::service2::SayHello;
 use rehearse::facts::{CallMade, CallOutcome, GaugesRead, HandlerEnded, Outcome};
-use rehearse::proptest::strategy::Strategy as _;
 use rehearse::{
-    Code, Event, Expect, Failed, Family, Invariant, Load, Ms as _, Picks, Scenario, Swarm, Via, Wants, drawn,
-    matching, promises,
+    Code, Event, Expect, Failed, Family, Invariant, Load, Ms as _, Picks, Scenario, Swarm, Wants, drawn,
+    promises,
 };
 use transport::Method as _;
 use transport::gauges::Gauge;
 use transport::status::code_name;
 
+use crate::greetings::greetings;
 use crate::probing::GoesOutInTime;
 use crate::window::OpensByShare;
 use crate::{checks, foreign, scenarios};
@@ -60,16 +59,12 @@ fn broken(picks: &mut Picks<'_>) -> Scenario {
         Family::FullService,
         Family::PanickingHandler,
     ]);
-    let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
     // A limit that has shrunk holds back what would be too much.
-    let right = || match limit {
+    let right = match limit {
         "adaptive" => Expect::ok().or(Code::ResourceExhausted),
         _ => Expect::ok(),
     };
-    let load = Load::new(calls, over.ms(), 300.ms()..=1000.ms())
-        .bursts(bursts)
-        .rpc::<SayHello>(Via::Rest, requests(), right())
-        .rpc::<SayHello>(Via::Grpc, requests(), right());
+    let load = greetings(Load::new(calls, over.ms(), 300.ms()..=1000.ms()).bursts(bursts), right);
     let scenario = Scenario::new("breakers", "", load, swarm)
         .nodes(&["service2", "service1"], scenarios::app)
         .workers(1)
@@ -204,11 +199,8 @@ fn limited(picks: &mut Picks<'_>) -> Scenario {
         }
         None => (service1, 300, 750, Code::ResourceExhausted),
     };
-    let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
-    let right = || Expect::ok().or(Code::ResourceExhausted).or(right);
-    let load = Load::new(calls, over.ms(), 400.ms()..=800.ms())
-        .rpc::<SayHello>(Via::Rest, requests(), right())
-        .rpc::<SayHello>(Via::Grpc, requests(), right());
+    let right = Expect::ok().or(Code::ResourceExhausted).or(right);
+    let load = greetings(Load::new(calls, over.ms(), 400.ms()..=800.ms()), right);
     Scenario::new("limits", "", load, Swarm::calm())
         .nodes(&["service2"], scenarios::app)
         .foreign("service1", service1)
@@ -226,12 +218,8 @@ fn limited(picks: &mut Picks<'_>) -> Scenario {
 
 /// The scenario of a callee that has no room at all for a while, to a caller that finds out how much it has.
 pub(crate) fn starved() -> Scenario {
-    let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
-    let right = || Expect::ok().or(Code::ResourceExhausted);
-    let load = Load::new(300, 6000.ms(), 300.ms()..=800.ms())
-        .bursts(12)
-        .rpc::<SayHello>(Via::Rest, requests(), right())
-        .rpc::<SayHello>(Via::Grpc, requests(), right());
+    let right = Expect::ok().or(Code::ResourceExhausted);
+    let load = greetings(Load::new(300, 6000.ms(), 300.ms()..=800.ms()).bursts(12), right);
     let swarm = Swarm::new(1..=3, 4000.ms(), 500.ms()..=2500.ms()).host("service1");
     let swarm = swarm.only(&[Family::FullService, Family::SlowHandler]);
     Scenario::new(
@@ -297,11 +285,8 @@ const LOOKED_AT: Range<Duration> = Duration::from_millis(4500)..Duration::from_m
 
 /// The scenario of a callee that hangs, and of a caller whose limit adapts: when all calls are late, it must let fewer out.
 pub(crate) fn hanging() -> Scenario {
-    let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
-    let right = || Expect::ok().or(Code::ResourceExhausted).or(Code::Unavailable).or(Code::DeadlineExceeded);
-    let load = Load::new(400, 5000.ms(), 300.ms()..=800.ms())
-        .rpc::<SayHello>(Via::Rest, requests(), right())
-        .rpc::<SayHello>(Via::Grpc, requests(), right());
+    let right = Expect::ok().or(Code::ResourceExhausted).or(Code::Unavailable).or(Code::DeadlineExceeded);
+    let load = greetings(Load::new(400, 5000.ms(), 300.ms()..=800.ms()), right);
     let said = Failed::new(Code::Unavailable, "ill");
     let service1 =
         foreign::service1().takes(60.ms()).falls_ill(HANGS.start - 10.ms()..HANGS.start, said, HANGS.end);

@@ -13,6 +13,7 @@ use rehearse::{
     Wants, drawn, matching, promises,
 };
 
+use crate::greetings::greetings;
 use crate::{checks, foreign, scenarios};
 
 /// A policy, and what it says.
@@ -80,10 +81,7 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
 /// The scenario of a host that answers at once, and never with what was asked for, and another that takes its time: where a
 /// call has been, it does not go again.
 pub(crate) fn elsewhere() -> Scenario {
-    let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
-    let load = Load::new(40, 6000.ms(), 800.ms()..=1200.ms())
-        .rpc::<SayHello>(Via::Rest, requests(), Expect::ok())
-        .rpc::<SayHello>(Via::Grpc, requests(), Expect::ok());
+    let load = greetings(Load::new(40, 6000.ms(), 800.ms()..=1200.ms()), Expect::ok());
     let about = "of two hosts of service1 the quicker one aborts each call";
     Scenario::new("elsewhere", about, load, Swarm::calm())
         .nodes(&["service2"], scenarios::app)
@@ -104,11 +102,8 @@ pub(crate) fn elsewhere() -> Scenario {
 /// The scenario of a callee with one address whose calls are slow, and fail later: what is slow may be hedged, and is not, for
 /// there is nowhere else to go, and so it costs nothing.
 pub(crate) fn saved() -> Scenario {
-    let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
-    let right = || Expect::ok().or(Code::Unavailable);
-    let load = Load::new(200, 8000.ms(), 2500.ms()..=3000.ms())
-        .rpc::<SayHello>(Via::Rest, requests(), right())
-        .rpc::<SayHello>(Via::Grpc, requests(), right());
+    let right = Expect::ok().or(Code::Unavailable);
+    let load = greetings(Load::new(200, 8000.ms(), 2500.ms()..=3000.ms()), right);
     let swarm = Swarm::new(2..=3, 4000.ms(), 500.ms()..=1500.ms()).link("service2", "service1");
     let ill = 6000.ms()..6500.ms();
     let well_again = ill.end;

@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use probe_contract::back::{self, Back};
 use probe_contract::{Manner, Script, front};
-use protos::app::grpc::SayHelloRequest;
-use protos::app::grpc::service2::SayHello;
 use rehearse::facts::{CallMade, CallOutcome, GaugesRead, HandlerBegun, Outcome};
 use rehearse::proptest::strategy::Strategy;
 use rehearse::{
@@ -15,6 +13,7 @@ use rehearse::{
 };
 use transport::gauges::Gauge;
 
+use crate::greetings::greetings;
 use crate::{checks, foreign, scenarios, worlds};
 
 /// The scenario of a replica that fails each call, then answers none, and then all.
@@ -31,12 +30,9 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
     let are_few = picks.pick("calls at a time", &["any", "two"]) == "two";
     let ill = if are_few { ill.streams_max(2) } else { ill };
     let policy = picks.pick("policy", &["attempts=3", "hedge=true"]);
-    let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
-    let right = || Expect::ok().or(Code::Unavailable).or(Code::DeadlineExceeded).or(Code::NotFound);
+    let right = Expect::ok().or(Code::Unavailable).or(Code::DeadlineExceeded).or(Code::NotFound);
     // For longer than the longest of the waits after which it may be tried again.
-    let load = Load::new(160, 18_000.ms(), 400.ms()..=800.ms())
-        .rpc::<SayHello>(Via::Rest, requests(), right())
-        .rpc::<SayHello>(Via::Grpc, requests(), right());
+    let load = greetings(Load::new(160, 18_000.ms(), 400.ms()..=800.ms()), right);
     let is_hedged = policy == "hedge=true";
     // While it is ill, there may be nobody else: who is left out gets calls then, which say little of how it is.
     let is_alone = !knows_few && !is_hedged && picks.pick("the other host", &["stays", "goes"]) == "goes";

@@ -17,6 +17,7 @@ mod entered;
 mod foreign;
 mod forgotten;
 mod further;
+mod greetings;
 mod homes;
 mod idempotency;
 mod ill;

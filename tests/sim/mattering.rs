@@ -29,11 +29,7 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         .rpc::<front::Play>(Via::Rest, plays(), Expect::ok())
         .rpc::<front::Play>(Via::Grpc, plays(), Expect::ok())
         .rpc::<middle::Play>(Via::Grpc, plays(), Expect::ok());
-    let scenario =
-        Scenario::new("", "", load, Swarm::calm()).stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND);
-    nodes
-        .iter()
-        .fold(scenario, |scenario, (host, services)| scenario.node(host, services, worlds::app(1000.ms())))
+    worlds::hosted(Scenario::new("", "", load, Swarm::calm()), nodes)
         .workers(picks.pick("workers", &[2, 1]))
         .flags(&["--deadline", "2s", "--rest-headers", "x-criticality"])
         .promises(promises::of_calls())

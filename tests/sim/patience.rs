@@ -203,12 +203,8 @@ fn shown_all(call: &CallRecord) -> Result<(), String> {
 const SHOW: &str = "back/Show";
 
 fn two(scenario: Scenario, promises: OfCalls) -> Scenario {
-    let services: [(&str, &[&str]); 2] = [("edge", &["front"]), ("inner", &["middle", "back"])];
-    let scenario = services
-        .iter()
-        .fold(scenario, |scenario, (host, services)| scenario.node(host, services, worlds::app(1000.ms())));
-    let scenario = scenario.stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND);
-    scenario.workers(1).promises(promises)
+    let nodes: [(&str, &[&str]); 2] = [("edge", &["front"]), ("inner", &["middle", "back"])];
+    worlds::hosted(scenario, &nodes).workers(1).promises(promises)
 }
 
 /// What nobody reads is given up after half a minute.

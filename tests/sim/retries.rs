@@ -47,13 +47,8 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
     let hosts = ["inner", "spare", "last1"];
     let swarm = Swarm::new(1..=4, over, 50.ms()..=800.ms()).link("edge", "inner").link("inner", "last1");
     let swarm = hosts.iter().fold(swarm, |swarm, host| swarm.host(host));
-    let scenario =
-        Scenario::new("retries", "", load(over), swarm).stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND);
-    let scenario = [("edge", in_front)]
-        .into_iter()
-        .chain(NODES)
-        .fold(scenario, |scenario, (host, services)| scenario.node(host, services, worlds::app(1000.ms())));
-    scenario
+    let nodes: Vec<_> = [("edge", in_front)].into_iter().chain(NODES).collect();
+    worlds::hosted(Scenario::new("retries", "", load(over), swarm), &nodes)
         .workers(1)
         .flags(&["--policy", &policy, "--max-calls", &calls_max.to_string(), "--deadline", "1s"])
         .flags(&["--attempts-header", ATTEMPTS])

@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use protos::app::grpc::SayHelloRequest;
-use protos::app::grpc::service2::SayHello;
 use rehearse::facts::ServingTold;
-use rehearse::proptest::strategy::Strategy as _;
 use rehearse::{
-    CallRecord, Code, Event, Expect, Family, Load, Ms as _, Picks, Scenario, Swarm, Via, drawn, matching,
-    promises,
+    CallRecord, Code, Event, Expect, Family, Load, Ms as _, Picks, Scenario, Swarm, drawn, promises,
 };
 
+use crate::greetings::greetings;
 use crate::{checks, foreign, scenarios};
 
 /// The scenario of a replica that does not serve for a while, as it says.
@@ -67,10 +64,8 @@ fn mute_world(picks: &mut Picks<'_>) -> Scenario {
     let load = Load::new(24, 9000.ms(), 3000.ms()..=3500.ms()).bursts(picks.pick("bursts", &[1, 4]));
     // Where there is no other host, a call learns in time that there is none that serves.
     let is_alone = picks.pick("another host", &["there", "none"]) == "none";
-    let right = || if is_alone { Expect::ok().or(Code::Unavailable) } else { Expect::ok() };
-    let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
-    let load =
-        load.rpc::<SayHello>(Via::Rest, requests(), right()).rpc::<SayHello>(Via::Grpc, requests(), right());
+    let right = if is_alone { Expect::ok().or(Code::Unavailable) } else { Expect::ok() };
+    let load = greetings(load, right);
     let scenario = Scenario::new("mute", "", load, Swarm::calm())
         .nodes(&["service2"], scenarios::app)
         .foreign("mute", foreign::service1().never_says_whether_it_serves());

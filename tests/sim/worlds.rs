@@ -194,6 +194,12 @@ pub(crate) fn app(ledger_idle: Duration) -> impl Fn(&Host) -> App + Send + Sync 
     move |_| trial::add_to(actors::services().into_iter().collect(), ledger_idle)
 }
 
+/// These nodes with services of these worlds, in dress rehearsals, too. An actor of the ledger stays for a second that nobody asks.
+pub(crate) fn hosted(scenario: Scenario, nodes: &[(&str, &[&str])]) -> Scenario {
+    let scenario = scenario.stand_in(STAND_IN, IDLE_FOR_A_SECOND);
+    nodes.iter().fold(scenario, |scenario, (host, services)| scenario.node(host, services, app(1000.ms())))
+}
+
 /// Flags that change what a rehearsal shows, each from the plainest.
 fn configured(picks: &mut Picks<'_>, scenario: Scenario) -> Scenario {
     let choices: &[(&str, &[&str])] = &[

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use actix::dev::ContextFut;
-use actix::{Actor, Addr};
+use actix::{Actor, Addr, AsyncContext as _};
 
 use crate::context::CallContext;
 
@@ -18,9 +18,8 @@ pub(crate) fn run<A>(actor: A, context: actix::Context<A>) -> Addr<A>
 where
     A: Actor<Context = actix::Context<A>>,
 {
-    let actor = context.into_future(actor);
-    let address = actor.address();
-    actix_rt::spawn(Mortal(Some(actor)));
+    let address = context.address();
+    actix_rt::spawn(life_of(actor, context));
     address
 }
 

@@ -31,11 +31,9 @@ impl NamesAreAskedSeldom {
     /// How often `host` may ask `name` within a second: each of its workers for each service that is called there.
     fn most(&self, host: &str, name: &str) -> usize {
         let graph = &self.setting.graph;
-        let callees = graph.services_on(host).iter().flat_map(|service| graph.callees(service));
-        let mut callees: Vec<_> = callees.filter(|callee| graph.leads_to(name, callee)).collect();
-        callees.sort_unstable();
-        callees.dedup();
-        callees.len() * usize::from(self.setting.workers)
+        let callees = graph.callees_elsewhere(host);
+        let asked = callees.iter().filter(|callee| graph.leads_to(name, callee)).count();
+        asked * usize::from(self.setting.workers)
     }
 }
 
