@@ -3,8 +3,8 @@
 mod common;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use probe_contract::probe::Act;
 use tokio::io::{DuplexStream, duplex};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use transport::grpc::{Grpc, Keepalive};
 use transport::{Address, Client, Io, Net, Result};
 
@@ -30,25 +30,38 @@ struct Server {
     seen: Arc<Seen>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Seen {
     /// Connections that were made, and those that are open.
     made: AtomicUsize,
     open: AtomicUsize,
     /// Calls that are under way.
     calls: AtomicUsize,
-    let_go: Semaphore,
+    let_go: LetGo,
     /// Ends the first connection.
     first_ends: Notify,
     /// Whether connecting comes to no end.
     is_away: AtomicBool,
+    /// Whether nobody is let in.
+    is_closed: AtomicBool,
+    /// When calls say that their time is over, in the order in which they came.
+    deadlines: Mutex<Vec<Instant>>,
+}
+
+/// As many calls are let go as it has permits.
+#[derive(Debug)]
+struct LetGo(Semaphore);
+
+impl Default for LetGo {
+    fn default() -> Self {
+        Self(Semaphore::new(0))
+    }
 }
 
 impl Server {
     fn start() -> Self {
         let (door, mut guests) = mpsc::unbounded_channel();
-        let (made, open, calls, first_ends, is_away) = Default::default();
-        let seen = Arc::new(Seen { made, open, calls, let_go: Semaphore::new(0), first_ends, is_away });
+        let seen = Arc::<Seen>::default();
         let server = Self { door, seen: seen.clone() };
         tokio::task::spawn_local(async move {
             while let Some(guest) = guests.recv().await {
@@ -77,6 +90,10 @@ impl Server {
         )
     }
 
+    fn deadlines(&self) -> Vec<Instant> {
+        self.seen.deadlines.lock().expect("nobody panicked").clone()
+    }
+
     fn count(&self, which: impl Fn(&Seen) -> &AtomicUsize) -> usize {
         which(&self.seen).load(Ordering::Relaxed)
     }
@@ -86,11 +103,12 @@ async fn serve(guest: DuplexStream, seen: &Arc<Seen>) -> Result<(), h2::Error> {
     let mut server = h2::server::Builder::new();
     let mut connection = server.max_concurrent_streams(STREAMS_MAX).handshake::<_, Bytes>(guest).await?;
     while let Some(stream) = connection.accept().await {
-        let (_, mut respond) = stream?;
+        let (request, mut respond) = stream?;
         let seen = seen.clone();
+        seen.deadlines.lock().expect("nobody panicked").push(deadline(request.headers()));
         seen.calls.fetch_add(1, Ordering::Relaxed);
         tokio::task::spawn_local(async move {
-            seen.let_go.acquire().await.expect("it is never closed").forget();
+            seen.let_go.0.acquire().await.expect("it is never closed").forget();
             seen.calls.fetch_sub(1, Ordering::Relaxed);
             let head = http::Response::builder().header("content-type", "application/grpc");
             let mut body = respond.send_response(head.body(()).expect("a head"), false)?;
@@ -105,6 +123,12 @@ async fn serve(guest: DuplexStream, seen: &Arc<Seen>) -> Result<(), h2::Error> {
     Ok(())
 }
 
+fn deadline(headers: &HeaderMap) -> Instant {
+    let left = headers["grpc-timeout"].to_str().expect("text");
+    let left = left.strip_suffix('u').expect("microseconds").parse().expect("a number");
+    Instant::now() + Duration::from_micros(left)
+}
+
 impl Net for Server {
     fn connect<'a>(&'a self, _: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
         Box::pin(async move {
@@ -112,6 +136,9 @@ impl Net for Server {
                 pending::<()>().await;
             }
             sleep(Duration::from_millis(1)).await;
+            if self.seen.is_closed.load(Ordering::Relaxed) {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
             let (near, far) = duplex(64 * 1024);
             self.door.send(far).map_err(|_| io::ErrorKind::ConnectionRefused)?;
             Ok(Box::new(near) as Io)
@@ -139,7 +166,7 @@ fn calls_that_one_connection_does_not_carry_open_as_many_as_they_need() {
             let begun = begin(&client, calls).await;
             assert_eq!(server.count(|seen| &seen.calls), calls, "all are under way");
             assert_eq!(server.count(|seen| &seen.made), connections, "for {calls} calls");
-            server.seen.let_go.add_permits(calls);
+            server.seen.let_go.0.add_permits(calls);
             for call in begun {
                 call.await.expect("no panic").expect("an answer");
             }
@@ -154,7 +181,7 @@ fn there_are_ten_connections_to_an_endpoint_at_most_and_further_calls_have_their
         let client = server.client();
         let begun = begin(&client, 150).await;
         assert_eq!((server.count(|seen| &seen.made), server.count(|seen| &seen.calls)), (10, 100));
-        server.seen.let_go.add_permits(150);
+        server.seen.let_go.0.add_permits(150);
         for call in begun {
             call.await.expect("no panic").expect("an answer");
         }
@@ -162,12 +189,84 @@ fn there_are_ten_connections_to_an_endpoint_at_most_and_further_calls_have_their
 }
 
 #[test]
-fn further_calls_go_where_there_are_fewest() {
+fn who_waits_for_room_is_sent_in_its_turn_with_the_time_that_it_has_left() {
+    run_in_no_time(async {
+        let server = Server::start();
+        let client = server.client();
+        let mut due = Vec::new();
+        for calls in [100, 10, 20] {
+            due.extend(vec![Instant::now() + SOON; calls]);
+            begin(&client, calls).await;
+        }
+        for _ in 0..30 {
+            sleep(Duration::from_millis(20)).await;
+            server.seen.let_go.0.add_permits(1);
+        }
+        sleep(Duration::from_millis(20)).await;
+        let said = server.deadlines();
+        assert_eq!(said.len(), due.len());
+        for (said, due) in said.into_iter().zip(due) {
+            // The way takes a moment.
+            assert!(said >= due && said < due + Duration::from_millis(20), "{said:?} and not {due:?}");
+        }
+    });
+}
+
+#[test]
+fn who_gives_up_waiting_for_room_leaves_its_turn_to_the_next() {
+    run_in_no_time(async {
+        let server = Server::start();
+        let client = server.client();
+        let _held = begin(&client, 100).await;
+        let gave_up = begin(&client, 50).await;
+        let _next = begin(&client, 5).await;
+        gave_up.iter().for_each(JoinHandle::abort);
+        server.seen.let_go.0.add_permits(5);
+        sleep(Duration::from_millis(100)).await;
+        let said = server.deadlines().len();
+        assert_eq!((said, server.count(|seen| &seen.calls)), (105, 100));
+    });
+}
+
+#[test]
+fn a_further_connection_that_cannot_be_made_fails_no_call_and_is_tried_again() {
+    run_in_no_time(async {
+        let server = Server::start();
+        let client = server.client();
+        let _held = begin(&client, 10).await;
+        server.seen.is_closed.store(true, Ordering::Relaxed);
+        let waiting = begin(&client, 12).await;
+        assert!(waiting.iter().all(|call| !call.is_finished()), "the first connection will have room");
+        server.seen.let_go.0.add_permits(1);
+        sleep(Duration::from_millis(10)).await;
+        assert_eq!(server.deadlines().len(), 11);
+        server.seen.is_closed.store(false, Ordering::Relaxed);
+        // The longest that is waited after one failure.
+        sleep(Duration::from_millis(1200)).await;
+        assert_eq!((server.count(|seen| &seen.made), server.count(|seen| &seen.calls)), (3, 21));
+    });
+}
+
+#[test]
+fn calls_that_wait_for_room_go_elsewhere_when_their_connections_are_lost() {
+    run_in_no_time(async {
+        let server = Server::start();
+        let client = server.client();
+        let _calls = begin(&client, 103).await;
+        server.seen.first_ends.notify_one();
+        sleep(Duration::from_millis(100)).await;
+        let said = server.deadlines().len();
+        assert_eq!((server.count(|seen| &seen.made), said), (11, 103));
+    });
+}
+
+#[test]
+fn further_calls_go_wherever_there_is_room_first() {
     run_in_no_time(async {
         let server = Server::start();
         let client = server.client();
         let _calls = begin(&client, 120).await;
-        server.seen.let_go.add_permits(100);
+        server.seen.let_go.0.add_permits(100);
         sleep(Duration::from_millis(100)).await;
         assert_eq!(
             server.count(|seen| &seen.calls),
@@ -199,7 +298,7 @@ fn a_connection_that_has_room_is_used_while_the_first_cannot_be_made_again() {
         server.seen.is_away.store(true, Ordering::Relaxed);
         server.seen.first_ends.notify_one();
         sleep(Duration::from_millis(100)).await;
-        server.seen.let_go.add_permits(20);
+        server.seen.let_go.0.add_permits(20);
         let call = client.call::<Act>(ActRequest::default());
         timeout(Duration::from_millis(100), call).await.expect("it waits for none").expect("an answer");
     });
@@ -226,7 +325,7 @@ fn a_connection_beyond_the_first_closes_when_it_has_no_call() {
         let client = server.client();
         let begun = begin(&client, 35).await;
         assert_eq!(server.count(|seen| &seen.open), 4);
-        server.seen.let_go.add_permits(35);
+        server.seen.let_go.0.add_permits(35);
         for call in begun {
             call.await.expect("no panic").expect("an answer");
         }
@@ -234,7 +333,7 @@ fn a_connection_beyond_the_first_closes_when_it_has_no_call() {
         assert_eq!(server.count(|seen| &seen.open), 4, "they had calls less than a second ago");
         sleep(Duration::from_millis(1150)).await;
         assert_eq!(server.count(|seen| &seen.open), 1);
-        server.seen.let_go.add_permits(1);
+        server.seen.let_go.0.add_permits(1);
         begin(&client, 1).await;
         assert_eq!(server.count(|seen| &seen.made), 4, "the first is still there");
     });

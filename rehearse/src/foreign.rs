@@ -36,6 +36,7 @@ const NOT_HTTP2: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\r\n";
 pub struct Foreign {
     serves: Serves,
     streams_max: Option<u32>,
+    connections_max: usize,
     calls_max: Option<usize>,
     rests: Option<Range<Duration>>,
     says_so: bool,
@@ -61,6 +62,7 @@ impl Foreign {
         Self {
             serves: Serves::of(C::NAME),
             streams_max: None,
+            connections_max: usize::MAX,
             calls_max: None,
             rests: None,
             says_so: true,
@@ -98,6 +100,12 @@ impl Foreign {
     #[must_use]
     pub fn streams_max(self, most: u32) -> Self {
         Self { streams_max: Some(most), ..self }
+    }
+
+    /// Has so many connections at a time, and hangs up on each further one as soon as it has accepted it.
+    #[must_use]
+    pub fn connections_max(self, most: usize) -> Self {
+        Self { connections_max: most, ..self }
     }
 
     /// Whether there is a bound to the calls that a connection may carry at a time.
@@ -176,16 +184,22 @@ impl Foreign {
 
     /// Serves until the host is told to drain; it leaves at once then, as who does not know of drains.
     pub(crate) async fn run(self: Arc<Self>, host: HostContext) -> HostResult {
-        let (listener, started) = (host.listen(GRPC_PORT).await?, Instant::now());
+        let (listener, started, open) = (host.listen(GRPC_PORT).await?, Instant::now(), Rc::new(()));
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = host.drain() => return Ok(()),
                 accepted = listener.accept() => accepted?.0,
             };
-            let server = Arc::clone(&self);
-            // What breaks a connection is told to those who call over it.
-            tokio::task::spawn_local(async move { server.serve(accepted, started).await.is_ok() });
+            if Rc::strong_count(&open) > self.connections_max {
+                continue;
+            }
+            let (server, open) = (Arc::clone(&self), Rc::clone(&open));
+            tokio::task::spawn_local(async move {
+                let _open = open;
+                // What breaks a connection is told to those who call over it.
+                server.serve(accepted, started).await.is_ok()
+            });
         }
     }
 

@@ -64,22 +64,51 @@ fn goes_at_once(call: &CallRecord) -> Result<(), String> {
 /// How many connections there are to an address at most.
 const LINES_MAX: usize = 10;
 
+/// How many connections a callee has that has few.
+const FEW: usize = 4;
+
+/// How many calls there are at once, and how long the callee takes for each.
+const CROWD: usize = LINES_MAX + 4;
+const LONG: Duration = Duration::from_millis(2500);
+
 /// The scenario of a callee that takes one call at a time on each connection, and takes long for it: more calls come than there
-/// may be connections.
-pub(crate) fn crowded() -> Scenario {
-    let load = Load::new(50, 6000.ms(), 12_000.ms()..=15_000.ms()).in_flight_max(LINES_MAX + 4).bursts(6);
+/// may be connections, or than it has.
+pub(crate) fn crowded() -> sim::Scenario {
     let about =
         "service1 lets a connection carry one call, which takes long: there are ten connections at most";
-    Scenario::new("crowded", about, scenarios::greetings(load), Swarm::calm())
+    drawn("crowded", about, crowd)
+}
+
+fn crowd(picks: &mut Picks<'_>) -> Scenario {
+    let most = picks.pick("connections", &[LINES_MAX, FEW]);
+    let load = Load::new(50, 6000.ms(), 12_000.ms()..=15_000.ms()).in_flight_max(CROWD).bursts(6);
+    Scenario::new("crowded", "", scenarios::greetings(load), Swarm::calm())
         .nodes(&["service2"], scenarios::app)
-        .foreign("service1", foreign::service1().takes(2500.ms()).streams_max(1))
+        .foreign("service1", foreign::service1().takes(LONG).streams_max(1).connections_max(most))
         .workers(1)
-        .flags(&["--deadline", "15s"])
-        // HTTP/2 holds back what no connection carries, with the time that it had before.
-        .promises(promises::of_calls().except(promises::DEADLINES_ARE_MOMENTS).enough(12_000.ms()))
+        // No second attempt makes up for a connection that could not be made.
+        .flags(&["--deadline", "15s", "--policy", "attempts=1"])
+        .promises(promises::of_calls().enough(12_000.ms()))
         .recovers_within(30_000.ms())
         .every_call("every reply belongs to its request", checks::right_value)
+        .every_call("a call works where a connection will have room", checks::works)
+        .every_call("who waits for room has its turn", move |call| has_its_turn(call, most))
         .fold("there are ten connections to an address at most", ten_at_most)
+}
+
+/// A call waits for those that came before it, and for no other.
+fn has_its_turn(call: &CallRecord, connections: usize) -> Result<(), String> {
+    let rounds = u32::try_from(CROWD.div_ceil(connections)).expect("it fits");
+    let took = call.ended.map(|ended| ended.saturating_sub(call.started)).unwrap_or_default();
+    if took <= LONG * rounds + WAYS {
+        return Ok(());
+    }
+    Err(format!(
+        "{} took {} ms; expected {} at most, for of {CROWD} calls {connections} go at a time",
+        call.request_id,
+        took.as_millis(),
+        (LONG * rounds + WAYS).as_millis()
+    ))
 }
 
 fn ten_at_most(open: &mut BTreeSet<u32>, event: &Event) -> Result<(), String> {

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::chosen::Chosen;
 use super::endpoint::{Endpoint, Look};
-use super::lines::Line;
+use super::line::Line;
 use super::subchannel::Sender;
 use crate::chance::chance;
 use crate::trail::Trail;
@@ -37,17 +38,8 @@ pub(super) struct Choice<'a> {
     /// The best of those that are ejected, for when there is nobody else.
     ejected: Option<Offer>,
     offers: u32,
-}
-
-/// What the choice fell on.
-pub(super) struct Chosen {
-    pub(super) endpoint: Arc<Endpoint>,
-    pub(super) line: Arc<Line>,
-    pub(super) sender: Sender,
-    /// Whether the call tries an endpoint that is ejected.
-    pub(super) is_trial: bool,
-    /// When it was made.
-    pub(super) at: Instant,
+    /// Whether one that is sound has no room now.
+    is_full: bool,
 }
 
 /// How an endpoint looks to a call that goes by its key.
@@ -62,7 +54,7 @@ pub(super) fn seen(endpoint: &Arc<Endpoint>, line: Arc<Line>, sender: Sender, at
     let at = Instant::now();
     let standing = endpoint.look(at).standing;
     let is_trial = standing.is_due && attempt == 0;
-    let chosen = Chosen { endpoint: endpoint.clone(), line, sender, is_trial, at };
+    let chosen = Chosen { endpoint: endpoint.clone(), line, place: None, sender, is_trial, at };
     if standing.is_ejected && !is_trial { Seen::Ejected(chosen) } else { Seen::Sound(chosen) }
 }
 
@@ -80,7 +72,7 @@ struct Offer {
 
 impl<'a> Choice<'a> {
     pub(super) fn new(attempt: u32, trail: &'a Trail) -> Self {
-        Self { now: Instant::now(), attempt, trail, best: None, ejected: None, offers: 0 }
+        Self { now: Instant::now(), attempt, trail, best: None, ejected: None, offers: 0, is_full: false }
     }
 
     /// Takes an endpoint into account that is connected; whether the choice is made.
@@ -89,7 +81,8 @@ impl<'a> Choice<'a> {
         // Only a further attempt can have been at an endpoint before.
         let was_there = self.attempt > 0 && self.trail.was_at(self.attempt, endpoint.address());
         let is_trial = standing.is_due && self.attempt == 0;
-        let chosen = Chosen { endpoint: endpoint.clone(), line, sender, is_trial, at: self.now };
+        let endpoint = endpoint.clone();
+        let chosen = Chosen { endpoint, line, place: None, sender, is_trial, at: self.now };
         let (mean, is_failing) = (standing.mean, standing.is_failing);
         let offer = Offer { chosen, mean, calls, last, was_there, is_failing };
         if is_trial {
@@ -105,10 +98,16 @@ impl<'a> Choice<'a> {
         self.offers > 1 && self.best.as_ref().is_some_and(|best| !best.was_there && !best.is_failing)
     }
 
-    /// The best that was offered. Where all fail call after call, those that are ejected are no worse than the others.
+    /// Takes an endpoint into account whose connections have no room.
+    pub(super) fn full(&mut self, endpoint: &Endpoint) {
+        self.is_full |= !endpoint.is_ejected();
+    }
+
+    /// The best that was offered; rather than one that is ejected, a sound one that has no room now is waited for. Where all fail call after call, those that are ejected are no worse than the others.
     pub(super) fn made(self) -> Option<Chosen> {
         let best = match (self.best, self.ejected) {
             (Some(best), Some(ejected)) if best.is_failing && ejected.is_better_than(&best) => Some(ejected),
+            (None, Some(_)) if self.is_full => None,
             (best, ejected) => best.or(ejected),
         };
         best.map(|best| best.chosen)

@@ -24,7 +24,7 @@ use super::Keepalive;
 use super::codec::{Raw, repair_size};
 use super::details::{checked, without_broken_details};
 use super::endpoints::{Endpoints, Wanted};
-use super::lines::Line;
+use super::line::Line;
 use super::outgoing::{Ending, outgoing};
 use super::rendezvous;
 use super::sent::{Sent, Watched};

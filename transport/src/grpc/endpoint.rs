@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::lines::{Lines, Pick};
+use super::line::{Pick, Turn};
+use super::lines::Lines;
 use super::record::{Record, Standing, Verdict};
 use super::rendezvous;
 use super::subchannel::Subchannel;
@@ -68,6 +69,11 @@ impl Endpoint {
     /// A connection to it; starts connecting where that is due.
     pub(super) fn pick(&self) -> Pick {
         self.lines.pick()
+    }
+
+    /// Waits until a connection to it has room.
+    pub(super) fn turn(&self) -> Turn {
+        self.lines.turn()
     }
 
     pub(super) fn look(&self, now: Instant) -> Look {

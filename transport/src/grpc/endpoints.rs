@@ -14,12 +14,14 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Keepalive;
-use super::balance::{Choice, Chosen, Seen, order, seen};
+use super::balance::{Choice, Seen, order, seen};
+use super::chosen::Chosen;
 use super::endpoint::Endpoint;
-use super::lines::{Line, Lines, Pick};
+use super::line::Pick;
+use super::lines::Lines;
 use super::name::Name;
 use super::rendezvous::ranked;
-use super::subchannel::{Connecting, Connections, Subchannel};
+use super::subchannel::{Connections, Subchannel};
 use crate::deadline;
 use crate::gauges::{Count, Gauge, Reading};
 use crate::net::{Address, Net};
@@ -125,18 +127,14 @@ impl Endpoints {
                 Err(waiting) => waiting,
             };
             let _one = self.waiting.one();
-            let connected = match select_ok(waiting).await {
-                Ok((connected, _)) => connected,
+            match select_ok(waiting).await {
+                Ok((chosen, _)) => return Ok(chosen),
                 // It is down now, or waited for no longer.
-                Err(_) if wanted.key.is_some() => continue,
+                Err(_) if wanted.key.is_some() => {}
                 Err(status) => {
                     self.hurry();
                     return Err(status);
                 }
-            };
-            // More may have waited for it than it carries: the others go on to the next.
-            if connected.line.has_room() {
-                return Ok(connected);
             }
         }
     }
@@ -154,7 +152,11 @@ impl Endpoints {
                         break;
                     }
                 }
-                Pick::Wait(line, connecting) => waiting.push(chosen_when(connecting, endpoint, line)),
+                Pick::Wait(..) => waiting.push(waited_for(endpoint)),
+                Pick::Full(_) => {
+                    choice.full(endpoint);
+                    waiting.push(waited_for(endpoint));
+                }
                 Pick::Down(status) => last = Some(status),
             }
         }
@@ -184,8 +186,8 @@ impl Endpoints {
     fn tried_early(all: &[Arc<Endpoint>]) -> impl Iterator<Item = Waiting> {
         let tried = all.iter().filter(|endpoint| endpoint.subchannel().ends_rest());
         tried.filter_map(|endpoint| match endpoint.pick() {
-            Pick::Wait(line, connecting) => Some(chosen_when(connecting, endpoint, line)),
-            Pick::Ready(..) | Pick::Down(_) => None,
+            Pick::Wait(..) => Some(waited_for(endpoint)),
+            Pick::Ready(..) | Pick::Full(_) | Pick::Down(_) => None,
         })
     }
 
@@ -201,8 +203,8 @@ impl Endpoints {
                     Seen::Sound(chosen) => return Ok(Ok(chosen)),
                     Seen::Ejected(chosen) => ejected = ejected.or(Some(chosen)),
                 },
-                Pick::Wait(line, connecting) => {
-                    let connected = chosen_when(connecting, endpoint, line);
+                Pick::Wait(..) => {
+                    let connected = waited_for(endpoint);
                     let until = endpoint.subchannel().is_new_since().map(|since| since + HOME_MAX);
                     match until.filter(|until| *until > Instant::now()) {
                         Some(until) => {
@@ -211,6 +213,9 @@ impl Endpoints {
                         None => late.push(connected),
                     }
                 }
+                // Its keys stay where they are.
+                Pick::Full(_) if !endpoint.is_ejected() => return Ok(Err(vec![waited_for(endpoint)])),
+                Pick::Full(_) => late.push(waited_for(endpoint)),
                 Pick::Down(status) => last = Some(status),
             }
         }
@@ -346,13 +351,8 @@ impl fmt::Debug for Endpoints {
     }
 }
 
-/// The choice of `endpoint`, when its `line` is connected.
-fn chosen_when(connecting: Connecting, endpoint: &Arc<Endpoint>, line: Arc<Line>) -> Waiting {
-    let endpoint = endpoint.clone();
-    Box::pin(async move {
-        let sender = connecting.await?;
-        Ok(Chosen { endpoint, line, sender, is_trial: false, at: Instant::now() })
-    })
+fn waited_for(endpoint: &Arc<Endpoint>) -> Waiting {
+    Box::pin(Chosen::in_time(endpoint.clone()))
 }
 
 /// What a fixed address is spoken to as.

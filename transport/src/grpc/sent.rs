@@ -10,10 +10,10 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use super::balance::Chosen;
+use super::chosen::Chosen;
 use super::endpoint::Endpoint;
 use super::endpoints::Endpoints;
-use super::lines::Line;
+use super::line::{Line, Place};
 use super::record::Verdict;
 use super::subchannel::Sender;
 use crate::metadata::{self, Pushback};
@@ -23,7 +23,7 @@ use crate::status::{self, NotSent};
 pub(super) struct Sent {
     endpoints: Arc<Endpoints>,
     endpoint: Arc<Endpoint>,
-    line: Arc<Line>,
+    place: Place,
     at: Instant,
     deadline: Option<Instant>,
     /// How long it took until the head of its answer was there.
@@ -40,19 +40,19 @@ impl Sent {
         endpoints: &Arc<Endpoints>,
         deadline: Option<Instant>,
     ) -> (Self, Sender) {
-        let Chosen { endpoint, line, sender, is_trial, at } = chosen;
-        line.begin();
+        let Chosen { endpoint, line, place, sender, is_trial, at } = chosen;
+        let place = place.unwrap_or_else(|| Place::on(&line));
         endpoint.begin(endpoints.next_number(), is_trial);
         let endpoints = endpoints.clone();
         (
-            Self { endpoints, endpoint, line, at, deadline, head_after: None, is_trial, is_settled: false },
+            Self { endpoints, endpoint, place, at, deadline, head_after: None, is_trial, is_settled: false },
             sender,
         )
     }
 
     /// The connection that it goes over.
     pub(super) fn line(&self) -> &Line {
-        &self.line
+        self.place.line()
     }
 
     /// When it was sent.
@@ -99,7 +99,6 @@ impl Drop for Sent {
         if self.is_trial {
             self.endpoint.was_not_tried();
         }
-        self.line.end();
         self.endpoint.end();
     }
 }

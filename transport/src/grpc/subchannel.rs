@@ -163,7 +163,7 @@ impl Subchannel {
         self.made.load(Ordering::Relaxed)
     }
 
-    /// The most calls that it carries at a time.
+    /// The most calls that it carries at a time, at least one.
     pub(super) fn streams_max(&self) -> usize {
         usize::try_from(self.streams_max.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
     }
@@ -276,8 +276,9 @@ impl Subchannel {
             Greeting::Http2(streams_max) => {
                 let streams_max = streams_max.unwrap_or(u32::MAX);
                 let watch = self.watch(&sender, lost, streams_max).await?;
-                // The watch takes one of the streams that the callee allows.
-                let for_calls = streams_max - u32::from(watch.is_some());
+                // The watch takes one of the streams that the callee allows. One that allows none may allow some later, which is
+                // HTTP/2's to know: it holds the one call back.
+                let for_calls = (streams_max - u32::from(watch.is_some())).max(1);
                 self.streams_max.store(for_calls, Ordering::Relaxed);
                 Ok((sender, watch))
             }
