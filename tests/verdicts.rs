@@ -187,3 +187,21 @@ fn an_endpoint_is_asked_less_for_a_while_whose_streams_begin_well_and_break() {
         assert_eq!((world.is_ejected(), world.share().await), (false, 0));
     });
 }
+
+#[test]
+fn an_endpoint_whose_streams_begin_well_and_always_break_is_left_out() {
+    run_in_no_time(async {
+        let world = World::new().await;
+        world.says.set(Say::Breaks(Code::Unavailable));
+        for _ in 0..MANY {
+            let answer = world.client.call::<Count>(CountRequest::default()).await.expect("it begins");
+            answer.collect::<Vec<_>>().await;
+            if world.is_ejected() {
+                return;
+            }
+            // It is asked less for so long.
+            sleep(Duration::from_secs(1)).await;
+        }
+        panic!("{} streams have come to it", world.other.count());
+    });
+}

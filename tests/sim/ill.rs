@@ -61,15 +61,20 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         })
 }
 
-/// The scenario of a replica that refuses each stream: it is left out, as one is that fails other calls.
+/// The scenario of a replica that refuses each stream, or breaks it when it has begun: it is left out, as one that fails other
+/// calls.
 pub(crate) fn refusing() -> sim::Scenario {
-    drawn("refusing", "one of two hosts of back refuses each stream", refused)
+    drawn("refusing", "one of two hosts of back refuses each stream, or breaks it", refused)
 }
 
 fn refused(picks: &mut Picks<'_>) -> Scenario {
     let right = Expect::ok().or(Code::Unavailable);
     let load = Load::new(160, 12_000.ms(), 400.ms()..=800.ms()).rpc::<front::Play>(Via::Grpc, shows(), right);
-    let ill = Foreign::of::<Back>().refuse::<back::Show>(foreign::ill());
+    let ill = match picks.pick("streams", &["do not begin", "break"]) {
+        "break" => foreign::ill().after_answer(),
+        _ => foreign::ill(),
+    };
+    let ill = Foreign::of::<Back>().refuse::<back::Show>(ill);
     // A new connection says nothing for who is at its other end.
     let ill = match picks.pick("its connections take", &["all streams", "one"]) {
         "one" => ill.calls_max(1),
@@ -80,7 +85,7 @@ fn refused(picks: &mut Picks<'_>) -> Scenario {
         .foreign("ill", ill)
         .flags(&["--policy", "attempts=1"])
         .promises(promises::of_calls().except(promises::REPLICAS_SHARE))
-        .fold("who refuses stream after stream is ejected", ejected_in_time)
+        .fold("who refuses or breaks stream after stream is ejected", ejected_in_time)
 }
 
 /// What is shown from one hop further on.
@@ -120,7 +125,7 @@ fn ejected_in_time(refused: &mut u32, event: &Event) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "{refused} streams were refused since it was ejected last, if it ever was; expected that it is after {IN_A_ROW} in a \
+        "{refused} streams were refused or broken since it was ejected last, if it ever was; expected that it is after {IN_A_ROW} in a \
          row: {event}"
     ))
 }

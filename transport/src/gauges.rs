@@ -123,7 +123,9 @@ impl Gauge {
             Self::KeyedActors => "Actors with a key of their own.",
             Self::KeyedActorsIdle => "Actors with a key of their own that have no call.",
             Self::CalleeCallsInFlight => "Calls to another service whose answer has not begun.",
-            Self::CalleeCallsWaiting => "Calls to another service that wait until it is connected, or a connection has room.",
+            Self::CalleeCallsWaiting => {
+                "Calls to another service that wait until it is connected, or a connection has room."
+            }
             Self::CalleeConnectionsOpen => "Connections to another service that are open.",
             Self::CalleeAddresses => {
                 "Addresses of another service, by the state of the connection to each; not serving if it says so, ejected if its calls fail."

@@ -65,8 +65,7 @@ impl LeftOutForAReason {
         let targets = || self.setting.graph.targets(&hop.host, hop.made.callee).map(Arc::from).collect();
         let handled_on = request.and_then(|request| self.hops.handled_on(request, hop));
         let hosts: Vec<Arc<str>> = handled_on.map_or_else(targets, |host| vec![Arc::clone(host)]);
-        // A stream has worked when it began, and nobody has told when that was.
-        let proves_one = handled_on.is_some() && !hop.made.is_streaming;
+        let proves_one = handled_on.is_some();
         let begun = request.map_or(&[][..], |request| self.hops.begun(request));
         let begun = begun.iter().filter(|begun| begun.path == hop.made.path);
         let handled = begun.map(|begun| at.saturating_sub(begun.at)).min().unwrap_or_default();
@@ -75,6 +74,8 @@ impl LeftOutForAReason {
             let known = self.known.entry((hop.made.client, host));
             let known = known.or_insert(Known { caller, callee, failures: 0, usual: Duration::ZERO });
             match outcome {
+                // When it began, nobody has told.
+                Outcome::Ok if proves_one && hop.made.is_streaming => known.failures = 0,
                 Outcome::Ok if proves_one => (known.failures, known.usual) = (0, handled),
                 Outcome::Ok | Outcome::Dropped => {}
                 Outcome::Late if at - hop.at < known.usual => {}

@@ -31,6 +31,10 @@ const FAILURES_IN_A_ROW: u32 = 5;
 pub(super) enum Verdict {
     /// It answers, whatever it said.
     Sound,
+    /// A stream has begun well: it answers, and may break yet.
+    Begun,
+    /// A stream that had begun has ended well, or was wanted no longer.
+    EndedWell,
     /// It has no room. It is asked less, and never ejected for that: the others would get its calls and be full next.
     Full(Option<Duration>),
     /// It has refused the call unread, for it drains or has no room: no answer, and no failure either.
@@ -50,8 +54,10 @@ pub(super) struct Record {
     usual: Duration,
     /// Until when it pays for a failure.
     penalty: Option<Instant>,
-    /// Failures in a row.
+    /// Failures in a row. A stream counts by its end.
     failures: u32,
+    /// How often it was ejected in a row.
+    ejections: u32,
     ejected: Option<Ejected>,
 }
 
@@ -60,8 +66,6 @@ struct Ejected {
     since: Instant,
     /// When a call may try it.
     until: Instant,
-    /// How often it was in a row.
-    times: u32,
     /// Whether a call tries it now.
     is_tried: bool,
 }
@@ -118,10 +122,9 @@ impl Record {
         }
     }
 
-    /// A call that was sent then was answered after so long.
+    /// A call that was sent then was answered after so long, or the stream has begun that is its answer.
     fn answered(&mut self, sent: Instant, after: Duration, now: Instant) {
         self.usual = after;
-        self.failures = 0;
         if self.end_ejection(sent) {
             (self.mean, self.penalty) = (None, None);
         }
@@ -134,16 +137,35 @@ impl Record {
         self.ejected.take_if(|ejected| ejected.since <= sent).is_some()
     }
 
+    /// It does what it is there for, so that it has not failed in a row.
+    fn works(&mut self) {
+        self.failures = 0;
+        if self.ejected.is_none() {
+            self.ejections = 0;
+        }
+    }
+
     /// A call that was sent then has shown this after so long; whether it is one failure too many.
     pub(super) fn showed(&mut self, verdict: Verdict, sent: Instant, after: Duration, now: Instant) -> bool {
         let (pushback, counts) = match verdict {
             Verdict::Sound => {
                 self.answered(sent, after, now);
+                self.works();
+                return false;
+            }
+            Verdict::Begun => {
+                self.answered(sent, after, now);
+                return false;
+            }
+            Verdict::EndedWell => {
+                self.works();
                 return false;
             }
             Verdict::Full(pushback) => {
                 // It is full, but it answers.
-                self.end_ejection(sent);
+                if self.end_ejection(sent) {
+                    self.ejections = 0;
+                }
                 (pushback, false)
             }
             Verdict::Refused => (None, false),
@@ -159,9 +181,9 @@ impl Record {
 
     /// Leaves the endpoint out for some time, which it tells; `chance` is in 0..1.
     pub(super) fn eject(&mut self, now: Instant, chance: f64) -> Duration {
-        let times = self.ejected.take().map_or(0, |ejected| ejected.times).saturating_add(1);
-        let wait = backoff::wait(times, chance);
-        self.ejected = Some(Ejected { since: now, until: now + wait, times, is_tried: false });
+        self.ejections = self.ejections.saturating_add(1);
+        let wait = backoff::wait(self.ejections, chance);
+        self.ejected = Some(Ejected { since: now, until: now + wait, is_tried: false });
         wait
     }
 
@@ -245,8 +267,25 @@ mod tests {
         assert!(!failing(4, now).1);
         assert!(failing(5, now).1);
         let (mut record, _) = failing(4, now);
-        record.answered(now, SOON, now);
+        record.showed(Verdict::Sound, now, SOON, now);
         assert!(!record.showed(Verdict::Failed(None), now, SOON, now), "an answer lies between");
+    }
+
+    #[test]
+    fn a_stream_that_begins_ends_an_ejection_and_counts_as_a_success_only_when_it_has_ended_well() {
+        let now = Instant::now();
+        let (mut record, _) = failing(4, now);
+        record.showed(Verdict::Begun, now, SOON, now);
+        assert!(record.showed(Verdict::Failed(None), now, SOON, now), "it broke");
+        record.eject(now, 0.5);
+        record.showed(Verdict::Begun, now, SOON, now);
+        assert!(!record.is_ejected());
+        assert!(record.showed(Verdict::Failed(None), now, SOON, now), "it broke again");
+        assert_eq!(record.eject(now, 0.5), Duration::from_millis(1600));
+        record.showed(Verdict::Begun, now, SOON, now);
+        record.showed(Verdict::EndedWell, now, SOON, now);
+        assert!(!record.showed(Verdict::Failed(None), now, SOON, now), "a success lies between");
+        assert_eq!(record.eject(now, 0.5), Duration::from_secs(1));
     }
 
     #[test]
@@ -280,7 +319,7 @@ mod tests {
     #[test]
     fn a_deadline_shorter_than_what_calls_take_shows_nothing() {
         let (mut record, now) = (Record::default(), Instant::now());
-        record.answered(now, SOON, now);
+        record.showed(Verdict::Sound, now, SOON, now);
         assert!((0..100).all(|_| !record.showed(Verdict::Late, now, SOON / 2, now)));
         assert_eq!(record.standing(now).mean, Some(0.01));
         assert!((0..5).any(|_| record.showed(Verdict::Late, now, SOON * 2, now)));
@@ -297,9 +336,9 @@ mod tests {
         record.try_it();
         assert!(!record.standing(later).is_due, "one call tries it");
         assert_eq!(record.eject(later, 0.5), Duration::from_millis(1600));
-        record.answered(now, SOON, later);
+        record.showed(Verdict::Sound, now, SOON, later);
         assert!(record.is_ejected(), "that call was sent before");
-        record.answered(later, SOON, later);
+        record.showed(Verdict::Sound, later, SOON, later);
         assert!(!record.is_ejected());
         assert_eq!(record.standing(later).mean, Some(0.01), "what it did before is forgotten");
     }

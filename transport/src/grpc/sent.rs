@@ -30,7 +30,16 @@ pub(super) struct Sent {
     head_after: Option<Duration>,
     /// Whether it tries an endpoint that is ejected, and has shown nothing yet.
     is_trial: bool,
-    is_settled: bool,
+    shown: Shown,
+}
+
+/// What a call has shown so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Nothing,
+    /// That its stream began well.
+    Begun,
+    All,
 }
 
 impl Sent {
@@ -45,7 +54,16 @@ impl Sent {
         endpoint.begin(endpoints.next_number(), is_trial);
         let endpoints = endpoints.clone();
         (
-            Self { endpoints, endpoint, place, at, deadline, head_after: None, is_trial, is_settled: false },
+            Self {
+                endpoints,
+                endpoint,
+                place,
+                at,
+                deadline,
+                head_after: None,
+                is_trial,
+                shown: Shown::Nothing,
+            },
             sender,
         )
     }
@@ -60,12 +78,12 @@ impl Sent {
         self.at
     }
 
-    /// The head of its answer is there by now. That a stream has begun is all that is waited for; the status of what is one
-    /// message comes after it.
+    /// The head of its answer is there by now, which shows that a stream has begun; the status of what is one message comes after
+    /// it.
     pub(super) fn has_head<B>(&mut self, answer: &Response<B>, streaming: bool, now: Instant) {
         let verdict = verdict_in(answer.headers()).or_else(|| verdict_of(answer.status()));
         self.head_after = Some(now - self.at);
-        if let Some(verdict) = verdict.or(streaming.then_some(Verdict::Sound)) {
+        if let Some(verdict) = verdict.or(streaming.then_some(Verdict::Begun)) {
             self.shows(verdict);
         }
     }
@@ -77,7 +95,7 @@ impl Sent {
     }
 
     fn shows(&mut self, verdict: Verdict) {
-        self.is_settled = true;
+        self.shown = if verdict == Verdict::Begun { Shown::Begun } else { Shown::All };
         let after = self.head_after.unwrap_or_else(|| self.at.elapsed());
         let is_too_often = self.endpoint.showed(verdict, self.at, after);
         // A trial that went well has ended the ejection above.
@@ -90,11 +108,11 @@ impl Sent {
 
 impl Drop for Sent {
     fn drop(&mut self) {
-        if !self.is_settled {
-            match self.deadline {
-                Some(deadline) if deadline <= Instant::now() => self.shows(Verdict::Late),
-                _ => self.endpoint.was_given_up(self.at.elapsed()),
-            }
+        match (self.shown, self.deadline) {
+            (Shown::Nothing, Some(deadline)) if deadline <= Instant::now() => self.shows(Verdict::Late),
+            (Shown::Nothing, _) => self.endpoint.was_given_up(self.at.elapsed()),
+            (Shown::Begun, _) => self.shows(Verdict::EndedWell),
+            (Shown::All, _) => {}
         }
         if self.is_trial {
             self.endpoint.was_not_tried();
@@ -129,9 +147,11 @@ impl<B: Body<Error = Status> + Unpin> Body for Watched<B> {
             Some(Err(status)) => Some(verdict_on(status)),
             None => None,
         };
-        // A stream that began well was counted then. Its end counts only if it shows a failure.
-        if let Some(verdict) = verdict.filter(|verdict| !self.sent.is_settled || *verdict != Verdict::Sound) {
-            self.sent.shows(verdict);
+        match (verdict, self.sent.shown) {
+            (None, _) | (_, Shown::All) => {}
+            // How long it took until it began was counted then.
+            (Some(Verdict::Sound), Shown::Begun) => self.sent.shows(Verdict::EndedWell),
+            (Some(verdict), _) => self.sent.shows(verdict),
         }
         Poll::Ready(frame)
     }
