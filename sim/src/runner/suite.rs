@@ -14,7 +14,7 @@ use super::vacuity::Vacuity;
 use super::{failure, graveyard};
 
 /// How many seeds of each scenario a plain `cargo test` rehearses, each twice.
-const FRESH_SEEDS: u64 = 16;
+const FRESH_SEEDS: u64 = 8;
 
 /// The variable that says which of them is the first, so that a machine that judges a change judges it alike each time.
 const FROM: &str = "REHEARSE_FROM";
