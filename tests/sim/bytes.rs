@@ -1,35 +1,38 @@
-//! What must hold of the bytes that a gRPC edge says it has sent.
+//! What must hold of the bytes that an edge says it has sent.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use probe_contract::{Played, back, front};
 use rehearse::facts::StreamMessage;
-use rehearse::{CallRecord, Event, Invariant, Wants};
+use rehearse::{CallRecord, Event, Invariant, Wants, answer};
 use transport::Method as _;
 
 /// What stands before each message of gRPC.
 const FRAME_HEAD: usize = 5;
 
-/// The access line of a stream tells no fewer bytes than its client has got.
+/// The rpcs whose answers come from where their clients ask.
+const PATHS: [&str; 3] = [front::Play::PATH, front::Show::PATH, back::Show::PATH];
+
+/// The access line of a call tells no fewer bytes than its client has got.
 #[derive(Debug, Default)]
-pub(crate) struct BytesOfStreams {
-    streams: BTreeMap<u32, Stream>,
+pub(crate) struct BytesOfAnswers {
+    answers: BTreeMap<u32, Answer>,
     met: u64,
 }
 
-/// What is shown to one client.
+/// What is played or shown to one client.
 #[derive(Debug, Default)]
-struct Stream {
+struct Answer {
     /// At least so many bytes have come.
     came: u64,
     /// The most that a line says.
     said: Option<(u64, Duration)>,
 }
 
-impl Invariant for BytesOfStreams {
+impl Invariant for BytesOfAnswers {
     fn name(&self) -> &str {
-        "an access line tells all bytes of a stream"
+        "an access line tells all bytes of an answer"
     }
 
     fn wants(&self) -> Wants {
@@ -40,20 +43,20 @@ impl Invariant for BytesOfStreams {
         let Some(request) = event.request else { return Ok(()) };
         if let Some(message) = event.told::<StreamMessage>() {
             let played = message.message::<Played>().unwrap_or_default();
-            let came = FRAME_HEAD + played.text.len() + played.padding.len();
-            self.streams.entry(request).or_default().came += came as u64;
-        } else if event.text("path").is_some_and(|path| [front::Show::PATH, back::Show::PATH].contains(&path))
+            self.answers.entry(request).or_default().came += FRAME_HEAD as u64 + bytes_of(&played);
+        } else if event.text("path").is_some_and(|path| PATHS.contains(&path))
             && let Some(bytes) = event.number("bytes").and_then(|bytes| u64::try_from(bytes).ok())
         {
-            let said = &mut self.streams.entry(request).or_default().said;
+            let said = &mut self.answers.entry(request).or_default().said;
             *said = (*said).max(Some((bytes, event.at)));
         }
         Ok(())
     }
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
-        let Some(stream) = self.streams.remove(&call.request.id) else { return Ok(()) };
-        let Stream { came, said: Some((said, at)) } = stream else { return Ok(()) };
+        let Some(told) = self.answers.remove(&call.request.id) else { return Ok(()) };
+        let Answer { came, said: Some((said, at)) } = told else { return Ok(()) };
+        let came = answer::<front::Play>(call).map_or(came, |played| bytes_of(&played));
         self.met += 1;
         if said >= came {
             return Ok(());
@@ -68,4 +71,9 @@ impl Invariant for BytesOfStreams {
     fn met(&self) -> u64 {
         self.met
     }
+}
+
+/// The fewest bytes that this takes, in JSON or encoded.
+fn bytes_of(played: &Played) -> u64 {
+    (played.text.len() + played.padding.len()) as u64
 }

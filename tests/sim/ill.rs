@@ -130,6 +130,53 @@ fn ejected_in_time(refused: &mut u32, event: &Event) -> Result<(), String> {
     ))
 }
 
+/// The scenario of clients that leave while a replica hangs: what they have left there is no load any more when it is well again.
+pub(crate) fn left() -> Scenario {
+    let load = Load::new(140, 90_000.ms(), 200.ms()..=400.ms()).bursts(14).without_timeouts();
+    let about = "clients leave while one of two hosts of service1 hangs: it has its part of the calls when it is well again";
+    Scenario::new("left", about, greetings(load, Expect::ok()), Swarm::calm())
+        .nodes(&["service2"], scenarios::app)
+        .foreign("sound", foreign::service1().takes(30.ms()))
+        .foreign(
+            "ill",
+            foreign::service1().takes(30.ms()).falls_ill(0.ms()..0.ms(), foreign::ill(), HANGS_UNTIL),
+        )
+        .workers(1)
+        .flags(&["--deadline", "20s"])
+        // That it hangs is no fault of the plan, which would explain that clients leave.
+        .promises(
+            promises::of_calls().except(promises::REPLICAS_SHARE).except(promises::STATUSES_ARE_EXPLAINED),
+        )
+        .recovers_within(20_000.ms())
+        .every_call("every reply belongs to its request", checks::right_value)
+        .fold("who is well again has its part of the calls", has_its_part)
+}
+
+const HANGS_UNTIL: Duration = Duration::from_secs(25);
+
+/// As long as what a host once took is remembered, and more.
+const FORGOTTEN_FROM: Duration = Duration::from_secs(65);
+
+/// Of so many calls, one in so many is the least that each of two hosts is to get.
+const FEWEST: usize = 20;
+const PART: usize = 5;
+
+fn has_its_part(handled: &mut BTreeMap<String, usize>, event: &Event) -> Result<(), String> {
+    let is_late_enough = event.at > FORGOTTEN_FROM;
+    if event.told::<HandlerBegun>().is_some_and(|begun| is_late_enough && begun.service == "service1") {
+        *handled.entry(event.host.to_string()).or_default() += 1;
+    }
+    let all: usize = handled.values().sum();
+    let few = handled.values().min().copied().filter(|_| handled.len() > 1).unwrap_or_default();
+    if all < FEWEST || few * PART >= all {
+        return Ok(());
+    }
+    Err(format!(
+        "of {all} calls to service1 after {} s each of its two hosts has got {handled:?}; expected one in {PART} at least, for          both have answered all for long: {event}",
+        FORGOTTEN_FROM.as_secs()
+    ))
+}
+
 /// The scenario of a callee that begins no stream for a while: its caller's breaker opens, as it does when calls are late.
 pub(crate) fn unbegun() -> Scenario {
     let right = Expect::ok().or(Code::NotFound).or(Code::Unavailable).or(Code::DeadlineExceeded);

@@ -10,12 +10,14 @@ use node::App;
 use probe_contract::ledger::{Enter, EnterAfterwards, EnterLater, Ledger, Look};
 use probe_contract::tally::{self, Tally};
 use probe_contract::{Balance, Entry};
+use rehearse::facts::GaugesRead;
 use rehearse::proptest::strategy::Strategy;
 use rehearse::{CallRecord, Event, Invariant, Wants, matching, request};
 use tokio::time::sleep;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tracing::info;
-use transport::{Call, Code, Keys, Reply, Serve, State, Status};
+use transport::gauges::Gauge;
+use transport::{Call, Code, Contract as _, Keys, Reply, Serve, State, Status};
 
 use crate::afterwards::{AFTERWARDS, BEGUN, DONE};
 
@@ -196,6 +198,17 @@ fn entered(total: &mut i64, key: &str, amount: i64) -> Balance {
     *total += amount;
     info!(key, before, total = *total, "entered");
     Balance { before, total: *total }
+}
+
+/// As many keys have actors as may have one, on all workers of a node together, whatever its gauges are asked for.
+pub(crate) fn few_have_actors(event: &Event) -> Result<(), String> {
+    let Some(GaugesRead(reading)) = event.told() else { return Ok(()) };
+    match reading.count(Gauge::KeyedActors, Ledger::NAME, "") {
+        actors if actors > ACTORS_MAX => {
+            Err(format!("{} tells of {actors} actors of keys; expected {ACTORS_MAX} at most", event.host))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Every line of an entry is about the key that its call asks for: on the way, nothing has become of its letters.

@@ -99,6 +99,7 @@ fn of_endpoints(runner: rehearse::Runner) -> rehearse::Runner {
         .scenario(replicas::uneven())
         .scenario(ill::ill())
         .scenario(ill::refusing())
+        .scenario(ill::left())
         .scenario(ill::unbegun())
         .scenario(breakers::breakers())
         .scenario(breakers::limits())

@@ -99,6 +99,29 @@ pub(crate) fn waiting() -> sim::Scenario {
 }
 
 fn waiting_world(picks: &mut Picks<'_>) -> Scenario {
+    match picks.pick("the hosts", &["say when they serve", "drain and come back"]) {
+        "drain and come back" => comes_back(picks),
+        _ => says_when(picks),
+    }
+}
+
+/// A node that says that it does not serve before it drains: its callers wait until it is back. They are few: a call that comes
+/// looks for all that wait.
+fn comes_back(picks: &mut Picks<'_>) -> Scenario {
+    let drains = Swarm::new(1..=2, 8000.ms(), 2500.ms()..=4000.ms()).host("service1").only(&[Family::Drain]);
+    let load = scenarios::greetings(Load::new(4, 8000.ms(), 9000.ms()..=9900.ms()).bursts(4));
+    let delay = picks.pick("--drain-delay", &["1s", "300ms"]);
+    scenarios::two_nodes("waiting", "", load, drains, scenarios::ADMITTED)
+        .workers(1)
+        .flags(&["--policy", WAITS, "--deadline", "10s", "--drain-delay", delay])
+        .recovers_within(20_000.ms())
+        .every_call("a call that waits for a host that serves is not lost", checks::works)
+}
+
+/// What callers want of service1.
+const WAITS: &str = "service1.health-check=true;service1.wait-for-ready=true";
+
+fn says_when(picks: &mut Picks<'_>) -> Scenario {
     let replica = |until| foreign::service1().rests(0.ms()..until);
     let load = Load::new(30, 900.ms(), 900.ms()..=1500.ms()).bursts(picks.pick("bursts", &[1, 4]));
     let first = picks.pick("the first serves after ms", &[300, 500]).ms();
@@ -106,7 +129,7 @@ fn waiting_world(picks: &mut Picks<'_>) -> Scenario {
         .nodes(&["service2"], scenarios::app)
         .foreign("one", replica(first))
         .foreign("other", replica(first + 300.ms()))
-        .flags(&["--policy", "service1.health-check=true;service1.wait-for-ready=true", "--deadline", "2s"])
+        .flags(&["--policy", WAITS, "--deadline", "2s"])
         .workers(1)
         .promises(promises::of_calls().except(promises::REPLICAS_SHARE))
         .every_call("every reply belongs to its request", checks::right_value)

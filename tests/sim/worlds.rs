@@ -152,11 +152,14 @@ fn world(
         .promises(promises::of_calls().enough(ENOUGH))
         .invariant(checks::LinesNameTheirCallers::default)
         .invariant(crate::ledger::LinesHaveTheirKeys::default)
-        .invariant(crate::bytes::BytesOfStreams::default)
+        .invariant(crate::bytes::BytesOfAnswers::default)
         .every_call("every reply belongs to its request", move |call| scripts::as_the_script_says(call, size))
         .every_call("what is watched is whole when it ends", scripts::whole_to_its_end)
         .fold("a key's total is in one place", move |totals: &mut Totals, event| {
             state::one_total_for_each_key(totals, event, idle, 200.ms())
+        })
+        .fold("gauges tell of no more actors than there may be", |_: &mut (), event| {
+            crate::ledger::few_have_actors(event)
         })
         .fold("what calls leave behind is not cut off", move |work: &mut Afterwards, event| {
             // Of two services, on each of two workers.
