@@ -130,6 +130,26 @@ fn ejected_in_time(refused: &mut u32, event: &Event) -> Result<(), String> {
     ))
 }
 
+/// The scenario of a replica that takes longer for a while, beside one that fails half of the calls: what fails beside a call that is
+/// under way ends nothing.
+pub(crate) fn beside() -> Scenario {
+    let right = Expect::ok().or(Code::Unavailable);
+    let load = greetings(Load::new(160, 3000.ms(), 1500.ms()..=2000.ms()), right);
+    let slow =
+        Swarm::new(2..=3, 2500.ms(), 300.ms()..=600.ms()).host("service1").only(&[Family::SlowHandler]);
+    let about =
+        "one of two hosts of service1 takes longer for a while, and the other fails half of the calls";
+    scenarios::two_nodes("beside", about, load, slow, scenarios::ADMITTED)
+        .foreign("picky", foreign::service1_that_fails(half))
+        .flags(&["--policy", "hedge=true"])
+        .promises(promises::of_calls().except(promises::REPLICAS_SHARE))
+}
+
+/// Names that are not answered now, half of all.
+fn half(name: &str) -> Option<Failed> {
+    name.starts_with(|first| first < 'n').then(foreign::ill)
+}
+
 /// The scenario of clients that leave while a replica hangs: what they have left there is no load any more when it is well again.
 pub(crate) fn left() -> Scenario {
     let load = Load::new(140, 90_000.ms(), 200.ms()..=400.ms()).bursts(14).without_timeouts();

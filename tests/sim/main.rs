@@ -100,6 +100,7 @@ fn of_endpoints(runner: rehearse::Runner) -> rehearse::Runner {
         .scenario(ill::ill())
         .scenario(ill::refusing())
         .scenario(ill::left())
+        .scenario(ill::beside())
         .scenario(ill::unbegun())
         .scenario(breakers::breakers())
         .scenario(breakers::limits())

@@ -19,6 +19,8 @@ pub(crate) struct GoesOutInTime {
     until: Option<Duration>,
     /// The call that is out, by its number.
     probe: Option<u32>,
+    /// How the last one that was out has ended.
+    last: Option<String>,
     /// The request whose call is to go out, since its handler began.
     next: Option<u32>,
     met: u64,
@@ -57,8 +59,8 @@ impl Invariant for GoesOutInTime {
         }
         if let Some(made) = event.told::<CallMade>() {
             (self.probe, self.next) = (Some(made.hop), None);
-        } else if let Some(ended) = event.told::<CallOutcome>() {
-            self.probe = self.probe.filter(|probe| *probe != ended.hop);
+        } else if event.told::<CallOutcome>().is_some_and(|ended| self.probe == Some(ended.hop)) {
+            (self.probe, self.last) = (None, Some(event.to_string()));
         }
         let is_time = self.until.is_some_and(|until| event.at > until + GRACE) && self.probe.is_none();
         let is_hello = event.told::<HandlerBegun>().is_some_and(|begun| begun.path == SayHello::PATH);
@@ -69,8 +71,10 @@ impl Invariant for GoesOutInTime {
         let has_ended = event.told::<HandlerEnded>().is_some_and(|ended| ended.path == SayHello::PATH);
         if has_ended && self.next.is_some() && self.next == event.request {
             return Err(format!(
-                "its call was held back, though the time to find out whether service1 works had come, and no other call \
-                 was out for that: {event}"
+                "its call to service1 was held back: by then it was time to find out whether service1 works, from {} ms on, and \
+                 no other call was out for that; the last one was over: {}. Its handler ended: {event}",
+                self.until.unwrap_or_default().as_millis(),
+                self.last.as_deref().unwrap_or("none")
             ));
         }
         Ok(())

@@ -51,8 +51,11 @@ pub(crate) fn whole_to_its_end(call: &CallRecord) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "{} has ended as if it were whole, and its last message is {:?}",
-        call.request_id, reply.value
+        "{} has ended {} ms before its client's deadline, with no error or with that of a deadline, and its last message is {:?}, which \
+         does not say that it is the last",
+        call.request_id,
+        call.due().saturating_sub(ended).as_millis(),
+        reply.value
     ))
 }
 

@@ -7,6 +7,7 @@ mod asked;
 mod at_rest;
 mod attempts;
 mod backoff;
+mod beside;
 mod breakers;
 mod callers;
 mod causes;
@@ -73,6 +74,7 @@ use self::arrives::WhatIsAddedArrives;
 use self::asked::AskedLessAndLessOften;
 use self::at_rest::{ComesToRest, WORK_ENDS, soon};
 use self::backoff::BackoffIsKept;
+use self::beside::OthersGoOn;
 use self::callers::CallersWaitNoLonger;
 use self::complaints::FailuresAreTold;
 use self::connecting::{ConnectingEndsByItself, OneConnection};
@@ -103,9 +105,10 @@ pub use self::names::{
     LEFT_OUT_FOR_A_REASON, LINES_KNOW_THEIR_CALLERS, LOGS_ARE_AS_TOLD, LOSERS_ARE_CANCELLED,
     NAMES_ARE_ASKED_SELDOM, NO_DEADLINE_PASSES_EARLY, NO_MORE_IN_FLIGHT, NO_MORE_THAN_ADMITTED,
     NODES_COME_TO_REST, ONE_CONNECTION, ONE_PROBE_AT_A_TIME, ONLY_THE_OUTERMOST_REPEATS, OPENS_FOR_A_REASON,
-    PUSHBACK_IS_HEEDED, REPEATED_ONLY_WITH_PROOF, REPEATED_WITHIN_BACKOFF, REPLICAS_SHARE, REPLIES_CARRY_IDS,
-    SERVING_IS_HEEDED, STATUSES_ARE_EXPLAINED, STATUSES_NAME_NO_ADDRESS, STRANGERS_ARE_SERVED,
-    TRIED_TWICE_AT_MOST, WAITS_GROW, WHAT_IS_ADDED_ARRIVES, WORK_COMES_TO_REST, WORKERS_SHARE,
+    OTHERS_GO_ON, PUSHBACK_IS_HEEDED, REPEATED_ONLY_WITH_PROOF, REPEATED_WITHIN_BACKOFF, REPLICAS_SHARE,
+    REPLIES_CARRY_IDS, SERVING_IS_HEEDED, STATUSES_ARE_EXPLAINED, STATUSES_NAME_NO_ADDRESS,
+    STRANGERS_ARE_SERVED, TRIED_TWICE_AT_MOST, WAITS_GROW, WHAT_IS_ADDED_ARRIVES, WORK_COMES_TO_REST,
+    WORKERS_SHARE,
 };
 use self::opens::OpensForAReason;
 use self::outermost::OnlyTheOutermostRepeats;
@@ -251,6 +254,7 @@ const ALL: &[(&str, Add)] = &[
         to.invariant(move || OnlyTheOutermostRepeats::new(&setting))
     }),
     (LOSERS_ARE_CANCELLED, |to, _, _| to.invariant(LosersAreCancelled::default)),
+    (OTHERS_GO_ON, |to, _, _| to.invariant(OthersGoOn::default)),
     (HEDGED_WHEN_LATE, |to, _, setting| to.invariant(move || HedgedWhenLate::new(&setting))),
     (ATTEMPTS_ARE_PAID_FOR, |to, _, _| to.invariant(AttemptsArePaidFor::default)),
     (ONE_PROBE_AT_A_TIME, |to, _, setting| to.invariant(move || OneProbeAtATime::new(&setting))),

@@ -53,6 +53,8 @@ pub const WHAT_IS_ADDED_ARRIVES: &str = "what a caller adds to a call reaches it
 pub const ONLY_THE_OUTERMOST_REPEATS: &str = "only the outermost caller repeats a call";
 /// When an attempt of a call was answered, well or not, the others are cancelled.
 pub const LOSERS_ARE_CANCELLED: &str = "when an attempt was answered, others of its call are cancelled";
+/// When an attempt of a call has failed in a way after which the call may be repeated, others that are under way go on.
+pub const OTHERS_GO_ON: &str = "when an attempt has failed, others of its call go on";
 /// A second attempt is made beside the first when that takes longer than most calls of its method, and not sooner.
 pub const HEDGED_WHEN_LATE: &str = "no attempt is made beside one that takes no longer than is usual";
 /// A client makes hardly more attempts than calls.
