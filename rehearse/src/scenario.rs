@@ -111,7 +111,8 @@ impl Scenario {
     }
 
     /// Lets the nodes that were added so far know services by names, which lead to their hosts: to all but those on which
-    /// [`Family::Unlisted`](crate::Family::Unlisted) is in force.
+    /// [`Family::Unlisted`](crate::Family::Unlisted) is in force. While [`Family::SilentName`](crate::Family::SilentName) is on
+    /// any of them, a name says nothing.
     #[must_use]
     pub fn by_names(mut self) -> Self {
         self.nodes.iter_mut().for_each(|node| node.by_names = true);

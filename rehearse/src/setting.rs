@@ -13,6 +13,9 @@ use crate::load::{Kind, Via};
 use crate::said::Log;
 use crate::strangers::Stranger;
 
+/// How long a node waits for the answer of a name.
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
+
 /// What all rehearsals of a scenario have in common.
 #[derive(Debug, Clone)]
 pub(crate) struct Setting {
@@ -99,6 +102,11 @@ impl Setting {
     /// How long it takes at most to find that nobody answers on a connection on which calls wait.
     pub(crate) fn found_dead(&self) -> Duration {
         self.ping_after + self.silence
+    }
+
+    /// How long a node waits at most to hear where a name leads, if it knows any.
+    pub(crate) fn answer_wait(&self) -> Duration {
+        if self.by_names { ANSWER_WAIT } else { Duration::ZERO }
     }
 
     /// The longest that a node may take to leave when it is told to drain.

@@ -174,6 +174,7 @@ fn make(family: Family, link: (String, String), host: String, amount: f64, back:
         Family::FullService => FaultKind::FullService { host },
         Family::RefusedStreams => FaultKind::RefusedStreams { host },
         Family::Unlisted => FaultKind::Unlisted { host },
+        Family::SilentName => FaultKind::SilentName { host },
         Family::FailingDisk => {
             let fails = match (back, amount < 0.5) {
                 (true, _) => DiskFails::Syncs,

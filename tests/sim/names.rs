@@ -1,6 +1,7 @@
 //! Rehearsals of names that lead to other hosts from one moment to the next.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use protos::app::grpc::service1::Service1;
@@ -23,6 +24,9 @@ const ANSWERED_WITHIN: Duration = Duration::from_millis(100);
 
 /// What a call may take on its way, so that one that was sent before is handled after.
 const ON_ITS_WAY: Duration = Duration::from_millis(200);
+
+/// What a call has that waits: longer than faults may last, one behind the other, with a question that was lost at their end.
+const PATIENT: RangeInclusive<Duration> = Duration::from_secs(16)..=Duration::from_secs(17);
 
 /// The scenario of a name that loses hosts and gets them back.
 pub(crate) fn names() -> Scenario {
@@ -56,23 +60,29 @@ fn of_three(name: &str, about: &str) -> Scenario {
 /// The scenario of a name that leads to nobody who serves for a while, whose callers wait.
 pub(crate) fn moving() -> Scenario {
     // Few, since each call asks the name for those that wait.
-    let load = Load::new(8, 8000.ms(), 8000.ms()..=9000.ms());
+    let load = Load::new(8, 8000.ms(), PATIENT);
     let swarm = Swarm::new(1..=2, 5000.ms(), 1500.ms()..=4000.ms());
-    let about = "the name of service1 leads to nobody who serves for a while, and its callers wait";
-    waiting_for_spare1(Scenario::new("moving", about, scenarios::greetings(load), unlisted(swarm)))
+    let about =
+        "the name of service1 leads to nobody who serves for a while, or is silent, and its callers wait";
+    waiting_for_spare1(Scenario::new("moving", about, scenarios::greetings(load), unlisted_or_silent(swarm)))
         .foreign("rude", Foreign::of::<Service1>().hangs_up())
 }
 
 /// The scenario of a name that leads nowhere when it is first asked, or that never led anywhere else.
 pub(crate) fn nameless() -> Scenario {
-    let load = Load::new(12, 8000.ms(), 8000.ms()..=9000.ms());
+    let load = Load::new(12, 8000.ms(), PATIENT);
     let swarm = Swarm::new(1..=2, 300.ms(), 1500.ms()..=6000.ms());
-    let about = "the name of service1 leads nowhere for a while, and its callers wait";
-    waiting_for_spare1(Scenario::new("nameless", about, scenarios::greetings(load), unlisted(swarm)))
+    let about = "the name of service1 leads nowhere for a while, or is silent, and its callers wait";
+    waiting_for_spare1(Scenario::new(
+        "nameless",
+        about,
+        scenarios::greetings(load),
+        unlisted_or_silent(swarm),
+    ))
 }
 
-fn unlisted(swarm: Swarm) -> Swarm {
-    swarm.host("spare1").only(&[Family::Unlisted])
+fn unlisted_or_silent(swarm: Swarm) -> Swarm {
+    swarm.host("spare1").only(&[Family::Unlisted, Family::SilentName])
 }
 
 /// Calls of a service by its name, which wait until it leads to spare1.
@@ -82,13 +92,16 @@ fn waiting_for_spare1(scenario: Scenario) -> Scenario {
         .node("spare1", &["service1"], scenarios::app)
         .by_names()
         .workers(1)
-        .flags(&["--policy", "wait-for-ready=true", "--deadline", "9s"])
+        .flags(&["--policy", "wait-for-ready=true", "--deadline", "17s"])
         .recovers_within(20_000.ms())
         .promises(promises::of_calls().except(promises::REPLICAS_SHARE))
         .every_call("every reply belongs to its request", checks::right_value)
         .every_call("a call that waits until somebody serves is not lost", checks::works)
         .invariant(GoesWhenTheNameLeads::default)
 }
+
+/// How long a question that was lost is waited for.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(5);
 
 /// A name is asked again after a second at the latest while calls wait; then a connection is made, and the call takes its way.
 const GOES_WITHIN: Duration = Duration::from_millis(1300);
@@ -98,6 +111,8 @@ const GOES_WITHIN: Duration = Duration::from_millis(1300);
 struct GoesWhenTheNameLeads {
     /// When the name last led to such a host again; none while it does not, or has not ceased to.
     leads: Option<Duration>,
+    /// Until when a question is waited for, at most, that was lost.
+    hears: Duration,
     faults: usize,
     met: u64,
 }
@@ -114,8 +129,11 @@ impl Invariant for GoesWhenTheNameLeads {
     fn event(&mut self, event: &Event) -> Result<(), String> {
         match &event.what {
             What::FaultBegins { .. } => (self.faults, self.leads) = (self.faults + 1, None),
-            What::FaultEnds { .. } => {
+            What::FaultEnds { fault, .. } => {
                 self.faults -= 1;
+                if fault.what.family() == Family::SilentName {
+                    self.hears = event.at + GIVEN_UP_AFTER;
+                }
                 self.leads = (self.faults == 0).then_some(event.at);
             }
             _ => {}
@@ -126,7 +144,7 @@ impl Invariant for GoesWhenTheNameLeads {
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
         let Some((leads, ended)) = self.leads.zip(call.ended) else { return Ok(()) };
         self.met += 1;
-        let due = leads.max(call.started) + GOES_WITHIN;
+        let due = leads.max(self.hears).max(call.started) + GOES_WITHIN;
         if ended <= due {
             return Ok(());
         }

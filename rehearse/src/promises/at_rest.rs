@@ -24,9 +24,9 @@ const LINGER: Duration = Duration::from_secs(2);
 pub(super) const WORK_ENDS: Duration = Duration::from_secs(60);
 
 /// How long after the last reply nodes without such work may still hold something: until the deadline of a call whose
-/// caller has gone, and until a connection that is half open was found.
+/// caller has gone, and until a connection that is half open was found; or until a lost question to a name is given up.
 pub(super) fn soon(setting: &Setting) -> Duration {
-    setting.deadline + setting.silence * 3 + LINGER
+    (setting.deadline + setting.silence * 3 + LINGER).max(setting.answer_wait() + LINGER)
 }
 
 /// The most that is held for one who asks whether a node serves, in bytes: the head of that.

@@ -275,8 +275,11 @@ impl Causes {
 
     fn side(&self, leg: Leg<'_>, fault: &Fault) -> Option<Side> {
         let mut targets = self.setting.graph.targets(leg.caller, leg.callee);
+        // A name is silent for all the hosts to which it leads.
+        let is_silent = fault.family == Family::SilentName;
         let is_there = |host: &str| {
-            self.is_entered(leg, host) && (fault.is_on(host) || fault.is_between(leg.caller, host))
+            (is_silent || self.is_entered(leg, host))
+                && (fault.is_on(host) || fault.is_between(leg.caller, host))
         };
         match targets.any(is_there) {
             true if leg.caller == CLIENTS => Some(Side::Entry),
@@ -376,10 +379,14 @@ impl Causes {
     }
 
     /// How long calls feel a fault that has ended: until what it held up has arrived, and the word of it has gone one
-    /// hop there and back. A connection that was in the making at a power loss is given up when it was not greeted in time.
+    /// hop there and back. A connection that was in the making at a power loss is given up when it was not greeted in time, and
+    /// a question that was lost when it was not answered in time.
     fn after(&self, fault: &Fault) -> Duration {
-        let is_dark = fault.family == Family::PowerLoss;
-        let silence = if is_dark { self.setting.greeting } else { Duration::ZERO };
+        let silence = match fault.family {
+            Family::PowerLoss => self.setting.greeting,
+            Family::SilentName => self.setting.answer_wait(),
+            _ => Duration::ZERO,
+        };
         fault.backlog().saturating_add(silence + self.setting.hop() * 2)
     }
 

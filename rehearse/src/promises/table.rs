@@ -34,6 +34,8 @@ const TABLE: &[Row] = &[
     Row(Family::Kill, &[Broken, HungUp, NotSent], &[Lost], &[]),
     Row(Family::Pause, &[Late, Broken, NotSent], &[Late, Lost, NotSent], &[Late, Lost, NotSent]),
     Row(Family::RefusedStreams, &[NotSent], &[NotSent], &[]),
+    // Who knows no address waits for one, and fails when nobody has told any.
+    Row(Family::SilentName, &[], &[Late, NotSent], &[]),
     // Calls whose idempotency keys cannot be stored are not handled.
     Row(Family::FailingDisk, &[], &[NotSent], &[]),
     Row(Family::Drain, &[HungUp, NotSent], &[NotSent], &[]),

@@ -30,6 +30,7 @@ pub(super) fn is_of_processes(family: Family) -> bool {
         | Family::FullService
         | Family::RefusedStreams
         | Family::Unlisted
+        | Family::SilentName
         | Family::FailingDisk => false,
     }
 }

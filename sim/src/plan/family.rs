@@ -20,13 +20,14 @@ pub enum Family {
     FullService,
     RefusedStreams,
     Unlisted,
+    SilentName,
     FailingDisk,
     Drain,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Partition,
         Self::PartitionOneWay,
         Self::Hold,
@@ -43,6 +44,7 @@ impl Family {
         Self::FullService,
         Self::RefusedStreams,
         Self::Unlisted,
+        Self::SilentName,
         Self::FailingDisk,
         Self::Drain,
     ];
@@ -67,6 +69,7 @@ impl Family {
             Self::FullService => "full-service",
             Self::RefusedStreams => "refused-streams",
             Self::Unlisted => "unlisted",
+            Self::SilentName => "silent-name",
             Self::FailingDisk => "failing-disk",
             Self::Drain => "drain",
         }
@@ -81,7 +84,7 @@ impl Family {
     /// Whether any host can feel it; others only those whose program asks for it, that are reached by a name, or have a disk.
     #[must_use]
     pub fn is_of_any_host(self) -> bool {
-        !matches!(self, Self::RefusedStreams | Self::Unlisted | Self::FailingDisk)
+        !matches!(self, Self::RefusedStreams | Self::Unlisted | Self::SilentName | Self::FailingDisk)
     }
 
     /// Whether only the wall clock is touched; such a fault is felt by who reads that clock.

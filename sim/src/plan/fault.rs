@@ -80,6 +80,9 @@ pub enum FaultKind {
     RefusedStreams { host: String },
     /// Names do not lead to the host, which is there all the same. Only those feel it who reach it by a name.
     Unlisted { host: String },
+    /// A question where a name leads, if that is to this host among others, is lost: whoever asks hears nothing, also after the
+    /// fault. Only those feel it who reach the host by a name.
+    SilentName { host: String },
     /// The host's disks fail, as `fails` says. What was there when a sync failed may be lost with the power for good, whatever a
     /// later sync says, as where a kernel forgets what it could not write back (Rebello and others, "Can Applications Recover
     /// from fsync Failures?", 2020). It ends with the process: whoever starts it again has made room, for its first write at the
@@ -110,6 +113,7 @@ impl FaultKind {
             Self::FullService { .. } => Family::FullService,
             Self::RefusedStreams { .. } => Family::RefusedStreams,
             Self::Unlisted { .. } => Family::Unlisted,
+            Self::SilentName { .. } => Family::SilentName,
             Self::FailingDisk { .. } => Family::FailingDisk,
             Self::Drain { .. } => Family::Drain,
         }
@@ -141,6 +145,7 @@ impl FaultKind {
             | Self::FullService { host }
             | Self::RefusedStreams { host }
             | Self::Unlisted { host }
+            | Self::SilentName { host }
             | Self::FailingDisk { host, .. }
             | Self::Drain { host } => (host, None),
         }
@@ -165,6 +170,7 @@ impl FaultKind {
             | Self::FullService { host }
             | Self::RefusedStreams { host }
             | Self::Unlisted { host }
+            | Self::SilentName { host }
             | Self::FailingDisk { host, .. }
             | Self::Drain { host } => Some(host),
         }
@@ -255,6 +261,7 @@ impl fmt::Display for FaultKind {
             | Self::FullService { host }
             | Self::RefusedStreams { host }
             | Self::Unlisted { host }
+            | Self::SilentName { host }
             | Self::Drain { host } => write!(f, "{} {host}", self.name()),
             Self::FailingDisk { host, fails } => write!(f, "{} {host}, {fails}", self.name()),
         }

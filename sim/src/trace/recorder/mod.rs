@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::{CallRecord, Reply};
-use crate::plan::{Fault, FaultKind, Plan, Request};
+use crate::plan::{Family, Fault, FaultKind, Plan, Request};
 use crate::trace::event::{CallStep, Event, Fact, Line, What};
 
 pub(crate) use calls::Calls;
@@ -169,13 +169,19 @@ impl Recorder {
 
     /// The address of a host, unless the plan has names leave it out at the moment.
     pub(crate) fn listed(&mut self, host: &str) -> Option<IpAddr> {
-        let is_this = |kind: &FaultKind| matches!(kind, FaultKind::Unlisted { .. });
         let at = self.hosts.named(host)?;
-        if self.in_force.active_on(at).any(|state| is_this(&state.fault.what)) {
-            self.in_force.met_on(at, is_this);
-            return None;
-        }
-        Some(self.hosts.get(at).address)
+        (!self.is_met_on(at, Family::Unlisted)).then(|| self.hosts.get(at).address)
+    }
+
+    /// Whether the plan has nobody answer at the moment where names lead, if that is to this host among others.
+    pub(crate) fn is_silent(&mut self, host: &str) -> bool {
+        self.hosts.named(host).is_some_and(|at| self.is_met_on(at, Family::SilentName))
+    }
+
+    /// Whether a fault of `family` is in force on a host; it is effective then.
+    fn is_met_on(&mut self, host: usize, family: Family) -> bool {
+        self.in_force.met_on(host, |kind| kind.family() == family);
+        self.in_force.active_on(host).any(|state| state.fault.what.family() == family)
     }
 
     /// Whether a name that leads nowhere is said not to be there at all, and not that it leads nowhere: now one, now the
