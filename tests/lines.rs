@@ -248,6 +248,41 @@ fn a_further_connection_that_cannot_be_made_fails_no_call_and_is_tried_again() {
 }
 
 #[test]
+fn who_waits_while_another_connection_is_made_has_the_room_that_comes_meanwhile() {
+    run_in_no_time(async {
+        let server = Server::start();
+        let client = server.client();
+        let _held = begin(&client, 10).await;
+        server.seen.is_away.store(true, Ordering::Relaxed);
+        let _waiting = begin(&client, 3).await;
+        server.seen.let_go.0.add_permits(2);
+        sleep(Duration::from_millis(10)).await;
+        assert_eq!(server.deadlines().len(), 12);
+    });
+}
+
+#[test]
+fn who_waits_for_room_waits_on_while_the_first_connection_cannot_be_made_again() {
+    run_in_no_time(async {
+        let server = Server::start();
+        let client = server.client();
+        let _held = begin(&client, 20).await;
+        server.seen.is_closed.store(true, Ordering::Relaxed);
+        server.seen.first_ends.notify_one();
+        let waiting = begin(&client, 12).await;
+        assert!(waiting.iter().all(|call| !call.is_finished()), "the second connection will have room");
+        // The ten that were lost are let go first.
+        server.seen.let_go.0.add_permits(10 + 3);
+        sleep(Duration::from_millis(10)).await;
+        assert_eq!(server.deadlines().len(), 23);
+        server.seen.is_closed.store(false, Ordering::Relaxed);
+        // The longest that is waited after one failure.
+        sleep(Duration::from_millis(1200)).await;
+        assert_eq!((server.count(|seen| &seen.made), server.deadlines().len()), (3, 32));
+    });
+}
+
+#[test]
 fn calls_that_wait_for_room_go_elsewhere_when_their_connections_are_lost() {
     run_in_no_time(async {
         let server = Server::start();

@@ -1,4 +1,4 @@
-//! What must hold of the bytes that an edge says it has sent.
+//! What must hold of the bytes that a gRPC edge says it has sent.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ const FRAME_HEAD: usize = 5;
 /// The rpcs whose answers come from where their clients ask.
 const PATHS: [&str; 3] = [front::Play::PATH, front::Show::PATH, back::Show::PATH];
 
-/// The access line of a call tells no fewer bytes than its client has got.
+/// The access line of a call over gRPC tells no fewer bytes than its client has got.
 #[derive(Debug, Default)]
 pub(crate) struct BytesOfAnswers {
     answers: BTreeMap<u32, Answer>,
@@ -26,8 +26,8 @@ pub(crate) struct BytesOfAnswers {
 struct Answer {
     /// At least so many bytes have come.
     came: u64,
-    /// The most that a line says.
-    said: Option<(u64, Duration)>,
+    /// The most that a line of each rpc says.
+    said: BTreeMap<String, (u64, Duration)>,
 }
 
 impl Invariant for BytesOfAnswers {
@@ -44,21 +44,26 @@ impl Invariant for BytesOfAnswers {
         if let Some(message) = event.told::<StreamMessage>() {
             let played = message.message::<Played>().unwrap_or_default();
             self.answers.entry(request).or_default().came += FRAME_HEAD as u64 + bytes_of(&played);
-        } else if event.text("path").is_some_and(|path| PATHS.contains(&path))
+        } else if let Some(path) = event.text("path").filter(|path| PATHS.contains(path))
             && let Some(bytes) = event.number("bytes").and_then(|bytes| u64::try_from(bytes).ok())
         {
-            let said = &mut self.answers.entry(request).or_default().said;
-            *said = (*said).max(Some((bytes, event.at)));
+            let said = self.answers.entry(request).or_default().said.entry(path.to_owned()).or_default();
+            *said = (*said).max((bytes, event.at));
         }
         Ok(())
     }
 
     fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
         let Some(told) = self.answers.remove(&call.request.id) else { return Ok(()) };
-        let Answer { came, said: Some((said, at)) } = told else { return Ok(()) };
-        let came = answer::<front::Play>(call).map_or(came, |played| bytes_of(&played));
+        let played = answer::<front::Play>(call).filter(|_| call.request.client == "grpc");
+        let (path, came) = match played {
+            Some(played) => (front::Play::PATH, bytes_of(&played)),
+            None if call.request.kind == "back/Show" => (back::Show::PATH, told.came),
+            None => (front::Show::PATH, told.came),
+        };
+        let Some((said, at)) = told.said.get(path) else { return Ok(()) };
         self.met += 1;
-        if said >= came {
+        if *said >= came {
             return Ok(());
         }
         Err(format!(
@@ -73,7 +78,7 @@ impl Invariant for BytesOfAnswers {
     }
 }
 
-/// The fewest bytes that this takes, in JSON or encoded.
+/// The fewest bytes that this takes.
 fn bytes_of(played: &Played) -> u64 {
     (played.text.len() + played.padding.len()) as u64
 }

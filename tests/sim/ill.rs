@@ -192,7 +192,8 @@ fn has_its_part(handled: &mut BTreeMap<String, usize>, event: &Event) -> Result<
         return Ok(());
     }
     Err(format!(
-        "of {all} calls to service1 after {} s each of its two hosts has got {handled:?}; expected one in {PART} at least, for          both have answered all for long: {event}",
+        "of {all} calls to service1 after {} s each of its two hosts has got {handled:?}; expected one in {PART} at least, for \
+         both have answered all for long: {event}",
         FORGOTTEN_FROM.as_secs()
     ))
 }

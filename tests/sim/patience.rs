@@ -317,7 +317,8 @@ impl Invariant for Sheds {
             return Ok(());
         }
         Err(format!(
-            "{} calls have come that had less time than calls take, and none of them was handled; expected one of {LET_IN},              to see whether they have become quicker",
+            "{} calls have come that had less time than calls take, and none of them was handled; expected one of {LET_IN}, \
+             to see whether they have become quicker",
             self.shut_out
         ))
     }

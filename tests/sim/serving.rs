@@ -108,7 +108,7 @@ fn waiting_world(picks: &mut Picks<'_>) -> Scenario {
 /// A node that says that it does not serve before it drains: its callers wait until it is back. They are few: a call that comes
 /// looks for all that wait.
 fn comes_back(picks: &mut Picks<'_>) -> Scenario {
-    let drains = Swarm::new(1..=2, 8000.ms(), 2500.ms()..=4000.ms()).host("service1").only(&[Family::Drain]);
+    let drains = Swarm::new(1..=1, 4000.ms(), 2500.ms()..=4000.ms()).host("service1").only(&[Family::Drain]);
     let load = scenarios::greetings(Load::new(4, 8000.ms(), 9000.ms()..=9900.ms()).bursts(4));
     let delay = picks.pick("--drain-delay", &["1s", "300ms"]);
     scenarios::two_nodes("waiting", "", load, drains, scenarios::ADMITTED)

@@ -13,13 +13,8 @@ use super::project::Project;
 use super::vacuity::Vacuity;
 use super::{failure, graveyard};
 
-/// How many seeds of each scenario a plain `cargo test` rehearses, each twice, where it is to stay short: many of few scenarios, and
-/// fewer of many.
-const SEEDS_MAX: u64 = 16;
-const SEEDS_MIN: u64 = 8;
-
-/// From when on they are fewer: so many seeds there are of all scenarios together, about.
-const SEEDS_OF_ALL: u64 = 640;
+/// How many seeds of each scenario a plain `cargo test` rehearses, each twice.
+const FRESH_SEEDS: u64 = 16;
 
 /// The variable that says which of them is the first, so that a machine that judges a change judges it alike each time.
 const FROM: &str = "REHEARSE_FROM";
@@ -102,15 +97,10 @@ fn first_seed(told: Option<OsString>) -> Result<u64, String> {
     let fresh = || RandomState::new().hash_one(0) % 1_000_000_000;
     let Some(told) = told.filter(|told| !told.is_empty()) else { return Ok(fresh()) };
     let seed = told.to_str().and_then(|told| told.parse().ok());
-    let is_first = |seed: &u64| seed.checked_add(SEEDS_MAX).is_some();
+    let is_first = |seed: &u64| seed.checked_add(FRESH_SEEDS).is_some();
     seed.filter(is_first).ok_or_else(|| {
         format!("{FROM} is {told:?}: expected the first seed to rehearse, a whole number such as 7")
     })
-}
-
-fn seeds_of_each(scenarios: usize) -> u64 {
-    let scenarios = u64::try_from(scenarios).unwrap_or(u64::MAX).max(1);
-    (SEEDS_OF_ALL / scenarios).clamp(SEEDS_MIN, SEEDS_MAX)
 }
 
 fn scenario_trials(suite: &Arc<Suite>, first: u64) -> Vec<Trial> {
@@ -137,7 +127,7 @@ impl Suite {
     fn rehearse_some(&self, number: usize, first: u64) -> Result<(), Failed> {
         let scenario = &self.project.scenarios[number];
         let (mut faults, mut effective) = (0, 0);
-        for seed in first..first + seeds_of_each(self.project.scenarios.len()) {
+        for seed in first..first + FRESH_SEEDS {
             if self.found().set_up.is_some() {
                 return Err("not rehearsed: the set-up is to be mended first".into());
             }
@@ -172,11 +162,6 @@ impl Suite {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn few_scenarios_have_more_seeds_each_than_many() {
-        assert_eq!([1, 40, 64, 80, 800].map(seeds_of_each), [16, 16, 10, 8, 8]);
-    }
 
     #[test]
     fn the_first_seed_is_the_one_that_is_told() {

@@ -103,7 +103,8 @@ impl<'a> Choice<'a> {
         self.is_full |= !endpoint.is_ejected();
     }
 
-    /// The best that was offered; rather than one that is ejected, a sound one that has no room now is waited for. Where all fail call after call, those that are ejected are no worse than the others.
+    /// The best that was offered. Rather than to one that is ejected the call goes to a sound one that will have room. Where all fail
+    /// call after call, those that are ejected are no worse than the others.
     pub(super) fn made(self) -> Option<Chosen> {
         let best = match (self.best, self.ejected) {
             (Some(best), Some(ejected)) if best.is_failing && ejected.is_better_than(&best) => Some(ejected),

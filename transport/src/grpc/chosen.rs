@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::endpoint::Endpoint;
 use super::line::{Line, Pick, Place, Turn};
-use super::subchannel::Sender;
+use super::subchannel::{Connecting, Sender};
 use crate::status::Result;
 
 /// What the choice fell on.
@@ -24,60 +24,68 @@ pub(super) struct Chosen {
 }
 
 impl Chosen {
-    /// `endpoint`, when a connection to it is made, or has room. Those who wait for room keep their turns while another
-    /// connection is tried.
+    /// `endpoint`, when a connection to it is made, or has room.
     pub(super) async fn in_time(endpoint: Arc<Endpoint>) -> Result<Self> {
-        let (mut turn, mut failed) = (None, None);
+        let mut turn = None;
         let (line, place, sender) = loop {
-            let room = match (endpoint.pick(), failed.take()) {
-                (Pick::Ready(line, sender), _) => break (line, None, sender),
-                (Pick::Wait(line, connecting), None) => tokio::select! {
-                    biased;
-                    room = room(&mut turn) => room,
-                    made = connecting => match made {
-                        Ok(sender) if line.has_room() => break (line, None, sender),
-                        // More have waited for it than it carries.
-                        Ok(_) => None,
-                        // Where others carry calls, there will be room on them.
-                        Err(status) => {
-                            failed = Some(status);
-                            None
-                        }
-                    },
-                },
-                (Pick::Wait(..) | Pick::Down(_), Some(status)) | (Pick::Down(status), None) => {
-                    return Err(status);
-                }
-                (Pick::Full(until), _) => {
-                    turn.get_or_insert_with(|| endpoint.turn());
-                    tokio::select! {
-                        biased;
-                        room = room(&mut turn) => room,
-                        () = passed(until) => None,
+            match endpoint.pick() {
+                Pick::Ready(line, sender) => break (line, None, sender),
+                Pick::Down(status) => return Err(status),
+                Pick::Wait(line, connecting) => {
+                    let sender = connecting.await?;
+                    // More may have waited for it than it carries.
+                    if line.has_room() {
+                        break (line, None, sender);
                     }
                 }
-            };
-            if let Some((place, sender)) = room {
-                break (place.line().clone(), Some(place), sender);
+                Pick::Full { making, until } => {
+                    turn.get_or_insert_with(|| endpoint.turn());
+                    if let Some((place, sender)) = room(&endpoint, &mut turn, making, until).await {
+                        break (place.line().clone(), Some(place), sender);
+                    }
+                }
             }
         };
         Ok(Self { endpoint, line, place, sender, is_trial: false, at: Instant::now() })
     }
 }
 
-/// A place on a connection, when there is one for who waits; none if that connection is lost by then.
-async fn room(turn: &mut Option<Turn>) -> Option<(Place, Sender)> {
-    let Some(waiting) = turn else { return pending().await };
-    let place = waiting.await;
+/// A place on a connection, when who waits has its turn; none when it is to look again what there is: another connection may have been
+/// made, or may be made now. One that cannot be made fails nobody, since there will be room on others.
+async fn room(
+    endpoint: &Endpoint,
+    turn: &mut Option<Turn>,
+    making: Option<Connecting>,
+    until: Option<Instant>,
+) -> Option<(Place, Sender)> {
+    let made = async {
+        let Some(making) = making else { return pending().await };
+        if making.await.is_ok() {
+            // Its room is for those who have waited longest.
+            endpoint.give_turns();
+        }
+    };
+    let passed = async {
+        match until {
+            Some(until) => sleep_until(until).await,
+            None => pending().await,
+        }
+    };
+    let place = async {
+        match turn.as_mut() {
+            Some(waiting) => waiting.await,
+            None => pending().await,
+        }
+    };
+    let place = tokio::select! {
+        biased;
+        place = place => Some(place),
+        () = made => None,
+        () = passed => None,
+        () = endpoint.changed() => None,
+    };
+    let place = place.or_else(|| turn.as_mut()?.given())?;
     *turn = None;
     let sender = place.sender()?;
     Some((place, sender))
-}
-
-/// Waits until then, if it comes.
-async fn passed(until: Option<Instant>) {
-    match until {
-        Some(until) => sleep_until(until).await,
-        None => pending().await,
-    }
 }

@@ -76,6 +76,16 @@ impl Endpoint {
         self.lines.turn()
     }
 
+    /// Waits until whoever waits for room is to look again what there is.
+    pub(super) async fn changed(&self) {
+        self.lines.changed().await;
+    }
+
+    /// Gives the room that there is to those who wait for it.
+    pub(super) fn give_turns(&self) {
+        self.lines.give_turns();
+    }
+
     pub(super) fn look(&self, now: Instant) -> Look {
         let made = self.subchannel().made();
         let mut known = self.known();

@@ -127,7 +127,13 @@ impl Endpoints {
                 Err(waiting) => waiting,
             };
             let _one = self.waiting.one();
-            match select_ok(waiting).await {
+            let outcome = tokio::select! {
+                biased;
+                outcome = select_ok(waiting) => outcome,
+                // Another one may be there now, or this one no more.
+                () = self.connections.changed.notified() => continue,
+            };
+            match outcome {
                 Ok((chosen, _)) => return Ok(chosen),
                 // It is down now, or waited for no longer.
                 Err(_) if wanted.key.is_some() => {}
@@ -153,7 +159,7 @@ impl Endpoints {
                     }
                 }
                 Pick::Wait(..) => waiting.push(waited_for(endpoint)),
-                Pick::Full(_) => {
+                Pick::Full { .. } => {
                     choice.full(endpoint);
                     waiting.push(waited_for(endpoint));
                 }
@@ -187,7 +193,7 @@ impl Endpoints {
         let tried = all.iter().filter(|endpoint| endpoint.subchannel().ends_rest());
         tried.filter_map(|endpoint| match endpoint.pick() {
             Pick::Wait(..) => Some(waited_for(endpoint)),
-            Pick::Ready(..) | Pick::Full(_) | Pick::Down(_) => None,
+            Pick::Ready(..) | Pick::Full { .. } | Pick::Down(_) => None,
         })
     }
 
@@ -214,8 +220,8 @@ impl Endpoints {
                     }
                 }
                 // Its keys stay where they are.
-                Pick::Full(_) if !endpoint.is_ejected() => return Ok(Err(vec![waited_for(endpoint)])),
-                Pick::Full(_) => late.push(waited_for(endpoint)),
+                Pick::Full { .. } if !endpoint.is_ejected() => return Ok(Err(vec![waited_for(endpoint)])),
+                Pick::Full { .. } => late.push(waited_for(endpoint)),
                 Pick::Down(status) => last = Some(status),
             }
         }

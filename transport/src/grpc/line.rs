@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use http::uri::Authority;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -30,10 +30,11 @@ pub(super) struct Line {
 pub(super) enum Pick {
     /// A connection that has room.
     Ready(Arc<Line>, Sender),
-    /// A connection in the making.
+    /// A connection in the making, and none that is made.
     Wait(Arc<Line>, Connecting),
-    /// All connections that there may be, none of which has room; and when another may be made, if one could not be.
-    Full(Option<Instant>),
+    /// Connections none of which has room. There may be one more in the making, or one that could not be made, and when it is tried
+    /// again.
+    Full { making: Option<Connecting>, until: Option<Instant> },
     /// None, and it is not yet time to try again.
     Down(Status),
 }
@@ -48,7 +49,7 @@ impl Line {
     pub(super) fn pick(self: &Arc<Self>) -> Pick {
         match self.subchannel.pick() {
             subchannel::Pick::Ready(sender) if self.has_room() => Pick::Ready(self.clone(), sender),
-            subchannel::Pick::Ready(_) => Pick::Full(None),
+            subchannel::Pick::Ready(_) => Pick::Full { making: None, until: None },
             subchannel::Pick::Wait(connecting) => Pick::Wait(self.clone(), connecting),
             subchannel::Pick::Down(status) => Pick::Down(status),
         }
@@ -78,8 +79,11 @@ impl Line {
         self.calls.get() < self.subchannel.streams_max()
     }
 
-    /// Gives the room that it has to those who wait.
-    fn give_turns(self: &Arc<Self>) {
+    /// Gives the room that it has to those who wait. If its connection is lost, one of them looks whether it is to be made anew.
+    pub(super) fn give_turns(self: &Arc<Self>) {
+        if !self.turns.is_empty() && self.subchannel.state() != "ready" {
+            return self.turns.look_again();
+        }
         while !self.turns.is_empty() && self.has_room() {
             self.turns.give(|| Place::new(self));
         }
@@ -123,7 +127,7 @@ impl Drop for Place {
     }
 }
 
-/// Who waits. There are no more than the calls that the node has taken on, each for as long as its caller waits.
+/// Who waits, each for as long as its caller does.
 #[derive(Default)]
 pub(super) struct Turns {
     /// By the numbers that they drew. Held for moments only.
@@ -131,6 +135,8 @@ pub(super) struct Turns {
     /// How many they are, for those who look with each call.
     count: AtomicUsize,
     next: AtomicUsize,
+    /// Tells one of them that things may have changed.
+    changed: Notify,
 }
 
 /// One that waits. Given up, it leaves nothing behind, and a place that it was given goes to the next.
@@ -160,11 +166,27 @@ impl Turns {
         }
     }
 
+    /// Has one of those who wait look what there is.
+    fn look_again(&self) {
+        self.changed.notify_one();
+    }
+
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
     fn change<T>(&self, change: impl FnOnce(&mut BTreeMap<usize, oneshot::Sender<Place>>) -> T) -> T {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = change(&mut waiting);
         self.count.store(waiting.len(), Ordering::Relaxed);
         changed
+    }
+}
+
+impl Turn {
+    /// The place, if it is given by now.
+    pub(super) fn given(&mut self) -> Option<Place> {
+        self.place.try_recv().ok()
     }
 }
 
@@ -180,5 +202,9 @@ impl Future for Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         self.turns.change(|waiting| waiting.remove(&self.number));
+        // It may have been the one that was to look.
+        if !self.turns.is_empty() {
+            self.turns.look_again();
+        }
     }
 }

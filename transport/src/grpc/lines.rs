@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::line::{Line, Pick, Turn, Turns};
-use super::subchannel::Subchannel;
+use super::subchannel::{Connecting, Subchannel};
 
 /// The most connections to one endpoint.
 const LINES_MAX: usize = 10;
@@ -39,45 +39,62 @@ impl Lines {
         self.turns.wait()
     }
 
+    /// Waits until whoever waits for room is to look again what there is.
+    pub(super) async fn changed(&self) {
+        self.turns.changed().await;
+    }
+
     pub(super) fn first(&self) -> &Subchannel {
         self.first.subchannel()
     }
 
-    /// A connection with room, the oldest first, so that others become idle. Where none has any, another is opened.
+    /// A connection with room, the oldest first, so that others become idle. Where all that are connected are full, another is opened;
+    /// none while one is in the making or could not be made a moment ago, or while the first is not there.
     pub(super) fn pick(self: &Arc<Self>) -> Pick {
         let first = self.first.pick();
-        // A first one that is down or in the making is no reason to open another; it may be that others are left of before.
-        let is_full = match &first {
-            Pick::Ready(..) => return first,
-            Pick::Full(_) => true,
-            Pick::Wait(..) | Pick::Down(_) => false,
-        };
-        let (mut making, mut is_down, mut has_full) = (None, false, is_full);
+        let is_full = matches!(first, Pick::Full { .. });
+        if let Pick::Ready(..) = first {
+            return first;
+        }
+        let (mut making, mut until, mut is_down, mut has_full) = (None, None, false, is_full);
         let mut others = self.others();
         for line in others.iter().filter(|line| is_full || line.subchannel().state() == "ready") {
             match line.pick() {
                 ready @ Pick::Ready(..) => return ready,
-                Pick::Full(_) => has_full = true,
-                wait @ Pick::Wait(..) => making = Some(wait),
-                Pick::Down(_) => is_down = true,
+                Pick::Full { .. } => has_full = true,
+                Pick::Wait(_, connecting) => making = Some(connecting),
+                Pick::Down(_) => {
+                    is_down = true;
+                    until = until.into_iter().chain(line.subchannel().rests_until()).min();
+                }
             }
         }
         match first {
-            Pick::Wait(..) => first,
-            Pick::Down(_) if !has_full => first,
-            _ if is_down || others.len() + 1 >= LINES_MAX => making.unwrap_or_else(|| {
-                let rest = others.iter().filter_map(|line| line.subchannel().rests_until());
-                Pick::Full(rest.min())
-            }),
-            _ => making.unwrap_or_else(|| self.open_another(&mut others)),
+            Pick::Wait(_, making) if has_full => Pick::Full { making: Some(making), until: None },
+            Pick::Down(_) if has_full => Pick::Full { making: None, until: self.first().rests_until() },
+            Pick::Wait(..) | Pick::Down(_) | Pick::Ready(..) => first,
+            Pick::Full { .. } if making.is_none() && !is_down && others.len() + 1 < LINES_MAX => {
+                Pick::Full { making: self.open_another(&mut others), until: None }
+            }
+            Pick::Full { .. } => Pick::Full { making, until },
         }
     }
 
-    fn open_another(self: &Arc<Self>, others: &mut Vec<Arc<Line>>) -> Pick {
+    fn open_another(self: &Arc<Self>, others: &mut Vec<Arc<Line>>) -> Option<Connecting> {
         let line = Line::of((self.make)(), &self.turns);
         others.push(line.clone());
         line.subchannel().connections().closing.spawn(close_when_idle(Arc::downgrade(self), line.clone()));
-        line.pick()
+        match line.pick() {
+            Pick::Wait(_, connecting) => Some(connecting),
+            Pick::Ready(..) | Pick::Full { .. } | Pick::Down(_) => None,
+        }
+    }
+
+    /// Gives the room that there is to those who wait.
+    pub(super) fn give_turns(&self) {
+        self.first.give_turns();
+        let others = self.others().clone();
+        others.iter().for_each(Line::give_turns);
     }
 
     fn others(&self) -> MutexGuard<'_, Vec<Arc<Line>>> {

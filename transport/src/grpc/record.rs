@@ -33,7 +33,7 @@ pub(super) enum Verdict {
     Sound,
     /// A stream has begun well: it answers, and may break yet.
     Begun,
-    /// A stream that had begun has ended well, or was wanted no longer.
+    /// A stream that had begun has ended well, or was wanted no longer, or has lasted.
     EndedWell,
     /// It has no room. It is asked less, and never ejected for that: the others would get its calls and be full next.
     Full(Option<Duration>),
@@ -56,14 +56,14 @@ pub(super) struct Record {
     penalty: Option<Instant>,
     /// Failures in a row. A stream counts by its end.
     failures: u32,
-    /// How often it was ejected in a row.
+    /// How often it was ejected in a row, and when it was last.
     ejections: u32,
+    ejected_at: Option<Instant>,
     ejected: Option<Ejected>,
 }
 
 #[derive(Debug)]
 struct Ejected {
-    since: Instant,
     /// When a call may try it.
     until: Instant,
     /// Whether a call tries it now.
@@ -134,13 +134,13 @@ impl Record {
     /// A call that was sent then got an answer: that ends an ejection. A call that was sent before the ejection shows nothing
     /// about the time after it.
     fn end_ejection(&mut self, sent: Instant) -> bool {
-        self.ejected.take_if(|ejected| ejected.since <= sent).is_some()
+        self.ejected.take_if(|_| self.ejected_at <= Some(sent)).is_some()
     }
 
-    /// It does what it is there for, so that it has not failed in a row.
-    fn works(&mut self) {
+    /// It has done what a call that was sent then wanted, so that it has not failed in a row.
+    fn works(&mut self, sent: Instant) {
         self.failures = 0;
-        if self.ejected.is_none() {
+        if self.ejected_at <= Some(sent) {
             self.ejections = 0;
         }
     }
@@ -150,7 +150,7 @@ impl Record {
         let (pushback, counts) = match verdict {
             Verdict::Sound => {
                 self.answered(sent, after, now);
-                self.works();
+                self.works(sent);
                 return false;
             }
             Verdict::Begun => {
@@ -158,7 +158,9 @@ impl Record {
                 return false;
             }
             Verdict::EndedWell => {
-                self.works();
+                if self.ejected_at <= Some(sent) {
+                    self.works(sent);
+                }
                 return false;
             }
             Verdict::Full(pushback) => {
@@ -183,7 +185,8 @@ impl Record {
     pub(super) fn eject(&mut self, now: Instant, chance: f64) -> Duration {
         self.ejections = self.ejections.saturating_add(1);
         let wait = backoff::wait(self.ejections, chance);
-        self.ejected = Some(Ejected { since: now, until: now + wait, is_tried: false });
+        self.ejected_at = Some(now);
+        self.ejected = Some(Ejected { until: now + wait, is_tried: false });
         wait
     }
 

@@ -19,6 +19,9 @@ use super::subchannel::Sender;
 use crate::metadata::{self, Pushback};
 use crate::status::{self, NotSent};
 
+/// A stream that goes on for so long has worked, whatever ends it: the time in which the mean of what calls take fades.
+const LASTS: Duration = Duration::from_secs(10);
+
 /// A call that an endpoint has, until it has ended or is dropped.
 pub(super) struct Sent {
     endpoints: Arc<Endpoints>,
@@ -94,6 +97,15 @@ impl Sent {
         status
     }
 
+    /// The stream is over, however it has ended. One that has gone on for long has worked.
+    fn has_lasted(&mut self) {
+        let begun = self.at + self.head_after.unwrap_or_default();
+        match begun.elapsed() >= LASTS {
+            true => self.shows(Verdict::EndedWell),
+            false => self.shown = Shown::All,
+        }
+    }
+
     fn shows(&mut self, verdict: Verdict) {
         self.shown = if verdict == Verdict::Begun { Shown::Begun } else { Shown::All };
         let after = self.head_after.unwrap_or_else(|| self.at.elapsed());
@@ -111,6 +123,8 @@ impl Drop for Sent {
         match (self.shown, self.deadline) {
             (Shown::Nothing, Some(deadline)) if deadline <= Instant::now() => self.shows(Verdict::Late),
             (Shown::Nothing, _) => self.endpoint.was_given_up(self.at.elapsed()),
+            // How long a stream goes on is its callee's to say: its deadline shows nothing.
+            (Shown::Begun, Some(deadline)) if deadline <= Instant::now() => self.has_lasted(),
             (Shown::Begun, _) => self.shows(Verdict::EndedWell),
             (Shown::All, _) => {}
         }
@@ -149,9 +163,14 @@ impl<B: Body<Error = Status> + Unpin> Body for Watched<B> {
         };
         match (verdict, self.sent.shown) {
             (None, _) | (_, Shown::All) => {}
+            (Some(Verdict::Late), Shown::Begun) => self.sent.has_lasted(),
             // How long it took until it began was counted then.
             (Some(Verdict::Sound), Shown::Begun) => self.sent.shows(Verdict::EndedWell),
-            (Some(verdict), _) => self.sent.shows(verdict),
+            (Some(verdict), Shown::Begun) => {
+                self.sent.has_lasted();
+                self.sent.shows(verdict);
+            }
+            (Some(verdict), Shown::Nothing) => self.sent.shows(verdict),
         }
         Poll::Ready(frame)
     }
