@@ -205,3 +205,17 @@ fn an_endpoint_whose_streams_begin_well_and_always_break_is_left_out() {
         panic!("{} streams have come to it", world.other.count());
     });
 }
+
+#[test]
+fn an_endpoint_whose_streams_go_on_until_their_deadlines_is_not_left_out() {
+    run_in_no_time(async {
+        let world = World::new().await;
+        world.says.set(Say::Breaks(Code::DeadlineExceeded));
+        for _ in 0..MANY {
+            let answer = world.client.call::<Count>(CountRequest::default()).await.expect("it begins");
+            answer.collect::<Vec<_>>().await;
+            assert!(!world.is_ejected());
+            sleep(Duration::from_secs(1)).await;
+        }
+    });
+}

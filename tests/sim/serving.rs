@@ -109,8 +109,8 @@ fn waiting_world(picks: &mut Picks<'_>) -> Scenario {
 /// looks for all that wait.
 fn comes_back(picks: &mut Picks<'_>) -> Scenario {
     let drains = Swarm::new(1..=1, 4000.ms(), 2500.ms()..=4000.ms()).host("service1").only(&[Family::Drain]);
-    let load = scenarios::greetings(Load::new(4, 8000.ms(), 9000.ms()..=9900.ms()).bursts(4));
-    let delay = picks.pick("--drain-delay", &["1s", "300ms"]);
+    let load = scenarios::greetings(Load::new(4, 5000.ms(), 9000.ms()..=9900.ms()).bursts(4));
+    let delay = picks.pick("--drain-delay", &["2s", "300ms"]);
     scenarios::two_nodes("waiting", "", load, drains, scenarios::ADMITTED)
         .workers(1)
         .flags(&["--policy", WAITS, "--deadline", "10s", "--drain-delay", delay])
