@@ -44,6 +44,8 @@ struct Seen {
     is_away: AtomicBool,
     /// Whether nobody is let in.
     is_closed: AtomicBool,
+    /// Whether connections end as soon as they are made.
+    is_fleeting: AtomicBool,
     /// When calls say that their time is over, in the order in which they came.
     deadlines: Mutex<Vec<Instant>>,
 }
@@ -102,6 +104,9 @@ impl Server {
 async fn serve(guest: DuplexStream, seen: &Arc<Seen>) -> Result<(), h2::Error> {
     let mut server = h2::server::Builder::new();
     let mut connection = server.max_concurrent_streams(STREAMS_MAX).handshake::<_, Bytes>(guest).await?;
+    if seen.is_fleeting.load(Ordering::Relaxed) {
+        connection.graceful_shutdown();
+    }
     while let Some(stream) = connection.accept().await {
         let (request, mut respond) = stream?;
         let seen = seen.clone();
@@ -279,6 +284,21 @@ fn who_waits_for_room_waits_on_while_the_first_connection_cannot_be_made_again()
         // The longest that is waited after one failure.
         sleep(Duration::from_millis(1200)).await;
         assert_eq!((server.count(|seen| &seen.made), server.deadlines().len()), (3, 32));
+    });
+}
+
+#[test]
+fn a_further_connection_that_is_lost_as_soon_as_it_is_made_is_not_made_again_at_once() {
+    run_in_no_time(async {
+        let server = Server::start();
+        let client = server.client();
+        let _held = begin(&client, 10).await;
+        server.seen.is_fleeting.store(true, Ordering::Relaxed);
+        let waiting = begin(&client, 1).await;
+        sleep(Duration::from_millis(3400)).await;
+        assert!(waiting.iter().all(|call| !call.is_finished()));
+        let made = server.count(|seen| &seen.made);
+        assert!((4..=10).contains(&made), "{made}: the first, and then two a second at most");
     });
 }
 

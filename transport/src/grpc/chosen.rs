@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
@@ -23,10 +24,13 @@ pub(super) struct Chosen {
     pub(super) at: Instant,
 }
 
+/// How long a further connection is left alone that was lost as soon as it was made, as one that could not be made.
+const REST: Duration = Duration::from_secs(1);
+
 impl Chosen {
     /// `endpoint`, when a connection to it is made, or has room.
     pub(super) async fn in_time(endpoint: Arc<Endpoint>) -> Result<Self> {
-        let mut turn = None;
+        let (mut turn, mut is_lost) = (None, false);
         let (line, place, sender) = loop {
             match endpoint.pick() {
                 Pick::Ready(line, sender) => break (line, None, sender),
@@ -39,9 +43,18 @@ impl Chosen {
                     }
                 }
                 Pick::Full { making, until } => {
-                    turn.get_or_insert_with(|| endpoint.turn());
-                    if let Some((place, sender)) = room(&endpoint, &mut turn, making, until).await {
-                        break (place.line().clone(), Some(place), sender);
+                    let turn = turn.get_or_insert_with(|| endpoint.turn());
+                    let (making, until) = match is_lost {
+                        true => (None, Some(Instant::now() + REST)),
+                        false => (making, until),
+                    };
+                    let (place, lost) = room(&endpoint, turn, making, until).await;
+                    is_lost = lost;
+                    if let Some(place) = place {
+                        if let Some(sender) = place.sender() {
+                            break (place.line().clone(), Some(place), sender);
+                        }
+                        (*turn, is_lost) = (endpoint.turn(), true);
                     }
                 }
             }
@@ -51,19 +64,23 @@ impl Chosen {
 }
 
 /// A place on a connection, when who waits has its turn; none when it is to look again what there is: another connection may have been
-/// made, or may be made now. One that cannot be made fails nobody, since there will be room on others.
+/// made, or may be made now. One that cannot be made fails nobody, since there will be room on others. Also whether one was lost as
+/// soon as it was made.
 async fn room(
     endpoint: &Endpoint,
-    turn: &mut Option<Turn>,
-    making: Option<Connecting>,
+    turn: &mut Turn,
+    making: Option<(Arc<Line>, Connecting)>,
     until: Option<Instant>,
-) -> Option<(Place, Sender)> {
+) -> (Option<Place>, bool) {
     let made = async {
-        let Some(making) = making else { return pending().await };
-        if making.await.is_ok() {
+        let Some((line, making)) = making else { return pending().await };
+        let is_made = making.await.is_ok();
+        let is_there = line.is_there();
+        if is_there {
             // Its room is for those who have waited longest.
             endpoint.give_turns();
         }
+        is_made && !is_there
     };
     let passed = async {
         match until {
@@ -71,21 +88,12 @@ async fn room(
             None => pending().await,
         }
     };
-    let place = async {
-        match turn.as_mut() {
-            Some(waiting) => waiting.await,
-            None => pending().await,
-        }
-    };
-    let place = tokio::select! {
+    let is_lost = tokio::select! {
         biased;
-        place = place => Some(place),
-        () = made => None,
-        () = passed => None,
-        () = endpoint.changed() => None,
+        place = &mut *turn => return (Some(place), false),
+        is_lost = made => is_lost,
+        () = passed => false,
+        () = endpoint.changed() => false,
     };
-    let place = place.or_else(|| turn.as_mut()?.given())?;
-    *turn = None;
-    let sender = place.sender()?;
-    Some((place, sender))
+    (turn.given(), is_lost)
 }

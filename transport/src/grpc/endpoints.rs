@@ -127,13 +127,7 @@ impl Endpoints {
                 Err(waiting) => waiting,
             };
             let _one = self.waiting.one();
-            let outcome = tokio::select! {
-                biased;
-                outcome = select_ok(waiting) => outcome,
-                // Another one may be there now, or this one no more.
-                () = self.connections.changed.notified() => continue,
-            };
-            match outcome {
+            match select_ok(waiting).await {
                 Ok((chosen, _)) => return Ok(chosen),
                 // It is down now, or waited for no longer.
                 Err(_) if wanted.key.is_some() => {}

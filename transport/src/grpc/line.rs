@@ -34,7 +34,7 @@ pub(super) enum Pick {
     Wait(Arc<Line>, Connecting),
     /// Connections none of which has room. There may be one more in the making, or one that could not be made, and when it is tried
     /// again.
-    Full { making: Option<Connecting>, until: Option<Instant> },
+    Full { making: Option<(Arc<Line>, Connecting)>, until: Option<Instant> },
     /// None, and it is not yet time to try again.
     Down(Status),
 }
@@ -69,6 +69,11 @@ impl Line {
         self.named.swap(made, Ordering::Relaxed) == made
     }
 
+    /// Whether its connection is there, and its callee serves.
+    pub(super) fn is_there(&self) -> bool {
+        self.subchannel.state() == "ready"
+    }
+
     /// Whether it has no call, and got none since this was asked last.
     pub(super) fn is_idle(&self) -> bool {
         !self.is_used.swap(false, Ordering::Relaxed) && self.calls.get() == 0
@@ -81,7 +86,7 @@ impl Line {
 
     /// Gives the room that it has to those who wait. If its connection is lost, one of them looks whether it is to be made anew.
     pub(super) fn give_turns(self: &Arc<Self>) {
-        if !self.turns.is_empty() && self.subchannel.state() != "ready" {
+        if !self.turns.is_empty() && !self.is_there() {
             return self.turns.look_again();
         }
         while !self.turns.is_empty() && self.has_room() {

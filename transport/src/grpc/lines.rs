@@ -58,11 +58,11 @@ impl Lines {
         }
         let (mut making, mut until, mut is_down, mut has_full) = (None, None, false, is_full);
         let mut others = self.others();
-        for line in others.iter().filter(|line| is_full || line.subchannel().state() == "ready") {
+        for line in others.iter().filter(|line| is_full || line.is_there()) {
             match line.pick() {
                 ready @ Pick::Ready(..) => return ready,
                 Pick::Full { .. } => has_full = true,
-                Pick::Wait(_, connecting) => making = Some(connecting),
+                Pick::Wait(line, connecting) => making = Some((line, connecting)),
                 Pick::Down(_) => {
                     is_down = true;
                     until = until.into_iter().chain(line.subchannel().rests_until()).min();
@@ -70,7 +70,9 @@ impl Lines {
             }
         }
         match first {
-            Pick::Wait(_, making) if has_full => Pick::Full { making: Some(making), until: None },
+            Pick::Wait(line, connecting) if has_full => {
+                Pick::Full { making: Some((line, connecting)), until: None }
+            }
             Pick::Down(_) if has_full => Pick::Full { making: None, until: self.first().rests_until() },
             Pick::Wait(..) | Pick::Down(_) | Pick::Ready(..) => first,
             Pick::Full { .. } if making.is_none() && !is_down && others.len() + 1 < LINES_MAX => {
@@ -80,12 +82,12 @@ impl Lines {
         }
     }
 
-    fn open_another(self: &Arc<Self>, others: &mut Vec<Arc<Line>>) -> Option<Connecting> {
+    fn open_another(self: &Arc<Self>, others: &mut Vec<Arc<Line>>) -> Option<(Arc<Line>, Connecting)> {
         let line = Line::of((self.make)(), &self.turns);
         others.push(line.clone());
         line.subchannel().connections().closing.spawn(close_when_idle(Arc::downgrade(self), line.clone()));
         match line.pick() {
-            Pick::Wait(_, connecting) => Some(connecting),
+            Pick::Wait(line, connecting) => Some((line, connecting)),
             Pick::Ready(..) | Pick::Full { .. } | Pick::Down(_) => None,
         }
     }
