@@ -92,6 +92,11 @@ impl Server {
         )
     }
 
+    /// Lets so many calls go.
+    fn let_go(&self, calls: usize) {
+        self.seen.let_go.0.add_permits(calls);
+    }
+
     fn deadlines(&self) -> Vec<Instant> {
         self.seen.deadlines.lock().expect("nobody panicked").clone()
     }
@@ -171,7 +176,7 @@ fn calls_that_one_connection_does_not_carry_open_as_many_as_they_need() {
             let begun = begin(&client, calls).await;
             assert_eq!(server.count(|seen| &seen.calls), calls, "all are under way");
             assert_eq!(server.count(|seen| &seen.made), connections, "for {calls} calls");
-            server.seen.let_go.0.add_permits(calls);
+            server.let_go(calls);
             for call in begun {
                 call.await.expect("no panic").expect("an answer");
             }
@@ -186,7 +191,7 @@ fn there_are_ten_connections_to_an_endpoint_at_most_and_further_calls_have_their
         let client = server.client();
         let begun = begin(&client, 150).await;
         assert_eq!((server.count(|seen| &seen.made), server.count(|seen| &seen.calls)), (10, 100));
-        server.seen.let_go.0.add_permits(150);
+        server.let_go(150);
         for call in begun {
             call.await.expect("no panic").expect("an answer");
         }
@@ -205,7 +210,7 @@ fn who_waits_for_room_is_sent_in_its_turn_with_the_time_that_it_has_left() {
         }
         for _ in 0..30 {
             sleep(Duration::from_millis(20)).await;
-            server.seen.let_go.0.add_permits(1);
+            server.let_go(1);
         }
         sleep(Duration::from_millis(20)).await;
         let said = server.deadlines();
@@ -226,7 +231,7 @@ fn who_gives_up_waiting_for_room_leaves_its_turn_to_the_next() {
         let gave_up = begin(&client, 50).await;
         let _next = begin(&client, 5).await;
         gave_up.iter().for_each(JoinHandle::abort);
-        server.seen.let_go.0.add_permits(5);
+        server.let_go(5);
         sleep(Duration::from_millis(100)).await;
         let said = server.deadlines().len();
         assert_eq!((said, server.count(|seen| &seen.calls)), (105, 100));
@@ -242,7 +247,7 @@ fn a_further_connection_that_cannot_be_made_fails_no_call_and_is_tried_again() {
         server.seen.is_closed.store(true, Ordering::Relaxed);
         let waiting = begin(&client, 12).await;
         assert!(waiting.iter().all(|call| !call.is_finished()), "the first connection will have room");
-        server.seen.let_go.0.add_permits(1);
+        server.let_go(1);
         sleep(Duration::from_millis(10)).await;
         assert_eq!(server.deadlines().len(), 11);
         server.seen.is_closed.store(false, Ordering::Relaxed);
@@ -260,7 +265,7 @@ fn who_waits_while_another_connection_is_made_has_the_room_that_comes_meanwhile(
         let _held = begin(&client, 10).await;
         server.seen.is_away.store(true, Ordering::Relaxed);
         let _waiting = begin(&client, 3).await;
-        server.seen.let_go.0.add_permits(2);
+        server.let_go(2);
         sleep(Duration::from_millis(10)).await;
         assert_eq!(server.deadlines().len(), 12);
     });
@@ -277,7 +282,7 @@ fn who_waits_for_room_waits_on_while_the_first_connection_cannot_be_made_again()
         let waiting = begin(&client, 12).await;
         assert!(waiting.iter().all(|call| !call.is_finished()), "the second connection will have room");
         // The ten that were lost are let go first.
-        server.seen.let_go.0.add_permits(10 + 3);
+        server.let_go(10 + 3);
         sleep(Duration::from_millis(10)).await;
         assert_eq!(server.deadlines().len(), 23);
         server.seen.is_closed.store(false, Ordering::Relaxed);
@@ -321,7 +326,7 @@ fn further_calls_go_wherever_there_is_room_first() {
         let server = Server::start();
         let client = server.client();
         let _calls = begin(&client, 120).await;
-        server.seen.let_go.0.add_permits(100);
+        server.let_go(100);
         sleep(Duration::from_millis(100)).await;
         assert_eq!(
             server.count(|seen| &seen.calls),
@@ -353,7 +358,7 @@ fn a_connection_that_has_room_is_used_while_the_first_cannot_be_made_again() {
         server.seen.is_away.store(true, Ordering::Relaxed);
         server.seen.first_ends.notify_one();
         sleep(Duration::from_millis(100)).await;
-        server.seen.let_go.0.add_permits(20);
+        server.let_go(20);
         let call = client.call::<Act>(ActRequest::default());
         timeout(Duration::from_millis(100), call).await.expect("it waits for none").expect("an answer");
     });
@@ -380,7 +385,7 @@ fn a_connection_beyond_the_first_closes_when_it_has_no_call() {
         let client = server.client();
         let begun = begin(&client, 35).await;
         assert_eq!(server.count(|seen| &seen.open), 4);
-        server.seen.let_go.0.add_permits(35);
+        server.let_go(35);
         for call in begun {
             call.await.expect("no panic").expect("an answer");
         }
@@ -388,7 +393,7 @@ fn a_connection_beyond_the_first_closes_when_it_has_no_call() {
         assert_eq!(server.count(|seen| &seen.open), 4, "they had calls less than a second ago");
         sleep(Duration::from_millis(1150)).await;
         assert_eq!(server.count(|seen| &seen.open), 1);
-        server.seen.let_go.0.add_permits(1);
+        server.let_go(1);
         begin(&client, 1).await;
         assert_eq!(server.count(|seen| &seen.made), 4, "the first is still there");
     });

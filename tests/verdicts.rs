@@ -70,6 +70,12 @@ impl World {
         self.gauges.read().count(Gauge::CalleeAddresses, "service1", "ejected") == 1
     }
 
+    /// Has a stream that begins well, until it ends in one way or another.
+    async fn hears_a_stream(&self) {
+        let answer = self.client.call::<Count>(CountRequest::default()).await.expect("it begins");
+        answer.collect::<Vec<_>>().await;
+    }
+
     /// Makes many calls at once, to which the other says that; each is given so long.
     async fn hears(&self, says: Say, limit: Duration) {
         self.says.set(says);
@@ -181,8 +187,7 @@ fn an_endpoint_is_asked_less_for_a_while_whose_streams_begin_well_and_break() {
         let world = World::new().await;
         world.says.set(Say::Breaks(Code::Unavailable));
         for _ in 0..MANY {
-            let answer = world.client.call::<Count>(CountRequest::default()).await.expect("it begins");
-            answer.collect::<Vec<_>>().await;
+            world.hears_a_stream().await;
         }
         assert_eq!((world.is_ejected(), world.share().await), (false, 0));
     });
@@ -194,8 +199,7 @@ fn an_endpoint_whose_streams_begin_well_and_always_break_is_left_out() {
         let world = World::new().await;
         world.says.set(Say::Breaks(Code::Unavailable));
         for _ in 0..MANY {
-            let answer = world.client.call::<Count>(CountRequest::default()).await.expect("it begins");
-            answer.collect::<Vec<_>>().await;
+            world.hears_a_stream().await;
             if world.is_ejected() {
                 return;
             }
@@ -212,8 +216,7 @@ fn an_endpoint_whose_streams_go_on_until_their_deadlines_is_not_left_out() {
         let world = World::new().await;
         world.says.set(Say::Breaks(Code::DeadlineExceeded));
         for _ in 0..MANY {
-            let answer = world.client.call::<Count>(CountRequest::default()).await.expect("it begins");
-            answer.collect::<Vec<_>>().await;
+            world.hears_a_stream().await;
             assert!(!world.is_ejected());
             sleep(Duration::from_secs(1)).await;
         }

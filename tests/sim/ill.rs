@@ -101,10 +101,7 @@ fn shows() -> impl Strategy<Value = Script> {
 
 /// The node that asks for it.
 fn edge(scenario: Scenario) -> Scenario {
-    scenario
-        .node("edge", &["front", "middle"], worlds::app(1000.ms()))
-        .stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND)
-        .workers(1)
+    worlds::hosted(scenario, &[("edge", &["front", "middle"])]).workers(1)
 }
 
 /// After so many in a row a replica is ejected. More may be on their way by then.

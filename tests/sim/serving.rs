@@ -112,7 +112,6 @@ fn comes_back(picks: &mut Picks<'_>) -> Scenario {
     let load = scenarios::greetings(Load::new(4, 5000.ms(), 9000.ms()..=9900.ms()).bursts(4));
     let delay = picks.pick("--drain-delay", &["2s", "300ms"]);
     scenarios::two_nodes("waiting", "", load, drains, scenarios::ADMITTED)
-        .workers(1)
         .flags(&["--policy", WAITS, "--deadline", "10s", "--drain-delay", delay])
         .recovers_within(20_000.ms())
         .every_call("a call that waits for a host that serves is not lost", checks::works)

@@ -21,14 +21,9 @@ pub(crate) fn exact() -> Scenario {
         .rpc_with_id::<Play>(Via::Grpc, scripts(Via::Grpc), right(Via::Grpc), |script, _| {
             terms::padded(script)
         });
-    let services: [(&str, &[&str]); 2] = [("edge", &["front"]), ("inner", &["middle", "back"])];
+    let nodes: [(&str, &[&str]); 2] = [("edge", &["front"]), ("inner", &["middle", "back"])];
     let about = "messages are as large as they may be, or a byte larger";
-    services
-        .into_iter()
-        .fold(Scenario::new("exact", about, load, Swarm::calm()), |scenario, (host, services)| {
-            scenario.node(host, services, worlds::app(1000.ms()))
-        })
-        .stand_in(worlds::STAND_IN, worlds::IDLE_FOR_A_SECOND)
+    worlds::hosted(Scenario::new("exact", about, load, Swarm::calm()), &nodes)
         .workers(1)
         .flags(&["--max-message-size", &SIZE_MAX.to_string()])
         .promises(promises::of_calls())

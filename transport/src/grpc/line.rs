@@ -90,7 +90,7 @@ impl Line {
             return self.turns.look_again();
         }
         while !self.turns.is_empty() && self.has_room() {
-            self.turns.give(|| Place::new(self));
+            self.turns.give(|| Place::new(self.clone()));
         }
     }
 }
@@ -99,17 +99,17 @@ impl Line {
 pub(super) struct Place(Arc<Line>);
 
 impl Place {
-    pub(super) fn on(line: &Arc<Line>) -> Self {
+    pub(super) fn on(line: Arc<Line>) -> Self {
         let place = Self::new(line);
         // A new connection has room for those who came before there was one.
-        line.give_turns();
+        place.0.give_turns();
         place
     }
 
-    fn new(line: &Arc<Line>) -> Self {
+    fn new(line: Arc<Line>) -> Self {
         line.calls.add();
         line.is_used.store(true, Ordering::Relaxed);
-        Self(line.clone())
+        Self(line)
     }
 
     pub(super) fn line(&self) -> &Arc<Line> {

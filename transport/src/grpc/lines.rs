@@ -52,10 +52,10 @@ impl Lines {
     /// none while one is in the making or could not be made a moment ago, or while the first is not there.
     pub(super) fn pick(self: &Arc<Self>) -> Pick {
         let first = self.first.pick();
-        let is_full = matches!(first, Pick::Full { .. });
         if let Pick::Ready(..) = first {
             return first;
         }
+        let is_full = matches!(first, Pick::Full { .. });
         let (mut making, mut until, mut is_down, mut has_full) = (None, None, false, is_full);
         let mut others = self.others();
         for line in others.iter().filter(|line| is_full || line.is_there()) {

@@ -53,7 +53,7 @@ impl Sent {
         deadline: Option<Instant>,
     ) -> (Self, Sender) {
         let Chosen { endpoint, line, place, sender, is_trial, at } = chosen;
-        let place = place.unwrap_or_else(|| Place::on(&line));
+        let place = place.unwrap_or_else(|| Place::on(line));
         endpoint.begin(endpoints.next_number(), is_trial);
         let endpoints = endpoints.clone();
         (
