@@ -124,6 +124,7 @@ fn of_endpoints(runner: rehearse::Runner) -> rehearse::Runner {
         .scenario(strangers::strangers())
         .scenario(names::names())
         .scenario(names::watched())
+        .scenario(names::killed())
         .scenario(names::moving())
         .scenario(names::nameless())
         .scenario(rolling::rolling())

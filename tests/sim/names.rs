@@ -57,6 +57,21 @@ fn of_three(name: &str, about: &str) -> Scenario {
         .fold("calls go where the name leads", calls_go_where_the_name_leads)
 }
 
+/// The scenario of hosts that are killed while their name loses them and gets them back, and are called by two workers, each of
+/// which finds out for itself what it has lost.
+pub(crate) fn killed() -> Scenario {
+    let load = scenarios::greetings(Load::new(60, 12_000.ms(), 400.ms()..=800.ms()));
+    let swarm = Swarm::new(2..=6, 8000.ms(), 300.ms()..=4000.ms()).host("service1").host("spare1");
+    let about = "the hosts of service1 are killed, and its name loses them and gets them back";
+    Scenario::new("killed", about, load, swarm.only(&[Family::Kill, Family::Unlisted]))
+        .nodes(&["service1", "service2"], scenarios::app)
+        .node("spare1", &["service1"], scenarios::app)
+        .by_names()
+        // That one host is down and the name does not lead to the other explains a failure, which that promise does not know.
+        .promises(promises::of_calls().except(promises::STATUSES_ARE_EXPLAINED))
+        .every_call("every reply belongs to its request", checks::right_value)
+}
+
 /// The scenario of a name that leads to nobody who serves for a while, whose callers wait.
 pub(crate) fn moving() -> Scenario {
     // Few, since each call asks the name for those that wait.

@@ -23,7 +23,8 @@ pub(super) struct BackoffIsKept {
     setting: Arc<Setting>,
     attempts: Attempts,
     losses: Losses,
-    /// The hosts that names did not lead to for a while: connections to them may live on, and take no new calls.
+    /// The hosts that names did not lead to for a while: connections to them may live on, and take no new calls, and when a name
+    /// leads there again, nobody remembers that they could not be reached.
     unlisted: BTreeSet<String>,
     waits: Vec<Waits>,
     starts: Vec<(Arc<str>, Duration)>,
@@ -75,6 +76,7 @@ impl BackoffIsKept {
         let attempt = self.failed(&event.host, &callee);
         // Each worker has one connection for a service to a callee, but to one of several connections. So where all of them wait,
         // one of those has tried again: nobody tells which, and it counts as the one that would wait longest.
+        let may_be_forgotten = self.unlisted.contains(&callee);
         let may_be_several = self.setting.of_several_connections.contains(&callee);
         let most = if may_be_several { usize::MAX } else { self.setting.workers.into() };
         let waits = self.waits(&event.host, &callee);
@@ -89,6 +91,9 @@ impl BackoffIsKept {
         waits.rests.push(Rest { attempt, service, until: event.at + told.wait });
         waits.last = Some(attempt);
         waits.failed = Some(event.at);
+        if may_be_forgotten && number == 1 {
+            waits.failures.push(0);
+        }
         let before = waits.failures.clone();
         let Some(known) = waits.failures.iter_mut().find(|known| number == (**known + 1).min(LAST)) else {
             return Err(format!(
@@ -163,7 +168,8 @@ impl BackoffIsKept {
         }
         waits.rests.retain(|rest| rest.until > at + GRACE);
         let resting = waits.rests.len();
-        if resting == 0 || resting + making < lines || self.ends_early(host, callee, at) {
+        let may_begin = resting == 0 || resting + making < lines || self.unlisted.contains(callee);
+        if may_begin || self.ends_early(host, callee, at) {
             return Ok(());
         }
         let ends = self.waits(host, callee).rests.iter().map(|rest| rest.until).min();
@@ -177,11 +183,18 @@ impl BackoffIsKept {
 
     /// Whether a node has lost all connections to the service since it tried the callee last; that wait is over then.
     fn ends_early(&mut self, host: &Arc<str>, callee: &str, at: Duration) -> bool {
-        let Self { setting, losses, .. } = self;
-        let has_lost = |rest: &Rest| losses.is_any_since(setting, host, callee, rest.attempt);
-        let mut waits = self.waits.iter_mut().filter(|waits| waits.host == *host && waits.callee == callee);
-        let ends = waits.find_map(|waits| Some((waits.rests.iter().position(has_lost)?, waits)));
-        let Some((ends, waits)) = ends else { return false };
+        let Self { setting, losses, attempts, .. } = self;
+        let begun = |number| {
+            attempts.iter().find(|attempt| attempt.number == number).map_or(at, |attempt| attempt.begun)
+        };
+        let has_lost = |rest: &Rest| {
+            losses.is_any_since(setting, attempts, (host, callee), (rest.attempt, begun(rest.attempt)))
+        };
+        let waits = self.waits.iter_mut().find(|waits| waits.host == *host && waits.callee == callee);
+        let Some(waits) = waits else { return false };
+        // Nobody tells which of its workers has lost it: it counts as the one that would wait longest.
+        let ended = waits.rests.iter().enumerate().filter(|(_, rest)| has_lost(rest));
+        let Some((ends, _)) = ended.max_by_key(|(_, rest)| rest.until) else { return false };
         waits.rests.remove(ends);
         !self.is_connected(host, callee, at)
     }

@@ -21,6 +21,8 @@ struct Loss {
     followed_by: u32,
     /// Whether its end was told, or its node makes more connections than it may have.
     is_sure: bool,
+    /// Whether it had ended when its node connected again; if not, it took no more calls.
+    has_ended: bool,
 }
 
 impl Losses {
@@ -45,7 +47,8 @@ impl Losses {
         let lost = sure.or_else(|| made.find(|other| !self.is_known(other, is_sure)));
         if let Some(lost) = lost {
             let (host, callee) = (Arc::clone(host), Arc::clone(callee));
-            self.0.push(Loss { host, callee, attempt: lost.number, followed_by: begun.number, is_sure });
+            let (attempt, has_ended) = (lost.number, !lost.is_open());
+            self.0.push(Loss { host, callee, attempt, followed_by: begun.number, is_sure, has_ended });
         }
     }
 
@@ -53,10 +56,20 @@ impl Losses {
         self.0.iter().any(|loss| loss.attempt == attempt.number && loss.is_sure == is_sure)
     }
 
-    /// Whether `host` has found a connection lost since it began the `attempt` to connect to `callee`: one to a host with a
-    /// service of those that it calls there.
-    pub(super) fn is_any_since(&self, setting: &Setting, host: &str, callee: &str, attempt: u32) -> bool {
-        let mut here = self.0.iter().filter(|loss| *loss.host == *host && loss.followed_by > attempt);
-        here.any(|loss| setting.are_alike(host, callee, &loss.callee))
+    /// Whether `host` has lost a connection, or found that one takes no more calls, since it began the `attempt` to connect to
+    /// `callee`, at that time: one to a host with a service of those that it calls there.
+    pub(super) fn is_any_since(
+        &self,
+        setting: &Setting,
+        attempts: &Attempts,
+        (host, callee): (&str, &str),
+        (attempt, begun): (u32, Duration),
+    ) -> bool {
+        let made = attempts.of(host).filter(|known| known.spoken.is_some());
+        let mut ended = made.filter(|known| known.ended.is_some_and(|ended| ended >= begun));
+        let here = self.0.iter().filter(|loss| *loss.host == *host);
+        let mut used_up = here.filter(|loss| !loss.has_ended && loss.followed_by > attempt);
+        ended.any(|known| setting.are_alike(host, callee, &known.callee))
+            || used_up.any(|loss| setting.are_alike(host, callee, &loss.callee))
     }
 }

@@ -54,7 +54,7 @@ pub(super) struct Connections {
     pub(super) changed: Arc<Notify>,
     /// The full name of the service, if its callees are asked whether they serve.
     pub(super) health: Option<&'static str>,
-    /// How many were made and then lost, as far as a call has found out.
+    /// How many were made and then lost: they have ended, or a call has found that they take no more.
     lost: AtomicUsize,
     /// What goes on beside calls: attempts to connect, questions to names, waits until a connection is idle, and streams of
     /// callees that say whether they serve.
@@ -215,11 +215,11 @@ impl Subchannel {
             Connection::Backoff { until, status } if *until > Instant::now() => {
                 return Pick::Down(status.clone());
             }
-            // The connection was lost: a new one is made at once, without a backoff.
+            // It takes no more calls, though it may go on with those that it has: a new one is made at once, without a backoff.
             Connection::Ready(..) => {
                 self.connections.lost.fetch_add(1, Ordering::Relaxed);
             }
-            // Never connected, or down for long enough.
+            // Never connected, lost, or down for long enough.
             Connection::Idle | Connection::Backoff { .. } => {}
         }
         let connecting = self.clone().start_connecting();
@@ -227,6 +227,16 @@ impl Subchannel {
         state.connection = Connection::Connecting(connecting.clone());
         state.began = Instant::now();
         Pick::Wait(connecting)
+    }
+
+    /// A connection has ended. If it is the one in use, it is lost from this moment on, and not only when a call asks for it:
+    /// an attempt elsewhere that begins in between has begun after the loss.
+    fn note_loss(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(&state.connection, Connection::Ready(sender, _) if sender.is_closed()) {
+            self.connections.lost.fetch_add(1, Ordering::Relaxed);
+            state.connection = Connection::Idle;
+        }
     }
 
     /// Connects in a task of its own, so that a call that gives up waiting does not undo the work.
@@ -248,7 +258,7 @@ impl Subchannel {
     /// Connected means that the callee has spoken HTTP/2, not only that it accepted a connection: one
     /// that accepts and hangs up, or speaks another language, must not be tried again at once. Where callees are asked
     /// whether they serve, it has an answer, too.
-    async fn connect(&self) -> Result<(Sender, Option<Watch>), Unconnected> {
+    async fn connect(self: &Arc<Self>) -> Result<(Sender, Option<Watch>), Unconnected> {
         let io = self.net.connect(&self.address).await?;
         let (io, greeting) = Greeted::new(io);
         let (sender, connection) = Builder::new(Local)
@@ -260,6 +270,7 @@ impl Subchannel {
             .await?;
         let (service, address, connections) = (self.service, self.address.clone(), self.connections.clone());
         let (until_lost, lost) = oneshot::channel();
+        let this = Arc::downgrade(self);
         // It counts as a connection.
         tokio::task::spawn_local(async move {
             let _one = connections.open.one();
@@ -267,6 +278,7 @@ impl Subchannel {
                 debug!(peer = service, %address, %error, "connection lost");
             }
             drop(until_lost);
+            this.upgrade().inspect(|this| this.note_loss());
             connections.changed.notify_waiters();
         });
         // The answer may have been lost with the power of the callee, and nothing is sent that would tell.
