@@ -188,6 +188,26 @@ fn each_change_of_what_a_callee_says_is_logged_once_and_not_that_it_serves_from_
 }
 
 #[test]
+fn of_a_callee_that_changes_its_mind_without_end_ten_changes_a_second_are_heard_and_then_the_last() {
+    run_in_no_time(async {
+        let (log, callee) = (Log::start(), Callee::start(1, Says::Serving, 100));
+        let (client, _) = client(&[&callee]);
+        calls(&client, 1).await;
+        for _ in 0..1000 {
+            callee.is(Says::NotServing);
+            sleep(MS).await;
+            callee.is(Says::Serving);
+            sleep(MS).await;
+        }
+        let lines = told(&log).len();
+        assert!((10..=31).contains(&lines), "{lines} lines in two seconds");
+        callee.is(Says::NotServing);
+        sleep(MS * 1001).await;
+        act(&client).await.expect_err("that was its last word");
+    });
+}
+
+#[test]
 fn a_callee_that_does_not_serve_from_the_first_is_logged_and_that_it_says_no_more_is_not() {
     run_in_no_time(async {
         let (log, callee) = (Log::start(), Callee::start(1, Says::NotServing, 100));

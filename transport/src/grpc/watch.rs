@@ -17,7 +17,7 @@ use http_body_util::BodyExt as _;
 use hyper::client::conn::http2::SendRequest;
 use prost::Message as _;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::body::Body;
 use tonic::{Code, Status, Streaming};
 use tracing::{info, warn};
@@ -37,6 +37,11 @@ use crate::tasks::Tasks;
 /// A stream that lasted for as long is opened again at once, if anything was heard on it. gRFC A17 says so of any on which
 /// something was heard, and then a callee that says a word and hangs up would be asked without end.
 const LASTED: Duration = Duration::from_secs(1);
+
+/// Of a callee that changes its mind more often in a second, the last word of that counts: each change is logged, and wakes all
+/// who wait.
+const CHANGES_MAX: u32 = 10;
+const IN: Duration = Duration::from_secs(1);
 
 /// The largest word of a callee, in bytes; it needs two.
 const WORD_BYTES_MAX: usize = 1024;
@@ -72,7 +77,9 @@ impl Watch {
     ) -> Option<Self> {
         let (serves, (end, unwanted)) = (Arc::new(AtomicBool::new(false)), oneshot::channel::<()>());
         let (tell, first) = oneshot::channel();
-        let watcher = Watcher { subject, sender, serves: serves.clone(), first: Some(tell), changed };
+        let changes = (Instant::now(), 0);
+        let watcher =
+            Watcher { subject, sender, serves: serves.clone(), first: Some(tell), changed, changes };
         tasks.spawn(async move {
             tokio::select! {
                 biased;
@@ -99,6 +106,8 @@ struct Watcher {
     /// Tells that there is a first word; none when it was told.
     first: Option<oneshot::Sender<()>>,
     changed: Arc<Notify>,
+    /// How often it has changed, and since when that is counted.
+    changes: (Instant, u32),
 }
 
 impl Watcher {
@@ -146,11 +155,25 @@ impl Watcher {
                 Err(error) => return (is_heard, Status::internal(error.to_string())),
             }
             is_heard = true;
-            next = match words.message().await {
+            next = match self.next(&mut words).await {
                 Ok(next) => next,
                 Err(status) => return (is_heard, status),
             };
         }
+    }
+
+    /// The next word, and where there are too many, the last of a second.
+    async fn next(&self, words: &mut Streaming<Bytes>) -> Result<Option<Bytes>, Status> {
+        let (since, count) = self.changes;
+        let mut last = None;
+        while count >= CHANGES_MAX {
+            match timeout_at(since + IN, words.message()).await {
+                Ok(Ok(Some(word))) => last = Some(word),
+                Ok(end) => return end,
+                Err(_) => break,
+            }
+        }
+        if last.is_some() { Ok(last) } else { words.message().await }
     }
 
     async fn ask(&self) -> Result<Streaming<Bytes>, Status> {
@@ -185,6 +208,11 @@ impl Watcher {
             _ => {}
         }
         self.set(serves);
+        let (since, count) = &mut self.changes;
+        if since.elapsed() >= IN {
+            (*since, *count) = (Instant::now(), 0);
+        }
+        *count += u32::from(serves != served);
     }
 
     /// The callee does not know of health, and is asked no more.
