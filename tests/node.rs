@@ -38,6 +38,16 @@ fn targets<'a>(lines: &'a [Value], id: &str) -> Vec<&'a str> {
 }
 
 #[test]
+fn a_node_has_room_for_more_clients_than_its_shell_allows_files() {
+    let program = command(&[]).get_program().to_owned();
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -S -n 64; exec \"$0\" \"$@\""]).arg(program);
+    let node = Node::spawn(limited.args(["--http", "127.0.0.1:0", "--grpc", "none"]).env_remove("RUST_LOG"));
+    let idle: Vec<_> = (0..100).map(|_| node.http()).collect();
+    assert_eq!(node.http().get("/healthz", "").status, 200, "beside {}", idle.len());
+}
+
+#[test]
 fn the_first_line_names_each_address_with_its_real_port() {
     let node = Node::start(&["--workers", "3"]);
     let started: Value = serde_json::from_str(&node.started).expect("JSON");

@@ -17,6 +17,7 @@
 mod accept;
 pub mod app;
 pub mod config;
+mod descriptors;
 pub mod disk;
 pub mod hooks;
 mod key_store;

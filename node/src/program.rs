@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use crate::app::App;
 use crate::config::{self, Config, ConfigError, Defaults};
+use crate::descriptors;
 use crate::hooks::Hooks;
 use crate::log::{self, Log};
 use crate::memory;
@@ -64,6 +65,7 @@ pub fn main<Own: clap::Args>(name: &'static str, app: impl FnOnce(Own) -> App) -
 }
 
 fn serve(name: &str, app: App, config: Config) -> ExitCode {
+    descriptors::raise_limit();
     let log = match log::start(&config) {
         Ok(log) => Arc::new(log),
         Err(error) => return fail(name, &error.to_string(), EX_SOFTWARE),
