@@ -88,7 +88,8 @@ class Node:
         started = time.monotonic()
         self.child.send_signal(signal.SIGTERM)
         try:
-            return time.monotonic() - started, self.child.wait(within_s)
+            code = self.child.wait(within_s)
+            return time.monotonic() - started, code
         except subprocess.TimeoutExpired:
             return time.monotonic() - started, None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import grpc
 import http1
 import http2
+import kept
 import logs
 import memory
 import peers
@@ -16,7 +17,7 @@ import shots
 import stage
 
 SIDE_BY_SIDE = 6
-MODULES = (http1, http2, grpc, memory, logs, peers, shots)  # each registers its cases when it is imported
+MODULES = (http1, http2, grpc, memory, kept, logs, peers, shots)  # each registers its cases when it is imported
 HEAD = f"{'attack':<62} {'verdict':<7} {'memory':>8} {'honest':>8} {'released':>8} {'descriptors':>12} {'took':>6}"
 
 

@@ -194,12 +194,21 @@ impl Buffered {
         Self { client, bytes: AtomicUsize::new(bytes), is_admitted: AtomicBool::new(false) }
     }
 
-    /// The call was admitted: from now until this is dropped, its stream waits for nobody's leave.
+    /// The call was admitted: from now until it is answered, its stream waits for nobody's leave.
     pub(crate) fn admit(&self) {
         if let Client::Connection(share) = &self.client
             && !self.is_admitted.swap(true, Ordering::Relaxed)
         {
             share.waits(-(STREAM as isize));
+        }
+    }
+
+    /// The call has given up its permit: its stream, which may be there for as long as its client does not read, counts again.
+    pub(crate) fn answered(&self) {
+        if let Client::Connection(share) = &self.client
+            && self.is_admitted.swap(false, Ordering::Relaxed)
+        {
+            share.waits(STREAM as isize);
         }
     }
 
@@ -262,11 +271,7 @@ impl Buffered {
 impl Drop for Buffered {
     fn drop(&mut self) {
         self.give_all_back();
-        if let Client::Connection(share) = &self.client
-            && *self.is_admitted.get_mut()
-        {
-            share.waits(STREAM as isize);
-        }
+        self.answered();
     }
 }
 

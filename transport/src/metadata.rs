@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tonic::metadata::MetadataMap;
 
@@ -11,6 +12,9 @@ use crate::status::{Result, Status};
 
 /// What a field takes besides its name and its value (RFC 9113, section 6.5.2).
 const FIELD: usize = 32;
+
+/// What it takes in memory besides, or a little more.
+const IN_MEMORY: usize = 128;
 
 /// The request id, as most systems write it.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -124,6 +128,21 @@ pub(crate) fn join(first: MetadataMap, second: MetadataMap) -> HeaderMap {
 /// The size of a head, as HTTP/2 counts it: names, values, and something for each field.
 pub(crate) fn size(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| field(name.as_str(), value.as_bytes())).sum()
+}
+
+/// What a head takes in memory, or a little more: a map has some 128 bytes for each field, however short that is.
+pub(crate) fn weight(headers: &HeaderMap) -> usize {
+    size(headers) + headers.len() * (IN_MEMORY - FIELD)
+}
+
+/// Of the headers of a call that is refused because they weigh too much, those that its refusal needs, in memory of their own.
+pub(crate) fn of_refused(headers: &HeaderMap) -> HeaderMap {
+    let kept = [REQUEST_ID, REQUEST_ID_PLAIN, CONTENT_TYPE, GRPC_TIMEOUT].into_iter();
+    let copied = kept.filter_map(|name| {
+        let value = HeaderValue::from_bytes(headers.get(&name)?.as_bytes()).ok()?;
+        Some((name, value))
+    });
+    copied.collect()
 }
 
 /// The size of one field of a head.

@@ -194,6 +194,7 @@ impl Stream for Messages {
         let item = item.map(|item| item.and_then(|message| count(context, &message).map(|()| message)));
         if !matches!(item, Some(Ok(_))) {
             *more = None;
+            context.buffered().inspect(|buffered| buffered.answered());
         }
         Poll::Ready(item)
     }

@@ -36,6 +36,10 @@ const LOOKS_AGAIN: Duration = Duration::from_millis(20);
 /// How long a client may read nothing that makes a worker keep too much.
 const DEAF_MAX: Duration = Duration::from_secs(1);
 
+/// For how long none of its streams may end. It may be gone, which nobody sees who does not read; and where all have clients as it
+/// is, none of them would be read on.
+const STUCK_MAX: Duration = Duration::from_secs(3);
+
 /// How long the end of a head may take to come.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -50,6 +54,8 @@ pub(super) struct Metered {
     unread: Option<Pin<Box<Sleep>>>,
     /// Runs while nothing is read, and who is to read then.
     pause: Option<(Pin<Box<Sleep>>, Waker)>,
+    /// Runs while nothing is read, and none of its streams ends.
+    stuck: Option<Pin<Box<Sleep>>>,
 }
 
 /// The streams that HTTP/2 keeps.
@@ -87,6 +93,7 @@ impl Metered {
             written: Frames::default(),
             unread: None,
             pause: None,
+            stuck: None,
         }
     }
 
@@ -105,16 +112,22 @@ impl Metered {
         let before = self.streams.streams.len();
         let streams = &mut self.streams;
         self.written.pass(piece, |frame| streams.note_written(frame));
-        if self.streams.streams.len() < before
-            && let Some((_, reader)) = self.pause.take()
-        {
-            reader.wake();
+        if self.streams.streams.len() < before {
+            self.stuck = None;
+            if let Some((_, reader)) = self.pause.take() {
+                reader.wake();
+            }
         }
     }
 
-    /// Resolves when more may be read: at once, unless the client makes the worker keep more than it may.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Resolves when more may be read: at once, unless the client makes the worker keep more than it may, and with an error
+    /// when it has done so for too long.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.streams.held.are_too_many() {
+            let stuck = self.stuck.get_or_insert_with(|| Box::pin(sleep(STUCK_MAX)));
+            if stuck.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(too_much()));
+            }
             let pause = self.pause.take().map(|(pause, _)| pause);
             let mut pause = pause.unwrap_or_else(|| Box::pin(sleep(LOOKS_AGAIN)));
             if pause.as_mut().poll(cx).is_pending() {
@@ -122,7 +135,8 @@ impl Metered {
                 return Poll::Pending;
             }
         }
-        Poll::Ready(())
+        self.stuck = None;
+        Poll::Ready(Ok(()))
     }
 
     /// Reads no more than a few streams begin in.
@@ -221,7 +235,7 @@ impl Heads {
 impl AsyncRead for Metered {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(this.poll_room(cx));
+        ready!(this.poll_room(cx))?;
         let before = buf.filled().len();
         let polled = match this.streams.held.are_many() {
             true => this.poll_read_little(cx, buf),
@@ -343,10 +357,23 @@ mod tests {
         said(&mut far, &mut metered, &heads(9)).await;
         far.write_all(&heads(1)).await.expect("there is room");
         let mut more = [0; 13];
-        let read = timeout(Duration::from_secs(60), metered.read_exact(&mut more)).await;
+        let read = timeout(STUCK_MAX / 2, metered.read_exact(&mut more)).await;
         assert!(read.is_err(), "nothing has ended");
         metered.write_all(&ends(5)).await.expect("there is room");
         metered.read_exact(&mut more).await.expect("there are few now");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_holds_too_much_is_cut_off_when_nothing_of_it_ends() {
+        let (mut far, mut metered, _) = connection(16 * STREAM).await;
+        said(&mut far, &mut metered, &heads(12)).await;
+        let read = timeout(STUCK_MAX * 2 / 3, metered.read(&mut [0; 1])).await;
+        assert!(read.is_err(), "nothing has ended");
+        metered.write_all(&ends(1)).await.expect("there is room");
+        let begun = Instant::now();
+        let error = metered.read(&mut [0; 1]).await.expect_err("it is cut off");
+        assert_eq!((error.kind(), begun.elapsed()), (io::ErrorKind::QuotaExceeded, STUCK_MAX));
+        drop(far);
     }
 
     #[tokio::test(start_paused = true)]
@@ -358,7 +385,7 @@ mod tests {
         said(&mut far, &mut metered, &heads(9)).await;
         said(&mut far, &mut metered, &frame(DATA, 0, 1, b"of one of them")).await;
         drop(calls);
-        let read = timeout(Duration::from_secs(60), metered.read(&mut [0; 1])).await;
+        let read = timeout(STUCK_MAX / 2, metered.read(&mut [0; 1])).await;
         assert!(read.is_err(), "all are answered, and nobody reads that");
         drop(metered);
         assert_eq!(gauges.read().sum(Gauge::BufferedBytes), 0);

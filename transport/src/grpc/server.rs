@@ -102,10 +102,12 @@ impl Server {
         let metered = Metered::new(io.clone(), &share);
         // Whether the client knows the names of the headers that vary.
         let is_named = Rc::new(Cell::new(false));
-        let service = service_fn(move |request| {
+        let service = service_fn(move |mut request| {
             let (edge, buffered, is_named) = (edge.clone(), Buffered::of(&share), is_named.clone());
+            // At once, and not when its turn comes: until then, those of all other connections may be there, too.
+            let head = taken(&buffered, &mut request);
             async move {
-                let answer = serve_call(&edge, caller, buffered, &is_named, request).await;
+                let answer = serve_call(&edge, caller, (buffered, head), &is_named, request).await;
                 Ok::<_, std::convert::Infallible>(answer)
             }
         });
@@ -169,16 +171,24 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
     }
 }
 
+/// Takes what the head of a call weighs. Of one for which there is no room nothing is kept but what the refusal needs.
+fn taken(buffered: &Buffered, request: &mut http::Request<Incoming>) -> Result<()> {
+    let taken = buffered.take(request.uri().path().len() + metadata::weight(request.headers()));
+    if taken.is_err() {
+        *request.headers_mut() = metadata::of_refused(request.headers());
+    }
+    taken
+}
+
 async fn serve_call(
     edge: &Edge,
     caller: CallerAddress,
-    buffered: Buffered,
+    (buffered, head): (Buffered, Result<()>),
     is_named: &Cell<bool>,
     request: http::Request<Incoming>,
 ) -> http::Response<Answer> {
     answer::not_reset().await;
     let (mut parts, body) = request.into_parts();
-    let head = buffered.take(metadata::size(&parts.headers));
     let endpoint = edge.router.endpoint(parts.uri.path());
     let headers = take_headers(&mut parts.headers);
     let request_id = metadata::request_id(&headers);
@@ -321,7 +331,11 @@ impl StreamingService<Bytes> for Dispatch {
                 request::give_back(&context, size);
                 answer
             };
-            let answer = deadline::within(context.deadline(), pin!(call)).await?;
+            let answer = deadline::within(context.deadline(), pin!(call)).await;
+            if !matches!(&answer, Ok(answer) if matches!(answer.body, Payload::Stream(_))) {
+                context.buffered().inspect(|buffered| buffered.answered());
+            }
+            let answer = answer?;
             let mut response = tonic::Response::new(Messages::of(answer.body, &context)?);
             *response.metadata_mut() = answer.metadata;
             Ok(response)

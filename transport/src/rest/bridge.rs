@@ -72,7 +72,7 @@ impl hyper::service::Service<http::Request<Incoming>> for Bridge {
     type Future = Answering;
 
     fn call(&self, request: http::Request<Incoming>) -> Answering {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let has_body = !body.is_end_stream();
         let Some(mut request) = self.request(&parts) else {
             self.wire.refuse(400);
@@ -83,6 +83,8 @@ impl hyper::service::Service<http::Request<Incoming>> for Bridge {
                 in_flight: None,
             };
         };
+        // What was read goes with them; the application has copies of what it knows.
+        parts.headers.clear();
         let in_flight = Some(self.wire.begin(has_body));
         if has_body {
             let body = RequestBody { body, has_ended: false, wire: self.wire.clone() };
@@ -161,7 +163,7 @@ impl Drop for RequestBody {
 /// A request that is being answered. Dropped, it is cancelled.
 pub(super) struct Answering {
     app: Option<LocalBoxFuture<'static, Result<ServiceResponse, actix_web::Error>>>,
-    /// Those of the request, to be used again.
+    /// Where those of the request were, to be used again.
     headers: HeaderMap,
     wire: Wire,
     in_flight: Option<InFlight>,
@@ -186,14 +188,13 @@ impl Future for Answering {
     }
 }
 
-/// What the application answered, for hyper. `headers` are emptied and used again.
+/// What the application answered, for hyper. `headers` are empty, and used again.
 fn response(
     answer: HttpResponse,
     mut headers: HeaderMap,
     in_flight: Option<InFlight>,
 ) -> http::Response<Answer> {
     let (head, body) = answer.into_parts();
-    headers.clear();
     write_headers(head.headers(), &mut headers);
     let body = body.try_into_bytes().map_or_else(Body::Pieces, Body::Whole);
     let mut response = http::Response::new(Answer { body, _in_flight: in_flight });

@@ -38,7 +38,11 @@ const HALF_CLOSED_MAX: Duration = Duration::from_secs(1);
 
 /// How many bytes of later requests are read while one is in flight. Whoever sends more is seen to hang up when the
 /// answer is out.
-const AHEAD_MAX: usize = 16 * 1024;
+const AHEAD_MAX: usize = 4 * 1024;
+
+/// How much hyper reads at a time, but of bodies, or as much as it has counted for. What it keeps for that grows when reads fill
+/// it, and is kept for as long as requests come: a head that does not fit in here counts for so long, too.
+const PIECE: usize = 8 * 1024;
 
 /// The stream of one connection. Clones are the same.
 #[derive(Clone)]
@@ -61,10 +65,12 @@ struct Inner {
     /// Runs while the client does not read.
     unread: Option<Pin<Box<Sleep>>>,
     refusal: Option<u16>,
-    /// What is held of a head that is not whole.
-    head: Buffered,
-    /// What was read of it and does not count yet: nothing does of a head that comes at once.
-    uncounted: usize,
+    /// What is held for heads: of one that is not whole what has come, and what hyper keeps since it read a large one.
+    held: Buffered,
+    /// How many bytes that are.
+    counted: usize,
+    /// How many bytes have come of the head that is read. Of one that comes at once, none count.
+    read: usize,
 }
 
 /// What is on its way.
@@ -113,8 +119,9 @@ impl Wire {
             timer: None,
             unread: None,
             refusal: None,
-            head: Buffered::alone(budget),
-            uncounted: 0,
+            held: Buffered::alone(budget),
+            counted: 0,
+            read: 0,
         })))
     }
 
@@ -124,8 +131,7 @@ impl Wire {
         inner.stage = Stage::Request { is_answered: false };
         inner.body = if has_body { RequestBody::Read } else { RequestBody::Ended };
         inner.was_used = true;
-        inner.uncounted = 0;
-        inner.head.give_all_back();
+        inner.end_head();
         InFlight(self.clone())
     }
 
@@ -165,9 +171,9 @@ impl Wire {
         if !read.is_empty() {
             inner.stage = Stage::Head;
         }
-        // It counts when it is read again.
-        inner.uncounted = 0;
-        inner.head.give_all_back();
+        // It counts when it is read again, and hyper with what it keeps is gone.
+        (inner.read, inner.counted) = (0, 0);
+        inner.held.give_all_back();
         inner.ahead.extend_from_slice(read);
     }
 
@@ -266,12 +272,40 @@ impl Inner {
 
     /// Whether there is room for what has come of a head, of which more is waited for. If not, the answer is noted.
     fn has_room(&mut self) -> bool {
-        let bytes = std::mem::take(&mut self.uncounted);
-        let has_room = bytes == 0 || self.head.take(bytes).is_ok();
-        if !has_room {
+        let more = self.read.saturating_sub(self.counted);
+        let has_room = more == 0 || self.held.take(more).is_ok();
+        if has_room {
+            self.counted += more;
+        } else {
             self.refusal = Some(429);
         }
         has_room
+    }
+
+    /// A head is whole. What it took is there for the next one, but as much as there is in any case counts no more.
+    fn end_head(&mut self) {
+        let kept = self.counted.max(std::mem::take(&mut self.read));
+        if kept > PIECE {
+            // Whether or not there is room: it is kept already.
+            self.held.hold(kept - self.counted);
+            self.counted = kept;
+        } else {
+            self.counted = 0;
+            self.held.give_all_back();
+        }
+    }
+
+    /// Reads for hyper, of heads a little at a time.
+    fn poll_read_piece(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let most = self.counted.max(PIECE);
+        if buf.remaining() <= most || self.body == RequestBody::Read {
+            return self.poll_read_next(cx, buf);
+        }
+        let mut piece = [const { MaybeUninit::uninit() }; PIECE];
+        let mut piece = ReadBuf::uninit(&mut piece);
+        let read = ready!(self.poll_read_next(cx, &mut piece));
+        buf.put_slice(piece.filled());
+        Poll::Ready(read)
     }
 
     /// Resolves when the client has not sent in time what it is to send next. The answer to a head that was begun is
@@ -330,14 +364,14 @@ impl AsyncRead for Wire {
             return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
         }
         let before = buf.filled().len();
-        let Poll::Ready(read) = inner.poll_read_next(cx, buf) else {
+        let Poll::Ready(read) = inner.poll_read_piece(cx, buf) else {
             return inner.poll_tardy(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
         };
         if matches!(inner.stage, Stage::Quiet | Stage::Resting) {
             (inner.stage, inner.since) = (Stage::Head, None);
         }
         if inner.stage == Stage::Head {
-            inner.uncounted += buf.filled().len() - before;
+            inner.read += buf.filled().len() - before;
         }
         Poll::Ready(read)
     }
