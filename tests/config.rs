@@ -8,7 +8,7 @@ use process::{Said, command, output};
 use tempfile::NamedTempFile;
 
 /// Every key, as `--check` prints it.
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 24] = [
     "services",
     "http",
     "grpc",
@@ -19,6 +19,7 @@ const KEYS: [&str; 23] = [
     "drain-delay",
     "drain-timeout",
     "keepalive",
+    "greeting-timeout",
     "max-calls",
     "max-streams",
     "max-message-size",
@@ -32,6 +33,110 @@ const KEYS: [&str; 23] = [
     "attempts-header",
     "log-format",
     "log",
+];
+
+/// Each key with another value than its default.
+const CHANGED: &[&str] = &[
+    "--services",
+    "service2",
+    "--http",
+    "[::1]:1",
+    "--grpc",
+    "unix:/tmp/a \"b\".sock",
+    "--peer",
+    "service1=http://[::1]:1,http://name.example:2,unix:/tmp/c",
+    "--policy",
+    "attempts=2;service1.ProcessName.retry-codes=ABORTED,UNAVAILABLE",
+    "--workers",
+    "7",
+    "--deadline",
+    "1m 30s 5ms",
+    "--drain-delay",
+    "12s",
+    "--drain-timeout",
+    "1h",
+    "--keepalive",
+    "100us",
+    "--greeting-timeout",
+    "3s",
+    "--max-calls",
+    "1",
+    "--max-streams",
+    "7",
+    "--max-message-size",
+    "4294967295",
+    "--max-buffered",
+    "1099511627776",
+    "--shed-by-deadline",
+    "on",
+    "--idempotency-keys-for",
+    "1d",
+    "--max-idempotency-keys",
+    "1",
+    "--max-idempotency-bytes",
+    "1099511627776",
+    "--idempotency-store",
+    "/var/lib/node/a \"b\"",
+    "--rest-headers",
+    "X-Tenant,cookie",
+    "--attempts-header",
+    "X-Attempts",
+    "--log-format",
+    "text",
+    "--log",
+    "warn,access=info",
+];
+
+const ADDRESS: &str = "expected IP:PORT";
+const DURATION: &str = "expected a duration above zero";
+const NUMBER: &str = "expected a whole number from 1 to";
+const URI: &str = "expected http://HOST:PORT, dns:///NAME:PORT or unix:PATH";
+
+/// A key, a value that it cannot have, and what was expected.
+const WRONG: &[(&str, &str, &str)] = &[
+    ("services", "service9", "possible values: service1, service2"),
+    ("http", "localhost:8080", ADDRESS),
+    ("http", "8080", ADDRESS),
+    ("http", "unix:/tmp/x", ADDRESS),
+    ("grpc", "127.0.0.1", ADDRESS),
+    ("grpc", "127.0.0.1:65536", ADDRESS),
+    ("grpc", "unix:", "unix:PATH or none"),
+    ("peer", "service1", "expected NAME=URI"),
+    ("peer", "service9=http://a:1", "expected one of service1, service2"),
+    ("peer", "service1=", URI),
+    ("peer", "service1=a:1", URI),
+    ("peer", "service1=http://a:1,http://b", URI),
+    ("peer", "service1=dns://a:1", URI),
+    ("peer", "service1=https://a:1", "TLS is not supported"),
+    ("workers", "0", NUMBER),
+    ("workers", "513", NUMBER),
+    ("workers", "many", NUMBER),
+    ("deadline", "0s", DURATION),
+    ("deadline", "10", DURATION),
+    ("drain-delay", "-1s", "expected a duration up to a year, like 0s, 500ms or 10s"),
+    ("drain-timeout", "-1s", DURATION),
+    ("drain-timeout", "500d", DURATION),
+    ("keepalive", " ", DURATION),
+    ("greeting-timeout", "0s", DURATION),
+    ("max-calls", "-1", NUMBER),
+    ("max-streams", "0", NUMBER),
+    ("max-message-size", "4MiB", NUMBER),
+    ("max-buffered", "0", NUMBER),
+    ("max-buffered", "1099511627777", NUMBER),
+    ("shed-by-deadline", "yes", "possible values: on, off"),
+    ("idempotency-keys-for", "0s", DURATION),
+    ("max-idempotency-keys", "0", NUMBER),
+    ("max-idempotency-bytes", "64MiB", NUMBER),
+    ("rest-headers", "x tenant", "expected names of headers, or none"),
+    ("attempts-header", "x attempts", "expected the name of a header, or none"),
+    ("attempts-header", "Content-Type", "expected the name of a header that answers do not have anyway"),
+    ("attempts-header", "x-request-id", "expected the name of a header that answers do not have anyway"),
+    ("attempts-header", "connection", "expected the name of a header that answers do not have anyway"),
+    ("log-format", "xml", "possible values: auto, json, text"),
+    ("log", "a=b=c", "expected a filter like"),
+    ("log", "info,[call]=debug", "expected a filter like"),
+    ("log", "access[{peer}]=debug", "expected a filter like"),
+    ("log", "info, access=warn", "expected a filter like"),
 ];
 
 fn file(text: &str) -> NamedTempFile {
@@ -93,62 +198,14 @@ fn help_names_every_flag_with_its_default() {
 
 #[test]
 fn what_check_prints_reads_as_it_was_written() {
-    let changed = [
-        "--services",
-        "service2",
-        "--http",
-        "[::1]:1",
-        "--grpc",
-        "unix:/tmp/a \"b\".sock",
-        "--peer",
-        "service1=http://[::1]:1,http://name.example:2,unix:/tmp/c",
-        "--policy",
-        "attempts=2;service1.ProcessName.retry-codes=ABORTED,UNAVAILABLE",
-        "--workers",
-        "7",
-        "--deadline",
-        "1m 30s 5ms",
-        "--drain-delay",
-        "12s",
-        "--drain-timeout",
-        "1h",
-        "--keepalive",
-        "100us",
-        "--max-calls",
-        "1",
-        "--max-streams",
-        "7",
-        "--max-message-size",
-        "4294967295",
-        "--max-buffered",
-        "1099511627776",
-        "--shed-by-deadline",
-        "on",
-        "--idempotency-keys-for",
-        "1d",
-        "--max-idempotency-keys",
-        "1",
-        "--max-idempotency-bytes",
-        "1099511627776",
-        "--idempotency-store",
-        "/var/lib/node/a \"b\"",
-        "--rest-headers",
-        "X-Tenant,cookie",
-        "--attempts-header",
-        "X-Attempts",
-        "--log-format",
-        "text",
-        "--log",
-        "warn,access=info",
-    ];
     let defaults = checked(check(&[]));
-    for arguments in [&[][..], &changed] {
+    for arguments in [&[][..], CHANGED] {
         let printed = checked(check(arguments));
         assert_eq!(arguments.is_empty(), printed == defaults);
         let file = file(&printed);
         assert_eq!(checked(check(&["--config", path(&file)])), printed);
     }
-    let printed = checked(check(&changed));
+    let printed = checked(check(CHANGED));
     for key in KEYS {
         assert_ne!(value_in(&printed, key), value_in(&defaults, key), "{key} was changed");
     }
@@ -261,54 +318,7 @@ fn a_flag_that_is_nearly_another_is_told_that_one() {
 
 #[test]
 fn a_wrong_value_is_told_its_key_and_what_was_expected_wherever_it_stands() {
-    const ADDRESS: &str = "expected IP:PORT";
-    const DURATION: &str = "expected a duration above zero";
-    const NUMBER: &str = "expected a whole number from 1 to";
-    const URI: &str = "expected http://HOST:PORT, dns:///NAME:PORT or unix:PATH";
-    for (key, value, expected) in [
-        ("services", "service9", "possible values: service1, service2"),
-        ("http", "localhost:8080", ADDRESS),
-        ("http", "8080", ADDRESS),
-        ("http", "unix:/tmp/x", ADDRESS),
-        ("grpc", "127.0.0.1", ADDRESS),
-        ("grpc", "127.0.0.1:65536", ADDRESS),
-        ("grpc", "unix:", "unix:PATH or none"),
-        ("peer", "service1", "expected NAME=URI"),
-        ("peer", "service9=http://a:1", "expected one of service1, service2"),
-        ("peer", "service1=", URI),
-        ("peer", "service1=a:1", URI),
-        ("peer", "service1=http://a:1,http://b", URI),
-        ("peer", "service1=dns://a:1", URI),
-        ("peer", "service1=https://a:1", "TLS is not supported"),
-        ("workers", "0", NUMBER),
-        ("workers", "513", NUMBER),
-        ("workers", "many", NUMBER),
-        ("deadline", "0s", DURATION),
-        ("deadline", "10", DURATION),
-        ("drain-delay", "-1s", "expected a duration up to a year, like 0s, 500ms or 10s"),
-        ("drain-timeout", "-1s", DURATION),
-        ("drain-timeout", "500d", DURATION),
-        ("keepalive", " ", DURATION),
-        ("max-calls", "-1", NUMBER),
-        ("max-streams", "0", NUMBER),
-        ("max-message-size", "4MiB", NUMBER),
-        ("max-buffered", "0", NUMBER),
-        ("max-buffered", "1099511627777", NUMBER),
-        ("shed-by-deadline", "yes", "possible values: on, off"),
-        ("idempotency-keys-for", "0s", DURATION),
-        ("max-idempotency-keys", "0", NUMBER),
-        ("max-idempotency-bytes", "64MiB", NUMBER),
-        ("rest-headers", "x tenant", "expected names of headers, or none"),
-        ("attempts-header", "x attempts", "expected the name of a header, or none"),
-        ("attempts-header", "Content-Type", "expected the name of a header that answers do not have anyway"),
-        ("attempts-header", "x-request-id", "expected the name of a header that answers do not have anyway"),
-        ("attempts-header", "connection", "expected the name of a header that answers do not have anyway"),
-        ("log-format", "xml", "possible values: auto, json, text"),
-        ("log", "a=b=c", "expected a filter like"),
-        ("log", "info,[call]=debug", "expected a filter like"),
-        ("log", "access[{peer}]=debug", "expected a filter like"),
-        ("log", "info, access=warn", "expected a filter like"),
-    ] {
+    for (key, value, expected) in WRONG {
         let flag = format!("--{key}");
         let words = [flag.as_str(), value, expected];
         assert_wrong(&check(&[&flag, value]), &words);

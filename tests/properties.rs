@@ -101,8 +101,14 @@ fn rest_headers() -> impl Strategy<Value = Vec<String>> {
 fn config() -> impl Strategy<Value = Config> {
     let services = subsequence(names(), 1..=services().len()).prop_shuffle();
     let places = (services, http(), grpc(), peers(), policies());
-    let times =
-        (duration(), duration(), duration(), duration(), prop_oneof![Just(Duration::ZERO), duration()]);
+    let times = (
+        duration(),
+        duration(),
+        duration(),
+        duration(),
+        prop_oneof![Just(Duration::ZERO), duration()],
+        duration(),
+    );
     let sizes = (1..=u32::MAX).prop_flat_map(|size| (Just(size), u64::from(size) * 4..=1 << 40));
     let store = "none|[a-z /.-]{1,20}".prop_map(|path| path.parse().expect("it is a path or none"));
     let keys = (1..=100_000_000_u32, 1..=1_u64 << 40, store);
@@ -122,6 +128,7 @@ fn config() -> impl Strategy<Value = Config> {
                     drain_delay: times.4,
                     drain_timeout: times.1,
                     keepalive: times.2,
+                    greeting_timeout: times.5,
                     max_calls: numbers.1,
                     max_streams: numbers.2,
                     max_message_size: numbers.3.0,

@@ -22,7 +22,8 @@ use crate::swarm::Swarm;
 const EVENTUALLY: Duration = Duration::from_secs(30);
 
 /// The flags of all nodes: faults last for a second here, not for minutes.
-const FLAGS: &[&str] = &["--deadline", "500ms", "--drain-timeout", "5s", "--keepalive", "200ms"];
+const FLAGS: &[&str] =
+    &["--deadline", "500ms", "--drain-timeout", "5s", "--keepalive", "200ms", "--greeting-timeout", "100ms"];
 
 /// A world of nodes to rehearse in, described once and built anew for every seed.
 pub struct Scenario {
@@ -134,8 +135,8 @@ impl Scenario {
     }
 
     /// Gives all nodes these flags, in place of those that they have of the same name. Rehearsed nodes have
-    /// `--deadline 500ms --drain-timeout 5s --keepalive 200ms`. What says where what is (`--http`, `--grpc`, `--services`,
-    /// `--peer`, `--workers`) follows from the scenario.
+    /// `--deadline 500ms --drain-timeout 5s --keepalive 200ms --greeting-timeout 100ms`. What says where what is (`--http`,
+    /// `--grpc`, `--services`, `--peer`, `--workers`) follows from the scenario.
     #[must_use]
     pub fn flags(mut self, flags: &[&str]) -> Self {
         for flag in flags.iter().filter(|flag| flag.starts_with("--")) {

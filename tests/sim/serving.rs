@@ -58,9 +58,9 @@ pub(crate) fn mute() -> sim::Scenario {
     )
 }
 
-/// Over seconds, since its callers wait for half of their keepalive, and then for a second and more.
+/// Over seconds, since its callers wait for the time of a greeting, and then for a second and more.
 fn mute_world(picks: &mut Picks<'_>) -> Scenario {
-    let keepalive = picks.pick("--keepalive", &["4s", "200ms"]);
+    let patience = picks.pick("--greeting-timeout", &["2s", "100ms"]);
     let load = Load::new(24, 9000.ms(), 3000.ms()..=3500.ms()).bursts(picks.pick("bursts", &[1, 4]));
     // Where there is no other host, a call learns in time that there is none that serves.
     let is_alone = picks.pick("another host", &["there", "none"]) == "none";
@@ -71,7 +71,14 @@ fn mute_world(picks: &mut Picks<'_>) -> Scenario {
         .foreign("mute", foreign::service1().never_says_whether_it_serves());
     let scenario = if is_alone { scenario } else { scenario.nodes(&["service1"], scenarios::app) };
     scenario
-        .flags(&["--policy", "service1.health-check=true", "--keepalive", keepalive, "--deadline", "3s"])
+        .flags(&[
+            "--policy",
+            "service1.health-check=true",
+            "--greeting-timeout",
+            patience,
+            "--deadline",
+            "3s",
+        ])
         .workers(1)
         .promises(promises::of_calls().except(promises::REPLICAS_SHARE).enough(2800.ms()))
         .every_call("every reply belongs to its request", checks::right_value)

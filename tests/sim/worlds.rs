@@ -208,6 +208,7 @@ fn configured(picks: &mut Picks<'_>, scenario: Scenario) -> Scenario {
     let choices: &[(&str, &[&str])] = &[
         ("--deadline", &["500ms", "3s"]),
         ("--keepalive", &["200ms", "100ms", "1s"]),
+        ("--greeting-timeout", &["100ms", "50ms", "500ms"]),
         ("--max-streams", &["1024", "4"]),
     ];
     let workers = picks.pick("workers", &[2, 1]);

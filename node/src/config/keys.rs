@@ -83,6 +83,11 @@ pub struct Config {
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration, allow_hyphen_values = true)]
     pub keepalive: Duration,
 
+    /// The longest that a callee that has accepted a gRPC connection takes until it greets, by the SETTINGS of HTTP/2, and then
+    /// until it says whether it serves, where it is asked; connecting as a whole takes 20 s at most
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, allow_hyphen_values = true)]
+    pub greeting_timeout: Duration,
+
     /// The most calls that one service takes on at once on one worker, or in the node if its one actor is there; more
     /// are refused
     #[arg(long, value_name = "N", default_value = "1024", allow_hyphen_values = true,
@@ -211,10 +216,7 @@ impl Config {
     /// When a connection counts as dead.
     #[must_use]
     pub fn keepalive(&self) -> Keepalive {
-        let timeout = self.keepalive / 2;
-        // A callee that lost its power between accepting and greeting is as silent as one that lost it later. gRPC's 20 s
-        // for all of connecting would let calls wait so much longer for it, so it is found as soon as that one.
-        Keepalive { interval: self.keepalive, timeout, greeting: timeout }
+        Keepalive { interval: self.keepalive, timeout: self.keepalive / 2, greeting: self.greeting_timeout }
     }
 
     /// Checks what concerns several keys, and the services that the app has.
@@ -291,6 +293,7 @@ impl fmt::Display for Config {
         writeln!(f, "drain-delay = {}", time(self.drain_delay))?;
         writeln!(f, "drain-timeout = {}", time(self.drain_timeout))?;
         writeln!(f, "keepalive = {}", time(self.keepalive))?;
+        writeln!(f, "greeting-timeout = {}", time(self.greeting_timeout))?;
         writeln!(f, "max-calls = {}", self.max_calls)?;
         writeln!(f, "max-streams = {}", self.max_streams)?;
         writeln!(f, "max-message-size = {}", self.max_message_size)?;

@@ -98,12 +98,16 @@ fn arguments(node: &Node, setting: &Setting, flags: &[String], places: &Places<'
 }
 
 /// The flags, with times that are as much longer as those of the plan. A time has a unit, and nothing else has. What is
-/// silent for half of `--keepalive` is taken for dead, and a busy machine is not to be.
+/// silent for half of `--keepalive`, or does not greet in time, is taken for dead, and a busy machine is not to be.
 fn stretched(flags: &[String], tempo: Tempo) -> impl Iterator<Item = String> {
     let mut before = "";
     flags.iter().map(move |word| {
         let flag = std::mem::replace(&mut before, word);
-        let held_up = if flag == "--keepalive" { tempo.slack() * 2 } else { Duration::ZERO };
+        let held_up = match flag {
+            "--keepalive" => tempo.slack() * 2,
+            "--greeting-timeout" => tempo.slack(),
+            _ => Duration::ZERO,
+        };
         let longer = |time| tempo.stretched(time + held_up);
         let in_words = |time| humantime::format_duration(longer(time)).to_string().replace(' ', "");
         humantime::parse_duration(word).map_or_else(|_| word.clone(), in_words)
