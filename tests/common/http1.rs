@@ -9,10 +9,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use transport::memory::Memory;
-use transport::{CallerAddress, Client, Drain, Io, ServiceClient as _, rest};
+use transport::{CallerAddress, Client, Drain, Io, Limits, Router, ServiceClient as _, rest};
 
 use super::limits::{LIMITS, SOON};
-use super::probe::{Event, host};
+use super::probe::{Event, host_of};
 
 /// The longest that anything takes here, in a time that passes at once.
 const HOUR: Duration = Duration::from_secs(3600);
@@ -29,8 +29,13 @@ pub(crate) struct Edge {
 
 impl Edge {
     pub(crate) async fn new() -> Self {
+        Self::within(LIMITS).await
+    }
+
+    pub(crate) async fn within(limits: Limits) -> Self {
         let memory = Memory::new();
-        let (router, events, free) = host(&probe::Client::new(Client::new(memory.clone(), SOON, LIMITS)));
+        let probe = probe::Client::new(Client::new(memory.clone(), SOON, limits));
+        let (router, events, free) = host_of(&probe, Router::builder(limits, Drain::new()));
         memory.lead_to(&router);
         let drain = Drain::new();
         let options = rest::Options { deadline: HOUR, headers: Vec::new(), attempts_header: None };

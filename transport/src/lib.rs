@@ -11,7 +11,7 @@
 //! | [`router`] | from a path to an endpoint: [`Router`] |
 //! | [`health`] | how services are, as gRPC's own protocol tells it |
 //! | [`service`] | one service: its contract, its actor, and where that lives: [`Service`], [`Serve`] |
-//! | `once`, `endpoint`, `keyed`, `place`, `transcode` | how a call gets to its actor, if it is not answered already: [`Keys`] |
+//! | `once`, `endpoint`, `keyed`, `place`, `transcode`, `with_path` | how a call gets to its actor, if it is not answered already: [`Keys`] |
 //! | `background`, [`call`], `state`, `witness` | what an actor sees of a call, and the work that outlives it: [`Call`], [`Reply`], [`State`] |
 //! | [`client`], `record`, `deadline`, `in_flight`, `gradient` | typed calls, and the policies each goes through: [`Client`] |
 //! | `breaker`, `circuit`, `failures` | whether calls to a service go out |
@@ -30,7 +30,7 @@
 //! | `timer`, `latch`, `chance` | timers that are used again, what happens once and is waited for, and how waits are spread |
 //! | `metadata`, `key`, [`status`], [`cut`] | whose metadata are whose, idempotency keys, the one error on the wire: [`Status`] |
 //! | [`net`] | the one seam between gRPC and the network: [`Net`] |
-//! | `request_id`, `criticality`, `limits`, `timeout`, [`route`], [`well_known`] | ids, bounds, `grpc-timeout`, REST routes as data, times in messages: [`RequestId`], [`Criticality`], [`Limits`] |
+//! | `request_id`, `criticality`, `limits`, `timeout`, [`route`], [`well_known`], `number` | ids, bounds, `grpc-timeout`, REST routes as data, times and numbers in messages: [`RequestId`], [`Criticality`], [`Limits`] |
 //!
 //! A third carrier, gRPC over a simulated network, is nothing but another [`Net`]. This crate knows no service.
 
@@ -69,6 +69,7 @@ mod limits;
 pub mod memory;
 mod metadata;
 pub mod net;
+mod number;
 mod once;
 mod outcome;
 pub mod payload;
@@ -94,6 +95,7 @@ pub mod trail;
 mod transcode;
 mod usual;
 pub mod well_known;
+mod with_path;
 mod witness;
 
 pub use answers::Answers;

@@ -2,18 +2,18 @@
 
 use std::any::TypeId;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use serde::Serialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
-use serde_json::Value;
+use serde::de::DeserializeOwned;
+use serde::{Deserializer, Serialize};
+use serde_json::value::to_raw_value;
 
 use crate::contract::Method;
 use crate::payload::{Message, MessageType};
 use crate::route::Route;
 use crate::status::{self, Result, Status};
+use crate::with_path::{WithPath, check_object};
 
 /// What came with a request.
 pub(crate) struct Incoming<'a> {
@@ -83,36 +83,48 @@ fn from_query<T: DeserializeOwned>(incoming: &Incoming<'_>) -> Result<T> {
 }
 
 fn from_json<T: DeserializeOwned>(body: &[u8], path: &[(&str, &str)]) -> Result<T> {
-    let read = match path {
-        [] => serde_json::from_slice(body),
-        path => serde_json::from_value(with_path(body, path)?),
-    };
-    read.map_err(|error| wrong(&field_in::<T>(body, path), &error))
+    if !path.is_empty() {
+        return from_json_and_path(body, path);
+    }
+    serde_json::from_slice(body).map_err(|error| {
+        let again = &mut serde_json::Deserializer::from_slice(body);
+        let field = if error.is_data() { field_in::<T>(again) } else { String::new() };
+        wrong(&field, error)
+    })
 }
 
-/// The object in `body`, with the fields that are in the path.
-fn with_path(body: &[u8], path: &[(&str, &str)]) -> Result<Value> {
-    let mut object: serde_json::Map<String, Value> =
-        serde_json::from_slice(body).map_err(|error| wrong("", &error))?;
-    for (name, value) in path {
+fn from_json_and_path<T: DeserializeOwned>(body: &[u8], path: &[(&str, &str)]) -> Result<T> {
+    check_object(body).map_err(|error| wrong("", error))?;
+    let path = path.iter().map(|(name, value)| {
         check_encoding("path", value)?;
-        let value = percent_decode_str(value).decode_utf8_lossy();
-        object.insert((*name).to_owned(), Value::String(value.into_owned()));
-    }
-    Ok(Value::Object(object))
+        let text = percent_decode_str(value).decode_utf8_lossy();
+        Ok((*name, to_raw_value(&text).expect("a text has a JSON form")))
+    });
+    let path = path.collect::<Result<Vec<_>>>()?;
+    let both = WithPath { body, path: &path };
+    T::deserialize(both).map_err(|error| wrong(&field_in::<T>(both), without_place(&error)))
 }
 
 /// The field of a `T` that cannot be read, as `: items[2].count`; nothing where that is the body itself. Only who has sent
 /// something wrong pays for it.
-fn field_in<T: DeserializeOwned>(body: &[u8], path: &[(&str, &str)]) -> String {
-    let Ok(object) = with_path(body, path) else { return String::new() };
-    match serde_path_to_error::deserialize::<_, T>(object) {
+fn field_in<'a, T: DeserializeOwned>(body: impl Deserializer<'a>) -> String {
+    match serde_path_to_error::deserialize::<_, T>(body) {
         Err(error) if error.path().iter().next().is_some() => format!(": {}", error.path()),
         Err(_) | Ok(_) => String::new(),
     }
 }
 
-fn wrong(field: &str, error: &serde_json::Error) -> Status {
+/// Its place would be one in the field, not in the body.
+fn without_place(error: &serde_json::Error) -> String {
+    let mut text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    if text.ends_with(&place) {
+        text.truncate(text.len() - place.len());
+    }
+    text
+}
+
+fn wrong(field: &str, error: impl fmt::Display) -> Status {
     invalid(format!("the body is wrong{field}: {error}"))
 }
 
@@ -128,8 +140,7 @@ fn is_nothing<T: 'static>() -> bool {
 
 /// As of other messages, fields that it does not know are passed over.
 fn from_nothing<T: Default>(body: &[u8]) -> Result<T> {
-    let read = serde_json::from_slice::<BTreeMap<Cow<'_, str>, IgnoredAny>>(body);
-    read.map(|_| T::default()).map_err(|error| wrong("", &error))
+    check_object(body).map(|()| T::default()).map_err(|error| wrong("", error))
 }
 
 /// Form decoding would replace what it cannot read; a client that sends it should rather be told.
@@ -164,7 +175,10 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
+    use serde_json::Value;
     use tonic::Code;
 
     use super::*;
@@ -195,6 +209,29 @@ mod tests {
         let long = "x".repeat(100_000);
         assert_eq!(wrong(&format!(r#"{{"items":[{{"count":"{long}"}}]}}"#), &[]).len(), 2048);
         assert_eq!(wrong(&format!(r#"{{"{long}":[1]}}"#), &[]).len(), 2048);
+    }
+
+    #[test]
+    fn a_field_in_the_path_takes_the_place_of_one_in_the_body_and_the_last_of_a_name_that_of_others() {
+        let read = |body: &str| {
+            from_json::<BTreeMap<String, String>>(body.as_bytes(), &[("name", "of%20path")])
+                .map(|fields| {
+                    fields.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+                })
+                .map_err(|error| error.message().to_owned())
+        };
+        let body = r#"{"other":1,"name":[{}],"n\u0061me":null,"other":"x"}"#;
+        assert_eq!(read(body), Ok(vec!["name=of path".to_owned(), "other=x".to_owned()]));
+        for (body, error) in [
+            (r#"{"other":1}"#, "other: invalid type: integer `1`, expected a string"),
+            ("[]", "invalid type: sequence, expected a map at line 1 column 0"),
+            ("null", "invalid type: null, expected a map at line 1 column 4"),
+            ("", "EOF while parsing a value at line 1 column 0"),
+            (r#"{"other":1"#, "EOF while parsing an object at line 1 column 10"),
+            (r#"{"other":1}x"#, "trailing characters at line 1 column 12"),
+        ] {
+            assert_eq!(read(body), Err(format!("the body is wrong: {error}")));
+        }
     }
 
     #[test]
