@@ -165,12 +165,14 @@ impl Watcher {
     /// The next word, and where there are too many, the last of a second.
     async fn next(&self, words: &mut Streaming<Bytes>) -> Result<Option<Bytes>, Status> {
         let (since, count) = self.changes;
+        if count < CHANGES_MAX {
+            return words.message().await;
+        }
         let mut last = None;
-        while count >= CHANGES_MAX {
-            match timeout_at(since + IN, words.message()).await {
-                Ok(Ok(Some(word))) => last = Some(word),
-                Ok(end) => return end,
-                Err(_) => break,
+        while let Ok(next) = timeout_at(since + IN, words.message()).await {
+            match next {
+                Ok(Some(word)) => last = Some(word),
+                end => return end,
             }
         }
         if last.is_some() { Ok(last) } else { words.message().await }
