@@ -20,7 +20,7 @@ use prost::Message as _;
 use sim::{HostContext, HostResult};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
-use transport::health::Watch;
+use transport::health::{ServingStatus, Watch};
 use transport::{Code, Contract, Io, Method};
 
 use self::call::Call;
@@ -39,7 +39,8 @@ pub struct Foreign {
     connections_max: usize,
     calls_max: Option<usize>,
     rests: Option<Range<Duration>>,
-    says_so: bool,
+    /// What it says while it rests, if anything.
+    word: Option<ServingStatus>,
     is_mute: bool,
     manner: Manner,
 }
@@ -65,7 +66,7 @@ impl Foreign {
             connections_max: usize::MAX,
             calls_max: None,
             rests: None,
-            says_so: true,
+            word: Some(ServingStatus::NotServing),
             is_mute: false,
             manner: Manner::Served,
         }
@@ -143,7 +144,13 @@ impl Foreign {
     /// Makes it say nothing while it [rests](Self::rests): it ends what it says whether it serves, with `UNAVAILABLE`.
     #[must_use]
     pub fn says_no_more_then(self) -> Self {
-        Self { says_so: false, ..self }
+        Self { word: None, ..self }
+    }
+
+    /// Makes it say that it does not know its service while it [rests](Self::rests), where others say that they do not serve.
+    #[must_use]
+    pub fn does_not_know_then(self) -> Self {
+        Self { word: Some(ServingStatus::ServiceUnknown), ..self }
     }
 
     /// Makes it take the question whether it serves, and never answer that. It answers calls even so.
@@ -238,8 +245,8 @@ impl Foreign {
             }
             if let Some(rests) = self.rests.as_ref().filter(|_| is_asked) {
                 let rests = [rests.start, rests.end].map(|after| started + after);
-                let says_so = self.says_so;
-                tokio::task::spawn_local(async move { call.tell_serving(rests, says_so).await.is_ok() });
+                let word = self.word;
+                tokio::task::spawn_local(async move { call.tell_serving(rests, word).await.is_ok() });
                 continue;
             }
             let server = Arc::clone(&self);

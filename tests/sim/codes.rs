@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use probe_contract::{Script, front};
 use protos::app::grpc::SayHelloRequest;
 use protos::app::grpc::service2::SayHello;
 use rehearse::facts::{CallMade, CallOutcome, Outcome};
@@ -14,7 +15,7 @@ use rehearse::{
 };
 
 use crate::greetings::greetings;
-use crate::{checks, foreign, scenarios};
+use crate::{checks, foreign, scenarios, worlds};
 
 /// A policy, and what it says.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +77,22 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         .promises(promises::of_calls().except(promises::ATTEMPTS_ARE_PAID_FOR))
         .every_call("every reply belongs to its request", checks::right_value)
         .invariant(move || AsThePolicySays::of(policy))
+}
+
+/// The scenario of a service of which one method has little time: the others have theirs.
+pub(crate) fn methods() -> Scenario {
+    let asks = || {
+        let asked = matching("[a-z]{4,8}");
+        asked.prop_map(|text| Script { text, hops: 1, wait_ms: 150, ..Script::default() })
+    };
+    let load = Load::new(30, 900.ms(), 800.ms()..=1200.ms());
+    let load = load.rpc::<front::Play>(Via::Rest, asks(), Expect::ok());
+    let scenario =
+        Scenario::new("methods", "of two methods of a service one has little time", load, Swarm::calm());
+    worlds::hosted(scenario, &[("edge", &["front", "middle"]), ("back", &["back"])])
+        .flags(&["--deadline", "1s", "--policy", "back.Glance.deadline=50ms"])
+        .promises(promises::of_calls())
+        .every_call("every call works", checks::works)
 }
 
 /// The scenario of a host that answers at once, and never with what was asked for, and another that takes its time: where a

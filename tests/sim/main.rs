@@ -84,6 +84,7 @@ fn of_services() -> rehearse::Runner {
         .scenario(keys::disks())
         .scenario(keys::undone())
         .scenario(keys::cut())
+        .scenario(keys::again())
         .scenario(drained::drained())
         .scenario(forgotten::forgotten())
         .scenario(shared::shared())
@@ -111,6 +112,7 @@ fn of_endpoints(runner: rehearse::Runner) -> rehearse::Runner {
         .scenario(serving::serving())
         .scenario(serving::waiting())
         .scenario(serving::mute())
+        .scenario(serving::sooner())
         .scenario(serving::announced())
         .scenario(patience::quiet())
         .scenario(patience::unhurried())
@@ -132,5 +134,6 @@ fn of_endpoints(runner: rehearse::Runner) -> rehearse::Runner {
         .scenario(retries::pushback())
         .scenario(codes::codes())
         .scenario(codes::elsewhere())
+        .scenario(codes::methods())
         .scenario(codes::saved())
 }

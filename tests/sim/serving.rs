@@ -1,8 +1,9 @@
 //! Rehearsals of callees that say whether they serve, and of one that does not know of that, to callers that ask.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rehearse::facts::ServingTold;
+use rehearse::facts::{CallMade, CallOutcome, Connection, ConnectionStep, ServingTold};
 use rehearse::{
     CallRecord, Code, Event, Expect, Family, Load, Ms as _, Picks, Scenario, Swarm, drawn, promises,
 };
@@ -22,8 +23,9 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
     };
     let load = Load::new(30, 1200.ms(), 400.ms()..=800.ms()).bursts(picks.pick("bursts", &[1, 4]));
     let resting = foreign::service1().rests(rests);
-    let resting = match picks.pick("it says so", &["by a word", "by saying no more"]) {
+    let resting = match picks.pick("it says so", &["by a word", "by saying no more", "by another word"]) {
         "by saying no more" => resting.says_no_more_then(),
+        "by another word" => resting.does_not_know_then(),
         _ => resting,
     };
     let scenario = Scenario::new("serving", "", scenarios::greetings(load), Swarm::calm())
@@ -122,6 +124,61 @@ fn comes_back(picks: &mut Picks<'_>) -> Scenario {
         .flags(&["--policy", WAITS, "--deadline", "10s", "--drain-delay", delay])
         .recovers_within(20_000.ms())
         .every_call("a call that waits for a host that serves is not lost", checks::works)
+}
+
+/// The scenario of two hosts of which one can never be connected to, and the other only at times: callers wait, and each is tried
+/// when its own wait is over, and not when that of both is.
+pub(crate) fn sooner() -> Scenario {
+    let load = scenarios::greetings(Load::new(8, 8000.ms(), 16_000.ms()..=17_000.ms()));
+    let swarm = Swarm::new(1..=2, 3000.ms(), 2000.ms()..=5000.ms()).host("service1").only(&[Family::Kill]);
+    let about = "callers wait for a host that is killed, beside one that hangs up on everybody";
+    Scenario::new("sooner", about, load, swarm)
+        .nodes(&["service1", "service2"], scenarios::app)
+        .foreign("rude", foreign::service1().hangs_up())
+        .workers(1)
+        .flags(&["--policy", "wait-for-ready=true", "--deadline", "17s"])
+        .recovers_within(20_000.ms())
+        .promises(promises::of_calls().except(promises::REPLICAS_SHARE))
+        .fold("while calls wait, a host is tried when its wait is over", tried_in_time)
+}
+
+/// The hosts that are left alone, until when, and how many calls wait.
+#[derive(Debug, Default)]
+struct LeftAlone {
+    until: BTreeMap<String, Duration>,
+    waiting: usize,
+    /// Since when some do.
+    since: Duration,
+}
+
+fn tried_in_time(left: &mut LeftAlone, event: &Event) -> Result<(), String> {
+    if *event.host != *"service2" {
+        return Ok(());
+    }
+    if event.told::<CallMade>().is_some() {
+        left.since = if left.waiting == 0 { event.at } else { left.since };
+        left.waiting += 1;
+    }
+    if event.told::<CallOutcome>().is_some() {
+        left.waiting = left.waiting.saturating_sub(1);
+    }
+    if let Some((wait, address)) = event.field("next_try_in_ms").zip(event.field("address")) {
+        let wait = wait.as_f64().unwrap_or_default() / 1e3;
+        left.until.insert(address.to_string(), event.at + Duration::from_secs_f64(wait));
+    }
+    if let Some(begun) = event.told::<Connection>().filter(|told| told.step == ConnectionStep::Begun) {
+        left.until.remove(&begun.address.to_string());
+    }
+    let late = left.until.iter().find(|(_, until)| event.at > left.since.max(**until) + SOON);
+    match late.filter(|_| left.waiting > 0) {
+        Some((address, until)) => Err(format!(
+            "service2 left {address} alone until {} ms, and has not tried it at {} ms, while {} calls wait",
+            until.as_millis(),
+            event.at.as_millis(),
+            left.waiting
+        )),
+        None => Ok(()),
+    }
 }
 
 /// What callers want of service1.

@@ -67,9 +67,13 @@ impl Call {
         Ok(())
     }
 
-    /// Tells whether its server serves, and again when it stops and when it begins to. Who does not say so when it stops says no
+    /// Tells whether its server serves, and again when it stops, by `word`, and when it begins to. Who has no word for that says no
     /// more.
-    pub(super) async fn tell_serving(mut self, rests: [Instant; 2], says_so: bool) -> Result<(), Trouble> {
+    pub(super) async fn tell_serving(
+        mut self,
+        rests: [Instant; 2],
+        word: Option<ServingStatus>,
+    ) -> Result<(), Trouble> {
         let mut body = self.respond.send_response(head(), false)?;
         let changes = rests.into_iter().filter(|change| *change > self.began);
         for at in iter::once(self.began).chain(changes) {
@@ -77,15 +81,11 @@ impl Call {
             if timeout_at(at, gone).await.is_ok() {
                 return Ok(());
             }
-            let status = match at < rests[0] || at >= rests[1] {
-                true => ServingStatus::Serving,
-                false => ServingStatus::NotServing,
-            };
-            let serves = status == ServingStatus::Serving;
+            let serves = at < rests[0] || at >= rests[1];
             sim::tell(ServingTold { serves }, None);
-            if !serves && !says_so {
+            let Some(status) = (if serves { Some(ServingStatus::Serving) } else { word }) else {
                 return Ok(body.send_trailers(self::status(Code::Unavailable, "it rests")?)?);
-            }
+            };
             let word = HealthCheckResponse { status: status.into() };
             body.send_data(framed(&word.encode_to_vec())?, false)?;
         }
