@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use node::App;
-use probe_contract::Entry;
 use probe_contract::tally::Enter;
-use protos::app::grpc::ProcessNameRequest;
-use protos::app::grpc::service1::ProcessName;
+use probe_contract::{Entry, Script, middle};
 use rehearse::proptest::prelude::*;
 use rehearse::{
     CLIENTS, CallRecord, Code, Expect, Family, Host, Load, Ms as _, Scenario, Swarm, Via, drawn, matching,
@@ -14,7 +12,7 @@ use rehearse::{
 };
 
 use crate::entered::EnteredOnce;
-use crate::{idempotency, ledger, scenarios, worlds};
+use crate::{idempotency, ledger, worlds};
 
 /// A tally in one node, which two workers lead to, and which remembers keys in memory or in a store.
 pub(crate) fn keys() -> sim::Scenario {
@@ -118,16 +116,15 @@ pub(crate) fn cut() -> Scenario {
 /// The scenario of calls under idempotency keys that may be handled again: where a node has died over one, the next has it handled,
 /// and not refused, and what it comes to is remembered.
 pub(crate) fn again() -> Scenario {
-    let requests = || Just(ProcessNameRequest { name: "again".to_owned() });
+    let requests = || Just(Script { text: "again".to_owned(), wait_ms: 80, ..Script::default() });
     let load = Load::new(60, 900.ms(), 100.ms()..=800.ms())
-        .rpc::<ProcessName>(Via::Rest, requests(), Expect::ok())
-        .rpc::<ProcessName>(Via::Grpc, requests(), Expect::ok())
+        .rpc::<middle::Play>(Via::Rest, requests(), Expect::ok())
+        .rpc::<middle::Play>(Via::Grpc, requests(), Expect::ok())
         .metadata(idempotency::metadata(matching("[a-p]")));
     let about = "clients repeat under idempotency keys what may be handled again, and the node dies";
-    let swarm = Swarm::new(2..=4, 700.ms(), 50.ms()..=150.ms()).host("service1");
-    let swarm = swarm.only(&[Family::SlowHandler, Family::Kill, Family::PowerLoss]);
-    Scenario::new("again", about, load, swarm)
-        .nodes(&["service1"], scenarios::app)
+    let swarm = Swarm::new(2..=4, 700.ms(), 50.ms()..=150.ms()).host("middle");
+    let swarm = swarm.only(&[Family::Kill, Family::PowerLoss]);
+    worlds::hosted(Scenario::new("again", about, load, swarm), &[("middle", &["middle", "back"])])
         .flags(&["--max-calls", "12", "--idempotency-store", "keys"])
         .flags(&["--idempotency-keys-for", &format!("{FOREVER_MS}ms")])
         .sync_takes(20.ms())

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rehearse::facts::{Connection, ConnectionStep};
-use rehearse::{CallRecord, Event, Load, Ms as _, Picks, Scenario, Swarm, drawn, promises};
+use rehearse::{CallRecord, Event, Family, Load, Ms as _, Picks, Scenario, Swarm, drawn, promises};
 
 use crate::{checks, foreign, scenarios};
 
@@ -94,6 +94,37 @@ fn crowd(picks: &mut Picks<'_>) -> Scenario {
         .every_call("a call works where a connection will have room", checks::works)
         .every_call("who waits for room has its turn", move |call| has_its_turn(call, most))
         .fold("there are ten connections to an address at most", ten_at_most)
+}
+
+/// The scenario of a callee with little room that dies while more calls wait for that than it has: they learn so, all of them, though
+/// no other call comes.
+pub(crate) fn emptied() -> Scenario {
+    let load =
+        Load::new(CROWD, 100.ms(), 14_000.ms()..=15_000.ms()).in_flight_max(CROWD).bursts(CROWD as u64);
+    let swarm = Swarm::new(1..=1, 1500.ms(), 4000.ms()..=6000.ms()).host("service1").only(&[Family::Kill]);
+    let service1 = foreign::service1().takes(LONG).streams_max(1).connections_max(2);
+    let about = "service1 has room for two calls, and dies while many wait for that: all learn so";
+    Scenario::new("emptied", about, scenarios::greetings(load), swarm)
+        .nodes(&["service2"], scenarios::app)
+        .foreign("service1", service1)
+        .workers(1)
+        .flags(&["--deadline", "15s", "--policy", "attempts=1"])
+        // Each of the connections has a backoff of its own, and nobody tells them apart.
+        .promises(promises::of_calls().except(promises::BACKOFF_IS_KEPT).enough(12_000.ms()))
+        .recovers_within(30_000.ms())
+        .every_call("every reply belongs to its request", checks::right_value)
+        .every_call("who waits for room learns that there is none", learns_so)
+}
+
+/// Nobody waits until its deadline for a callee that cannot be reached.
+fn learns_so(call: &CallRecord) -> Result<(), String> {
+    match call.reply.as_ref().map(|reply| reply.status.as_str()) {
+        Some("DEADLINE_EXCEEDED") => Err(format!(
+            "{} has waited until its deadline; expected that it is told at once that service1 cannot be reached",
+            call.request_id
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// A call waits for those that came before it, and for no other.

@@ -77,6 +77,7 @@ fn of_services() -> rehearse::Runner {
         .scenario(lasting::lasting())
         .scenario(lines::lines())
         .scenario(lines::crowded())
+        .scenario(lines::emptied())
         .scenario(logged::logged())
         .scenario(sizes::exact())
         .scenario(keys::keys())

@@ -213,7 +213,8 @@ fn told_of_their_end(scripts: Streaming<Script>) -> impl Stream<Item = Result<Sc
 /// What was sent is what has come, and nothing that is the node's own.
 fn arrived(script: &Script) -> Result<()> {
     // What a client sends along is for the service that it calls.
-    let is_sent = |name: &str| name.starts_with("x-trial") || name == "x-other" && !script.further;
+    let of_it = |name: &str| ["x-other", "idempotency-key"].contains(&name);
+    let is_sent = |name: &str| name.starts_with("x-trial") || of_it(name) && !script.further;
     let has_more = CallContext::with_current(|context| {
         context.is_some_and(|context| context.metadata().as_ref().keys().any(|name| !is_sent(name.as_str())))
     });
