@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rehearse::facts::{Connection, ConnectionStep};
-use rehearse::{CallRecord, Event, Family, Load, Ms as _, Picks, Scenario, Swarm, drawn, promises};
+use rehearse::{
+    CallRecord, Event, Family, Invariant, Load, Ms as _, Picks, Scenario, Swarm, Wants, What, drawn, promises,
+};
 
 use crate::{checks, foreign, scenarios};
 
@@ -113,17 +115,54 @@ pub(crate) fn emptied() -> Scenario {
         .promises(promises::of_calls().except(promises::BACKOFF_IS_KEPT).enough(12_000.ms()))
         .recovers_within(30_000.ms())
         .every_call("every reply belongs to its request", checks::right_value)
-        .every_call("who waits for room learns that there is none", learns_so)
+        .invariant(LearnsSo::default)
 }
 
-/// Nobody waits until its deadline for a callee that cannot be reached.
-fn learns_so(call: &CallRecord) -> Result<(), String> {
-    match call.reply.as_ref().map(|reply| reply.status.as_str()) {
-        Some("DEADLINE_EXCEEDED") => Err(format!(
-            "{} has waited until its deadline; expected that it is told at once that service1 cannot be reached",
-            call.request_id
-        )),
-        _ => Ok(()),
+/// Ways there and back, for one after the other of those who wait.
+const SOON: Duration = Duration::from_millis(800);
+
+/// Who waits for a callee that dies is told so, and not only when somebody else comes.
+#[derive(Debug, Default)]
+struct LearnsSo {
+    died: Option<Duration>,
+    met: u64,
+}
+
+impl Invariant for LearnsSo {
+    fn name(&self) -> &str {
+        "who waits for room learns that there is none"
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::nothing()
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        if let What::FaultBegins { .. } = &event.what {
+            self.died = Some(event.at);
+        }
+        Ok(())
+    }
+
+    fn call_ended(&mut self, call: &CallRecord) -> Result<(), String> {
+        let Some((died, ended)) = self.died.zip(call.ended).filter(|(died, _)| call.started < *died) else {
+            return Ok(());
+        };
+        self.met += 1;
+        if ended <= died + SOON {
+            return Ok(());
+        }
+        Err(format!(
+            "{} has waited for service1 until {} ms, which died at {} ms; expected that it is told until {} ms",
+            call.request_id,
+            ended.as_millis(),
+            died.as_millis(),
+            (died + SOON).as_millis()
+        ))
+    }
+
+    fn met(&self) -> u64 {
+        self.met
     }
 }
 

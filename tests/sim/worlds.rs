@@ -208,14 +208,20 @@ fn configured(picks: &mut Picks<'_>, scenario: Scenario) -> Scenario {
     let choices: &[(&str, &[&str])] = &[
         ("--deadline", &["500ms", "3s"]),
         ("--keepalive", &["200ms", "100ms", "1s"]),
-        ("--greeting-timeout", &["100ms", "50ms", "500ms"]),
         ("--max-streams", &["1024", "4"]),
     ];
     let workers = picks.pick("workers", &[2, 1]);
     let scenario = scenario.workers(workers).flags(&["--rest-headers", "x-trial"]);
-    choices
-        .iter()
-        .fold(scenario, |scenario, (flag, values)| scenario.flags(&[flag, picks.pick(flag, values)]))
+    choices.iter().fold(scenario, |scenario, (flag, values)| {
+        let value = picks.pick(flag, values);
+        // A callee is as quick to greet as to answer a PING.
+        let greeting: &[&str] = match (*flag, value) {
+            ("--keepalive", "100ms") => &["--greeting-timeout", "50ms"],
+            ("--keepalive", "1s") => &["--greeting-timeout", "500ms"],
+            _ => &[],
+        };
+        scenario.flags(&[flag, value]).flags(greeting)
+    })
 }
 
 /// Faults over the whole time of the load, short ones or outages of seconds, so that a second one may begin while the

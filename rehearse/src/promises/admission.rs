@@ -118,14 +118,24 @@ impl Rooms {
         self.rooms.last_mut().expect("one was just added")
     }
 
-    /// How many calls of `service` ran at most on each of `hosts` since then, and how many may, in words.
-    pub(super) fn in_words(&self, service: &str, path: &str, hosts: &[&str], since: Duration) -> String {
+    /// How many calls of `service` ran at most on each of `hosts` since then, and how many may where one is taken on, in words.
+    pub(super) fn in_words(
+        &self,
+        service: &str,
+        path: &str,
+        hosts: &[&str],
+        (since, is_sheddable): (Duration, bool),
+    ) -> String {
         let since = since.saturating_sub(self.setting.tick);
         let words = self.behind(service, path, hosts).map(|room| {
             let Room { door, most, .. } = room;
             let (ran, what) = (room.peak(since), if door.is_streaming { "streams" } else { "calls" });
+            let may_be = match is_sheddable {
+                true => format!("{} of {most} may be for one that can be done without", share(*most)),
+                false => format!("{most} may be"),
+            };
             format!(
-                "{ran} {what} at once were handled by {service} on {} since then, and {most} may be",
+                "{ran} {what} at once were handled by {service} on {} since then, and {may_be}",
                 door.host
             )
         });

@@ -183,7 +183,8 @@ impl Causes {
             return faults;
         }
         let hosts: Vec<_> = self.setting.graph.targets(leg.caller, leg.callee).collect();
-        let full = self.rooms.in_words(leg.callee, leg.path, &hosts, leg.span.0);
+        let is_sheddable = self.sheddable.contains(&leg.request);
+        let full = self.rooms.in_words(leg.callee, leg.path, &hosts, (leg.span.0, is_sheddable));
         if full.is_empty() {
             format!("{} handled no call; {faults}", leg.callee)
         } else {
