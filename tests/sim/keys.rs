@@ -117,7 +117,8 @@ pub(crate) fn cut() -> Scenario {
 /// and not refused, and what it comes to is remembered.
 pub(crate) fn again() -> Scenario {
     let requests = || Just(Script { text: "again".to_owned(), wait_ms: 80, ..Script::default() });
-    let load = Load::new(60, 900.ms(), 100.ms()..=800.ms())
+    // What is cut off by its deadline is told to whoever repeats it.
+    let load = Load::new(60, 900.ms(), 400.ms()..=800.ms())
         .rpc::<middle::Play>(Via::Rest, requests(), Expect::ok())
         .rpc::<middle::Play>(Via::Grpc, requests(), Expect::ok())
         .metadata(idempotency::metadata(matching("[a-p]")));
