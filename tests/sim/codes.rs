@@ -131,7 +131,8 @@ pub(crate) fn saved() -> Scenario {
         .foreign("service1", service1)
         .workers(1)
         // No connection is taken for dead meanwhile.
-        .flags(&["--policy", "hedge=true", "--keepalive", "3s", "--deadline", "3s"])
+        .flags(&["--keepalive", "3s", "--greeting-timeout", "1500ms"])
+        .flags(&["--policy", "hedge=true", "--deadline", "3s"])
         .promises(promises::of_calls())
         .every_call("every reply belongs to its request", checks::right_value)
         .invariant(FirstIsRepeated::default)

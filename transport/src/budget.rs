@@ -144,6 +144,11 @@ impl Streams {
         }
     }
 
+    /// Whether there are any that wait for their client.
+    pub(crate) fn are_any(&self) -> bool {
+        bytes_in(&self.share.waiting) > 0
+    }
+
     /// Whether so much is held that few more are to begin at a time.
     pub(crate) fn are_many(&self) -> bool {
         let budget = &self.share.budget;

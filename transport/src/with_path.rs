@@ -11,7 +11,8 @@ use serde::forward_to_deserialize_any;
 use serde_json::value::RawValue;
 use serde_json::{Error, Result};
 
-/// A deserializer of both. A field that is in the path is not read from the body.
+/// A deserializer of both. A field that is in the path is not read from the body, and of one that is in the body twice the last
+/// counts, as ever on routes with a path.
 #[derive(Clone, Copy)]
 pub(crate) struct WithPath<'de> {
     pub(crate) body: &'de [u8],

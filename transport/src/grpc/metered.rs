@@ -124,8 +124,16 @@ impl Metered {
     /// when it has done so for too long.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.streams.held.are_too_many() {
-            let stuck = self.stuck.get_or_insert_with(|| Box::pin(sleep(STUCK_MAX)));
-            if stuck.as_mut().poll(cx).is_ready() {
+            if !self.streams.held.are_any() {
+                // It holds nothing, and waits for others.
+                self.stuck = None;
+            } else if self
+                .stuck
+                .get_or_insert_with(|| Box::pin(sleep(STUCK_MAX)))
+                .as_mut()
+                .poll(cx)
+                .is_ready()
+            {
                 return Poll::Ready(Err(too_much()));
             }
             let pause = self.pause.take().map(|(pause, _)| pause);
@@ -374,6 +382,19 @@ mod tests {
         let error = metered.read(&mut [0; 1]).await.expect_err("it is cut off");
         assert_eq!((error.kind(), begun.elapsed()), (io::ErrorKind::QuotaExceeded, STUCK_MAX));
         drop(far);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_holds_nothing_waits_for_others_as_long_as_it_takes() {
+        let (mut far, mut metered, _) = connection(16 * STREAM).await;
+        let others = Share::of(metered.streams.held.share().budget());
+        let mut others = Streams::of(&others);
+        (0..13).for_each(|_| others.hold());
+        far.write_all(&heads(1)).await.expect("there is room");
+        let read = timeout(STUCK_MAX * 3, metered.read(&mut [0; 1])).await;
+        assert!(read.is_err(), "others hold too much");
+        drop(others);
+        metered.read_exact(&mut [0; 13]).await.expect("it is still there");
     }
 
     #[tokio::test(start_paused = true)]

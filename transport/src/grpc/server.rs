@@ -173,9 +173,14 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
 
 /// Takes what the head of a call weighs. Of one for which there is no room nothing is kept but what the refusal needs.
 fn taken(buffered: &Buffered, request: &mut http::Request<Incoming>) -> Result<()> {
-    let taken = buffered.take(request.uri().path().len() + metadata::weight(request.headers()));
+    let uri = request.uri();
+    let target = [uri.path_and_query().map(|said| said.as_str()), uri.authority().map(|said| said.as_str())];
+    let target: usize = target.into_iter().flatten().map(str::len).sum();
+    let taken = buffered.take(target + request.method().as_str().len() + metadata::weight(request.headers()));
     if taken.is_err() {
         *request.headers_mut() = metadata::of_refused(request.headers());
+        // A copy: what HTTP/2 made is a piece of the whole head.
+        *request.uri_mut() = request.uri().path().parse().unwrap_or_default();
     }
     taken
 }

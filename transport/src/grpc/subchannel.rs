@@ -322,6 +322,11 @@ impl Subchannel {
                 self.made.fetch_add(1, Ordering::Relaxed);
                 let serves = serves(watch.as_ref());
                 (state.connection, state.failures) = (Connection::Ready(sender.clone(), watch), 0);
+                if sender.is_closed() {
+                    // It has ended already, when it was not in use yet.
+                    self.connections.lost.fetch_add(1, Ordering::Relaxed);
+                    state.connection = Connection::Idle;
+                }
                 if serves { Ok(sender) } else { Err(self.not_serving()) }
             }
             Err(error) => {

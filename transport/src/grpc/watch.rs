@@ -233,12 +233,13 @@ impl Watcher {
     }
 
     fn set(&mut self, serves: bool) {
-        self.serves.store(serves, Ordering::Relaxed);
-        if let Some(first) = self.first.take() {
-            // Nobody waits for it any more if connecting took too long.
-            first.send(()).ok();
+        let is_change = self.serves.swap(serves, Ordering::Relaxed) != serves;
+        let first = self.first.take();
+        if is_change || first.is_some() {
+            self.changed.notify_waiters();
         }
-        self.changed.notify_waiters();
+        // Nobody waits for it any more if connecting took too long.
+        first.map(|first| first.send(()));
     }
 }
 

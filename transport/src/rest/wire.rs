@@ -40,8 +40,8 @@ const HALF_CLOSED_MAX: Duration = Duration::from_secs(1);
 /// answer is out.
 const AHEAD_MAX: usize = 4 * 1024;
 
-/// How much hyper reads at a time, but of bodies, or as much as it has counted for. What it keeps for that grows when reads fill
-/// it, and is kept for as long as requests come: a head that does not fit in here counts for so long, too.
+/// How much hyper reads at a time, unless it has no more room than counts already, or reads a body. Its buffer grows when reads
+/// fill it, and stays for as long as requests come: a head that does not fit in here counts for so long, too.
 const PIECE: usize = 8 * 1024;
 
 /// The stream of one connection. Clones are the same.
@@ -270,13 +270,22 @@ impl Inner {
         }
     }
 
-    /// Whether there is room for what has come of a head, of which more is waited for. If not, the answer is noted.
+    /// Whether what is read is of a head: also while the answer before it goes out.
+    fn is_of_head(&self) -> bool {
+        self.stage != Stage::Request { is_answered: false }
+    }
+
+    /// Whether there is room for what has come of a head, of which more is waited for. If not, the answer is noted, unless
+    /// another one is on its way: who does not read that is told nothing.
     fn has_room(&mut self) -> bool {
         let more = self.read.saturating_sub(self.counted);
-        let has_room = more == 0 || self.held.take(more).is_ok();
+        if more == 0 || !self.is_of_head() {
+            return true;
+        }
+        let has_room = self.held.take(more).is_ok();
         if has_room {
             self.counted += more;
-        } else {
+        } else if self.stage == Stage::Head {
             self.refusal = Some(429);
         }
         has_room
@@ -370,7 +379,7 @@ impl AsyncRead for Wire {
         if matches!(inner.stage, Stage::Quiet | Stage::Resting) {
             (inner.stage, inner.since) = (Stage::Head, None);
         }
-        if inner.stage == Stage::Head {
+        if inner.is_of_head() {
             inner.read += buf.filled().len() - before;
         }
         Poll::Ready(read)
