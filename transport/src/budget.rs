@@ -237,9 +237,14 @@ impl Buffered {
         budget.allows(own, add(&budget.taken) + bytes_in(&budget.waiting))
     }
 
+    /// How many bytes it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     /// Gives back all that was taken.
     pub(crate) fn give_all_back(&self) {
-        self.give_back(self.bytes.load(Ordering::Relaxed));
+        self.give_back(self.bytes());
     }
 
     /// Gives back so many of the bytes that were taken.

@@ -94,15 +94,17 @@ fn from_json<T: DeserializeOwned>(body: &[u8], path: &[(&str, &str)]) -> Result<
 }
 
 fn from_json_and_path<T: DeserializeOwned>(body: &[u8], path: &[(&str, &str)]) -> Result<T> {
-    check_object(body).map_err(|error| wrong("", error))?;
     let path = path.iter().map(|(name, value)| {
         check_encoding("path", value)?;
         let text = percent_decode_str(value).decode_utf8_lossy();
         Ok((*name, to_raw_value(&text).expect("a text has a JSON form")))
     });
-    let path = path.collect::<Result<Vec<_>>>()?;
-    let both = WithPath { body, path: &path };
-    T::deserialize(both).map_err(|error| wrong(&field_in::<T>(both), without_place(&error)))
+    let read = path.collect::<Result<Vec<_>>>().and_then(|path| {
+        let both = WithPath { body, path: &path };
+        T::deserialize(both).map_err(|error| wrong(&field_in::<T>(both), without_place(&error)))
+    });
+    // A body that is no object is told of first, with the place. Only who has sent something wrong pays for it.
+    read.map_err(|error| check_object(body).map_or_else(|whole| wrong("", whole), |()| error))
 }
 
 /// The field of a `T` that cannot be read, as `: items[2].count`; nothing where that is the body itself. Only who has sent

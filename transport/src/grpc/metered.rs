@@ -124,16 +124,7 @@ impl Metered {
     /// when it has done so for too long.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.streams.held.are_too_many() {
-            if !self.streams.held.are_any() {
-                // It holds nothing, and waits for others.
-                self.stuck = None;
-            } else if self
-                .stuck
-                .get_or_insert_with(|| Box::pin(sleep(STUCK_MAX)))
-                .as_mut()
-                .poll(cx)
-                .is_ready()
-            {
+            if self.poll_stuck(cx).is_ready() {
                 return Poll::Ready(Err(too_much()));
             }
             let pause = self.pause.take().map(|(pause, _)| pause);
@@ -145,6 +136,15 @@ impl Metered {
         }
         self.stuck = None;
         Poll::Ready(Ok(()))
+    }
+
+    /// Resolves when none of its streams has ended for too long. Who holds nothing waits for others.
+    fn poll_stuck(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.streams.held.are_any() {
+            self.stuck = None;
+            return Poll::Pending;
+        }
+        self.stuck.get_or_insert_with(|| Box::pin(sleep(STUCK_MAX))).as_mut().poll(cx)
     }
 
     /// Reads no more than a few streams begin in.

@@ -232,7 +232,10 @@ impl Subchannel {
     /// A connection has ended. If it is the one in use, it is lost from this moment on, and not only when a call asks for it:
     /// an attempt elsewhere that begins in between has begun after the loss.
     fn note_loss(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.note_loss_in(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn note_loss_in(&self, state: &mut State) {
         if matches!(&state.connection, Connection::Ready(sender, _) if sender.is_closed()) {
             self.connections.lost.fetch_add(1, Ordering::Relaxed);
             state.connection = Connection::Idle;
@@ -322,11 +325,8 @@ impl Subchannel {
                 self.made.fetch_add(1, Ordering::Relaxed);
                 let serves = serves(watch.as_ref());
                 (state.connection, state.failures) = (Connection::Ready(sender.clone(), watch), 0);
-                if sender.is_closed() {
-                    // It has ended already, when it was not in use yet.
-                    self.connections.lost.fetch_add(1, Ordering::Relaxed);
-                    state.connection = Connection::Idle;
-                }
+                // It may have ended already, when it was not in use yet.
+                self.note_loss_in(&mut state);
                 if serves { Ok(sender) } else { Err(self.not_serving()) }
             }
             Err(error) => {

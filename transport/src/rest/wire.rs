@@ -67,8 +67,6 @@ struct Inner {
     refusal: Option<u16>,
     /// What is held for heads: of one that is not whole what has come, and what hyper keeps since it read a large one.
     held: Buffered,
-    /// How many bytes that are.
-    counted: usize,
     /// How many bytes have come of the head that is read. Of one that comes at once, none count.
     read: usize,
 }
@@ -120,7 +118,6 @@ impl Wire {
             unread: None,
             refusal: None,
             held: Buffered::alone(budget),
-            counted: 0,
             read: 0,
         })))
     }
@@ -172,7 +169,7 @@ impl Wire {
             inner.stage = Stage::Head;
         }
         // It counts when it is read again, and hyper with what it keeps is gone.
-        (inner.read, inner.counted) = (0, 0);
+        inner.read = 0;
         inner.held.give_all_back();
         inner.ahead.extend_from_slice(read);
     }
@@ -278,14 +275,12 @@ impl Inner {
     /// Whether there is room for what has come of a head, of which more is waited for. If not, the answer is noted, unless
     /// another one is on its way: who does not read that is told nothing.
     fn has_room(&mut self) -> bool {
-        let more = self.read.saturating_sub(self.counted);
+        let more = self.read.saturating_sub(self.held.bytes());
         if more == 0 || !self.is_of_head() {
             return true;
         }
         let has_room = self.held.take(more).is_ok();
-        if has_room {
-            self.counted += more;
-        } else if self.stage == Stage::Head {
+        if !has_room && self.stage == Stage::Head {
             self.refusal = Some(429);
         }
         has_room
@@ -293,20 +288,18 @@ impl Inner {
 
     /// A head is whole. What it took is there for the next one, but as much as there is in any case counts no more.
     fn end_head(&mut self) {
-        let kept = self.counted.max(std::mem::take(&mut self.read));
-        if kept > PIECE {
+        let (counted, read) = (self.held.bytes(), std::mem::take(&mut self.read));
+        if counted.max(read) > PIECE {
             // Whether or not there is room: it is kept already.
-            self.held.hold(kept - self.counted);
-            self.counted = kept;
+            self.held.hold(read.saturating_sub(counted));
         } else {
-            self.counted = 0;
             self.held.give_all_back();
         }
     }
 
     /// Reads for hyper, of heads a little at a time.
     fn poll_read_piece(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let most = self.counted.max(PIECE);
+        let most = self.held.bytes().max(PIECE);
         if buf.remaining() <= most || self.body == RequestBody::Read {
             return self.poll_read_next(cx, buf);
         }
