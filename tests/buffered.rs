@@ -7,7 +7,7 @@ use std::io::Read as _;
 
 use http::{HeaderValue, Request};
 use process::frames::{Begun, post};
-use process::http2::{ANSWER_1, Client, SERVICE_1, TEST};
+use process::http2::{ANSWER_1, Client, SERVICE_1, SlowServer, TEST};
 use process::{Connection, Node, wait_until};
 
 const DEADLINE_EXCEEDED: u32 = 4;
@@ -62,16 +62,55 @@ fn a_call_takes_its_permit_before_its_message_has_come() {
     let mut client = grpc(&node);
     let calls = begun(&mut client, 2, &LARGE[..1]);
     assert_eq!(gauge(&node, CALLS_TAKEN), 2);
-    let mut other = grpc(&node);
-    let unread = other.begin(post(SERVICE_1));
-    assert_eq!(other.reply(unread).code(), Some(RESOURCE_EXHAUSTED), "refused at once, without its message");
-    let refused = node.http().get("/api/v1/name?name=test", "");
-    assert_eq!(refused.status, 429, "{refused:?}");
+    let unread = client.begin(post(SERVICE_1));
+    assert_eq!(client.reply(unread).code(), Some(RESOURCE_EXHAUSTED), "refused at once, without its message");
     for begun in calls {
         client.cancel(begun);
     }
     wait_until(|| gauge(&node, CALLS_TAKEN) == 0);
+    assert_eq!(client.call(post(SERVICE_1), TEST).body, ANSWER_1);
+}
+
+#[test]
+fn who_does_not_say_what_it_wants_gives_its_permits_to_who_does() {
+    let node = node(&["--max-calls", "3"]);
+    let (mut idle, mut other) = (grpc(&node), grpc(&node));
+    let calls = begun(&mut idle, 3, &LARGE[..1]);
     assert_eq!(other.call(post(SERVICE_1), TEST).body, ANSWER_1);
+    let slow = begun(&mut other, 2, &LARGE[..1]);
+    let [oldest, second, newest] = calls.try_into().map_err(|_| "three calls").expect("as many were begun");
+    for gone in [second, newest] {
+        let reply = idle.reply(gone);
+        assert_eq!(reply.code(), Some(RESOURCE_EXHAUSTED), "those that have come furthest stay: {reply:?}");
+    }
+    assert_eq!(gauge(&node, CALLS_TAKEN), 3);
+    let unread = other.begin(post(SERVICE_1));
+    assert_eq!(other.reply(unread).code(), Some(RESOURCE_EXHAUSTED), "it has more of them now");
+    idle.cancel(oldest);
+    slow.into_iter().for_each(|call| other.cancel(call));
+    wait_until(|| gauge(&node, CALLS_TAKEN) == 0);
+}
+
+#[test]
+fn answers_that_do_not_come_whole_fill_no_more_than_the_budget() {
+    const MOST: usize = 16 * MIB;
+    let mut callee = SlowServer::start();
+    let (most, peer) = (MOST.to_string(), callee.flag());
+    let flags = ["--services", "service2", "--workers", "1", "--log", "off,node=info", "--peer", &peer];
+    let node = Node::start(&[&flags[..], &["--max-buffered", &most]].concat());
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let mut client = node.http();
+        client.send("GET /api/v1/say-hello?name=test HTTP/1.1\r\nhost: node\r\n\r\n");
+        let answer = callee.accept();
+        clients.push((client, callee.begin_answer(answer, LARGE)));
+    }
+    let refused = clients.iter_mut().rev().take(4).map(|(client, _)| client.answer(true).status);
+    assert_eq!(refused.collect::<Vec<_>>(), [429; 4], "there is no room for what they are to get");
+    let held = gauge(&node, "buffered_bytes");
+    assert!(held > MOST / 2 && held <= MOST, "{held} bytes are held");
+    drop(clients);
+    wait_until(|| gauge(&node, "buffered_bytes") == 0);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod process;
 
 use std::net::TcpListener;
 
+use h2::Reason;
 use http::{HeaderValue, Request};
 use process::frames::{Reply, post};
 use process::http2::{ANSWER_1, ANSWER_2, Client, SERVICE_1, SERVICE_2, TEST};
@@ -366,6 +367,25 @@ fn a_call_that_its_client_takes_back_is_cancelled_and_harms_nothing_else() {
     let line = node.line();
     assert_eq!((&line["status"], &line["request_id"]), (&"CANCELLED".into(), &"taken-back".into()));
     assert_eq!(client.call(post(SERVICE_1), TEST).code(), Some(UNIMPLEMENTED), "the connection lives on");
+}
+
+#[test]
+fn the_line_of_a_call_that_is_taken_back_half_said_tells_that_it_was_cancelled() {
+    let mut node = Node::start(&["--log", "access=info,node=info"]);
+    let mut client = grpc(&node);
+    for reason in [Reason::CANCEL, Reason::NO_ERROR, Reason::INTERNAL_ERROR] {
+        let mut begun = client.begin(post_with(SERVICE_1, &[("x-request-id", "half-said")]));
+        begun.send(&TEST[..TEST.len() - 1], false);
+        client.flush();
+        begun.body.send_reset(reason);
+        client.flush();
+        let line = node.line();
+        assert_eq!(
+            (&line["status"], &line["request_id"]),
+            (&"CANCELLED".into(), &"half-said".into()),
+            "{reason}"
+        );
+    }
 }
 
 /// The deadline is 100 ms, and what is not read a second later is given up.

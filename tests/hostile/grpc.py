@@ -1,5 +1,7 @@
 """Attacks on the gRPC edge by calls: metadata over the limits, unknown methods, heads without end."""
 
+import time
+
 import wire
 from stage import case
 
@@ -64,3 +66,22 @@ def unknown_methods(stage):
             break
     over = sum(stream.code == UNIMPLEMENTED for stream in http2.streams.values())
     stage.expect(over == 8_000, f"{over} of 8000 were answered, GOAWAY {http2.goaway}")
+
+
+@case("8 x 1,024 heads without a message, and again, as often as one is over")
+def permits_held(stage):
+    """Who does not say what it wants keeps its permits only as long as nobody else needs them."""
+    head = wire.block(wire.call_headers(more=[("grpc-timeout", "1H")]))
+    held = [(stage.grpc(), iter(range(1, 2**20, 2))) for _ in range(8)]
+    for http2, numbers in held:
+        http2.begun = 0
+    end = time.monotonic() + 6.0
+    while time.monotonic() < end:
+        for http2, numbers in held:
+            more = 1024 - http2.begun + sum(stream.is_over for stream in http2.streams.values())
+            heads = [wire.frame(wire.HEADERS, wire.END_HEADERS, next(numbers), head) for _ in range(max(more, 0))]
+            http2.begun += len(heads)
+            http2.send(b"".join(heads))
+            http2.read(lambda: False, 0.01)
+    over = sum(stream.code == RESOURCE_EXHAUSTED for http2, _ in held for stream in http2.streams.values())
+    stage.expect(over > 0, "none of them was refused, so there was room for all")

@@ -5,6 +5,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
+use h2::SendStream;
 use h2::server::{Connection, SendResponse};
 use http::{HeaderName, HeaderValue, Request, Response};
 use tokio::net::{TcpListener, TcpStream};
@@ -142,15 +143,12 @@ impl SlowServer {
     /// Answers a call with these headers, this body and these trailers; without trailers, the headers are all.
     pub(crate) fn answer_with(
         &mut self,
-        mut respond: SendResponse<Bytes>,
+        respond: SendResponse<Bytes>,
         headers: &[(&'static str, &'static str)],
         body: &'static [u8],
         trailers: &[(&'static str, &'static str)],
     ) {
-        let head = Response::builder().header("content-type", "application/grpc");
-        let head = headers.iter().fold(head, |head, (name, value)| head.header(*name, *value));
-        let head = head.body(()).expect("a valid head");
-        let mut stream = respond.send_response(head, trailers.is_empty()).expect("the call is open");
+        let mut stream = head(respond, headers, trailers.is_empty());
         if !trailers.is_empty() {
             stream.send_data(Bytes::from_static(body), false).expect("the call is open");
             let trailer = |(name, value): &(&'static str, &'static str)| {
@@ -158,8 +156,24 @@ impl SlowServer {
             };
             stream.send_trailers(trailers.iter().map(trailer).collect()).expect("the call is open");
         }
+        self.write();
+    }
+
+    /// Begins the answer to a call with this. It goes on until what this gives is dropped.
+    pub(crate) fn begin_answer(
+        &mut self,
+        respond: SendResponse<Bytes>,
+        beginning: &'static [u8],
+    ) -> SendStream<Bytes> {
+        let mut stream = head(respond, &[], false);
+        stream.send_data(Bytes::from_static(beginning), false).expect("the call is open");
+        self.write();
+        stream
+    }
+
+    /// What was said goes out while the connection is polled; it has gone out when it would wait.
+    fn write(&mut self) {
         let connection = self.connection.as_mut().expect("a call came over it");
-        // What was said above goes out while the connection is polled; it has gone out when it would wait.
         let written = std::future::poll_fn(|cx| {
             let polled = connection.poll_accept(cx);
             assert!(!matches!(polled, std::task::Poll::Ready(Some(Ok(_)))), "one call at a time");
@@ -167,6 +181,18 @@ impl SlowServer {
         });
         self.runtime.block_on(written);
     }
+}
+
+/// Sends the head of an answer.
+fn head(
+    mut respond: SendResponse<Bytes>,
+    headers: &[(&'static str, &'static str)],
+    is_all: bool,
+) -> SendStream<Bytes> {
+    let head = Response::builder().header("content-type", "application/grpc");
+    let head = headers.iter().fold(head, |head, (name, value)| head.header(*name, *value));
+    let head = head.body(()).expect("a valid head");
+    respond.send_response(head, is_all).expect("the call is open")
 }
 
 fn runtime() -> Runtime {

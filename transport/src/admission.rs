@@ -1,7 +1,9 @@
 //! How much a service takes on at once. One call more is refused at once, before it is read any further.
 
 use std::sync::Arc;
+use std::task::Waker;
 
+use crate::awaiting::Awaiting;
 use crate::criticality::Criticality;
 use crate::drain::{Drain, OpenWork};
 use crate::gauges::{Count, Gauge, Gauges, Holds, Reading};
@@ -15,10 +17,12 @@ pub(crate) struct Admission {
     pub(crate) drain: Drain,
     limits: Limits,
     counts: [Count; Taken::ALL.len()],
+    /// Those of its calls, and of its streams, whose request has not come.
+    awaiting: [Awaiting; 2],
 }
 
 /// What a service has a number of.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Taken {
     /// Calls with one request and one answer.
     Calls,
@@ -47,18 +51,41 @@ impl Taken {
 
 impl Admission {
     pub(crate) fn new(service: &'static str, limits: Limits, drain: Drain, gauges: &Gauges) -> Arc<Self> {
-        let admission = Arc::new(Self { service, drain, limits, counts: Default::default() });
+        let (counts, awaiting) = Default::default();
+        let admission = Arc::new(Self { service, drain, limits, counts, awaiting });
         gauges.watch(&admission);
         admission
     }
 
-    /// Takes on a call, or refuses it, where it can be done without sooner than others. Calls with a streamed request or
-    /// answer are counted apart.
-    pub(crate) fn admit(self: &Arc<Self>, is_streaming: bool, criticality: Criticality) -> Result<Permit> {
-        match is_streaming {
-            true => self.permit(Taken::Streams, criticality.share(self.limits.streams), "streams"),
-            false => self.permit(Taken::Calls, criticality.share(self.limits.calls), "calls"),
+    /// Takes on a call of `client`, or refuses it, where it can be done without sooner than others. Calls with a streamed
+    /// request or answer are counted apart. Where all permits are taken, one whose request has not come may have to give its
+    /// own up (see [`Awaiting`]), but to none that can be done without.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        is_streaming: bool,
+        criticality: Criticality,
+        client: Option<usize>,
+    ) -> Result<Permit> {
+        let (of, most, what) = match is_streaming {
+            true => (Taken::Streams, self.limits.streams, "streams"),
+            false => (Taken::Calls, self.limits.calls, "calls"),
+        };
+        match self.permit(of, criticality.share(most), what) {
+            Err(_) if criticality != Criticality::Sheddable && self.awaiting(of).give_way_to(client) => {
+                Ok(self.permit_of_another(of))
+            }
+            permit => permit,
         }
+    }
+
+    /// The call of `client` that has `permit` waits for its request. What is `held` is dropped when it does no longer.
+    pub(crate) fn awaits_request(
+        client: usize,
+        permit: Permit,
+        held: Option<Box<dyn Send + Sync>>,
+    ) -> Awaited {
+        let number = permit.admission().awaiting(permit.0.of).enter(client, held);
+        Awaited { permit: Some(permit), client, number }
     }
 
     /// Takes on work that outlives its call, or refuses it.
@@ -70,7 +97,7 @@ impl Admission {
     /// Counts one that has been admitted already.
     pub(crate) fn one(self: &Arc<Self>, of: Taken) -> Counted {
         self.count(of).add();
-        Counted { admission: Arc::clone(self), of }
+        Counted { admission: Arc::clone(self), of, is_passed_on: false }
     }
 
     fn permit(self: &Arc<Self>, of: Taken, most: usize, what: &str) -> Result<Permit> {
@@ -78,7 +105,16 @@ impl Admission {
             let service = self.service;
             return Err(Status::resource_exhausted(format!("{service} has as many {what} as it takes on")));
         }
-        Ok(Permit(Counted { admission: Arc::clone(self), of }))
+        Ok(self.permit_of_another(of))
+    }
+
+    /// A permit that is counted already.
+    fn permit_of_another(self: &Arc<Self>, of: Taken) -> Permit {
+        Permit(Counted { admission: Arc::clone(self), of, is_passed_on: false })
+    }
+
+    fn awaiting(&self, of: Taken) -> &Awaiting {
+        &self.awaiting[usize::from(of == Taken::Streams)]
     }
 
     fn count(&self, of: Taken) -> &Count {
@@ -99,11 +135,15 @@ impl Holds for Admission {
 pub(crate) struct Counted {
     admission: Arc<Admission>,
     of: Taken,
+    /// Whether another one counts in its place.
+    is_passed_on: bool,
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.admission.count(self.of).take_away();
+        if !self.is_passed_on {
+            self.admission.count(self.of).take_away();
+        }
     }
 }
 
@@ -116,6 +156,54 @@ impl Permit {
     /// Its service.
     pub(crate) fn admission(&self) -> &Arc<Admission> {
         &self.0.admission
+    }
+}
+
+/// A call that waits for its request. It may have to give its permit up.
+pub(crate) struct Awaited {
+    /// None once it waits no longer.
+    permit: Option<Permit>,
+    client: usize,
+    number: u64,
+}
+
+impl Awaited {
+    /// Whether it has its permit yet; if so, `waker` is woken when it has not.
+    pub(crate) fn goes_on(&self, waker: &Waker) -> bool {
+        let awaiting = |permit: &Permit| {
+            let awaiting = permit.admission().awaiting(permit.0.of);
+            awaiting.waits(self.client, self.number, waker)
+        };
+        self.permit.as_ref().is_some_and(awaiting)
+    }
+
+    /// It waits no longer: gives the permit back.
+    ///
+    /// # Errors
+    ///
+    /// `RESOURCE_EXHAUSTED` if that is another's.
+    pub(crate) fn end(mut self) -> Result<Permit> {
+        let permit = self.leave().expect("it ends once");
+        if permit.0.is_passed_on {
+            let service = permit.admission().service;
+            return Err(Status::resource_exhausted(format!(
+                "{service} has as many calls as it takes on, and the request of this one has not come"
+            )));
+        }
+        Ok(permit)
+    }
+
+    fn leave(&mut self) -> Option<Permit> {
+        let mut permit = self.permit.take()?;
+        let awaiting = permit.admission().awaiting(permit.0.of);
+        permit.0.is_passed_on = !awaiting.leave(self.client, self.number);
+        Some(permit)
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        drop(self.leave());
     }
 }
 

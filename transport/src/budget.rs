@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
 use bytes::Bytes;
 
 use crate::gauges::{Gauge, Gauges, Holds, Reading};
-use crate::status::{Result, Status};
+use crate::status::{self, Result};
 
 /// The most that a worker holds with nothing said, in bytes.
 pub(crate) const DEFAULT_MOST: usize = 64 * 1024 * 1024;
@@ -199,6 +199,14 @@ impl Buffered {
         Self { client, bytes: AtomicUsize::new(bytes), is_admitted: AtomicBool::new(false) }
     }
 
+    /// Tells its client from all others, as long as this lives.
+    pub(crate) fn client(&self) -> usize {
+        match &self.client {
+            Client::Connection(share) => Arc::as_ptr(share).addr(),
+            Client::Call(_) => (&raw const *self).addr(),
+        }
+    }
+
     /// The call was admitted: from now until it is answered, its stream waits for nobody's leave.
     pub(crate) fn admit(&self) {
         if let Client::Connection(share) = &self.client
@@ -221,7 +229,7 @@ impl Buffered {
     pub(crate) fn take(&self, bytes: usize) -> Result<()> {
         if !self.hold(bytes) {
             self.give_back(bytes);
-            return Err(Status::resource_exhausted(FULL));
+            return Err(status::no_room_here(FULL));
         }
         Ok(())
     }

@@ -47,8 +47,10 @@ struct Inner {
     panicked: AtomicBool,
     begun: AtomicBool,
     lease: OnceLock<Lease>,
-    /// What an edge holds for the call; nothing where it came over memory.
+    /// What an edge holds for the call itself; nothing where it came over memory.
     buffered: Option<Buffered>,
+    /// The call that came over an edge, if this one is part of it and came over memory.
+    outer: Option<CallContext>,
     repeated_outside: bool,
     /// How many attempts this node makes for the request, where its edge tells.
     attempts: Option<Arc<Count>>,
@@ -74,6 +76,7 @@ impl CallContext {
             begun: AtomicBool::new(false),
             lease: OnceLock::new(),
             buffered: None,
+            outer: None,
             repeated_outside: false,
             attempts: None,
         }))
@@ -184,6 +187,16 @@ impl CallContext {
         self
     }
 
+    /// It was made, over memory, where the current one is handled.
+    pub(crate) fn part_of_current(mut self) -> Self {
+        let outer = Self::with_current(|current| match current? {
+            current if current.buffered().is_some() => Some(current.clone()),
+            current => current.0.outer.clone(),
+        });
+        Arc::get_mut(&mut self.0).expect("nobody else has seen it yet").outer = outer;
+        self
+    }
+
     /// Counts what an edge holds for the call, for as long as there is this context, which is a new one.
     #[must_use]
     pub(crate) fn counting(mut self, buffered: Buffered) -> Self {
@@ -210,9 +223,14 @@ impl CallContext {
         self.0.attempts.as_ref()
     }
 
-    /// What an edge holds for the call; nothing where it came over memory.
+    /// What an edge holds for the call itself; nothing where it came over memory.
     pub(crate) fn buffered(&self) -> Option<&Buffered> {
         self.0.buffered.as_ref()
+    }
+
+    /// What an edge holds for the call that this one is part of.
+    pub(crate) fn buffered_outside(&self) -> Option<&Buffered> {
+        self.buffered().or_else(|| self.0.outer.as_ref()?.buffered())
     }
 
     pub(crate) fn admission(&self) -> Option<&Arc<Admission>> {

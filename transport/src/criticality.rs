@@ -14,7 +14,7 @@ pub enum Criticality {
     /// As calls are of which nothing is said.
     #[default]
     Default,
-    /// Nothing may take its place. Admission treats it like [`Default`](Self::Default): there are no permits set aside.
+    /// It matters most. Admission treats it like [`Default`](Self::Default): there are no permits set aside.
     Critical,
 }
 

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt as _};
 use tokio::time::Instant;
 
-use crate::admission::{Admission, Counted, Permit, Taken};
+use crate::admission::{Admission, Awaited, Counted, Permit, Taken};
 use crate::answers::Answers;
 use crate::budget::Buffered;
 use crate::call::{Call, Held, Interceptor, Stay, Ticket};
@@ -25,7 +25,7 @@ use crate::metadata;
 use crate::payload::{MessageStream, Payload};
 use crate::place::Locate;
 use crate::route::Route;
-use crate::status::{self, NotSent, Result};
+use crate::status::{self, NotSent, Result, Status};
 use crate::transcode::Transcoder;
 use crate::usual::Usual;
 
@@ -100,8 +100,10 @@ impl Endpoint {
         if !self.has_time_for(context) {
             return Err(deadline::too_short());
         }
-        let permit = self.admission.admit(!self.is_unary(), context.criticality())?;
-        context.buffered().into_iter().for_each(Buffered::admit);
+        let (buffered, criticality) = (context.buffered(), context.criticality());
+        let client = buffered.map(Buffered::client);
+        let permit = self.admission.admit(!self.is_unary(), criticality, client)?;
+        buffered.into_iter().for_each(Buffered::admit);
         Ok(permit)
     }
 
@@ -114,25 +116,51 @@ impl Endpoint {
             || usual.allows(deadline.saturating_duration_since(now), now)
     }
 
-    /// Waits for the request of a call that was admitted.
-    pub(crate) async fn read<T>(
+    /// Waits for the request of a call that was admitted, as long as that keeps its permit.
+    ///
+    /// # Errors
+    ///
+    /// Those of `request`, and `RESOURCE_EXHAUSTED` where the call had to give its permit up.
+    pub(crate) async fn read<T, E: From<Status>>(
         &self,
         context: &CallContext,
-        mut request: Pin<&mut impl Future<Output = T>>,
-    ) -> T {
-        let Some(interceptor) = &self.interceptor else { return request.await };
-        let mut awaited = None;
-        poll_fn(|cx| {
-            let polled = request.as_mut().poll(cx);
-            if polled.is_pending() && awaited.is_none() {
-                awaited = Some(interceptor.awaits_request(context, self.path, !self.is_unary()));
-            }
-            polled
-        })
-        .await
+        permit: Permit,
+        mut request: Pin<&mut impl Future<Output = Result<T, E>>>,
+    ) -> Result<(Permit, T), E> {
+        // Most have come by now.
+        let (mut permit, mut awaited) = (Some(permit), None);
+        let request = poll_fn(|cx| match request.as_mut().poll(cx) {
+            Poll::Ready(request) => Poll::Ready(Some(request)),
+            Poll::Pending if self.goes_on_waiting(context, &mut permit, &mut awaited, cx) => Poll::Pending,
+            Poll::Pending => Poll::Ready(None),
+        });
+        let request = request.await.transpose()?;
+        let permit = match awaited {
+            None => permit.expect("it has not waited"),
+            Some(awaited) => awaited.end()?,
+        };
+        Ok((permit, request.expect("a call without one has given way")))
     }
 
-    /// Tells that a call which was admitted waits for the outcome of another one, for as long as it does.
+    // Apart from what all calls go through.
+    #[cold]
+    #[inline(never)]
+    fn goes_on_waiting(
+        &self,
+        context: &CallContext,
+        permit: &mut Option<Permit>,
+        awaited: &mut Option<Awaited>,
+        cx: &Context<'_>,
+    ) -> bool {
+        if let Some(permit) = permit.take() {
+            let client = context.buffered().map(Buffered::client).expect("it comes over an edge");
+            let held = self.waits(context).map(|held| Box::new(held) as Box<dyn Send + Sync>);
+            *awaited = Some(Admission::awaits_request(client, permit, held));
+        }
+        awaited.as_ref().is_some_and(|awaited| awaited.goes_on(cx.waker()))
+    }
+
+    /// Tells that a call which was admitted waits for its request or for the outcome of another one, for as long as it does.
     pub(crate) fn waits(&self, context: &CallContext) -> Option<Box<dyn Held>> {
         self.interceptor.as_ref()?.awaits_request(context, self.path, !self.is_unary())
     }

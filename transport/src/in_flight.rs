@@ -15,7 +15,7 @@ use crate::gauges::{Count, Gauge, Holds, Reading};
 use crate::gradient::Gradient;
 use crate::payload::Payload;
 use crate::policy::MaxInFlight;
-use crate::status::{Code, Result, Status};
+use crate::status::{self, Code, Result, Status};
 use crate::trail::Trail;
 
 /// The limit of the calls to one service.
@@ -110,7 +110,10 @@ impl Room {
             Ok(Response { body: Payload::One(_), .. }) if sample.trail.is_of_one() => {
                 gradient.answered(now - sample.began, now);
             }
-            Err(status) if status.code() == Code::ResourceExhausted => gradient.refused(now),
+            // That there was no room here for an answer says nothing of the callee.
+            Err(status) if status.code() == Code::ResourceExhausted && !status::is_no_room_here(status) => {
+                gradient.refused(now);
+            }
             Ok(_) | Err(_) => {}
         }
     }

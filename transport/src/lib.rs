@@ -22,7 +22,7 @@
 //! | `streaming`, [`context`] | streams of messages, and what travels with a call: [`Streaming`], [`CallContext`] |
 //! | [`answers`], `kept` | what calls with idempotency keys came to: [`Answers`], [`KeyBounds`] |
 //! | [`store`], `outcome` | the one seam between that memory and what keeps it beyond the end of the process: [`KeyStore`](store::KeyStore) |
-//! | `admission`, `budget`, `usual` | how much a service takes on, how many bytes a worker holds, how long calls usually take |
+//! | `admission`, `awaiting`, `budget`, `usual` | how much a service takes on, and who gives way where it is full; how many bytes a worker holds; how long calls usually take |
 //! | [`contract`], [`payload`] | what a contract says, and what a carrier carries: [`Method`], [`Contract`], [`Body`] |
 //! | [`drain`] | how serving ends: [`Drain`] |
 //! | `tasks` | tasks of the transport's own, counted while they are there |
@@ -38,6 +38,7 @@ mod access;
 mod admission;
 pub mod answers;
 mod attempts;
+mod awaiting;
 mod background;
 mod breaker;
 mod budget;

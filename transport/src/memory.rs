@@ -75,7 +75,8 @@ impl Memory {
         )
         .mattering(criticality)
         .repeated_outside(request.repeated_outside)
-        .counting_attempts(request.trail.attempts().cloned());
+        .counting_attempts(request.trail.attempts().cloned())
+        .part_of_current();
         let permit = endpoint.admit(&context)?;
         // In debug builds every eighth call is encoded and decoded, to prove that its messages survive that. Calls are
         // counted and not messages, so that what one stream sends changes nothing for the next call.

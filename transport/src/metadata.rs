@@ -48,7 +48,9 @@ pub enum Pushback {
 
 /// Reads the request id from `headers`, or makes one.
 pub(crate) fn request_id(headers: &HeaderMap) -> RequestId {
-    RequestId::accept([REQUEST_ID, REQUEST_ID_PLAIN].map(|name| headers.get(name).map(HeaderValue::as_bytes)))
+    let under = |name| headers.get(name).map(HeaderValue::as_bytes);
+    // The second one is looked for where the first is of no use.
+    RequestId::accept([REQUEST_ID, REQUEST_ID_PLAIN].into_iter().map(under))
 }
 
 /// Writes the request id under both names. `is_named` says whether the connection that the headers go over knows these.

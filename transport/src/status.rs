@@ -100,6 +100,23 @@ pub fn was_lost(status: &Status) -> bool {
     std::error::Error::source(status).is_some_and(|source| source.is::<Lost>())
 }
 
+/// There is no room on this worker for what a call needs, whatever its callee has.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no room here")]
+struct NoRoomHere;
+
+/// `RESOURCE_EXHAUSTED` for want of room on this worker.
+pub(crate) fn no_room_here(message: &str) -> Status {
+    let mut status = Status::resource_exhausted(message);
+    status.set_source(Arc::new(NoRoomHere));
+    status
+}
+
+/// Whether it is this worker that had no room, and not a callee.
+pub(crate) fn is_no_room_here(status: &Status) -> bool {
+    std::error::Error::source(status).is_some_and(|source| source.is::<NoRoomHere>())
+}
+
 /// What the caller of a handler that panicked is told: nothing of the inside.
 pub(crate) fn panicked() -> Status {
     Status::internal("the handler panicked")

@@ -24,6 +24,7 @@ use super::Keepalive;
 use super::codec::{Raw, repair_size};
 use super::details::{checked, without_broken_details};
 use super::endpoints::{Endpoints, Wanted};
+use super::incoming::Counted;
 use super::line::Line;
 use super::outgoing::{Ending, outgoing};
 use super::rendezvous;
@@ -199,8 +200,9 @@ struct Wire {
     wanted: Wanted,
 }
 
-type ResponseBody =
-    Watched<MapFrame<MapErr<Incoming, fn(hyper::Error) -> Status>, fn(Frame<Bytes>) -> Frame<Bytes>>>;
+type ResponseBody = Counted<
+    Watched<MapFrame<MapErr<Incoming, fn(hyper::Error) -> Status>, fn(Frame<Bytes>) -> Frame<Bytes>>>,
+>;
 
 impl Service<http::Request<Body>> for Wire {
     type Response = http::Response<ResponseBody>;
@@ -240,8 +242,10 @@ async fn send(wire: Wire, mut request: http::Request<Body>) -> Result<http::Resp
                 wanted.trail.answered(wanted.attempt, now);
                 sent.has_head(&response, streaming, now);
                 without_broken_details(response.headers_mut());
-                return Ok(response
-                    .map(|body| Watched::new(body.map_err(repair as _).map_frame(checked as _), sent)));
+                return Ok(response.map(|body| {
+                    let body = body.map_err(repair as _).map_frame(checked as _);
+                    Counted::of(Watched::new(body, sent), callee.0.message_size)
+                }));
             }
             Err(mut error) => match error.take_message() {
                 Some(unsent) => request = unsent,

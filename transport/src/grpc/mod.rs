@@ -14,6 +14,7 @@ mod endpoint;
 mod endpoints;
 mod framing;
 mod greeting;
+mod incoming;
 mod line;
 mod lines;
 mod metered;

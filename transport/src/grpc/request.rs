@@ -1,6 +1,7 @@
 //! How the request of a call comes in: it is read when the call was admitted, in bounded time, and the buffer that it is
 //! put together in counts.
 
+use std::error::Error as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -63,8 +64,13 @@ impl HttpBody for Request {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
-        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else { return Poll::Ready(None) };
-        let frame = frame.map_err(StdError::from).and_then(|frame| {
+        let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            // hyper takes a reset without an error for an end.
+            None if !self.body.is_end_stream() => Err(StdError::from(BrokenOff)),
+            None => return Poll::Ready(None),
+            Some(frame) => frame.map_err(|_| StdError::from(BrokenOff)),
+        };
+        let frame = frame.and_then(|frame| {
             frame.data_ref().map_or(Ok(()), |piece| self.make_room(piece))?;
             Ok(frame)
         });
@@ -72,10 +78,23 @@ impl HttpBody for Request {
     }
 }
 
+/// The client has taken its call back, or is gone. tonic would take a request that breaks off like that for one that ends.
+#[derive(Debug, thiserror::Error)]
+#[error("the request broke off")]
+struct BrokenOff;
+
+/// Gives what came of a request the status that it has on every carrier.
+fn repair(status: Status, limit: usize) -> Status {
+    match status.source() {
+        Some(source) if source.is::<BrokenOff>() => Status::cancelled(BrokenOff.to_string()),
+        _ => repair_size(status, limit),
+    }
+}
+
 /// What was sent, as messages of at most `limit` bytes.
 pub(super) fn stream(messages: tonic::Streaming<Bytes>, limit: usize) -> Payload {
     let messages =
-        messages.map(move |item| Ok(Message::Encoded(item.map_err(|status| repair_size(status, limit))?)));
+        messages.map(move |item| Ok(Message::Encoded(item.map_err(|status| repair(status, limit))?)));
     Payload::Stream(messages.boxed())
 }
 
@@ -89,7 +108,7 @@ pub(super) async fn message(
         None => single(messages).await,
         Some(most) => deadline::within(deadline::after(most), single(messages)).await,
     };
-    message.map_err(|status| repair_size(status, limit))
+    message.map_err(|status| repair(status, limit))
 }
 
 async fn single(messages: &mut tonic::Streaming<Bytes>) -> Result<Bytes, Status> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::header::{ALLOW, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
@@ -253,7 +253,8 @@ fn bounds(
 
 /// Takes the headers away, all but the one that tonic's framing needs.
 fn take_headers(headers: &mut HeaderMap) -> HeaderMap {
-    const ENCODING: &str = "grpc-encoding";
+    // A name that is parsed already: a text would be, for each call.
+    const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
     let mut taken = std::mem::take(headers);
     if let Some(encoding) = taken.remove(ENCODING) {
         headers.insert(ENCODING, encoding);
@@ -326,9 +327,9 @@ impl StreamingService<Bytes> for Dispatch {
                 if endpoint.request_streaming {
                     return endpoint.call(permit, &context, request::stream(messages, limit)).await;
                 }
-                let message = {
+                let (permit, message) = {
                     let message = pin!(request::message(&mut messages, limit, read_within));
-                    endpoint.read(&context, message).await?
+                    endpoint.read(&context, permit, message).await?
                 };
                 drop(messages);
                 let size = message.len();

@@ -76,13 +76,14 @@ async fn call(
         buffered.take(size(request))?;
         metadata::check_size(context.metadata())?;
         let permit = target.endpoint.admit(context)?;
-        let body = if route.body {
+        let (permit, body) = if route.body {
             let limit = target.edge.router.limits().message_size;
             let body = pin!(read_json(request, body, buffered, limit));
-            Some(target.endpoint.read(context, body).await?)
+            let (permit, body) = target.endpoint.read(context, permit, body).await?;
+            (permit, Some(body))
         } else {
             no_body(request)?;
-            None
+            (permit, None)
         };
         let incoming = Incoming {
             query: request.query_string(),
