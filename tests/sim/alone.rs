@@ -39,7 +39,13 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         false => (1, bytes),
     };
     let load = Load::new(45, 400.ms(), 1500.ms()..=2000.ms()).in_flight_max(1);
-    let nodes: [(&str, &[&str]); 2] = [("edge", &["front"]), ("inner", &["middle", "back"])];
+    // What a service asks over memory asks another one over the wire, or what is asked over the wire asks over memory.
+    let is_memory_first = picks.pick("front is beside middle", &[false, true]);
+    let nodes: [(&str, &[&str]); 2] = match is_memory_first {
+        true => [("edge", &["front", "middle"]), ("inner", &["back"])],
+        false => [("edge", &["front"]), ("inner", &["middle", "back"])],
+    };
+    let over_the_wire = if is_memory_first { 2 } else { 1 };
     worlds::hosted(Scenario::new("", "", plays(load, scenes, bytes), Swarm::calm()), &nodes)
         .workers(1)
         .flags(&["--max-calls", "1", "--max-streams", "1", "--deadline", "2s"])
@@ -48,17 +54,22 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
         .promises(promises::of_calls())
         .every_call("every reply belongs to its request", |call| scripts::as_the_script_says(call, SIZE_MAX))
         .invariant(FindsRoom::default)
-        .every_call("who asks for too much is refused", refused)
+        .every_call("who asks for too much is refused", move |call| refused(call, over_the_wire))
 }
 
-/// Back has a request and its answer at once where both are streams.
-fn refused(call: &CallRecord) -> Result<(), String> {
+/// Back has a request and its answer at once where both are streams; a node has its own request while an answer to it comes
+/// over the wire, so many hops away.
+fn refused(call: &CallRecord, over_the_wire: u32) -> Result<(), String> {
     let Some(script) = request::<front::Play>(call) else { return Ok(()) };
-    let is_too_much =
-        script.manner() == Manner::Mirror && script.hops == 1 && script.request_bytes == TOO_MANY;
+    let is_too_much = match script.manner() {
+        Manner::Mirror => script.hops == 1,
+        Manner::Ask => script.hops >= over_the_wire,
+        _ => false,
+    };
+    let is_too_much = is_too_much && script.request_bytes == TOO_MANY;
     if is_too_much && call.reply.as_ref().is_some_and(Reply::is_ok) {
         return Err(format!(
-            "{} worked, and back has held twice {TOO_MANY} bytes for it; expected that it is refused, for a node holds {BUFFERED} \
+            "{} worked, and a node has held twice {TOO_MANY} bytes for it; expected that it is refused, for a node holds {BUFFERED} \
              at most, and not as much as that for one client",
             call.request_id
         ));

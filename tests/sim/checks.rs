@@ -26,7 +26,12 @@ pub(crate) fn works(call: &CallRecord) -> Result<(), String> {
     match &call.reply {
         _ if call.request.deadline < rehearse::promises::ENOUGH => Ok(()),
         Some(reply) if reply.is_ok() || reply.status == "RESOURCE_EXHAUSTED" => Ok(()),
-        other => Err(format!("{} got {other:?}", call.request_id)),
+        Some(reply) => {
+            let waited = call.ended.unwrap_or_default().saturating_sub(call.started).as_millis();
+            let (id, status, value) = (&call.request_id, &reply.status, &reply.value);
+            Err(format!("{id} got {status} ({value:?}) after {waited} ms; expected its answer"))
+        }
+        None => Err(format!("{} has not ended; expected its answer", call.request_id)),
     }
 }
 

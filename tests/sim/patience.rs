@@ -143,6 +143,20 @@ fn leaving(name: &str, about: &str, swarm: Swarm) -> Scenario {
     two(scenario, promises::of_calls().enough(3500.ms())).recovers_within(20_000.ms())
 }
 
+/// The scenario of clients that leave streams on which nothing more is said for long: what says nothing ends with them, too.
+pub(crate) fn hushed() -> Scenario {
+    let scripts = (matching("[a-z]{4,8}"), 0..=1_u32);
+    let scripts = scripts
+        .prop_map(|(text, hops)| Script { text, hops, pause_ms: 600_000, scenes: 2, ..Script::default() })
+        .sboxed();
+    let load = Load::new(16, 1500.ms(), 100.ms()..=800.ms()).without_timeouts();
+    let load =
+        load.watch::<front::Show>(scripts.clone(), Expect::ok()).watch::<back::Show>(scripts, Expect::ok());
+    let about = "clients leave streams on which nothing more is said";
+    let scenario = Scenario::new("hushed", about, load, Swarm::calm());
+    two(scenario, promises::of_calls()).recovers_within(20_000.ms())
+}
+
 /// The scenario of streams of which a service may have few under way: each counts until it has ended.
 pub(crate) fn few() -> Scenario {
     let scripts = (matching("[a-z]{4,8}"), 50..=150_u32);

@@ -197,6 +197,48 @@ struct Asked {
     all: u32,
 }
 
+/// The scenario of a replica that fails some of its calls, and is quicker than the other: who fails at once does not look quick.
+pub(crate) fn wavering() -> sim::Scenario {
+    let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
+    let right =
+        || Expect::ok().or_as_asked::<SayHelloRequest>(|asked| fails(&asked.name).map(|said| said.code()));
+    let load = Load::new(100, 30_000.ms(), 600.ms()..=900.ms()).in_flight_max(1);
+    Scenario::new(
+        "wavering",
+        "of two hosts of service1 one is quicker, and fails some of its calls at once",
+        load.rpc::<SayHello>(Via::Grpc, requests(), right()),
+        Swarm::calm(),
+    )
+    .nodes(&["service2"], scenarios::app)
+    .foreign("wavering", foreign::service1_that_fails(fails))
+    .foreign("slow", foreign::service1().takes(60.ms()))
+    .workers(1)
+    .promises(promises::of_calls().except(promises::REPLICAS_SHARE))
+    .every_call("every reply belongs to its request", checks::right_value)
+    .fold("who has just failed is not asked, for there is another", not_asked_just_then)
+    .into()
+}
+
+fn fails(name: &str) -> Option<Failed> {
+    (name < "k").then(foreign::ill)
+}
+
+/// After a failure an endpoint counts as slow for a second; a call may be on its way to it when it fails.
+fn not_asked_just_then(failed: &mut Option<Duration>, event: &Event) -> Result<(), String> {
+    if event.told::<CallOutcome>().is_some_and(|ended| ended.outcome == Outcome::Said(Code::Unavailable)) {
+        *failed = Some(event.at);
+    }
+    let is_asked = event.told::<HandlerBegun>().is_some() && &*event.host == "wavering";
+    let Some(ago) = failed.filter(|_| is_asked).map(|failed| event.at - failed) else { return Ok(()) };
+    match (100.ms()..700.ms()).contains(&ago) {
+        true => Err(format!(
+            "it has failed {} ms ago, and is asked again; expected that the other host is, though that is slower",
+            ago.as_millis()
+        )),
+        false => Ok(()),
+    }
+}
+
 /// What a call takes is forgotten within some ten seconds, and what is less than twice as long is as good.
 fn asked_now_and_then(asked: &mut Asked, event: &Event) -> Result<(), String> {
     if event.what == What::Phase(Phase::Healed) && asked.slow < 2 {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rehearse::facts::HandlerBegun;
 use rehearse::strangers::Stranger;
-use rehearse::{Event, Family, Load, Ms as _, Picks, Scenario, Swarm, drawn, promises};
+use rehearse::{CallRecord, Event, Family, Load, Ms as _, Picks, Scenario, Swarm, drawn, promises};
 
 use crate::visits::{self, BODY_MAX, DEADLINE};
 use crate::{checks, scenarios, worlds};
@@ -16,6 +16,43 @@ const HUNGRY: usize = 3;
 /// The scenario of clients that speak as no library does.
 pub(crate) fn strangers() -> sim::Scenario {
     drawn("strangers", "clients come that speak as no library does, byte by byte", world)
+}
+
+/// The scenario of clients that begin calls and do not say what they want.
+pub(crate) fn unsaid() -> sim::Scenario {
+    drawn(
+        "unsaid",
+        "clients begin as many calls as a node takes on, and do not say what they want",
+        unsaid_world,
+    )
+}
+
+fn unsaid_world(picks: &mut Picks<'_>) -> Scenario {
+    // However many permits the ordinary clients have, one of these has two of the others.
+    let visits = picks.pick("visits", &[3, 1, 5]);
+    let load = Load::new(30, 2000.ms(), 400.ms()..=800.ms()).in_flight_max(6);
+    let load = scenarios::greetings(load).strangers(visits, 1000.ms(), visits::unsaid());
+    Scenario::new("", "", load, Swarm::calm())
+        .node("edge", &["service2"], worlds::app(1000.ms()))
+        .node("inner", &["service1"], worlds::app(1000.ms()))
+        .workers(picks.pick("workers", &[1, 2]))
+        .flags(&["--deadline", "2s", "--max-calls", &visits::CALLS_MAX.to_string()])
+        .promises(promises::of_calls())
+        .every_call("every reply belongs to its request", checks::right_value)
+        .every_call("who says what it wants finds room", finds_room)
+}
+
+fn finds_room(call: &CallRecord) -> Result<(), String> {
+    match &call.reply {
+        Some(reply) if reply.status == "RESOURCE_EXHAUSTED" => {
+            let most = visits::CALLS_MAX;
+            Err(format!(
+                "{} was refused as one too many; expected that one of the {most} calls gives way that have not come as a whole",
+                call.request_id
+            ))
+        }
+        _ => checks::works(call),
+    }
 }
 
 fn world(picks: &mut Picks<'_>) -> Scenario {

@@ -1,6 +1,8 @@
 //! What lies on a hop, and what that can make of a call: faults while they are in force and in their aftermath, what
 //! handlers met, services that were full, connections that could not be made.
 
+mod words;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -164,32 +166,6 @@ impl Causes {
         let hosts: Vec<_> = self.setting.graph.targets(leg.caller, leg.callee).collect();
         let is_sheddable = self.sheddable.contains(&leg.request);
         self.rooms.was_full(leg.callee, leg.path, &hosts, (leg.span.0, is_sheddable))
-    }
-
-    /// What lay on this hop until it ended, and how full the callee was, in words.
-    pub(super) fn in_words(&self, leg: Leg<'_>, failure: Failure) -> String {
-        let faults: Vec<_> = self
-            .on(leg)
-            .filter(|(fault, _)| fault.from <= leg.span.1)
-            .map(|(fault, _)| fault.to_string())
-            .collect();
-        let faults = match faults.is_empty() {
-            true => "there was no fault on its way".to_owned(),
-            false => {
-                format!("the faults on its way, none of which does that at that time: {}", faults.join(", "))
-            }
-        };
-        if failure != Failure::Said(Code::ResourceExhausted) {
-            return faults;
-        }
-        let hosts: Vec<_> = self.setting.graph.targets(leg.caller, leg.callee).collect();
-        let is_sheddable = self.sheddable.contains(&leg.request);
-        let full = self.rooms.in_words(leg.callee, leg.path, &hosts, (leg.span.0, is_sheddable));
-        if full.is_empty() {
-            format!("{} handled no call; {faults}", leg.callee)
-        } else {
-            format!("{full}; {faults}")
-        }
     }
 
     /// Whether an actor that could have handled the call died meanwhile over another one.

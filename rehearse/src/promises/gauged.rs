@@ -78,23 +78,26 @@ impl Node {
     fn too_low(&self, reading: &Reading, is_disturbed: bool) -> Option<String> {
         let permits = self.handlers.iter().map(|((service, is_streaming), count)| {
             let what = if *is_streaming { "streams" } else { "calls" };
-            (Gauge::PermitsTaken, reading.count(Gauge::PermitsTaken, service, what), *count)
+            let says = reading.count(Gauge::PermitsTaken, service, what);
+            (Gauge::PermitsTaken, Some((*service, what)), says, (*count, "handlers that run"))
         });
         // Of one that is lost some hear before others.
         let lines = if is_disturbed { 0 } else { self.lines.len() };
         let open = reading.sum(Gauge::ConnectionsOpen) + reading.sum(Gauge::ConnectionsSilent);
         let sums = [
-            (Gauge::CalleeConnectionsOpen, lines),
-            (Gauge::CalleeAddresses, lines.min(1)),
-            (Gauge::DrainWaitsFor, open),
+            (Gauge::CalleeConnectionsOpen, (lines, "connections to callees that speak HTTP/2")),
+            (Gauge::CalleeAddresses, (lines.min(1), "addresses that are connected")),
+            (Gauge::DrainWaitsFor, (open, "connections of clients")),
         ];
-        let sums = sums.into_iter().map(|(gauge, least)| (gauge, reading.sum(gauge), least));
+        let sums = sums.into_iter().map(|(gauge, there)| (gauge, None, reading.sum(gauge), there));
         // Each address is connected to in a task of its own.
         let connecting = |gauge| sum_of(reading, gauge, "connecting");
-        let tasks = (Gauge::Tasks, connecting(Gauge::Tasks), connecting(Gauge::CalleeAddresses));
+        let addresses = (connecting(Gauge::CalleeAddresses), "addresses to which is connected");
+        let tasks = (Gauge::Tasks, None, connecting(Gauge::Tasks), addresses);
         let mut all = permits.chain(sums).chain([tasks]);
-        let (gauge, says, least) = all.find(|(_, says, least)| says < least)?;
-        Some(format!("{} is {says}; expected {least} at least", gauge.name()))
+        let (gauge, of, says, (least, what)) = all.find(|(_, _, says, (least, _))| says < least)?;
+        let of = of.map_or(String::new(), |(service, what)| format!(" of {service} for {what}"));
+        Some(format!("{}{of} is {says}, and there are {least} {what}", gauge.name()))
     }
 
     /// A gauge that says again and again that there is none of what there is.

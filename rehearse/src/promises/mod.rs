@@ -41,6 +41,7 @@ mod names;
 mod opens;
 mod outermost;
 mod outgoing;
+mod overdue;
 mod panics;
 mod probes;
 mod processes;
@@ -98,10 +99,10 @@ use self::losers::LosersAreCancelled;
 use self::moments::DeadlinesAreMoments;
 pub use self::names::{
     ACCESS_LINES_ARE_TRUE, ASKED_LESS_AND_LESS_OFTEN, ATTEMPTS_ARE_PAID_FOR, BACKOFF_IS_KEPT,
-    CALLERS_WAIT_NO_LONGER, CALLS_END, CONNECTING_ENDS_BY_ITSELF, DEADLINES_ARE_MOMENTS, DEADLINES_SHRINK,
-    DRAINS_CLOSE_LISTENERS, DRAINS_CUT_OFF_NOTHING, DRAINS_END, DRAINS_TAKE_NOTHING_ON, EDGES_END_CALLS,
-    EDGES_KEEP_DEADLINES, FAILURES_ARE_TOLD, GAUGES_TELL_WHAT_IS, HALF_ARE_LEFT_OUT_AT_MOST, HANDLED_ONCE,
-    HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS, HEALTH_IS_TOLD, HEDGED_WHEN_LATE,
+    CALLERS_WAIT_NO_LONGER, CALLS_END, CANCELLED_IN_TIME, CONNECTING_ENDS_BY_ITSELF, DEADLINES_ARE_MOMENTS,
+    DEADLINES_SHRINK, DRAINS_CLOSE_LISTENERS, DRAINS_CUT_OFF_NOTHING, DRAINS_END, DRAINS_TAKE_NOTHING_ON,
+    EDGES_END_CALLS, EDGES_KEEP_DEADLINES, FAILURES_ARE_TOLD, GAUGES_TELL_WHAT_IS, HALF_ARE_LEFT_OUT_AT_MOST,
+    HANDLED_ONCE, HANDLERS_END_BY_DEADLINES, HANDLERS_END_WITH_CALLS, HEALTH_IS_TOLD, HEDGED_WHEN_LATE,
     LEFT_OUT_FOR_A_REASON, LINES_KNOW_THEIR_CALLERS, LOGS_ARE_AS_TOLD, LOSERS_ARE_CANCELLED,
     NAMES_ARE_ASKED_SELDOM, NO_DEADLINE_PASSES_EARLY, NO_MORE_IN_FLIGHT, NO_MORE_THAN_ADMITTED,
     NODES_COME_TO_REST, ONE_CONNECTION, ONE_PROBE_AT_A_TIME, ONLY_THE_OUTERMOST_REPEATS, OPENS_FOR_A_REASON,
@@ -112,6 +113,7 @@ pub use self::names::{
 };
 use self::opens::OpensForAReason;
 use self::outermost::OnlyTheOutermostRepeats;
+use self::overdue::CancelledInTime;
 use self::probes::OneProbeAtATime;
 use self::prompt::RepeatedWithinBackoff;
 use self::proof::RepeatedOnlyWithProof;
@@ -216,6 +218,7 @@ const ALL: &[(&str, Add)] = &[
     (NO_MORE_THAN_ADMITTED, |to, _, setting| to.invariant(move || NoMoreThanAdmitted::new(&setting))),
     (HANDLED_ONCE, |to, _, setting| to.invariant(move || HandledOnceOrNotAtAll::new(&setting))),
     (ACCESS_LINES_ARE_TRUE, |to, _, setting| to.invariant(move || AccessLinesAreTrue::new(&setting))),
+    (CANCELLED_IN_TIME, |to, _, setting| to.invariant(move || CancelledInTime::new(&setting))),
     (FAILURES_ARE_TOLD, |to, _, setting| to.invariant(move || FailuresAreTold::new(&setting))),
     (CALLERS_WAIT_NO_LONGER, |to, _, setting| to.invariant(move || CallersWaitNoLonger::new(&setting))),
     (WORKERS_SHARE, |to, _, setting| to.invariant(move || WorkersShare::new(&setting))),

@@ -83,6 +83,8 @@ pub const DRAINS_TAKE_NOTHING_ON: &str = "a node that drains takes on no new cal
 /// The status, the method, the client and the time in an access line are its call's, and so is the path over REST, where each
 /// request has one line.
 pub const ACCESS_LINES_ARE_TRUE: &str = "an access line says what the caller got";
+/// The access line of a call that came over gRPC and ended after its deadline says so, and not that its caller left.
+pub const CANCELLED_IN_TIME: &str = "a call whose line says that it was cancelled had time left";
 /// A call between services of which all attempts that there may be have failed is told of at its caller, with each of them.
 pub const FAILURES_ARE_TOLD: &str = "a call that fails is told of, with its attempts";
 /// Where nothing goes wrong, all hosts of a service handle calls of each caller.

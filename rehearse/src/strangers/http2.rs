@@ -33,17 +33,33 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
+/// The head of a call of `path`, whose message is to come.
+///
+/// # Panics
+/// When the path is too long for one byte to say how long.
+#[must_use]
+pub fn begun(stream: u32, path: &str) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS, stream, &head(("POST", path), "application/grpc"))
+}
+
+/// The message of a call that was begun, and its end.
+///
+/// # Panics
+/// When the message is larger than a frame may be.
+#[must_use]
+pub fn message(stream: u32, message: &[u8]) -> Vec<u8> {
+    const DATA: u8 = 0;
+    let length = u32::try_from(message.len()).expect("a message is small").to_be_bytes();
+    frame(DATA, END_STREAM, stream, &[&[0], &length[..], message].concat())
+}
+
 /// A unary call of `path` as a whole: its head, its message and its end.
 ///
 /// # Panics
 /// When the message is larger than a frame may be.
 #[must_use]
-pub fn call(stream: u32, path: &str, message: &[u8]) -> Vec<u8> {
-    const DATA: u8 = 0;
-    let head = head(("POST", path), "application/grpc");
-    let length = u32::try_from(message.len()).expect("a message is small").to_be_bytes();
-    let message = [&[0], &length[..], message].concat();
-    [frame(HEADERS, END_HEADERS, stream, &head), frame(DATA, END_STREAM, stream, &message)].concat()
+pub fn call(stream: u32, path: &str, said: &[u8]) -> Vec<u8> {
+    [begun(stream, path), message(stream, said)].concat()
 }
 
 /// A request of this method and path that is nothing but its head, and says that its body is of this type.

@@ -10,7 +10,7 @@ use rehearse::strangers::http2::{
 use rehearse::strangers::{Answer, Call, Stranger};
 use rehearse::{Code, Ms as _};
 
-use super::{DEADLINE, DRAIN_MAX, PATIENCE, TAKEN_BACK};
+use super::{CALLS_MAX, DEADLINE, DRAIN_MAX, PATIENCE, TAKEN_BACK};
 
 /// How long after its deadline an answer may wait for its client to read it.
 const OVERTIME: Duration = Duration::from_secs(1);
@@ -30,6 +30,7 @@ const OTHER: &str = "x-other";
 const METADATA_MAX: usize = 8 * 1024;
 const METADATA_FIELD: usize = OTHER.len() + 32;
 
+const GREET: &str = "/app.grpc.Service2/SayHello";
 const PLAY: &str = "/rehearsal.Back/Play";
 const SHOW: &str = "/rehearsal.Back/Show";
 const CHECK: &str = "/grpc.health.v1.Health/Check";
@@ -128,6 +129,25 @@ pub(super) fn hungry() -> Vec<Stranger> {
             .waits(20.ms())
             .says_at_once(shown(1001, &SMALL))
             .waits(1000.ms()),
+    ]
+}
+
+/// Those who begin as many calls as a node takes on and say nothing more, until they are given up as silent; and those who do
+/// say what they want, late.
+pub(super) fn unsaid() -> Vec<Stranger> {
+    let begun: Vec<u8> =
+        (1..).step_by(2).take(CALLS_MAX as usize).flat_map(|stream| http2::begun(stream, GREET)).collect();
+    vec![
+        grpc("begins calls and says nothing more")
+            .of("service2")
+            .says_at_once([HELLO, &begun].concat())
+            .is_closed_after(SILENCE),
+        grpc("takes its time to say what it wants")
+            .of("service2")
+            .says_at_once([HELLO, &http2::begun(1, GREET)].concat())
+            .waits(SILENCE / 2)
+            .says(http2::message(1, b"\x0a\x03odd"))
+            .hears_frame([&[HEADERS, END_HEADERS][..], &1_u32.to_be_bytes()].concat()),
     ]
 }
 

@@ -17,6 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long nodes take to drain that are left in peace: a moment, and a second for clients to close.
 const DRAIN_MAX: Duration = Duration::from_millis(1200);
 
+/// How many calls a node takes on where there are those who do not say what they want.
+pub(crate) const CALLS_MAX: u32 = 12;
+
 /// A path that only calls go to that are taken back.
 pub(crate) const TAKEN_BACK: &str = "/rehearsal.Back/Glance";
 
@@ -28,6 +31,11 @@ pub(crate) fn quick() -> Vec<Stranger> {
 /// Those who have a node hold as much for them as it will.
 pub(crate) fn hungry() -> Vec<Stranger> {
     grpc::hungry()
+}
+
+/// Those who begin as many calls as a node takes on, and do not say what they want.
+pub(crate) fn unsaid() -> Vec<Stranger> {
+    grpc::unsaid()
 }
 
 /// Those who take their time.
