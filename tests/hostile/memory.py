@@ -184,7 +184,7 @@ def together(stage):
         calls_without_message,
         metadata_without_message,
         lambda stage: call_and_read_nothing(stage, 200),
-        http1.unread,
+        http1.pipeline_and_read_nothing,
         http2.rapid_reset_of_whole_calls,
     )
     with ThreadPoolExecutor(len(attacks)) as pool:

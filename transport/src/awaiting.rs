@@ -2,7 +2,7 @@
 //!
 //! Whoever sends the heads of calls and not their messages would else keep everybody out, for as long as calls may take. So
 //! who comes when a service is full takes the permit of a call like that, if it is of a client that has more of them than he
-//! has, or has been there for long. A client that sends its messages with its heads has none. Of those of a client the newest
+//! has, or, where nobody has several, has been there for long. A client that sends its messages with its heads has none. Of those of a client the newest
 //! gives way: who is slow, and not idle, gets done what has come furthest.
 
 use std::cmp::Reverse;
@@ -15,8 +15,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long the only such call of a client has before it gives way, and how long each has before it gives way to a client that
-/// has as many: a large message takes its time.
+/// How long the only such call of a client has before it gives way: a large message takes its time.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// The calls of one service that wait for their messages.
@@ -114,7 +113,8 @@ impl Book {
         let (&newest, entry) = self.clients.get(&whose)?.last_key_value()?;
         let own = client.and_then(|client| self.clients.get(&client)).map_or(0, BTreeMap::len);
         let has_long = entry.since.elapsed() >= GRACE;
-        let gives_way = client != Some(whose) && (has_long || most > 1 && own < most);
+        // Who has several takes from nobody who has no more: else clients that have begun as many take from each other for ever.
+        let gives_way = client != Some(whose) && (most > 1 && own < most || has_long && own <= 1);
         if gives_way { self.take(whose, newest) } else { None }
     }
 
