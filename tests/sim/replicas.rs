@@ -190,13 +190,6 @@ pub(crate) fn uneven() -> sim::Scenario {
     .into()
 }
 
-/// How many calls came to the host that takes longer, of all.
-#[derive(Debug, Default)]
-struct Asked {
-    slow: u32,
-    all: u32,
-}
-
 /// The scenario of a replica that fails some of its calls, and is quicker than the other: who fails at once does not look quick.
 pub(crate) fn wavering() -> sim::Scenario {
     let requests = || matching("[a-z]{4,8}").prop_map(|name| SayHelloRequest { name });
@@ -237,6 +230,13 @@ fn not_asked_just_then(failed: &mut Option<Duration>, event: &Event) -> Result<(
         )),
         false => Ok(()),
     }
+}
+
+/// How many calls came to the host that takes longer, of all.
+#[derive(Debug, Default)]
+struct Asked {
+    slow: u32,
+    all: u32,
 }
 
 /// What a call takes is forgotten within some ten seconds, and what is less than twice as long is as good.

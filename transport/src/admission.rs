@@ -78,13 +78,15 @@ impl Admission {
         }
     }
 
-    /// The call of `client` that has `permit` waits for its request. What is `held` is dropped when it does no longer.
+    /// The call of `client` that has `permit` waits for its request, and is woken when it has to give way. What is `held` is
+    /// dropped when it waits no longer.
     pub(crate) fn awaits_request(
         client: usize,
         permit: Permit,
+        waker: &Waker,
         held: Option<Box<dyn Send + Sync>>,
     ) -> Awaited {
-        let number = permit.admission().awaiting(permit.0.of).enter(client, held);
+        let number = permit.admission().awaiting(permit.0.of).enter(client, waker, held);
         Awaited { permit: Some(permit), client, number }
     }
 

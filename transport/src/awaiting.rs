@@ -2,8 +2,8 @@
 //!
 //! Whoever sends the heads of calls and not their messages would else keep everybody out, for as long as calls may take. So
 //! who comes when a service is full takes the permit of a call like that, if it is of a client that has more of them than he
-//! has, or, where nobody has several, has been there for long. A client that sends its messages with its heads has none. Of those of a client the newest
-//! gives way: who is slow, and not idle, gets done what has come furthest.
+//! has, or, where nobody has several, has been there for long. A client that sends its messages with its heads has none. Of
+//! those of a client the newest gives way: who is slow, and not idle, gets done what has come furthest.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,19 +39,19 @@ type Rank = (usize, Reverse<u64>, usize);
 /// A call that waits.
 struct Entry {
     since: Instant,
-    /// Is woken when the call has given way, once it waits.
-    waker: Option<Waker>,
+    /// Is woken when the call has given way.
+    waker: Waker,
     /// What is dropped then, or when it waits no longer.
     _held: Option<Box<dyn Send + Sync>>,
 }
 
 impl Awaiting {
     /// One more call of `client` waits, which gets this number.
-    pub(crate) fn enter(&self, client: usize, held: Option<Box<dyn Send + Sync>>) -> u64 {
+    pub(crate) fn enter(&self, client: usize, waker: &Waker, held: Option<Box<dyn Send + Sync>>) -> u64 {
         let mut book = self.lock();
         let number = book.next;
         book.next += 1;
-        let entry = Entry { since: Instant::now(), waker: None, _held: held };
+        let entry = Entry { since: Instant::now(), waker: waker.clone(), _held: held };
         book.new.insert(number, (client, entry));
         number
     }
@@ -60,10 +60,7 @@ impl Awaiting {
     pub(crate) fn waits(&self, client: usize, number: u64, waker: &Waker) -> bool {
         let mut book = self.lock();
         let Some(entry) = book.entry(client, number) else { return false };
-        match &mut entry.waker {
-            Some(known) => known.clone_from(waker),
-            unknown => *unknown = Some(waker.clone()),
-        }
+        entry.waker.clone_from(waker);
         true
     }
 
@@ -79,7 +76,7 @@ impl Awaiting {
         let gone = self.lock().take_for(client);
         gone.is_some_and(|Entry { waker, _held: held, .. }| {
             drop(held);
-            waker.into_iter().for_each(Waker::wake);
+            waker.wake();
             true
         })
     }
@@ -112,10 +109,12 @@ impl Book {
         let &(most, _, whose) = self.ranks.last()?;
         let (&newest, entry) = self.clients.get(&whose)?.last_key_value()?;
         let own = client.and_then(|client| self.clients.get(&client)).map_or(0, BTreeMap::len);
-        let has_long = entry.since.elapsed() >= GRACE;
-        // Who has several takes from nobody who has no more: else clients that have begun as many take from each other for ever.
-        let gives_way = client != Some(whose) && (most > 1 && own < most || has_long && own <= 1);
-        if gives_way { self.take(whose, newest) } else { None }
+        let may_take = match most {
+            1 => entry.since.elapsed() >= GRACE,
+            // However long they have been there: else clients that have begun as many take from each other for ever.
+            _ => own < most,
+        };
+        if client != Some(whose) && may_take { self.take(whose, newest) } else { None }
     }
 
     /// Changes the calls of `client`, and ranks it anew.
@@ -166,7 +165,7 @@ mod tests {
     const SLOW: usize = 2;
 
     fn enter(awaiting: &Awaiting, client: usize) -> u64 {
-        awaiting.enter(client, None)
+        awaiting.enter(client, noop_waker_ref(), None)
     }
 
     fn waits(awaiting: &Awaiting, client: usize, number: u64) -> bool {
@@ -223,7 +222,7 @@ mod tests {
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
         for _ in 0..2 {
-            let number = awaiting.enter(IDLE, Some(Box::new(held.clone())));
+            let number = awaiting.enter(IDLE, noop_waker_ref(), Some(Box::new(held.clone())));
             assert!(awaiting.waits(IDLE, number, &waker));
         }
         assert!(awaiting.give_way_to(None));

@@ -188,6 +188,7 @@ impl CallContext {
     }
 
     /// It was made, over memory, where the current one is handled.
+    #[must_use]
     pub(crate) fn part_of_current(mut self) -> Self {
         let outer = Self::with_current(|current| match current? {
             current if current.buffered().is_some() => Some(current.clone()),

@@ -155,7 +155,8 @@ impl Endpoint {
         if let Some(permit) = permit.take() {
             let client = context.buffered().map(Buffered::client).expect("it comes over an edge");
             let held = self.waits(context).map(|held| Box::new(held) as Box<dyn Send + Sync>);
-            *awaited = Some(Admission::awaits_request(client, permit, held));
+            *awaited = Some(Admission::awaits_request(client, permit, cx.waker(), held));
+            return true;
         }
         awaited.as_ref().is_some_and(|awaited| awaited.goes_on(cx.waker()))
     }
