@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use crate::awaiting::Awaiting;
+use crate::awaiting::{Awaiting, GivesWay};
 use crate::criticality::Criticality;
 use crate::drain::{Drain, OpenWork};
 use crate::gauges::{Count, Gauge, Gauges, Holds, Reading};
@@ -78,15 +78,15 @@ impl Admission {
         }
     }
 
-    /// The call of `client` that has `permit` waits for its request, and is woken when it has to give way. What is `held` is
-    /// dropped when it waits no longer.
+    /// The call of `client` that has `permit` waits for its request. It is woken when it has to give way, after `gives_way`, which
+    /// is dropped when it waits no longer.
     pub(crate) fn awaits_request(
         client: usize,
         permit: Permit,
         waker: &Waker,
-        held: Option<Box<dyn Send + Sync>>,
+        gives_way: GivesWay,
     ) -> Awaited {
-        let number = permit.admission().awaiting(permit.0.of).enter(client, waker, held);
+        let number = permit.admission().awaiting(permit.0.of).enter(client, waker, gives_way);
         Awaited { permit: Some(permit), client, number }
     }
 

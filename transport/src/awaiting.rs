@@ -41,17 +41,20 @@ struct Entry {
     since: Instant,
     /// Is woken when the call has given way.
     waker: Waker,
-    /// What is dropped then, or when it waits no longer.
-    _held: Option<Box<dyn Send + Sync>>,
+    /// What is done then. It is dropped when the call waits no longer.
+    gives_way: GivesWay,
 }
+
+/// What is done at once when a call gives way.
+pub(crate) type GivesWay = Box<dyn FnOnce() + Send>;
 
 impl Awaiting {
     /// One more call of `client` waits, which gets this number.
-    pub(crate) fn enter(&self, client: usize, waker: &Waker, held: Option<Box<dyn Send + Sync>>) -> u64 {
+    pub(crate) fn enter(&self, client: usize, waker: &Waker, gives_way: GivesWay) -> u64 {
         let mut book = self.lock();
         let number = book.next;
         book.next += 1;
-        let entry = Entry { since: Instant::now(), waker: waker.clone(), _held: held };
+        let entry = Entry { since: Instant::now(), waker: waker.clone(), gives_way };
         book.new.insert(number, (client, entry));
         number
     }
@@ -66,16 +69,16 @@ impl Awaiting {
 
     /// The call waits no longer. Whether it has its permit yet.
     pub(crate) fn leave(&self, client: usize, number: u64) -> bool {
-        // What it held is dropped here, and not under the lock.
+        // What it would have done is dropped here, and not under the lock.
         let gone = self.lock().take(client, number);
         gone.is_some()
     }
 
-    /// Has one give its permit up to `client`; whether there was one. What that held is dropped here.
+    /// Has one give its permit up to `client`; whether there was one.
     pub(crate) fn give_way_to(&self, client: Option<usize>) -> bool {
         let gone = self.lock().take_for(client);
-        gone.is_some_and(|Entry { waker, _held: held, .. }| {
-            drop(held);
+        gone.is_some_and(|Entry { waker, gives_way, .. }| {
+            gives_way();
             waker.wake();
             true
         })
@@ -165,7 +168,7 @@ mod tests {
     const SLOW: usize = 2;
 
     fn enter(awaiting: &Awaiting, client: usize) -> u64 {
-        awaiting.enter(client, noop_waker_ref(), None)
+        awaiting.enter(client, noop_waker_ref(), Box::new(|| ()))
     }
 
     fn waits(awaiting: &Awaiting, client: usize, number: u64) -> bool {
@@ -217,15 +220,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_gives_way_is_woken_and_what_it_held_is_dropped() {
-        let (awaiting, held) = (Awaiting::default(), Arc::new(()));
+    async fn who_gives_way_is_woken_when_all_is_done_for_that() {
+        let (awaiting, done) = (Awaiting::default(), Arc::new(AtomicUsize::new(0)));
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
         for _ in 0..2 {
-            let number = awaiting.enter(IDLE, noop_waker_ref(), Some(Box::new(held.clone())));
+            let done = done.clone();
+            let gives_way = move || {
+                done.fetch_add(1, Ordering::Relaxed);
+            };
+            let number = awaiting.enter(IDLE, noop_waker_ref(), Box::new(gives_way));
             assert!(awaiting.waits(IDLE, number, &waker));
         }
         assert!(awaiting.give_way_to(None));
-        assert_eq!((Arc::strong_count(&held), woken.0.load(Ordering::Relaxed)), (2, 1));
+        assert_eq!((done.load(Ordering::Relaxed), woken.0.load(Ordering::Relaxed)), (1, 1));
+        assert_eq!(Arc::strong_count(&done), 2, "what is done for the other one is there yet");
     }
 }

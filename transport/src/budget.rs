@@ -7,7 +7,7 @@
 //! take what they get leave room for everybody else's small calls.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicIsize, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
@@ -77,24 +77,49 @@ impl Holds for Budget {
 pub(crate) struct Share {
     budget: Arc<Budget>,
     taken: AtomicUsize,
-    /// As in the budget. A call may outlive its stream.
-    waiting: AtomicIsize,
+    standing: Standing,
 }
 
 impl Share {
     pub(crate) fn of(budget: &Arc<Budget>) -> Arc<Self> {
-        let (taken, waiting) = (AtomicUsize::new(0), AtomicIsize::new(0));
-        Arc::new(Self { budget: Arc::clone(budget), taken, waiting })
+        let (taken, standing) = (AtomicUsize::new(0), Standing(AtomicI64::new(0)));
+        Arc::new(Self { budget: Arc::clone(budget), taken, standing })
     }
 
     pub(crate) fn budget(&self) -> &Arc<Budget> {
         &self.budget
     }
 
-    /// So many bytes more, or less, are for streams of calls that were not admitted, or are answered.
-    fn waits(&self, bytes: isize) {
-        self.waiting.fetch_add(bytes, Ordering::Relaxed);
-        self.budget.waiting.fetch_add(bytes, Ordering::Relaxed);
+    /// There are so many streams and calls more, or less, that were not admitted, or are answered.
+    fn change(&self, streams: isize, calls: i32) {
+        let more = self.standing.change(streams, calls);
+        if more != 0 {
+            self.budget.waiting.fetch_add(more * STREAM as isize, Ordering::Relaxed);
+        }
+    }
+}
+
+/// How many streams a connection has open, and how many calls there are of it: both without the calls that are admitted. A
+/// stream may be there without its call, as when nobody reads its answer, and a call without its stream, until it has heard
+/// of its end. So what counts is the larger of the two numbers. They stand in one, whose lower half the calls are.
+#[derive(Debug)]
+struct Standing(AtomicI64);
+
+impl Standing {
+    /// By how many streams more what counts has changed.
+    fn change(&self, streams: isize, calls: i32) -> isize {
+        let change = ((streams as i64) << 32) + i64::from(calls);
+        let before = self.0.fetch_add(change, Ordering::Relaxed);
+        Self::larger(before + change) - Self::larger(before)
+    }
+
+    fn bytes(&self) -> usize {
+        Self::larger(self.0.load(Ordering::Relaxed)) as usize * STREAM
+    }
+
+    fn larger(both: i64) -> isize {
+        let calls = i64::from(both as i32);
+        ((both - calls) >> 32).max(calls) as isize
     }
 }
 
@@ -118,13 +143,13 @@ impl Streams {
     /// One more.
     pub(crate) fn hold(&mut self) {
         self.count += 1;
-        self.share.waits(STREAM as isize);
+        self.share.change(1, 0);
     }
 
     /// One less.
     pub(crate) fn give_back(&mut self) {
         self.count -= 1;
-        self.share.waits(-(STREAM as isize));
+        self.share.change(-1, 0);
     }
 
     #[cfg(test)]
@@ -136,7 +161,7 @@ impl Streams {
     pub(crate) fn are_too_many(&self) -> bool {
         let budget = &self.share.budget;
         let half = budget.most / 2;
-        let (own, all) = (bytes_in(&self.share.waiting), bytes_in(&budget.waiting));
+        let (own, all) = (self.share.standing.bytes(), bytes_in(&budget.waiting));
         match own <= LITTLE {
             true => all > half + half / 2,
             // What is held for calls counts, too: the last quarter is for those who need little.
@@ -146,7 +171,7 @@ impl Streams {
 
     /// Whether there are any that wait for their client.
     pub(crate) fn are_any(&self) -> bool {
-        bytes_in(&self.share.waiting) > 0
+        self.share.standing.bytes() > 0
     }
 
     /// Whether so much is held that few more are to begin at a time.
@@ -162,7 +187,7 @@ fn bytes_in(count: &AtomicIsize) -> usize {
 
 impl Drop for Streams {
     fn drop(&mut self) {
-        self.share.waits(-((self.count * STREAM) as isize));
+        self.share.change(-(self.count as isize), 0);
     }
 }
 
@@ -171,8 +196,8 @@ impl Drop for Streams {
 pub(crate) struct Buffered {
     client: Client,
     bytes: AtomicUsize,
-    /// Whether it is of a call that was admitted.
-    is_admitted: AtomicBool,
+    /// Of a call of a connection that has several at once: whether it was admitted.
+    is_admitted: Option<AtomicBool>,
 }
 
 /// Whose bytes they are.
@@ -187,16 +212,19 @@ enum Client {
 impl Buffered {
     /// Nothing yet, for a call of a connection that has several at once.
     pub(crate) fn of(share: &Arc<Share>) -> Self {
-        Self::new(Client::Connection(Arc::clone(share)), 0)
+        share.change(0, 1);
+        let mut call = Self::part(Client::Connection(Arc::clone(share)), 0);
+        call.is_admitted = Some(AtomicBool::new(false));
+        call
     }
 
     /// Nothing yet, for a call that is the only one of its connection.
     pub(crate) fn alone(budget: &Arc<Budget>) -> Self {
-        Self::new(Client::Call(Arc::clone(budget)), 0)
+        Self::part(Client::Call(Arc::clone(budget)), 0)
     }
 
-    fn new(client: Client, bytes: usize) -> Self {
-        Self { client, bytes: AtomicUsize::new(bytes), is_admitted: AtomicBool::new(false) }
+    fn part(client: Client, bytes: usize) -> Self {
+        Self { client, bytes: AtomicUsize::new(bytes), is_admitted: None }
     }
 
     /// Tells its client from all others, as long as this lives.
@@ -209,19 +237,27 @@ impl Buffered {
 
     /// The call was admitted: from now until it is answered, its stream waits for nobody's leave.
     pub(crate) fn admit(&self) {
-        if let Client::Connection(share) = &self.client
-            && !self.is_admitted.swap(true, Ordering::Relaxed)
+        if let Some((share, is_admitted)) = self.on_stream()
+            && !is_admitted.swap(true, Ordering::Relaxed)
         {
-            share.waits(-(STREAM as isize));
+            share.change(-1, -1);
         }
     }
 
     /// The call has given up its permit: its stream, which may be there for as long as its client does not read, counts again.
     pub(crate) fn answered(&self) {
-        if let Client::Connection(share) = &self.client
-            && self.is_admitted.swap(false, Ordering::Relaxed)
+        if let Some((share, is_admitted)) = self.on_stream()
+            && is_admitted.swap(false, Ordering::Relaxed)
         {
-            share.waits(STREAM as isize);
+            share.change(1, 1);
+        }
+    }
+
+    /// Its connection, and whether it was admitted, if it is of a call with a stream.
+    fn on_stream(&self) -> Option<(&Share, &AtomicBool)> {
+        match &self.client {
+            Client::Connection(share) => Some((share, self.is_admitted.as_ref()?)),
+            Client::Call(_) => None,
         }
     }
 
@@ -276,7 +312,7 @@ impl Buffered {
             return bytes;
         }
         self.bytes.fetch_sub(count, Ordering::Relaxed);
-        let part = Self::new(self.client.clone(), count);
+        let part = Self::part(self.client.clone(), count);
         Bytes::from_owner(Outgoing { bytes, _part: part })
     }
 
@@ -290,6 +326,7 @@ impl Drop for Buffered {
     fn drop(&mut self) {
         self.give_all_back();
         self.answered();
+        self.on_stream().inspect(|(share, _)| share.change(0, -1));
     }
 }
 
@@ -369,6 +406,30 @@ mod tests {
             streams.hold();
         }
         call(&budget).take(LITTLE).expect("there is room for it");
+    }
+
+    #[test]
+    fn calls_count_until_they_have_heard_that_their_connection_is_gone() {
+        let (gauges, budget) = budget(MOST);
+        let held = || gauges.read().sum(Gauge::BufferedBytes);
+        let share = Share::of(&budget);
+        let mut streams = Streams::of(&share);
+        let mut calls: Vec<_> = (0..5).map(|_| (streams.hold(), Buffered::of(&share)).1).collect();
+        assert_eq!(held(), 5 * STREAM, "of each there is one, with its stream");
+        calls.iter().take(2).for_each(Buffered::admit);
+        streams.give_back();
+        assert_eq!(held(), 3 * STREAM, "one is reset, and has not heard of it");
+        drop(streams);
+        assert_eq!(held(), 3 * STREAM);
+        calls[0].answered();
+        assert_eq!(held(), 4 * STREAM, "it was admitted, and is no longer");
+        drop(calls.split_off(2));
+        assert_eq!(held(), STREAM);
+        let other = Share::of(&budget);
+        let _call = Buffered::of(&other);
+        assert_eq!(held(), 2 * STREAM, "the admitted one makes no room for others");
+        drop(calls);
+        assert_eq!(held(), STREAM);
     }
 
     #[test]

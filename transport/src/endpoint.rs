@@ -154,8 +154,13 @@ impl Endpoint {
     ) -> bool {
         if let Some(permit) = permit.take() {
             let client = context.buffered().map(Buffered::client).expect("it comes over an edge");
-            let held = self.waits(context).map(|held| Box::new(held) as Box<dyn Send + Sync>);
-            *awaited = Some(Admission::awaits_request(client, permit, cx.waker(), held));
+            let (held, context) = (self.waits(context), context.clone());
+            let gives_way = move || {
+                // Now, and not when the call has its turn: until then many others may begin.
+                context.buffered().inspect(|buffered| buffered.answered());
+                drop(held);
+            };
+            *awaited = Some(Admission::awaits_request(client, permit, cx.waker(), Box::new(gives_way)));
             return true;
         }
         awaited.as_ref().is_some_and(|awaited| awaited.goes_on(cx.waker()))
