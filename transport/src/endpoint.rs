@@ -266,3 +266,69 @@ impl Stream for AnswerStream {
         polled
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt as _;
+    use futures_util::future::pending;
+    use tonic::metadata::MetadataMap;
+
+    use super::*;
+    use crate::budget::{Budget, Share};
+    use crate::drain::Drain;
+    use crate::gauges::{Gauge, Gauges};
+    use crate::kept::KeyBounds;
+    use crate::limits::Limits;
+    use crate::net::CallerAddress;
+    use crate::request_id::RequestId;
+
+    /// An rpc of a service that takes on two calls.
+    fn endpoint(gauges: &Gauges) -> Endpoint {
+        let limits = Limits { calls: 2, ..Limits::default() };
+        Endpoint {
+            path: "/a.B/C",
+            request_streaming: false,
+            routes: &[],
+            transcoder: None,
+            admission: Admission::new("a.B", limits, Drain::new(), gauges),
+            answers: Answers::new(KeyBounds::default()),
+            has_effects: false,
+            is_idempotent: false,
+            usual: None,
+            response_streaming: false,
+            interceptor: None,
+            deliver: Box::new(|_, _, _| pending().boxed()),
+        }
+    }
+
+    fn call(share: &Arc<Share>) -> CallContext {
+        CallContext::new(RequestId::fresh(), None, None, CallerAddress::Memory, MetadataMap::new())
+            .counting(Buffered::of(share))
+    }
+
+    #[tokio::test]
+    async fn a_call_that_gives_way_counts_again_before_it_has_heard_of_it() {
+        let gauges = Gauges::new();
+        let (endpoint, budget) = (endpoint(&gauges), Budget::new(1 << 20, &gauges));
+        let held = || gauges.read().sum(Gauge::BufferedBytes);
+        let client = Share::of(&budget);
+        let calls = [call(&client), call(&client)];
+        let permits = calls.each_ref().map(|call| endpoint.admit(call).expect("it takes on two"));
+        assert_eq!(held(), 0, "what has a permit is bounded by that");
+        let mut reads = Vec::new();
+        for (call, permit) in calls.iter().zip(permits) {
+            let mut read = Box::pin(async {
+                let request = pin!(pending::<Result<()>>());
+                endpoint.read(call, permit, request).await
+            });
+            assert!(read.as_mut().now_or_never().is_none(), "its request does not come");
+            reads.push(read);
+        }
+        let other = call(&Share::of(&budget));
+        let count = held();
+        let _permit = endpoint.admit(&other).expect("one gives way");
+        assert_eq!(held(), count, "the other has a permit, and one has none");
+    }
+}

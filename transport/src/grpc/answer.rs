@@ -217,7 +217,7 @@ mod tests {
     use tonic::metadata::MetadataMap;
 
     use super::*;
-    use crate::budget::{Budget, Share};
+    use crate::budget::Budget;
     use crate::gauges::{Gauge, Gauges};
     use crate::net::CallerAddress;
     use crate::request_id::RequestId;
@@ -228,7 +228,7 @@ mod tests {
         let budget = Budget::new(1024 * 1024, &gauges);
         let context =
             CallContext::new(RequestId::fresh(), None, None, CallerAddress::Memory, MetadataMap::new());
-        let context = context.counting(Buffered::of(&Share::of(&budget)));
+        let context = context.counting(Buffered::alone(&budget));
         (context, move || gauges.read().sum(Gauge::BufferedBytes))
     }
 
