@@ -7,7 +7,7 @@ use crate::options::Options;
 use crate::program::Program;
 use crate::progress::Progress;
 use crate::samples::{median, sorted};
-use crate::steady::{self, Latency};
+use crate::steady::{self, Latency, RATES};
 
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -18,9 +18,8 @@ pub(crate) struct Outcome {
     pub(crate) ratios: Vec<f64>,
     /// KiB of the node's first process, right after the last round.
     pub(crate) resident_kib: u64,
-    /// What each side takes for a request at a fixed rate.
-    pub(crate) node_steady: Latency,
-    pub(crate) peer_steady: Latency,
+    /// What node and peer take for a request, at each of the fixed rates.
+    pub(crate) steady: Vec<(u32, [Latency; 2])>,
 }
 
 /// What one side did over all rounds.
@@ -51,8 +50,11 @@ pub(crate) fn compete(field: Field, options: &Options, progress: &mut Progress) 
             }
         }
     }
-    progress.say(&format!("{title}: at a fixed rate"));
-    let (node_steady, peer_steady) = (node.steady(options)?, peer.steady(options)?);
+    let mut steady = Vec::new();
+    for rate in RATES {
+        progress.say(&format!("{title}: at {rate}/s"));
+        steady.push((rate, [node.steady(rate, options)?, peer.steady(rate, options)?]));
+    }
     let ratio = |(node, peer): (&Sample, &Sample)| node.requests_per_s / peer.requests_per_s;
     let resident_kib = node.side.programs[0].resident_kib()?;
     Ok(Outcome {
@@ -61,8 +63,7 @@ pub(crate) fn compete(field: Field, options: &Options, progress: &mut Progress) 
         node: node.score(),
         peer: peer.score(),
         resident_kib,
-        node_steady,
-        peer_steady,
+        steady,
     })
 }
 
@@ -91,8 +92,8 @@ impl Contestant {
         Ok(())
     }
 
-    fn steady(&self, options: &Options) -> Result<Latency, Error> {
-        let latency = steady::drive(self.side.address, self.side.path, options.duration())?;
+    fn steady(&self, rate: u32, options: &Options) -> Result<Latency, Error> {
+        let latency = steady::drive(self.side.address, self.side.path, rate, options.duration())?;
         self.take_log_lines().map(|_| latency)
     }
 

@@ -9,7 +9,7 @@ use crate::memory::Memories;
 use crate::options::Options;
 use crate::samples::{median, spread};
 use crate::start::Start;
-use crate::steady::{Latency, RATE};
+use crate::steady::Latency;
 use crate::table::{Row, Table};
 
 const START_MAX_MS: f64 = 100.0;
@@ -91,12 +91,14 @@ impl Report {
             target: format!(">= {:.2}", contest.ratio_min),
             passed: Some(median(&outcome.ratios) >= contest.ratio_min),
         });
-        self.0.row(Row {
-            title: format!("  ms at {RATE}/s: p50, p99, p99.9"),
-            ours: in_ms(outcome.node_steady),
-            theirs: in_ms(outcome.peer_steady),
-            ..Row::default()
-        });
+        for (rate, [node, peer]) in &outcome.steady {
+            self.0.row(Row {
+                title: format!("  ms at {rate}/s: p50, p99, p99.9"),
+                ours: in_ms(*node),
+                theirs: in_ms(*peer),
+                ..Row::default()
+            });
+        }
         self.0.note(format!(
             "{}: log lines a request: {}; {}. The node held {:.1} MiB afterwards.",
             outcome.title,

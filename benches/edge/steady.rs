@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::program::{now, pause};
 
-/// Requests in a second, over all connections.
-pub(crate) const RATE: u32 = 8_000;
+/// Requests in a second, over all connections: a load that leaves a machine of two cores idle for the most part, one that it
+/// notices, and one that is a good share of what it can do.
+pub(crate) const RATES: [u32; 3] = [2_000, 8_000, 16_000];
 
 /// How many connections share them, each with a thread of its own.
 const CONNECTIONS: u32 = 32;
@@ -26,10 +27,10 @@ pub(crate) struct Latency {
     pub(crate) p999: Duration,
 }
 
-/// Asks `address` for `path` for so long.
-pub(crate) fn drive(address: SocketAddr, path: &str, over: Duration) -> Result<Latency, Error> {
+/// Asks `address` for `path` for so long, at this rate.
+pub(crate) fn drive(address: SocketAddr, path: &str, rate: u32, over: Duration) -> Result<Latency, Error> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
-    let step = Duration::from_secs(1) / RATE;
+    let step = Duration::from_secs(1) / rate;
     let start = now() + Duration::from_millis(100);
     let ends = start + over;
     let taken = thread::scope(|scope| {
