@@ -7,7 +7,8 @@ use tracing::info;
 
 use crate::context::CallContext;
 
-/// What the access line will say. Dropped before it was written, it says that the client went away.
+/// What the access line will say, for as long as there is the call. Dropped before it was written, it says that the client
+/// went away.
 pub(crate) struct AccessLine {
     context: CallContext,
     method: &'static str,
@@ -66,6 +67,7 @@ pub(crate) fn method_name(method: &str) -> &'static str {
 
 impl Drop for AccessLine {
     fn drop(&mut self) {
+        self.context.buffered().inspect(|buffered| buffered.over());
         if self.written {
             return;
         }
@@ -74,5 +76,30 @@ impl Drop for AccessLine {
             Outcome::Grpc(_) if is_late => Outcome::Grpc("DEADLINE_EXCEEDED"),
             cancelled => cancelled,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::metadata::MetadataMap;
+
+    use super::*;
+    use crate::budget::{Budget, Buffered, Share};
+    use crate::gauges::{Gauge, Gauges};
+    use crate::net::CallerAddress;
+    use crate::request_id::RequestId;
+
+    #[test]
+    fn a_call_counts_as_long_as_its_line_though_somebody_keeps_its_context() {
+        let gauges = Gauges::new();
+        let share = Share::of(&Budget::new(1 << 20, &gauges));
+        let kept =
+            CallContext::new(RequestId::fresh(), None, None, CallerAddress::Memory, MetadataMap::new())
+                .counting(Buffered::of(&share));
+        let line = AccessLine::new(kept.clone(), "POST", "/a.B/C".into(), Outcome::Grpc("CANCELLED"));
+        assert_ne!(gauges.read().sum(Gauge::BufferedBytes), 0);
+        drop(line);
+        assert_eq!(gauges.read().sum(Gauge::BufferedBytes), 0);
+        drop(kept);
     }
 }

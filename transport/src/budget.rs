@@ -7,7 +7,7 @@
 //! take what they get leave room for everybody else's small calls.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicIsize, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicIsize, AtomicU8, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
@@ -196,9 +196,16 @@ impl Drop for Streams {
 pub(crate) struct Buffered {
     client: Client,
     bytes: AtomicUsize,
-    /// Of a call of a connection that has several at once: whether it was admitted.
-    is_admitted: Option<AtomicBool>,
+    /// Of a call of a connection that has several at once: one of [`WAITS`], [`ADMITTED`] and [`OVER`].
+    stage: Option<AtomicU8>,
 }
+
+/// The call is not admitted, or is answered.
+const WAITS: u8 = 0;
+/// It has a permit.
+const ADMITTED: u8 = 1;
+/// There is nothing left of it but what somebody keeps.
+const OVER: u8 = 2;
 
 /// Whose bytes they are.
 #[derive(Debug, Clone)]
@@ -214,7 +221,7 @@ impl Buffered {
     pub(crate) fn of(share: &Arc<Share>) -> Self {
         share.change(0, 1);
         let mut call = Self::part(Client::Connection(Arc::clone(share)), 0);
-        call.is_admitted = Some(AtomicBool::new(false));
+        call.stage = Some(AtomicU8::new(WAITS));
         call
     }
 
@@ -224,7 +231,7 @@ impl Buffered {
     }
 
     fn part(client: Client, bytes: usize) -> Self {
-        Self { client, bytes: AtomicUsize::new(bytes), is_admitted: None }
+        Self { client, bytes: AtomicUsize::new(bytes), stage: None }
     }
 
     /// Tells its client from all others, as long as this lives.
@@ -237,27 +244,26 @@ impl Buffered {
 
     /// The call was admitted: from now until it is answered, its stream waits for nobody's leave.
     pub(crate) fn admit(&self) {
-        if let Some((share, is_admitted)) = self.on_stream()
-            && !is_admitted.swap(true, Ordering::Relaxed)
-        {
-            share.change(-1, -1);
-        }
+        self.go(WAITS, ADMITTED, -1);
     }
 
     /// The call has given up its permit: its stream, which may be there for as long as its client does not read, counts again.
     pub(crate) fn answered(&self) {
-        if let Some((share, is_admitted)) = self.on_stream()
-            && is_admitted.swap(false, Ordering::Relaxed)
-        {
-            share.change(1, 1);
-        }
+        self.go(ADMITTED, WAITS, 1);
     }
 
-    /// Its connection, and whether it was admitted, if it is of a call with a stream.
-    fn on_stream(&self) -> Option<(&Share, &AtomicBool)> {
-        match &self.client {
-            Client::Connection(share) => Some((share, self.is_admitted.as_ref()?)),
-            Client::Call(_) => None,
+    /// The call is over, though somebody may keep its context: what is left of it is what it holds.
+    pub(crate) fn over(&self) {
+        self.answered();
+        self.go(WAITS, OVER, 0);
+    }
+
+    /// Goes from one stage to another, if it is there; so many more count then of the streams, and of the calls that are not over.
+    fn go(&self, from: u8, to: u8, more: i32) {
+        if let (Client::Connection(share), Some(stage)) = (&self.client, &self.stage)
+            && stage.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            share.change(more as isize, more - i32::from(to == OVER));
         }
     }
 
@@ -325,8 +331,7 @@ impl Buffered {
 impl Drop for Buffered {
     fn drop(&mut self) {
         self.give_all_back();
-        self.answered();
-        self.on_stream().inspect(|(share, _)| share.change(0, -1));
+        self.over();
     }
 }
 
@@ -425,9 +430,12 @@ mod tests {
         assert_eq!(held(), 4 * STREAM, "it was admitted, and is no longer");
         drop(calls.split_off(2));
         assert_eq!(held(), STREAM);
+        calls[0].over();
+        assert_eq!(held(), 0, "its context is kept");
+        calls[0].admit();
         let other = Share::of(&budget);
         let _call = Buffered::of(&other);
-        assert_eq!(held(), 2 * STREAM, "the admitted one makes no room for others");
+        assert_eq!(held(), STREAM, "the admitted one makes no room for others");
         drop(calls);
         assert_eq!(held(), STREAM);
     }
