@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::task::futures::TaskLocalFuture;
@@ -49,8 +49,9 @@ struct Inner {
     lease: OnceLock<Lease>,
     /// What an edge holds for the call itself; nothing where it came over memory.
     buffered: Option<Buffered>,
-    /// The call that came over an edge, if this one is part of it and came over memory.
-    outer: Option<CallContext>,
+    /// The call that came over an edge, if this one is part of it and came over memory. It may end first, as when its actor
+    /// keeps a stream.
+    outer: Weak<Inner>,
     repeated_outside: bool,
     /// How many attempts this node makes for the request, where its edge tells.
     attempts: Option<Arc<Count>>,
@@ -76,7 +77,7 @@ impl CallContext {
             begun: AtomicBool::new(false),
             lease: OnceLock::new(),
             buffered: None,
-            outer: None,
+            outer: Weak::new(),
             repeated_outside: false,
             attempts: None,
         }))
@@ -190,9 +191,10 @@ impl CallContext {
     /// It was made, over memory, where the current one is handled.
     #[must_use]
     pub(crate) fn part_of_current(mut self) -> Self {
-        let outer = Self::with_current(|current| match current? {
-            current if current.buffered().is_some() => Some(current.clone()),
-            current => current.0.outer.clone(),
+        let outer = Self::with_current(|current| match current {
+            Some(current) if current.buffered().is_some() => Arc::downgrade(&current.0),
+            Some(current) => current.0.outer.clone(),
+            None => Weak::new(),
         });
         Arc::get_mut(&mut self.0).expect("nobody else has seen it yet").outer = outer;
         self
@@ -229,9 +231,9 @@ impl CallContext {
         self.0.buffered.as_ref()
     }
 
-    /// What an edge holds for the call that this one is part of.
-    pub(crate) fn buffered_outside(&self) -> Option<&Buffered> {
-        self.buffered().or_else(|| self.0.outer.as_ref()?.buffered())
+    /// The call for which an edge holds what is held for this one: itself, or the one that it is part of.
+    pub(crate) fn outside(&self) -> Option<Self> {
+        if self.buffered().is_some() { Some(self.clone()) } else { self.0.outer.upgrade().map(Self) }
     }
 
     pub(crate) fn admission(&self) -> Option<&Arc<Admission>> {
@@ -268,5 +270,27 @@ impl CallContext {
     /// Makes this the current context during `act`: for what stands before `Call::answer` and belongs to the call all the same.
     pub fn sync_scope<R>(&self, act: impl FnOnce() -> R) -> R {
         CURRENT.sync_scope(self.clone(), act)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+    use crate::gauges::Gauges;
+
+    fn call() -> CallContext {
+        CallContext::new(RequestId::fresh(), None, None, CallerAddress::Memory, MetadataMap::new())
+    }
+
+    #[test]
+    fn calls_over_memory_know_the_call_outside_and_do_not_keep_it() {
+        let budget = Budget::new(1 << 20, &Gauges::new());
+        let outer = call().counting(Buffered::alone(&budget));
+        let inner = outer.sync_scope(|| call().part_of_current());
+        let innermost = inner.sync_scope(|| call().part_of_current());
+        assert!(inner.outside().is_some() && innermost.outside().is_some());
+        drop(outer);
+        assert!(inner.outside().is_none() && innermost.outside().is_none());
     }
 }

@@ -33,8 +33,8 @@ impl<B> Counted<B> {
         if room == piece.len() || room <= self.held {
             return Ok(());
         }
-        self.context = self.context.take().or_else(CallContext::current);
-        if let Some(buffered) = self.context.as_ref().and_then(CallContext::buffered_outside) {
+        self.context = self.context.take().or_else(|| CallContext::current()?.outside());
+        if let Some(buffered) = self.context.as_ref().and_then(CallContext::buffered) {
             buffered.take(room - self.held)?;
             self.held = room;
         }
@@ -44,7 +44,7 @@ impl<B> Counted<B> {
 
 impl<B> Drop for Counted<B> {
     fn drop(&mut self) {
-        if let Some(buffered) = self.context.as_ref().and_then(CallContext::buffered_outside) {
+        if let Some(buffered) = self.context.as_ref().and_then(CallContext::buffered) {
             buffered.give_back(self.held);
         }
     }
