@@ -142,7 +142,11 @@ impl<'a> Search<'a> {
             self.try_with(|plan| drop(plan.options.insert(name, first)));
         }
         self.send_nothing_along();
-        self.try_with(|plan| plan.in_flight_max = None);
+        // Only where it holds nobody back: without it a plan would ask for more than its world takes.
+        let requests = self.best.plan.requests.len();
+        if self.best.plan.in_flight_max.is_some_and(|most| requests <= most) {
+            self.try_with(|plan| plan.in_flight_max = None);
+        }
         self.try_with(|plan| plan.network.yield_percent = 0);
         self.steady_latency();
     }
