@@ -201,11 +201,12 @@ fn limited(picks: &mut Picks<'_>) -> Scenario {
     };
     let right = Expect::ok().or(Code::ResourceExhausted).or(right);
     let load = greetings(Load::new(calls, over.ms(), 400.ms()..=800.ms()), right);
+    let policy = format!("max-in-flight=adaptive;attempts={}", picks.pick("attempts", &[3, 1]));
     Scenario::new("limits", "", load, Swarm::calm())
         .nodes(&["service2"], scenarios::app)
         .foreign("service1", service1)
         .workers(1)
-        .flags(&["--policy", "max-in-flight=adaptive"])
+        .flags(&["--policy", &policy])
         .promises(promises::of_calls())
         .every_call("every reply belongs to its request", checks::right_value)
         .fold(

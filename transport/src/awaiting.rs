@@ -201,6 +201,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn clients_that_have_as_many_do_not_take_from_each_other() {
+        let awaiting = Awaiting::default();
+        for client in [IDLE, SLOW, IDLE, SLOW] {
+            enter(&awaiting, client);
+        }
+        tokio::time::advance(GRACE).await;
+        assert!(!awaiting.give_way_to(Some(IDLE)) && !awaiting.give_way_to(Some(SLOW)));
+        assert!(awaiting.give_way_to(None));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_only_call_of_a_client_has_a_second() {
         let awaiting = Awaiting::default();
         let only = enter(&awaiting, SLOW);
