@@ -128,6 +128,7 @@ fn of_endpoints(runner: rehearse::Runner) -> rehearse::Runner {
         .scenario(patience::slowly())
         .scenario(strangers::strangers())
         .scenario(strangers::unsaid())
+        .scenario(strangers::halves())
         .scenario(names::names())
         .scenario(names::watched())
         .scenario(names::killed())

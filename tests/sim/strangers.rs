@@ -1,10 +1,14 @@
 //! Rehearsals with clients beside the ordinary ones that speak as no library does.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rehearse::facts::HandlerBegun;
+use rehearse::facts::{GaugesRead, HandlerBegun};
 use rehearse::strangers::Stranger;
 use rehearse::{CallRecord, Event, Family, Load, Ms as _, Picks, Scenario, Swarm, drawn, promises};
+
+use transport::gauges::Gauge;
 
 use crate::visits::{self, BODY_MAX, DEADLINE};
 use crate::{checks, scenarios, worlds};
@@ -52,6 +56,42 @@ fn finds_room(call: &CallRecord) -> Result<(), String> {
             ))
         }
         _ => checks::works(call),
+    }
+}
+
+/// The scenario of clients that say a head in halves and stay: what half a head counts for is given back when it is whole.
+pub(crate) fn halves() -> Scenario {
+    let load = Load::new(4, 500.ms(), 400.ms()..=800.ms());
+    let load = scenarios::greetings(load).strangers(4, 1000.ms(), visits::in_halves());
+    let about = "clients say heads in halves, and stay: what counted for a half counts no longer";
+    Scenario::new("halves", about, load, Swarm::calm())
+        .nodes(&["service2", "service1"], scenarios::app)
+        .workers(1)
+        .gauges_every(400.ms())
+        .recovers_within(60_000.ms())
+        .promises(promises::of_calls())
+        .every_call("every reply belongs to its request", checks::right_value)
+        .fold("what is held for nobody's call is held no longer than a head may take", held_in_time)
+}
+
+/// Since when each host has held something while there was no call.
+type HeldSince = BTreeMap<Arc<str>, Duration>;
+
+fn held_in_time(since: &mut HeldSince, event: &Event) -> Result<(), String> {
+    let Some(GaugesRead(reading)) = event.told() else { return Ok(()) };
+    let held = reading.sum(Gauge::BufferedBytes);
+    if held == 0 || reading.sum(Gauge::CallsInFlight) > 0 {
+        since.remove(&event.host);
+        return Ok(());
+    }
+    let since = *since.entry(event.host.clone()).or_insert(event.at);
+    match event.at.saturating_sub(since) > visits::PATIENCE {
+        true => Err(format!(
+            "{} holds {held} bytes since {} ms, and there is no call",
+            event.host,
+            since.as_millis()
+        )),
+        false => Ok(()),
     }
 }
 

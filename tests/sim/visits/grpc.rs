@@ -132,6 +132,20 @@ pub(super) fn hungry() -> Vec<Stranger> {
     ]
 }
 
+/// Those who say a head in two halves, and nothing after its answer for longer than a head may take.
+pub(super) fn in_halves() -> Vec<Stranger> {
+    let call = http2::call(1, CHECK, b"");
+    let (half, rest) = call.split_at(call.len() / 2);
+    vec![
+        grpc("says a head in two halves, and then nothing")
+            .says_at_once([HELLO, half].concat())
+            .waits(100.ms())
+            .says_at_once(rest.to_owned())
+            .hears_frame(vec![HEADERS, END_HEADERS, 0, 0, 0, 1])
+            .awaits_goaway(PATIENCE * 2),
+    ]
+}
+
 /// Those who begin as many calls as a node takes on and say nothing more, until they are given up as silent; and those who do
 /// say what they want, late.
 pub(super) fn unsaid() -> Vec<Stranger> {

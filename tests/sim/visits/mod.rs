@@ -12,7 +12,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(2);
 pub(crate) const BODY_MAX: usize = 32 * 1024;
 
 /// How long a client may take to send a head, or the preface of HTTP/2.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long nodes take to drain that are left in peace: a moment, and a second for clients to close.
 const DRAIN_MAX: Duration = Duration::from_millis(1200);
@@ -36,6 +36,11 @@ pub(crate) fn hungry() -> Vec<Stranger> {
 /// Those who begin as many calls as a node takes on, and do not say what they want.
 pub(crate) fn unsaid() -> Vec<Stranger> {
     grpc::unsaid()
+}
+
+/// Those who say heads in halves, and stay.
+pub(crate) fn in_halves() -> Vec<Stranger> {
+    grpc::in_halves()
 }
 
 /// Those who take their time.
