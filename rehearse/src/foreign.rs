@@ -42,6 +42,8 @@ pub struct Foreign {
     /// What it says while it rests, if anything.
     word: Option<ServingStatus>,
     is_mute: bool,
+    /// Whether it ends what it says after each word.
+    is_terse: bool,
     manner: Manner,
 }
 
@@ -68,6 +70,7 @@ impl Foreign {
             rests: None,
             word: Some(ServingStatus::NotServing),
             is_mute: false,
+            is_terse: false,
             manner: Manner::Served,
         }
     }
@@ -151,6 +154,13 @@ impl Foreign {
     #[must_use]
     pub fn does_not_know_then(self) -> Self {
         Self { word: Some(ServingStatus::ServiceUnknown), ..self }
+    }
+
+    /// Makes it say one word to who asks whether it serves, of those that it says by [`rests`](Self::rests), and no more: with
+    /// `UNAVAILABLE`.
+    #[must_use]
+    pub fn says_one_word(self) -> Self {
+        Self { is_terse: true, ..self }
     }
 
     /// Makes it take the question whether it serves, and never answer that. It answers calls even so.
@@ -245,8 +255,8 @@ impl Foreign {
             }
             if let Some(rests) = self.rests.as_ref().filter(|_| is_asked) {
                 let rests = [rests.start, rests.end].map(|after| started + after);
-                let word = self.word;
-                tokio::task::spawn_local(async move { call.tell_serving(rests, word).await.is_ok() });
+                let (word, words) = (self.word, if self.is_terse { 1 } else { usize::MAX });
+                tokio::task::spawn_local(async move { call.tell_serving(rests, word, words).await.is_ok() });
                 continue;
             }
             let server = Arc::clone(&self);

@@ -113,6 +113,7 @@ fn of_endpoints(runner: rehearse::Runner) -> rehearse::Runner {
         .scenario(sending::sending())
         .scenario(serving::serving())
         .scenario(serving::waiting())
+        .scenario(serving::terse())
         .scenario(serving::mute())
         .scenario(serving::sooner())
         .scenario(serving::announced())

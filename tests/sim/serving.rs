@@ -86,6 +86,45 @@ fn mute_world(picks: &mut Picks<'_>) -> Scenario {
         .every_call("every reply belongs to its request", checks::right_value)
 }
 
+/// When the host of [`terse`] does not serve: when nobody asks any more.
+const LATER: Duration = Duration::from_secs(900);
+
+/// The least that gRPC's backoff waits.
+const WAIT_LEAST: Duration = Duration::from_millis(800);
+
+/// The scenario of a host that says that it serves, and hangs up on who has asked.
+pub(crate) fn terse() -> Scenario {
+    let load = scenarios::greetings(Load::new(30, 4000.ms(), 400.ms()..=800.ms()));
+    let about = "a host of service1 says that it serves, and no more: it is asked again, and not without end";
+    Scenario::new("terse", about, load, Swarm::calm())
+        .nodes(&["service2"], scenarios::app)
+        .foreign("terse", foreign::service1().rests(LATER..LATER * 2).says_one_word())
+        .nodes(&["service1"], scenarios::app)
+        .flags(&["--policy", "service1.health-check=true"])
+        .workers(1)
+        .promises(promises::of_calls().except(promises::REPLICAS_SHARE))
+        .every_call("every reply belongs to its request", checks::right_value)
+        .every_call("with another host that serves, no call is lost", checks::works)
+        .fold("who says a word and hangs up is asked again by gRPC's backoff", asked_seldom)
+}
+
+/// When it was asked.
+fn asked_seldom(asked: &mut Vec<Duration>, event: &Event) -> Result<(), String> {
+    if event.told::<ServingTold>().is_none() {
+        return Ok(());
+    }
+    asked.push(event.at);
+    match asked.len().checked_sub(2).map(|before| event.at.saturating_sub(asked[before])) {
+        Some(after) if after < WAIT_LEAST => Err(format!(
+            "{} was asked again after {} ms; expected {} at least: {event}",
+            event.host,
+            after.as_millis(),
+            WAIT_LEAST.as_millis()
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// The scenario of a node that drains, and says to those who ask that it does not serve any more: a moment before it starts.
 pub(crate) fn announced() -> Scenario {
     let drains = Swarm::new(1..=2, 250.ms(), 400.ms()..=800.ms()).host("service1").only(&[Family::Drain]);

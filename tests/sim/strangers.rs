@@ -62,7 +62,7 @@ fn finds_room(call: &CallRecord) -> Result<(), String> {
 /// The scenario of clients that say a head in halves and stay: what half a head counts for is given back when it is whole.
 pub(crate) fn halves() -> Scenario {
     let load = Load::new(4, 500.ms(), 400.ms()..=800.ms());
-    let load = scenarios::greetings(load).strangers(4, 1000.ms(), visits::in_halves());
+    let load = scenarios::greetings(load).strangers(8, 1000.ms(), visits::in_halves());
     let about = "clients say heads in halves, and stay: what counted for a half counts no longer";
     Scenario::new("halves", about, load, Swarm::calm())
         .nodes(&["service2", "service1"], scenarios::app)

@@ -40,7 +40,7 @@ pub(crate) fn unsaid() -> Vec<Stranger> {
 
 /// Those who say heads in halves, and stay.
 pub(crate) fn in_halves() -> Vec<Stranger> {
-    grpc::in_halves()
+    [grpc::in_halves(), rest::stays()].concat()
 }
 
 /// Those who take their time.

@@ -242,6 +242,21 @@ pub(super) fn slow() -> Vec<Stranger> {
     ]
 }
 
+/// Those who ask, and then say nothing for longer than a head may take.
+pub(super) fn stays() -> Vec<Stranger> {
+    let large =
+        format!("GET /healthz HTTP/1.1\r\nhost: node\r\nx-other: {}\r\n\r\n", "a".repeat(HEAD_MAX / 4));
+    vec![
+        rest("has a large head, and is idle").says_at_once(large).hears(alive()).waits(PATIENCE * 2),
+        rest("says a head in halves, and is idle")
+            .says_at_once(&GET[..20])
+            .waits(100.ms())
+            .says_at_once(&GET[20..])
+            .hears(alive())
+            .waits(PATIENCE * 2),
+    ]
+}
+
 /// Those who are idle for as long as they may.
 pub(super) fn silent() -> Vec<Stranger> {
     let most = IDLE_MAX - PATIENCE / 10;
