@@ -273,6 +273,8 @@ mod tests {
 
     use futures_util::FutureExt as _;
     use futures_util::future::pending;
+    use tokio::sync::oneshot;
+    use tonic::Code;
     use tonic::metadata::MetadataMap;
 
     use super::*;
@@ -306,6 +308,32 @@ mod tests {
     fn call(share: &Arc<Share>) -> CallContext {
         CallContext::new(RequestId::fresh(), None, None, CallerAddress::Memory, MetadataMap::new())
             .counting(Buffered::of(share))
+    }
+
+    #[tokio::test]
+    async fn a_call_that_has_given_way_is_refused_though_its_request_has_come_since() {
+        let gauges = Gauges::new();
+        let (endpoint, budget) = (endpoint(&gauges), Budget::new(1 << 20, &gauges));
+        let client = Share::of(&budget);
+        let calls = [call(&client), call(&client)];
+        let permits = calls.each_ref().map(|call| endpoint.admit(call).expect("it takes on two"));
+        let mut reads = Vec::new();
+        for (call, permit) in calls.iter().zip(permits) {
+            let (comes, request) = oneshot::channel();
+            let mut read = Box::pin(async {
+                let request = pin!(async { Ok::<_, Status>(request.await) });
+                endpoint.read(call, permit, request).await
+            });
+            assert!(read.as_mut().now_or_never().is_none(), "its request has not come");
+            reads.push((comes, read));
+        }
+        let _permit = endpoint.admit(&call(&Share::of(&budget))).expect("one gives way");
+        let mut codes = Vec::new();
+        for (comes, read) in reads {
+            comes.send(()).expect("it is waited for");
+            codes.push(read.await.map_or_else(|status| status.code(), |_| Code::Ok));
+        }
+        assert_eq!(codes, [Code::Ok, Code::ResourceExhausted], "the newest gives way");
     }
 
     #[tokio::test]
