@@ -156,6 +156,16 @@ pub(super) fn unsaid() -> Vec<Stranger> {
             .of("service2")
             .says_at_once([HELLO, &begun].concat())
             .is_closed_after(SILENCE),
+        // The newest gives way first, maybe while its message comes.
+        (1..CALLS_MAX).rev().fold(
+            grpc("begins calls and says what it wants, call by call")
+                .of("service2")
+                .says_at_once([HELLO, &begun].concat())
+                .waits(20.ms()),
+            |stranger, call| {
+                stranger.says_at_once(http2::message(2 * call + 1, b"\x0a\x03odd")).waits(10.ms())
+            },
+        ),
         grpc("takes its time to say what it wants")
             .of("service2")
             .says_at_once([HELLO, &http2::begun(1, GREET)].concat())
