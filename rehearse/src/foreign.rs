@@ -255,8 +255,10 @@ impl Foreign {
             }
             if let Some(rests) = self.rests.as_ref().filter(|_| is_asked) {
                 let rests = [rests.start, rests.end].map(|after| started + after);
-                let (word, words) = (self.word, if self.is_terse { 1 } else { usize::MAX });
-                tokio::task::spawn_local(async move { call.tell_serving(rests, word, words).await.is_ok() });
+                let (word, is_terse) = (self.word, self.is_terse);
+                tokio::task::spawn_local(
+                    async move { call.tell_serving(rests, word, is_terse).await.is_ok() },
+                );
                 continue;
             }
             let server = Arc::clone(&self);

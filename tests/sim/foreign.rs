@@ -1,5 +1,8 @@
 //! A service1 that is no node.
 
+use std::ops::Range;
+use std::time::Duration;
+
 use protos::app::grpc::ProcessNameResponse;
 use protos::app::grpc::service1::{ProcessName, Service1};
 use rehearse::{Code, Failed, Foreign};
@@ -8,6 +11,9 @@ use rehearse::{Code, Failed, Foreign};
 pub(crate) fn ill() -> Failed {
     Failed::new(Code::Unavailable, "ill")
 }
+
+/// When one that says whether it serves does not: when nobody asks any more.
+pub(crate) const RESTS: Range<Duration> = Duration::from_secs(900)..Duration::from_secs(1800);
 
 /// One that answers as a node would.
 pub(crate) fn service1() -> Foreign {

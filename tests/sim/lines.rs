@@ -17,9 +17,6 @@ const TAKES: Duration = Duration::from_millis(600);
 /// after another, over each of which it may have to be said that its host serves. Less than if it waited for another call.
 const WAYS: Duration = Duration::from_millis(500);
 
-/// When the callee says that it does not serve: when nobody asks any more.
-const LATER: Duration = Duration::from_secs(900);
-
 /// How many calls there are at once: no more than ten connections carry of one call each.
 const AT_ONCE: usize = 8;
 
@@ -36,7 +33,7 @@ fn world(picks: &mut Picks<'_>) -> Scenario {
     // Whoever asks whether it serves has a stream less for calls.
     let service1 = foreign::service1().takes(TAKES).streams_max(most);
     let (service1, policy) = match picks.pick("health-check", &[false, true]) {
-        true => (service1.rests(LATER..LATER * 2), "health-check=true"),
+        true => (service1.rests(foreign::RESTS), "health-check=true"),
         false => (service1, "health-check=false"),
     };
     Scenario::new("lines", "", scenarios::greetings(load), Swarm::calm())

@@ -86,9 +86,6 @@ fn mute_world(picks: &mut Picks<'_>) -> Scenario {
         .every_call("every reply belongs to its request", checks::right_value)
 }
 
-/// When the host of [`terse`] does not serve: when nobody asks any more.
-const LATER: Duration = Duration::from_secs(900);
-
 /// The least that gRPC's backoff waits.
 const WAIT_LEAST: Duration = Duration::from_millis(800);
 
@@ -98,7 +95,7 @@ pub(crate) fn terse() -> Scenario {
     let about = "a host of service1 says that it serves, and no more: it is asked again, and not without end";
     Scenario::new("terse", about, load, Swarm::calm())
         .nodes(&["service2"], scenarios::app)
-        .foreign("terse", foreign::service1().rests(LATER..LATER * 2).says_one_word())
+        .foreign("terse", foreign::service1().rests(foreign::RESTS).says_one_word())
         .nodes(&["service1"], scenarios::app)
         .flags(&["--policy", "service1.health-check=true"])
         .workers(1)
@@ -108,13 +105,12 @@ pub(crate) fn terse() -> Scenario {
         .fold("who says a word and hangs up is asked again by gRPC's backoff", asked_seldom)
 }
 
-/// When it was asked.
-fn asked_seldom(asked: &mut Vec<Duration>, event: &Event) -> Result<(), String> {
+/// When it was asked last.
+fn asked_seldom(asked: &mut Option<Duration>, event: &Event) -> Result<(), String> {
     if event.told::<ServingTold>().is_none() {
         return Ok(());
     }
-    asked.push(event.at);
-    match asked.len().checked_sub(2).map(|before| event.at.saturating_sub(asked[before])) {
+    match asked.replace(event.at).map(|before| event.at.saturating_sub(before)) {
         Some(after) if after < WAIT_LEAST => Err(format!(
             "{} was asked again after {} ms; expected {} at least: {event}",
             event.host,

@@ -7,7 +7,6 @@ use std::time::Duration;
 use rehearse::facts::{GaugesRead, HandlerBegun};
 use rehearse::strangers::Stranger;
 use rehearse::{CallRecord, Event, Family, Load, Ms as _, Picks, Scenario, Swarm, drawn, promises};
-
 use transport::gauges::Gauge;
 
 use crate::visits::{self, BODY_MAX, DEADLINE};

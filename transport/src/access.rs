@@ -81,21 +81,15 @@ impl Drop for AccessLine {
 
 #[cfg(test)]
 mod tests {
-    use tonic::metadata::MetadataMap;
-
     use super::*;
     use crate::budget::{Budget, Buffered, Share};
     use crate::gauges::{Gauge, Gauges};
-    use crate::net::CallerAddress;
-    use crate::request_id::RequestId;
 
     #[test]
     fn a_call_counts_as_long_as_its_line_though_somebody_keeps_its_context() {
         let gauges = Gauges::new();
         let share = Share::of(&Budget::new(1 << 20, &gauges));
-        let kept =
-            CallContext::new(RequestId::fresh(), None, None, CallerAddress::Memory, MetadataMap::new())
-                .counting(Buffered::of(&share));
+        let kept = CallContext::of_nobody().counting(Buffered::of(&share));
         let line = AccessLine::new(kept.clone(), "POST", "/a.B/C".into(), Outcome::Grpc("CANCELLED"));
         assert_ne!(gauges.read().sum(Gauge::BufferedBytes), 0);
         drop(line);

@@ -220,9 +220,8 @@ impl Buffered {
     /// Nothing yet, for a call of a connection that has several at once.
     pub(crate) fn of(share: &Arc<Share>) -> Self {
         share.change(0, 1);
-        let mut call = Self::part(Client::Connection(Arc::clone(share)), 0);
-        call.stage = Some(AtomicU8::new(WAITS));
-        call
+        let client = Client::Connection(Arc::clone(share));
+        Self { client, bytes: AtomicUsize::new(0), stage: Some(AtomicU8::new(WAITS)) }
     }
 
     /// Nothing yet, for a call that is the only one of its connection.
@@ -254,16 +253,29 @@ impl Buffered {
 
     /// The call is over, though somebody may keep its context: what is left of it is what it holds.
     pub(crate) fn over(&self) {
-        self.answered();
-        self.go(WAITS, OVER, 0);
+        let Some((share, stage)) = self.on_stream() else { return };
+        match stage.swap(OVER, Ordering::Relaxed) {
+            WAITS => share.change(0, -1),
+            // Its stream counts again.
+            ADMITTED => share.change(1, 0),
+            _ => {}
+        }
     }
 
-    /// Goes from one stage to another, if it is there; so many more count then of the streams, and of the calls that are not over.
+    /// Goes from one stage to another, if it is there; so many more streams and calls count then.
     fn go(&self, from: u8, to: u8, more: i32) {
-        if let (Client::Connection(share), Some(stage)) = (&self.client, &self.stage)
+        if let Some((share, stage)) = self.on_stream()
             && stage.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {
-            share.change(more as isize, more - i32::from(to == OVER));
+            share.change(more as isize, more);
+        }
+    }
+
+    /// The connection of a call that has a stream of it, and at which stage it is.
+    fn on_stream(&self) -> Option<(&Share, &AtomicU8)> {
+        match &self.client {
+            Client::Connection(share) => Some((share, self.stage.as_ref()?)),
+            Client::Call(_) => None,
         }
     }
 

@@ -83,6 +83,12 @@ impl CallContext {
         }))
     }
 
+    /// One of a call that nobody makes.
+    #[cfg(test)]
+    pub(crate) fn of_nobody() -> Self {
+        Self::new(RequestId::fresh(), None, None, CallerAddress::Memory, MetadataMap::new())
+    }
+
     /// The context of the call that is being handled here and now, if any.
     #[must_use]
     pub fn current() -> Option<Self> {
@@ -279,16 +285,12 @@ mod tests {
     use crate::budget::Budget;
     use crate::gauges::Gauges;
 
-    fn call() -> CallContext {
-        CallContext::new(RequestId::fresh(), None, None, CallerAddress::Memory, MetadataMap::new())
-    }
-
     #[test]
     fn calls_over_memory_know_the_call_outside_and_do_not_keep_it() {
         let budget = Budget::new(1 << 20, &Gauges::new());
-        let outer = call().counting(Buffered::alone(&budget));
-        let inner = outer.sync_scope(|| call().part_of_current());
-        let innermost = inner.sync_scope(|| call().part_of_current());
+        let outer = CallContext::of_nobody().counting(Buffered::alone(&budget));
+        let inner = outer.sync_scope(|| CallContext::of_nobody().part_of_current());
+        let innermost = inner.sync_scope(|| CallContext::of_nobody().part_of_current());
         assert!(inner.outside().is_some() && innermost.outside().is_some());
         drop(outer);
         assert!(inner.outside().is_none() && innermost.outside().is_none());

@@ -275,7 +275,6 @@ mod tests {
     use futures_util::future::pending;
     use tokio::sync::oneshot;
     use tonic::Code;
-    use tonic::metadata::MetadataMap;
 
     use super::*;
     use crate::budget::{Budget, Share};
@@ -283,8 +282,6 @@ mod tests {
     use crate::gauges::{Gauge, Gauges};
     use crate::kept::KeyBounds;
     use crate::limits::Limits;
-    use crate::net::CallerAddress;
-    use crate::request_id::RequestId;
 
     /// An rpc of a service that takes on two calls.
     fn endpoint(gauges: &Gauges) -> Endpoint {
@@ -306,8 +303,23 @@ mod tests {
     }
 
     fn call(share: &Arc<Share>) -> CallContext {
-        CallContext::new(RequestId::fresh(), None, None, CallerAddress::Memory, MetadataMap::new())
-            .counting(Buffered::of(share))
+        CallContext::of_nobody().counting(Buffered::of(share))
+    }
+
+    /// What sends the request of a call that was admitted and waits for it, and what comes of that.
+    fn waiting<'a>(
+        endpoint: &'a Endpoint,
+        call: &'a CallContext,
+    ) -> (oneshot::Sender<()>, BoxFuture<'a, Result<Permit>>) {
+        let (comes, request) = oneshot::channel::<()>();
+        let permit = endpoint.admit(call).expect("it takes on two");
+        let mut read = async move {
+            let request = pin!(async { Ok::<_, Status>(request.await) });
+            endpoint.read(call, permit, request).await.map(|(permit, _)| permit)
+        }
+        .boxed();
+        assert!(read.as_mut().now_or_never().is_none(), "its request has not come");
+        (comes, read)
     }
 
     #[tokio::test]
@@ -316,20 +328,10 @@ mod tests {
         let (endpoint, budget) = (endpoint(&gauges), Budget::new(1 << 20, &gauges));
         let client = Share::of(&budget);
         let calls = [call(&client), call(&client)];
-        let permits = calls.each_ref().map(|call| endpoint.admit(call).expect("it takes on two"));
-        let mut reads = Vec::new();
-        for (call, permit) in calls.iter().zip(permits) {
-            let (comes, request) = oneshot::channel();
-            let mut read = Box::pin(async {
-                let request = pin!(async { Ok::<_, Status>(request.await) });
-                endpoint.read(call, permit, request).await
-            });
-            assert!(read.as_mut().now_or_never().is_none(), "its request has not come");
-            reads.push((comes, read));
-        }
+        let waiting = calls.each_ref().map(|call| waiting(&endpoint, call));
         let _permit = endpoint.admit(&call(&Share::of(&budget))).expect("one gives way");
         let mut codes = Vec::new();
-        for (comes, read) in reads {
+        for (comes, read) in waiting {
             comes.send(()).expect("it is waited for");
             codes.push(read.await.map_or_else(|status| status.code(), |_| Code::Ok));
         }
@@ -343,17 +345,8 @@ mod tests {
         let held = || gauges.read().sum(Gauge::BufferedBytes);
         let client = Share::of(&budget);
         let calls = [call(&client), call(&client)];
-        let permits = calls.each_ref().map(|call| endpoint.admit(call).expect("it takes on two"));
+        let _waiting = calls.each_ref().map(|call| waiting(&endpoint, call));
         assert_eq!(held(), 0, "what has a permit is bounded by that");
-        let mut reads = Vec::new();
-        for (call, permit) in calls.iter().zip(permits) {
-            let mut read = Box::pin(async {
-                let request = pin!(pending::<Result<()>>());
-                endpoint.read(call, permit, request).await
-            });
-            assert!(read.as_mut().now_or_never().is_none(), "its request does not come");
-            reads.push(read);
-        }
         let other = call(&Share::of(&budget));
         let count = held();
         let _permit = endpoint.admit(&other).expect("one gives way");

@@ -67,17 +67,17 @@ impl Call {
         Ok(())
     }
 
-    /// Tells whether its server serves, and again when it stops, by `word`, and when it begins to, in so many `words` at most. Who
-    /// has no word for that says no more.
+    /// Tells whether its server serves, and again when it stops, by `word`, and when it begins to. Who has no word for that, or is terse and has
+    /// said one, says no more.
     pub(super) async fn tell_serving(
         mut self,
         rests: [Instant; 2],
         word: Option<ServingStatus>,
-        words: usize,
+        is_terse: bool,
     ) -> Result<(), Trouble> {
         let mut body = self.respond.send_response(head(), false)?;
         let changes = rests.into_iter().filter(|change| *change > self.began);
-        for at in iter::once(self.began).chain(changes).take(words) {
+        for at in iter::once(self.began).chain(changes) {
             let gone = poll_fn(|cx| body.poll_reset(cx));
             if timeout_at(at, gone).await.is_ok() {
                 return Ok(());
@@ -89,9 +89,9 @@ impl Call {
             };
             let word = HealthCheckResponse { status: status.into() };
             body.send_data(framed(&word.encode_to_vec())?, false)?;
-        }
-        if words == 1 {
-            return Ok(body.send_trailers(self::status(Code::Unavailable, "that is all")?)?);
+            if is_terse {
+                return Ok(body.send_trailers(self::status(Code::Unavailable, "that is all")?)?);
+            }
         }
         poll_fn(|cx| body.poll_reset(cx)).await?;
         Ok(())

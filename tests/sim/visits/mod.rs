@@ -38,7 +38,7 @@ pub(crate) fn unsaid() -> Vec<Stranger> {
     grpc::unsaid()
 }
 
-/// Those who say heads in halves, and stay.
+/// Those who say a head in halves, or a large one, and stay.
 pub(crate) fn in_halves() -> Vec<Stranger> {
     [grpc::in_halves(), rest::stays()].concat()
 }

@@ -214,21 +214,16 @@ pub(super) fn code_in(headers: &HeaderMap) -> Option<&'static str> {
 mod tests {
     use futures_util::{FutureExt as _, StreamExt as _, stream};
     use http_body_util::BodyExt as _;
-    use tonic::metadata::MetadataMap;
 
     use super::*;
     use crate::budget::Budget;
     use crate::gauges::{Gauge, Gauges};
-    use crate::net::CallerAddress;
-    use crate::request_id::RequestId;
 
     /// The context of a call, and how many bytes are held for it.
     fn counted() -> (CallContext, impl Fn() -> usize) {
         let gauges = Gauges::new();
         let budget = Budget::new(1024 * 1024, &gauges);
-        let context =
-            CallContext::new(RequestId::fresh(), None, None, CallerAddress::Memory, MetadataMap::new());
-        let context = context.counting(Buffered::alone(&budget));
+        let context = CallContext::of_nobody().counting(Buffered::alone(&budget));
         (context, move || gauges.read().sum(Gauge::BufferedBytes))
     }
 
